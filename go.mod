@@ -1,0 +1,3 @@
+module github.com/vdi-platform/vdi-platform
+
+go 1.26

@@ -1,0 +1,123 @@
+package v1alpha1
+
+// Condition types of a VDISession. They are few and stable; each carries a
+// reason from the list below and a sentence for the user.
+const (
+	// ConditionReady: the spec is reached. A session suspended as asked is Ready.
+	ConditionReady = "Ready"
+	// ConditionAccepted: user, template, host and sizes are in order.
+	ConditionAccepted = "Accepted"
+	// ConditionHomeReady: the home volume is there and is this user's.
+	ConditionHomeReady = "HomeReady"
+	// ConditionScheduled: the pod has a node.
+	ConditionScheduled = "Scheduled"
+	// ConditionDesktopReady: the pod is ready; the desktop answers.
+	ConditionDesktopReady = "DesktopReady"
+	// ConditionReachable: a request through the proxy with the session's host was answered.
+	ConditionReachable = "Reachable"
+	// ConditionStalled: somebody has to change something before it goes on.
+	ConditionStalled = "Stalled"
+	// ConditionExpiringSoon: the run ends soon. Present only while it applies.
+	ConditionExpiringSoon = "ExpiringSoon"
+	// ConditionUpdatePending: the next start uses newer settings. Present only while it applies.
+	ConditionUpdatePending = "UpdatePending"
+	// ConditionNameConflict: an object of a name this session needs is not ours. Present only while it applies.
+	ConditionNameConflict = "NameConflict"
+)
+
+// ConditionValid is the condition of a VDITemplate: sessions can start from it.
+const ConditionValid = "Valid"
+
+// Reasons of conditions.
+const (
+	// ReasonAsExpected: the good state.
+	ReasonAsExpected = "AsExpected"
+	// ReasonProgressing: on its way; nothing to do.
+	ReasonProgressing = "Progressing"
+	// ReasonWaiting: something outside is awaited; see status.waitingFor.
+	ReasonWaiting = "Waiting"
+	// ReasonSuspended: stopped as asked.
+	ReasonSuspended = "Suspended"
+	// ReasonTerminating: being deleted.
+	ReasonTerminating = "Terminating"
+	// ReasonUnknown: it could not be read.
+	ReasonUnknown = "Unknown"
+
+	// ReasonInvalidUser: spec.user is not in Unicode NFC or not printable.
+	ReasonInvalidUser = "InvalidUser"
+	// ReasonTemplateNotFound: no VDITemplate has that name.
+	ReasonTemplateNotFound = "TemplateNotFound"
+	// ReasonInvalidValues: the values given to the session chart are refused; the message names the path.
+	ReasonInvalidValues = "InvalidValues"
+	// ReasonInvalidResources: a size is no quantity or outside the template's bounds.
+	ReasonInvalidResources = "InvalidResources"
+	// ReasonGPUCountNotSliceable: more than one slice of a shared GPU was asked for.
+	ReasonGPUCountNotSliceable = "GPUCountNotSliceable"
+	// ReasonRefusedByGuard: the rendered objects break a rule of the platform.
+	ReasonRefusedByGuard = "RefusedByGuard"
+	// ReasonInvalidHost: the host template gives no valid DNS name for this session.
+	ReasonInvalidHost = "InvalidHost"
+	// ReasonHostInUse: another live session has this host.
+	ReasonHostInUse = "HostInUse"
+	// ReasonHostOfAnotherUser: the host belongs to another person for good.
+	ReasonHostOfAnotherUser = "HostOfAnotherUser"
+
+	// ReasonDisabled: switched off by the spec.
+	ReasonDisabled = "Disabled"
+	// ReasonHomeOfAnotherUser: the claim belongs to another identity.
+	ReasonHomeOfAnotherUser = "HomeOfAnotherUser"
+	// ReasonHomeNotOurs: a claim of the expected name was not made by the operator.
+	ReasonHomeNotOurs = "HomeNotOurs"
+	// ReasonHomeNotFound: the existing claim does not exist.
+	ReasonHomeNotFound = "HomeNotFound"
+	// ReasonHomeInUse: another pod uses the home.
+	ReasonHomeInUse = "HomeInUse"
+	// ReasonHomeShrinkRefused: a volume cannot shrink.
+	ReasonHomeShrinkRefused = "HomeShrinkRefused"
+
+	// ReasonUnschedulable: no node fits at present.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonImagePull: the image cannot be pulled.
+	ReasonImagePull = "ImagePull"
+	// ReasonCrashLoop: the desktop keeps ending.
+	ReasonCrashLoop = "CrashLoop"
+	// ReasonPodFailed: the pod ended.
+	ReasonPodFailed = "PodFailed"
+
+	// ReasonRouteKindMissing: the proxy's IngressRoute kind is not installed.
+	ReasonRouteKindMissing = "RouteKindMissing"
+	// ReasonRouteNotAnswering: the proxy does not answer for this host yet.
+	ReasonRouteNotAnswering = "RouteNotAnswering"
+	// ReasonNotVerified: sessions.verifyRoute is off, so nobody asked the proxy.
+	ReasonNotVerified = "NotVerified"
+
+	// ReasonQuotaExceeded: a ResourceQuota or LimitRange denies a child.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonDenied: Pod Security or an admission policy denies a child.
+	ReasonDenied = "Denied"
+	// ReasonNameTaken: see NameConflict.
+	ReasonNameTaken = "NameTaken"
+
+	// ReasonTimeout: the timeout is near.
+	ReasonTimeout = "Timeout"
+	// ReasonNewRevision: template, platform settings or operator changed since the desktop started.
+	ReasonNewRevision = "NewRevision"
+)
+
+// Names that the operator and other parts of the platform agree on.
+const (
+	// Finalizer makes the end of a session orderly.
+	Finalizer = "vdi.kasm.io/session-cleanup"
+	// LabelUser holds the identity of a session's user.
+	LabelUser = "vdi.kasm.io/user"
+	// LabelTemplate holds the template's name, or a hash of it where it is too long for a label.
+	LabelTemplate = "vdi.kasm.io/template"
+	// LabelHomeFor is put on a claim by an administrator: the identity that may use it as a home.
+	LabelHomeFor = "vdi.kasm.io/home-for"
+	// AnnotationUser holds spec.user as written, on the pod only.
+	AnnotationUser = "vdi.kasm.io/user"
+	// AnnotationRevision holds the hash of an object as it was rendered.
+	AnnotationRevision = "vdi.kasm.io/revision"
+	// AnnotationSessionUID holds, on a home, the UID of the session that made it.
+	AnnotationSessionUID = "vdi.kasm.io/session-uid"
+)

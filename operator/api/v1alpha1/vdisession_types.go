@@ -1,0 +1,408 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// VDISession is one desktop of one user: a pod with the template's image, a
+// private home volume and a URL that opens it in a browser.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,path=vdisessions,shortName=vdi,categories=all
+// +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.user`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Template",type=string,JSONPath=`.spec.template`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`,priority=1
+// +kubebuilder:selectablefield:JSONPath=`.spec.user`
+// +kubebuilder:selectablefield:JSONPath=`.spec.template`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 52 lower-case letters, digits or '-', begin with a letter and end with a letter or digit"
+type VDISession struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is the desktop that is asked for.
+	// +required
+	Spec VDISessionSpec `json:"spec"`
+
+	// Status is what the operator saw at its last look.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status VDISessionStatus `json:"status,omitempty"`
+}
+
+// VDISessionList is a list of sessions.
+//
+// +kubebuilder:object:root=true
+type VDISessionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []VDISession `json:"items"`
+}
+
+// VDISessionSpec is the desktop that is asked for.
+//
+// +kubebuilder:validation:XValidation:rule="self.user == oldSelf.user",message="spec.user cannot be changed: delete this session and create another for the other user"
+// +kubebuilder:validation:XValidation:rule="self.template == oldSelf.template",message="spec.template cannot be changed: delete this session and create one with the other template (the home is kept)"
+type VDISessionSpec struct {
+	// User is the person the desktop belongs to: an e-mail address or an ID, as
+	// the identity provider spells it. 1 to 256 printable characters in Unicode
+	// NFC, without blanks at either end. Two spellings are two people. It cannot
+	// be changed later.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\p{L}\\\\p{M}\\\\p{N}\\\\p{P}\\\\p{S} ]*$')",message="user may hold printable characters only: no line breaks, tabs or other control characters"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith(' ') && !self.endsWith(' ')",message="user must not begin or end with a blank"
+	User string `json:"user"`
+
+	// Template names the VDITemplate the desktop is made from. If it does not
+	// exist yet, the session waits for it in phase Failed and heals when it
+	// appears. It cannot be changed later.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="template must be the name of a VDITemplate: lower-case letters, digits, '-' and '.'"
+	Template string `json:"template"`
+
+	// Resources are the limits of the desktop. What is not given comes from the
+	// template.
+	// +optional
+	Resources SessionResources `json:"resources,omitempty"`
+
+	// Persistence is the home volume. A home is never deleted unless
+	// reclaimPolicy is Delete and a person deletes the session.
+	// +optional
+	// +kubebuilder:default={}
+	Persistence Persistence `json:"persistence,omitempty"`
+
+	// Timeout is the longest run of the desktop, counted from status.startTime:
+	// a duration such as "30m", "8h" or "1h30m". "0" means no limit. Default:
+	// the template's lifecycle.timeout, else "8h".
+	// +optional
+	Timeout Duration `json:"timeout,omitempty"`
+
+	// TimeoutAction is what happens at the end of the timeout: Delete removes
+	// the session (the home is kept), Suspend stops the desktop and keeps the
+	// session. Default: the template's lifecycle.timeoutAction, else Delete.
+	// +optional
+	TimeoutAction TimeoutAction `json:"timeoutAction,omitempty"`
+
+	// IdleTimeout suspends the desktop when nobody has used it for this long: a
+	// duration such as "30m"; "0" means never. It acts only on activity that is
+	// known: unknown activity never stops a desktop. Default: the template's
+	// lifecycle.idleTimeout, else "0".
+	// +optional
+	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+
+	// RunPolicy says whether the desktop should run. Suspended removes pod and
+	// route and frees the GPU; home, host and URL are kept.
+	// +optional
+	// +kubebuilder:default=Running
+	RunPolicy RunPolicy `json:"runPolicy,omitempty"`
+
+	// KeepAliveUntil moves the end of the run to this time, within the
+	// template's lifecycle.maxExtension. It never shortens a run.
+	// +optional
+	KeepAliveUntil *metav1.Time `json:"keepAliveUntil,omitempty"`
+}
+
+// SessionResources are the limits of one desktop.
+type SessionResources struct {
+	// GPU is the number of GPU slices. 0 gives a desktop rendered in software.
+	// Default: the template's resources.defaultGPU, else 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	GPU *int32 `json:"gpu,omitempty"`
+
+	// Memory limit, such as "4Gi" or "512Mi". Default: the template's
+	// resources.defaultMemory, else "4Gi".
+	// +optional
+	Memory Quantity `json:"memory,omitempty"`
+
+	// CPU limit in cores, such as "2" or "500m". Default: the template's
+	// resources.defaultCPU, else "2".
+	// +optional
+	CPU Quantity `json:"cpu,omitempty"`
+}
+
+// Persistence is the home volume of a session.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.storageClassName) || (has(self.storageClassName) && self.storageClassName == oldSelf.storageClassName)",message="persistence.storageClassName cannot be changed: a volume stays in its class"
+type Persistence struct {
+	// Enabled gives the desktop a home that outlives it. Switched off, the home
+	// is a scratch directory; a claim that already exists is kept.
+	// +optional
+	// +kubebuilder:default=true
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Size of the home, such as "10Gi". It can grow where the storage class
+	// allows it, never shrink.
+	// +optional
+	// +kubebuilder:default="10Gi"
+	Size Quantity `json:"size,omitempty"`
+
+	// StorageClassName is the storage class of the home. Default: the cluster's
+	// default class.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	StorageClassName *string `json:"storageClassName,omitempty"`
+
+	// ExistingClaim uses this PersistentVolumeClaim of the session's namespace
+	// as the home instead of one made by the operator. The claim must be
+	// labelled by an administrator with vdi.kasm.io/home-for and the identity
+	// shown in status.identity. It is never deleted by the operator.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ExistingClaim string `json:"existingClaim,omitempty"`
+
+	// ReclaimPolicy says what happens to a home made by the operator when a
+	// person deletes the session: Retain keeps it for the next session of the
+	// same user and name, Delete removes it. A session that ends by itself
+	// (expired, idle, failed) always keeps its home.
+	// +optional
+	// +kubebuilder:default=Retain
+	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
+}
+
+// Quantity is a positive Kubernetes quantity in its text form, such as "4Gi" or "500m".
+//
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",message="must be a positive quantity such as 2, 500m, 512Mi or 4Gi (units: m, k, M, G, Ki, Mi, Gi, Ti)"
+type Quantity string
+
+// Duration is a time span in hours, minutes and seconds, such as "8h", "30m" or
+// "1h30m". "0" means none.
+//
+// +kubebuilder:validation:MaxLength=24
+// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^(0|([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?)$')",message="must be a duration such as 30m, 8h or 1h30m; 0 means none"
+type Duration string
+
+// TimeoutAction is what happens when a session reaches its timeout.
+// +kubebuilder:validation:Enum=Delete;Suspend
+type TimeoutAction string
+
+// Words of TimeoutAction.
+const (
+	TimeoutDelete  TimeoutAction = "Delete"
+	TimeoutSuspend TimeoutAction = "Suspend"
+)
+
+// RunPolicy says whether a desktop should run.
+// +kubebuilder:validation:Enum=Running;Suspended
+type RunPolicy string
+
+// Words of RunPolicy.
+const (
+	RunPolicyRunning   RunPolicy = "Running"
+	RunPolicySuspended RunPolicy = "Suspended"
+)
+
+// ReclaimPolicy says what happens to a home when its session is deleted by a person.
+// +kubebuilder:validation:Enum=Retain;Delete
+type ReclaimPolicy string
+
+// Words of ReclaimPolicy.
+const (
+	ReclaimRetain ReclaimPolicy = "Retain"
+	ReclaimDelete ReclaimPolicy = "Delete"
+)
+
+// Phase is a session's state in one word.
+// +kubebuilder:validation:Enum=Pending;Creating;Running;Suspended;Terminating;Failed
+type Phase string
+
+// Phases of a session.
+const (
+	// PhasePending: accepted; something outside is awaited (see status.waitingFor).
+	PhasePending Phase = "Pending"
+	// PhaseCreating: the pod has a node; images, volumes or the desktop are starting.
+	PhaseCreating Phase = "Creating"
+	// PhaseRunning: pod, desktop and route answered.
+	PhaseRunning Phase = "Running"
+	// PhaseSuspended: stopped as asked; home, host and URL are kept.
+	PhaseSuspended Phase = "Suspended"
+	// PhaseTerminating: being deleted.
+	PhaseTerminating Phase = "Terminating"
+	// PhaseFailed: it cannot start or run as asked; status.message says why and what helps.
+	PhaseFailed Phase = "Failed"
+)
+
+// WaitingFor names what a session that is not running yet waits for.
+// +kubebuilder:validation:Enum=GPU;Node;Image;Volume;Template;Route;Quota
+type WaitingFor string
+
+// Words of WaitingFor.
+const (
+	WaitingForGPU      WaitingFor = "GPU"
+	WaitingForNode     WaitingFor = "Node"
+	WaitingForImage    WaitingFor = "Image"
+	WaitingForVolume   WaitingFor = "Volume"
+	WaitingForTemplate WaitingFor = "Template"
+	WaitingForRoute    WaitingFor = "Route"
+	WaitingForQuota    WaitingFor = "Quota"
+)
+
+// StopReason says why the operator ended or stopped a run.
+// +kubebuilder:validation:Enum=User;Expired;Idle;Failed
+type StopReason string
+
+// Words of StopReason.
+const (
+	// StopUser: spec.runPolicy was set to Suspended, or a person deleted the session.
+	StopUser StopReason = "User"
+	// StopExpired: the timeout was reached.
+	StopExpired StopReason = "Expired"
+	// StopIdle: nobody used the desktop for the idle timeout.
+	StopIdle StopReason = "Idle"
+	// StopFailed: it failed for too long.
+	StopFailed StopReason = "Failed"
+)
+
+// VDISessionStatus is what the operator saw at its last look.
+type VDISessionStatus struct {
+	// ObservedGeneration is the metadata.generation this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Phase is the session's state in one word.
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+
+	// Message says in a sentence what is going on and, where something is
+	// wrong, what helps.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+
+	// WaitingFor names what is awaited while the session is not running.
+	// +optional
+	WaitingFor WaitingFor `json:"waitingFor,omitempty"`
+
+	// URL opens the desktop in a browser. It stays the same through suspend and resume.
+	// +optional
+	URL string `json:"url,omitempty"`
+
+	// Host is the DNS name in the URL.
+	// +optional
+	Host string `json:"host,omitempty"`
+
+	// PodName is the pod of the current run.
+	// +optional
+	PodName string `json:"podName,omitempty"`
+
+	// StartTime is when the current run became Running.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// ExpiresAt is when the current run ends.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// StopReason says why the operator ended or stopped the last run.
+	// +optional
+	StopReason StopReason `json:"stopReason,omitempty"`
+
+	// Identity is the hash that stands for spec.user in labels: the first 80
+	// bits of its SHA-256 in base32.
+	// +optional
+	Identity string `json:"identity,omitempty"`
+
+	// CredentialsSecret is the Secret with the desktop's user name and password
+	// (keys username and password).
+	// +optional
+	CredentialsSecret string `json:"credentialsSecret,omitempty"`
+
+	// Home is the home volume.
+	// +optional
+	Home *HomeStatus `json:"home,omitempty"`
+
+	// Resources are the limits in force: the session's, else the template's,
+	// else the built-in ones.
+	// +optional
+	Resources *SessionResources `json:"resources,omitempty"`
+
+	// GPU tells what the desktop got.
+	// +optional
+	GPU *GPUStatus `json:"gpu,omitempty"`
+
+	// Activity is the last known use of the desktop. Unknown activity is left out.
+	// +optional
+	Activity *ActivityStatus `json:"activity,omitempty"`
+
+	// Timings of the current run's start.
+	// +optional
+	Timings *TimingsStatus `json:"timings,omitempty"`
+
+	// Conditions: Ready, Accepted, HomeReady, Scheduled, DesktopReady,
+	// Reachable, Stalled; and, only while they apply, ExpiringSoon,
+	// UpdatePending and NameConflict.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// HomeStatus is the home volume of a session.
+type HomeStatus struct {
+	// ClaimName is the PersistentVolumeClaim in use.
+	// +optional
+	ClaimName string `json:"claimName,omitempty"`
+	// UID of that claim. Only the claim with this UID may ever be deleted.
+	// +optional
+	UID types.UID `json:"uid,omitempty"`
+	// CreatedByOperator is true when the operator made the claim for this
+	// session name and user. A claim it did not make is never deleted.
+	// +optional
+	CreatedByOperator bool `json:"createdByOperator,omitempty"`
+	// RetainedClaims are claims of this session that are kept but not mounted.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	RetainedClaims []string `json:"retainedClaims,omitempty"`
+}
+
+// GPUStatus tells what the desktop got.
+type GPUStatus struct {
+	// ResourceName is the extended resource, such as nvidia.com/gpu.
+	// +optional
+	ResourceName string `json:"resourceName,omitempty"`
+	// Count is the number of GPU slices.
+	Count int32 `json:"count"`
+	// Encoder is the streamer's video encoder, such as h264enc or x264enc.
+	// +optional
+	Encoder string `json:"encoder,omitempty"`
+}
+
+// ActivityStatus is the last known use of a desktop.
+type ActivityStatus struct {
+	// LastActivityTime is when the desktop was last used.
+	// +optional
+	LastActivityTime *metav1.Time `json:"lastActivityTime,omitempty"`
+	// Clients is the number of connected viewers.
+	// +optional
+	Clients *int32 `json:"clients,omitempty"`
+}
+
+// TimingsStatus tells when the steps of a run's start were reached.
+type TimingsStatus struct {
+	// Queued is when the pod was created.
+	// +optional
+	Queued *metav1.Time `json:"queued,omitempty"`
+	// Scheduled is when the pod got a node.
+	// +optional
+	Scheduled *metav1.Time `json:"scheduled,omitempty"`
+	// ImagePulled is when the container first started.
+	// +optional
+	ImagePulled *metav1.Time `json:"imagePulled,omitempty"`
+	// Ready is when the desktop answered.
+	// +optional
+	Ready *metav1.Time `json:"ready,omitempty"`
+}

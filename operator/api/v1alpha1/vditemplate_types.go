@@ -1,0 +1,355 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// VDITemplate is a kind of desktop that an administrator offers: an image, its
+// default size and its rules. Sessions name it in spec.template. Changing a
+// template never disturbs a running desktop; the next start uses it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,path=vditemplates,shortName=vdit
+// +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
+// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
+// +kubebuilder:printcolumn:name="Streamer",type=string,JSONPath=`.spec.streamer`
+// +kubebuilder:printcolumn:name="Valid",type=string,JSONPath=`.status.conditions[?(@.type=="Valid")].status`
+// +kubebuilder:printcolumn:name="Sessions",type=integer,JSONPath=`.status.sessions.total`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type VDITemplate struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is the desktop that is offered.
+	// +required
+	Spec VDITemplateSpec `json:"spec"`
+
+	// Status is what the operator saw at its last look.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status VDITemplateStatus `json:"status,omitempty"`
+}
+
+// VDITemplateList is a list of templates.
+//
+// +kubebuilder:object:root=true
+type VDITemplateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []VDITemplate `json:"items"`
+}
+
+// VDITemplateSpec is the desktop that is offered.
+//
+// +kubebuilder:validation:XValidation:rule="self.streamer != 'Custom' || (has(self.port) && has(self.healthPath))",message="streamer Custom needs spec.port and spec.healthPath: where the desktop's web server listens and which path answers when it is up"
+// +kubebuilder:validation:XValidation:rule="self.streamer == 'Custom' || (!has(self.port) && !has(self.healthPath))",message="spec.port and spec.healthPath are for streamer Custom only: the other streamers bring their own"
+type VDITemplateSpec struct {
+	// Image of the desktop container, such as
+	// "ghcr.io/selkies-project/selkies/example:v2.1.0-trixie".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[^\\\\s]*$')",message="image must not hold blanks"
+	Image string `json:"image"`
+
+	// DisplayName is the name people see.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	DisplayName string `json:"displayName,omitempty"`
+
+	// Description tells people what this desktop is for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Description string `json:"description,omitempty"`
+
+	// Deprecated, when set, says what to use instead. Sessions still start and
+	// show the text as a warning event.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Deprecated string `json:"deprecated,omitempty"`
+
+	// Streamer is the program in the image that sends the desktop to the
+	// browser: Selkies (2.x), SelkiesGStreamer (1.6.x) or Custom (any web
+	// desktop, with port and healthPath).
+	// +optional
+	// +kubebuilder:default=Selkies
+	Streamer Streamer `json:"streamer,omitempty"`
+
+	// Port the desktop's web server listens on (streamer Custom only).
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port,omitempty"`
+
+	// HealthPath is an HTTP path that answers below 400 without credentials
+	// when the desktop is up (streamer Custom only).
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="healthPath must begin with /"
+	HealthPath string `json:"healthPath,omitempty"`
+
+	// Resources are the limits a session gets when it names none, and the
+	// bounds of what it may name.
+	// +optional
+	Resources TemplateResources `json:"resources,omitempty"`
+
+	// Requests are what the scheduler reserves for a desktop. Default: a quarter
+	// of the CPU limit and half of the memory limit, so that desktops can share
+	// a node's idle time. GPUs are always reserved whole.
+	// +optional
+	Requests TemplateRequests `json:"requests,omitempty"`
+
+	// Env is added to the desktop's environment. It cannot override the
+	// variables that carry the login. Take secrets from a Secret by valueFrom.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Env []EnvVar `json:"env,omitempty"`
+
+	// Values override the values of the embedded session chart, key by key; see
+	// the chart's values.schema.json. A value that the schema refuses leaves the
+	// template with Valid=False, and no session starts from it.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	Values *apiextensionsv1.JSON `json:"values,omitempty"`
+
+	// Home is the user's home directory in the image.
+	// +optional
+	Home TemplateHome `json:"home,omitempty"`
+
+	// Security is the identity the desktop's processes run as.
+	// +optional
+	// +kubebuilder:default={}
+	Security TemplateSecurity `json:"security,omitempty"`
+
+	// GPU is how the desktop uses GPUs.
+	// +optional
+	// +kubebuilder:default={}
+	GPU TemplateGPU `json:"gpu,omitempty"`
+
+	// Scheduling says where the desktop's pod may run.
+	// +optional
+	Scheduling TemplateScheduling `json:"scheduling,omitempty"`
+
+	// ImagePullSecrets are Secrets of the session's namespace used to pull the image.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:MinLength=1
+	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
+
+	// Lifecycle holds the defaults and bounds of a session's timeouts.
+	// +optional
+	Lifecycle TemplateLifecycle `json:"lifecycle,omitempty"`
+}
+
+// Streamer is the program that sends a desktop to the browser.
+// +kubebuilder:validation:Enum=Selkies;SelkiesGStreamer;Custom
+type Streamer string
+
+// Words of Streamer.
+const (
+	// StreamerSelkies is Selkies 2.x: WebSockets, pixelflux encoders.
+	StreamerSelkies Streamer = "Selkies"
+	// StreamerSelkiesGStreamer is Selkies 1.6.x: WebRTC, GStreamer encoders.
+	StreamerSelkiesGStreamer Streamer = "SelkiesGStreamer"
+	// StreamerCustom is any other web desktop.
+	StreamerCustom Streamer = "Custom"
+)
+
+// TemplateResources are default limits and bounds.
+type TemplateResources struct {
+	// DefaultGPU is the number of GPU slices. Default 1; 0 renders in software.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	DefaultGPU *int32 `json:"defaultGPU,omitempty"`
+	// DefaultMemory limit. Default "4Gi".
+	// +optional
+	DefaultMemory Quantity `json:"defaultMemory,omitempty"`
+	// DefaultCPU limit in cores. Default "2".
+	// +optional
+	DefaultCPU Quantity `json:"defaultCPU,omitempty"`
+	// Min is the least a session may ask for.
+	// +optional
+	Min SessionResources `json:"min,omitempty"`
+	// Max is the most a session may ask for.
+	// +optional
+	Max SessionResources `json:"max,omitempty"`
+}
+
+// TemplateRequests are what the scheduler reserves for a desktop.
+type TemplateRequests struct {
+	// Memory reserved, such as "2Gi". Never more than the limit.
+	// +optional
+	Memory Quantity `json:"memory,omitempty"`
+	// CPU reserved in cores, such as "500m". Never more than the limit.
+	// +optional
+	CPU Quantity `json:"cpu,omitempty"`
+}
+
+// EnvVar is one environment variable of the desktop.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.value) && has(self.valueFrom))",message="give value or valueFrom, not both"
+type EnvVar struct {
+	// Name of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="name must be letters, digits and '_', and not begin with a digit"
+	Name string `json:"name"`
+	// Value of the variable, taken literally.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32768
+	Value string `json:"value,omitempty"`
+	// ValueFrom takes the value from a Secret, ConfigMap or field of the session's namespace.
+	// +optional
+	ValueFrom *corev1.EnvVarSource `json:"valueFrom,omitempty"`
+}
+
+// TemplateHome is the user's home directory in the image.
+type TemplateHome struct {
+	// Path the home volume is mounted at. Default: /home/ubuntu.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') && !self.contains('..') && self != '/'",message="path must be an absolute directory other than /, without '..'"
+	Path string `json:"path,omitempty"`
+}
+
+// TemplateSecurity is the identity the desktop's processes run as.
+type TemplateSecurity struct {
+	// Profile is the Pod Security level the pod keeps: Restricted (default), or
+	// Baseline for images that must start as root or use sudo. There is no
+	// third level: privileged pods, host namespaces and host paths are refused.
+	// +optional
+	// +kubebuilder:default=Restricted
+	Profile SecurityProfile `json:"profile,omitempty"`
+	// RunAsUser is the numeric user of the desktop. Default 1000.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// RunAsGroup is the numeric group of the desktop. Default: runAsUser.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
+	// FSGroup owns the home volume. Default: runAsUser.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	FSGroup *int64 `json:"fsGroup,omitempty"`
+}
+
+// SecurityProfile is a Pod Security level.
+// +kubebuilder:validation:Enum=Restricted;Baseline
+type SecurityProfile string
+
+// Words of SecurityProfile.
+const (
+	ProfileRestricted SecurityProfile = "Restricted"
+	ProfileBaseline   SecurityProfile = "Baseline"
+)
+
+// TemplateGPU is how a desktop uses GPUs.
+type TemplateGPU struct {
+	// ResourceName is the extended resource that is asked for.
+	// +optional
+	// +kubebuilder:default="nvidia.com/gpu"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9.-]+/[A-Za-z0-9._-]+$')",message="resourceName must look like nvidia.com/gpu"
+	ResourceName string `json:"resourceName,omitempty"`
+	// Encoder of the video: Auto picks what the streamer can use safely, NVENC
+	// demands the GPU's encoder (A100, H100, H200, B100 and B200 have none),
+	// Software encodes on the CPU.
+	// +optional
+	// +kubebuilder:default=Auto
+	Encoder EncoderChoice `json:"encoder,omitempty"`
+}
+
+// EncoderChoice says who encodes the video.
+// +kubebuilder:validation:Enum=Auto;NVENC;Software
+type EncoderChoice string
+
+// Words of EncoderChoice.
+const (
+	EncoderAuto     EncoderChoice = "Auto"
+	EncoderNVENC    EncoderChoice = "NVENC"
+	EncoderSoftware EncoderChoice = "Software"
+)
+
+// TemplateScheduling says where a desktop's pod may run.
+type TemplateScheduling struct {
+	// NodeSelector restricts the nodes by label.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// Tolerations of node taints.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// PriorityClassName of the pod.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// RuntimeClassName of the pod, such as nvidia.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	RuntimeClassName string `json:"runtimeClassName,omitempty"`
+}
+
+// TemplateLifecycle holds defaults and bounds of a session's timeouts.
+type TemplateLifecycle struct {
+	// Timeout is used by sessions that name none. Default "8h"; "0" means none.
+	// +optional
+	Timeout Duration `json:"timeout,omitempty"`
+	// MaxTimeout bounds what a session may ask for; "0" or empty means no bound.
+	// A longer wish is cut to it.
+	// +optional
+	MaxTimeout Duration `json:"maxTimeout,omitempty"`
+	// TimeoutAction is used by sessions that name none. Default Delete.
+	// +optional
+	TimeoutAction TimeoutAction `json:"timeoutAction,omitempty"`
+	// IdleTimeout is used by sessions that name none. Default "0": never.
+	// +optional
+	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+	// WarnBefore is how long before the end ExpiringSoon is raised. Default "10m".
+	// +optional
+	WarnBefore Duration `json:"warnBefore,omitempty"`
+	// MaxExtension is how far keepAliveUntil may move the end of a run beyond
+	// its timeout. Default "24h"; "0" forbids it.
+	// +optional
+	MaxExtension Duration `json:"maxExtension,omitempty"`
+}
+
+// VDITemplateStatus is what the operator saw at its last look.
+type VDITemplateStatus struct {
+	// ObservedGeneration is the metadata.generation this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Sessions counts the sessions that name this template.
+	// +optional
+	Sessions TemplateSessions `json:"sessions,omitempty"`
+	// Conditions: Valid says whether sessions can start from this template.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// TemplateSessions counts sessions.
+type TemplateSessions struct {
+	// Total number of sessions that name this template.
+	// +optional
+	Total int32 `json:"total"`
+	// Running sessions among them.
+	// +optional
+	Running int32 `json:"running"`
+}

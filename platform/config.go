@@ -1,0 +1,121 @@
+// Package platform holds what the platform knows about itself and its world as
+// pure functions: settings, host names, identities, streamers, GPUs. It reads no
+// cluster, clock, file or network.
+package platform
+
+import "k8s.io/apimachinery/pkg/runtime"
+
+// Config is the operator's configuration file (YAML), written by the operator
+// chart from its values. Unknown keys are refused.
+type Config struct {
+	// Sessions are settings of every session.
+	Sessions Sessions `json:"sessions"`
+}
+
+// Sessions are settings of every session.
+type Sessions struct {
+	// Domain under which every session gets a host, such as "vdi.example.com".
+	Domain string `json:"domain"`
+	// HostTemplate of the label before the domain. Placeholders: {user} (readable
+	// slug), {id} (from the session's UID), {session}, {namespace}. Default
+	// "{user}-{id}".
+	HostTemplate string `json:"hostTemplate,omitempty"`
+	// ExternalPort is the port in URLs when it is not 443.
+	ExternalPort int32 `json:"externalPort,omitempty"`
+	// TLS says which certificate the proxy shows.
+	TLS TLS `json:"tls,omitempty"`
+	// VerifyRoute sends one request through the proxy before a session is called
+	// Running. Default true.
+	VerifyRoute *bool `json:"verifyRoute,omitempty"`
+	// Proxy is the proxy that carries the sessions.
+	Proxy Proxy `json:"proxy,omitempty"`
+	// Network holds the ranges of the sessions' network policy.
+	Network Network `json:"network,omitempty"`
+	// Images are site-wide image settings.
+	Images Images `json:"images,omitempty"`
+	// Labels are added to every object of a session.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations are added to every object of a session.
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Values override the session chart's defaults for all templates.
+	Values map[string]any `json:"values,omitempty"`
+	// Overlay patches rendered objects, in order, before the security floor.
+	Overlay []Overlay `json:"overlay,omitempty"`
+	// GPUSharing says how GPUs are shared, so that wishes that cannot work are
+	// refused in words.
+	GPUSharing GPUSharing `json:"gpuSharing,omitempty"`
+}
+
+// TLS says which certificate the proxy shows for a session.
+type TLS struct {
+	// Mode: Wildcard (default; the proxy's default certificate), CertResolver
+	// (the proxy gets one certificate per host) or Secret (a Secret of the
+	// session's namespace).
+	Mode TLSMode `json:"mode,omitempty"`
+	// CertResolver of mode CertResolver. Default "letsencrypt".
+	CertResolver string `json:"certResolver,omitempty"`
+	// SecretName of mode Secret.
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// TLSMode says where a session's certificate comes from.
+type TLSMode string
+
+// Words of TLSMode.
+const (
+	TLSWildcard     TLSMode = "Wildcard"
+	TLSCertResolver TLSMode = "CertResolver"
+	TLSSecret       TLSMode = "Secret"
+)
+
+// Proxy is the proxy that carries the sessions.
+type Proxy struct {
+	// Address is the proxy's TLS entry point inside the cluster as host:port, for
+	// the route check, such as "vdi-traefik.vdi-system.svc:443".
+	Address string `json:"address,omitempty"`
+	// Namespace of the proxy's pods; sessions admit traffic from there only.
+	Namespace string `json:"namespace,omitempty"`
+	// PodLabels of the proxy's pods.
+	PodLabels map[string]string `json:"podLabels,omitempty"`
+}
+
+// Network holds the ranges of the sessions' network policy.
+type Network struct {
+	// Internet lets desktops reach public addresses. Default true.
+	Internet *bool `json:"internet,omitempty"`
+	// DeniedRanges are CIDRs that desktops never reach, taken out of the public
+	// addresses. Default: private, link-local, carrier-grade NAT and metadata ranges.
+	DeniedRanges []string `json:"deniedRanges,omitempty"`
+	// AllowedRanges are CIDRs that desktops may reach in addition, such as a license server.
+	AllowedRanges []string `json:"allowedRanges,omitempty"`
+	// DNSNamespace is where the cluster's DNS pods run. Default "kube-system".
+	DNSNamespace string `json:"dnsNamespace,omitempty"`
+	// DNSRanges are CIDRs of DNS servers outside the pod network, such as a node-local cache.
+	DNSRanges []string `json:"dnsRanges,omitempty"`
+}
+
+// Images are site-wide image settings.
+type Images struct {
+	// Rewrite maps image prefixes to others, longest first, such as
+	// {"ghcr.io": "registry.example.com/ghcr"}.
+	Rewrite map[string]string `json:"rewrite,omitempty"`
+	// PullSecrets are Secrets of the session's namespace added to every pod.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+}
+
+// Overlay patches the rendered objects of one kind. Give merge or jsonPatch.
+type Overlay struct {
+	// Kind of the objects, such as Pod.
+	Kind string `json:"kind"`
+	// Merge is a JSON merge patch (RFC 7386).
+	Merge *runtime.RawExtension `json:"merge,omitempty"`
+	// JSONPatch is a JSON patch (RFC 6902): a list of operations.
+	JSONPatch []map[string]any `json:"jsonPatch,omitempty"`
+}
+
+// GPUSharing says how GPUs are shared.
+type GPUSharing struct {
+	// Sliced resource names, such as nvidia.com/gpu: more than one of them per
+	// session is refused, because two slices are not twice a GPU.
+	Sliced []string `json:"sliced,omitempty"`
+}

@@ -31,7 +31,7 @@ type VDISession struct {
 
 	// Status is what the operator saw at its last look.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status VDISessionStatus `json:"status,omitempty"`
 }
 
@@ -181,7 +181,7 @@ type Quantity string
 // "1h30m". "0" means none.
 //
 // +kubebuilder:validation:MaxLength=24
-// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^(0|([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?)$')",message="must be a duration such as 30m, 8h or 1h30m; 0 means none"
+// +kubebuilder:validation:XValidation:rule="self.matches('^(0|([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?)$')",message="must be a duration such as 30m, 8h or 1h30m; 0 means none"
 type Duration string
 
 // TimeoutAction is what happens when a session reaches its timeout.

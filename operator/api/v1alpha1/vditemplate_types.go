@@ -29,7 +29,7 @@ type VDITemplate struct {
 
 	// Status is what the operator saw at its last look.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status VDITemplateStatus `json:"status,omitempty"`
 }
 

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tool is a program built from a pinned Go module under tests/tools, so that
+// its dependencies enter no other module graph.
+type tool struct {
+	name    string   // of the binary
+	module  string   // folder under tests/tools
+	pkg     string   // package to build there
+	ldflags string   // stamps the version: unstamped, clients choke on v0.0.0-master
+	links   []string // further names of a multi-call binary
+}
+
+const (
+	kubernetesVersion = "v1.37.2"
+
+	versionPackage    = "k8s.io/component-base/version"
+	containerdPackage = "github.com/containerd/containerd/v2"
+	containerdLdflags = "-X " + containerdPackage + "/version.Version=v2.4.2"
+)
+
+var tools = []tool{
+	{
+		name: "kube", module: "kube", pkg: ".",
+		ldflags: "-X " + versionPackage + ".gitVersion=" + kubernetesVersion +
+			" -X " + versionPackage + ".gitMajor=1 -X " + versionPackage + ".gitMinor=37" +
+			" -X " + versionPackage + ".gitTreeState=clean",
+		links: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"},
+	},
+	{name: "pause", module: "pause", pkg: "."},
+	{name: "containerd", module: "containerd", pkg: containerdPackage + "/cmd/containerd", ldflags: containerdLdflags},
+	{name: "containerd-shim-runc-v2", module: "containerd", pkg: containerdPackage + "/cmd/containerd-shim-runc-v2", ldflags: containerdLdflags},
+	{name: "ctr", module: "containerd", pkg: containerdPackage + "/cmd/ctr", ldflags: containerdLdflags},
+	{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns"},
+	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0"},
+	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+	{name: "traefik", module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik", ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=3.6.0"},
+}
+
+// controlPlaneTools and nodeTools are what the two sizes of cluster need.
+var (
+	controlPlaneTools = []string{"kube"}
+	nodeTools         = []string{"kube", "pause", "containerd", "containerd-shim-runc-v2", "ctr", "coredns"}
+)
+
+// ToolNames lists every tool that [BuildTools] knows.
+func ToolNames() []string {
+	var names []string
+	for _, t := range tools {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// BuildTools builds the named tools (all that a node needs when none is named)
+// into bin/ of the repository, unless they are there and nothing they are made
+// of has changed. Each step is told to progress.
+func BuildTools(ctx context.Context, progress io.Writer, names ...string) error {
+	repo, err := here()
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		names = nodeTools
+	}
+	return repo.build(ctx, progress, names)
+}
+
+func (r repository) build(ctx context.Context, progress io.Writer, names []string) error {
+	for _, name := range names {
+		i := slices.IndexFunc(tools, func(t tool) bool { return t.name == name })
+		if i < 0 {
+			return fmt.Errorf("no tool %q; there are %s", name, strings.Join(ToolNames(), ", "))
+		}
+		if err := r.buildTool(ctx, progress, tools[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildTool builds one tool when its stamp differs. A lock file keeps test
+// suites that start together from building the same thing twice.
+func (r repository) buildTool(ctx context.Context, progress io.Writer, t tool) error {
+	stamps := r.bin(".stamps")
+	if err := ensureDirs(stamps); err != nil {
+		return fmt.Errorf("build %s: %w", t.name, err)
+	}
+	unlock, err := lockFile(filepath.Join(stamps, t.name+".lock"))
+	if err != nil {
+		return fmt.Errorf("build %s: %w", t.name, err)
+	}
+	defer unlock()
+	want, err := r.stampOf(t)
+	if err != nil {
+		return fmt.Errorf("build %s: %w", t.name, err)
+	}
+	stamp := filepath.Join(stamps, t.name)
+	if have, _ := os.ReadFile(stamp); string(have) == want && isFile(r.bin(t.name)) {
+		return nil
+	}
+	start := time.Now()
+	fmt.Fprintf(progress, "build %s …\n", t.name)
+	if err := r.compile(ctx, t); err != nil {
+		return err
+	}
+	fmt.Fprintf(progress, "built %s in %s\n", t.name, time.Since(start).Round(time.Second))
+	return os.WriteFile(stamp, []byte(want), 0o644)
+}
+
+func (r repository) compile(ctx context.Context, t tool) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", strings.TrimSpace("-s -w "+t.ldflags), "-o", r.bin(t.name), t.pkg)
+	cmd.Dir = r.tool(t.module)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", t.name, err, out)
+	}
+	for _, link := range t.links {
+		if err := replaceLink(t.name, r.bin(link)); err != nil {
+			return fmt.Errorf("build %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// stampOf is a hash of all that a tool is made of.
+func (r repository) stampOf(t tool) (string, error) {
+	files, err := filepath.Glob(filepath.Join(r.tool(t.module), "*"))
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version(), t.pkg, t.ldflags, t.links)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(hash, filepath.Base(file), len(content))
+		hash.Write(content)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+func replaceLink(target, link string) error {
+	if have, err := os.Readlink(link); err == nil && have == target {
+		return nil
+	}
+	if err := os.RemoveAll(link); err != nil {
+		return err
+	}
+	return os.Symlink(target, link)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// lockFile takes an advisory lock, which the kernel drops if this process dies.
+func lockFile(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { file.Close() }, nil
+}

@@ -1,0 +1,47 @@
+// Command vdi-image builds the images of the local cluster as OCI archives,
+// without a container engine or a registry.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage:
+  vdi-image binary  --tag NAME --binary FILE [--binary FILE…] [--entrypoint PATH] [--cmd ARG…] [--out FILE]
+  vdi-image desktop --tag NAME [--out FILE]
+
+Archives go to bin/images/ of the repository unless --out says otherwise, and
+are left alone when nothing they are made of has changed.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "vdi-image:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	switch args[0] {
+	case "binary":
+		return binary(args[1:])
+	case "desktop":
+		return desktop(ctx, args[1:])
+	}
+	return fmt.Errorf("no such command: %s\n%s", args[0], usage)
+}

@@ -1,0 +1,160 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Both annotations carry the full name: containerd reads the first, other
+// tools the second.
+const (
+	containerdName = "io.containerd.image.name"
+	ociRefName     = "org.opencontainers.image.ref.name"
+)
+
+// WriteFile writes the image as an OCI archive named tag. The file appears
+// under its name only when complete.
+func WriteFile(file, tag string, img v1.Image) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("write archive: %w", err)
+	}
+	partial, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return fmt.Errorf("write archive: %w", err)
+	}
+	defer os.Remove(partial.Name())
+	err = Write(partial, tag, img)
+	if err := errors.Join(err, partial.Chmod(0o644), partial.Close()); err != nil {
+		return fmt.Errorf("write archive %s: %w", file, err)
+	}
+	return os.Rename(partial.Name(), file)
+}
+
+// Write writes the image as an OCI image layout in a tar.
+func Write(w io.Writer, tag string, img v1.Image) error {
+	index, err := indexOf(tag, img)
+	if err != nil {
+		return err
+	}
+	a := &archive{tar: tar.NewWriter(w), seen: map[v1.Hash]bool{}}
+	return errors.Join(
+		a.json("oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"}),
+		a.json("index.json", index),
+		a.image(img),
+		a.tar.Close(),
+	)
+}
+
+func indexOf(tag string, img v1.Image) (*v1.IndexManifest, error) {
+	ref, err := name.NewTag(tag)
+	if err != nil {
+		return nil, fmt.Errorf("read image name: %w", err)
+	}
+	entry, err := partial.Descriptor(img)
+	if err != nil {
+		return nil, fmt.Errorf("describe image: %w", err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("read image configuration: %w", err)
+	}
+	entry.Platform = config.Platform()
+	entry.Annotations = map[string]string{containerdName: ref.Name(), ociRefName: ref.Name()}
+	return &v1.IndexManifest{
+		SchemaVersion: 2,
+		MediaType:     types.OCIImageIndex,
+		Manifests:     []v1.Descriptor{*entry},
+	}, nil
+}
+
+// archive writes a layout's files; seen keeps a blob from being written twice
+// when two layers are equal.
+type archive struct {
+	tar  *tar.Writer
+	seen map[v1.Hash]bool
+}
+
+func (a *archive) image(img v1.Image) error {
+	layers, err := img.Layers()
+	if err != nil {
+		return fmt.Errorf("list layers: %w", err)
+	}
+	for _, layer := range layers {
+		if err := a.layer(layer); err != nil {
+			return err
+		}
+	}
+	if err := a.document(img.ConfigName, img.RawConfigFile); err != nil {
+		return err
+	}
+	return a.document(img.Digest, img.RawManifest)
+}
+
+func (a *archive) layer(layer v1.Layer) error {
+	digest, err := layer.Digest()
+	if err != nil {
+		return fmt.Errorf("digest layer: %w", err)
+	}
+	size, err := layer.Size()
+	if err != nil {
+		return fmt.Errorf("measure layer: %w", err)
+	}
+	content, err := layer.Compressed()
+	if err != nil {
+		return fmt.Errorf("read layer: %w", err)
+	}
+	defer content.Close()
+	return a.blob(digest, size, content)
+}
+
+// document writes a configuration or a manifest under its digest.
+func (a *archive) document(digestOf func() (v1.Hash, error), read func() ([]byte, error)) error {
+	digest, err := digestOf()
+	if err != nil {
+		return fmt.Errorf("digest document: %w", err)
+	}
+	data, err := read()
+	if err != nil {
+		return fmt.Errorf("read document: %w", err)
+	}
+	return a.blob(digest, int64(len(data)), bytes.NewReader(data))
+}
+
+func (a *archive) blob(digest v1.Hash, size int64, content io.Reader) error {
+	if a.seen[digest] {
+		return nil
+	}
+	a.seen[digest] = true
+	return a.file(path.Join("blobs", digest.Algorithm, digest.Hex), size, content)
+}
+
+func (a *archive) json(file string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", file, err)
+	}
+	return a.file(file, int64(len(data)), bytes.NewReader(data))
+}
+
+func (a *archive) file(file string, size int64, content io.Reader) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: file, Size: size, Mode: 0o644}
+	if err := a.tar.WriteHeader(header); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	if _, err := io.Copy(a.tar, content); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// Rootfs is a Debian root filesystem without documentation, translations or
+// package lists.
+type Rootfs struct {
+	Suite    string
+	Packages []string
+	StandIn  string // control file of a package that only provides names; see Bootstrap
+	User     string // uid and gid 1000, home in /home
+}
+
+const aptSources = "/etc/apt"
+
+// Bootstrap writes the root filesystem as a tar. It takes packages from where
+// this machine takes its own, when that is the same Debian, and installs
+// mmdebstrap when it may.
+//
+// The stand-in is installed before the packages, so what it claims to provide
+// is never fetched.
+func Bootstrap(ctx context.Context, rootfs Rootfs, file string) error {
+	if err := requireMmdebstrap(ctx); err != nil {
+		return err
+	}
+	sources, err := SourcesOf(os.DirFS(aptSources), rootfs.Suite)
+	if err != nil {
+		return err
+	}
+	control, remove, err := temporary(rootfs.StandIn)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	unfinished := file + ".part"
+	defer os.Remove(unfinished)
+	args := append(rootfs.args(control), rootfs.Suite, unfinished)
+	for _, source := range sources {
+		args = append(args, filepath.Join(aptSources, source))
+	}
+	// One time for all that has none of its own keeps two builds alike.
+	if err := execute(ctx, []string{"SOURCE_DATE_EPOCH=1"}, "mmdebstrap", args...); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, file)
+}
+
+func (r Rootfs) args(control string) []string {
+	args := []string{"--quiet", "--format=tar", "--variant=essential", "--include=" + strings.Join(r.Packages, ",")}
+	for _, unread := range []string{"doc", "info", "locale", "man"} {
+		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
+	}
+	return append(args,
+		"--essential-hook="+installStandIn(control),
+		"--customize-hook="+addUser(r.User),
+		`--customize-hook=find "$1" -xdev -perm /6000 -type f -exec chmod a-s {} +`,
+	)
+}
+
+func installStandIn(control string) string {
+	return strings.Join([]string{
+		`mkdir -p "$1/tmp/p/DEBIAN"`,
+		`cp ` + control + ` "$1/tmp/p/DEBIAN/control"`,
+		`chmod 755 "$1/tmp/p/DEBIAN"`,
+		`chroot "$1" dpkg-deb --root-owner-group -b /tmp/p /tmp/p.deb`,
+		`chroot "$1" dpkg -i /tmp/p.deb`,
+		`rm -r "$1/tmp/p" "$1/tmp/p.deb"`,
+	}, " && ")
+}
+
+func addUser(name string) string {
+	return fmt.Sprintf(`echo %[1]s:x:1000:1000::/home/%[1]s:/bin/bash >>"$1/etc/passwd" && `+
+		`echo %[1]s:x:1000: >>"$1/etc/group" && `+
+		`cp -r "$1/etc/skel" "$1/home/%[1]s" && chown -R 1000:1000 "$1/home/%[1]s"`, name)
+}
+
+// SourcesOf lists the files of an apt configuration that name the suite: a
+// machine's other repositories have nothing to do with the image. None means
+// that mmdebstrap chooses.
+func SourcesOf(etc fs.FS, suite string) ([]string, error) {
+	var files []string
+	named := regexp.MustCompile(`(?m)^(Suites:|deb\s).*\b` + regexp.QuoteMeta(suite) + `\b`)
+	for _, pattern := range []string{"sources.list", "sources.list.d/*.list", "sources.list.d/*.sources"} {
+		matches, err := fs.Glob(etc, pattern)
+		if err != nil {
+			return nil, fmt.Errorf("find apt sources: %w", err)
+		}
+		for _, match := range matches {
+			data, err := fs.ReadFile(etc, match)
+			if err != nil {
+				return nil, fmt.Errorf("read apt sources: %w", err)
+			}
+			if named.Match(data) {
+				files = append(files, match)
+			}
+		}
+	}
+	return files, nil
+}
+
+func requireMmdebstrap(ctx context.Context) error {
+	if _, err := exec.LookPath("mmdebstrap"); err == nil {
+		return nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return errors.New("mmdebstrap is missing: run `apt-get install mmdebstrap` as root")
+	}
+	if err := execute(ctx, nil, "apt-get", "update", "-qq"); err != nil {
+		return err
+	}
+	return execute(ctx, nil, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap")
+}
+
+// PipInstall unpacks the pinned requirements for the image's Python, whatever
+// Python this machine has; pip's own configuration says where from.
+func PipInstall(ctx context.Context, requirements, version, dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("clear %s: %w", dir, err)
+	}
+	file, remove, err := temporary(requirements)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	args := []string{
+		"-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:",
+		"--implementation=cp", "--python-version=" + version, "--target=" + dir, "--requirement=" + file,
+	}
+	if err := execute(ctx, nil, "python3", append(args, platforms()...)...); err != nil {
+		return err
+	}
+	// Scripts name this machine's Python.
+	if err := os.RemoveAll(filepath.Join(dir, "bin")); err != nil {
+		return fmt.Errorf("remove scripts: %w", err)
+	}
+	return compile(ctx, version, dir)
+}
+
+// platforms names every wheel tag that glibc 2.36 satisfies; pip derives none
+// of them once one is given.
+func platforms() []string {
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	var args []string
+	for _, tag := range []string{
+		"manylinux_2_36", "manylinux_2_35", "manylinux_2_34", "manylinux_2_31", "manylinux_2_28", "manylinux_2_27",
+		"manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1", "linux",
+	} {
+		args = append(args, "--platform="+tag+"_"+machine)
+	}
+	return args
+}
+
+// compile saves each start two seconds. Layers have no times, so the result
+// must be valid without them. Another Python's files would be of no use.
+func compile(ctx context.Context, version, dir string) error {
+	python := "python" + version
+	if exec.CommandContext(ctx, python, "--version").Run() != nil {
+		return nil
+	}
+	return execute(ctx, nil, python, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", dir)
+}
+
+// execute runs a command with this process's environment and more, and shows
+// what it said only when it fails.
+func execute(ctx context.Context, env []string, name string, args ...string) error {
+	command := exec.CommandContext(ctx, name, args...)
+	command.Env = append(os.Environ(), env...)
+	output, err := command.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("run %s: %w\n%s", name, err, output)
+	}
+	return nil
+}
+
+func temporary(content string) (file string, remove func(), err error) {
+	f, err := os.CreateTemp("", "vdi-image-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("write temporary file: %w", err)
+	}
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", nil, fmt.Errorf("write temporary file: %w", err)
+	}
+	return f.Name(), func() { os.Remove(f.Name()) }, nil
+}

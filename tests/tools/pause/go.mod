@@ -1,0 +1,3 @@
+module github.com/vdi-platform/vdi-platform/tests/tools/pause
+
+go 1.26.0

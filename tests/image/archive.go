@@ -30,16 +30,16 @@ func WriteFile(file, tag string, img v1.Image) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
-	partial, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	unfinished, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
-	defer os.Remove(partial.Name())
-	err = Write(partial, tag, img)
-	if err := errors.Join(err, partial.Chmod(0o644), partial.Close()); err != nil {
+	defer os.Remove(unfinished.Name())
+	err = Write(unfinished, tag, img)
+	if err := errors.Join(err, unfinished.Chmod(0o644), unfinished.Close()); err != nil {
 		return fmt.Errorf("write archive %s: %w", file, err)
 	}
-	return os.Rename(partial.Name(), file)
+	return os.Rename(unfinished.Name(), file)
 }
 
 // Write writes the image as an OCI image layout in a tar.
@@ -49,12 +49,16 @@ func Write(w io.Writer, tag string, img v1.Image) error {
 		return err
 	}
 	a := &archive{tar: tar.NewWriter(w), seen: map[v1.Hash]bool{}}
-	return errors.Join(
-		a.json("oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"}),
-		a.json("index.json", index),
-		a.image(img),
-		a.tar.Close(),
-	)
+	if err := a.json("oci-layout", map[string]string{"imageLayoutVersion": "1.0.0"}); err != nil {
+		return err
+	}
+	if err := a.json("index.json", index); err != nil {
+		return err
+	}
+	if err := a.image(img); err != nil {
+		return err
+	}
+	return a.tar.Close()
 }
 
 func indexOf(tag string, img v1.Image) (*v1.IndexManifest, error) {
@@ -70,6 +74,7 @@ func indexOf(tag string, img v1.Image) (*v1.IndexManifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read image configuration: %w", err)
 	}
+	entry.ArtifactType = "" // it is an image; the library says so twice
 	entry.Platform = config.Platform()
 	entry.Annotations = map[string]string{containerdName: ref.Name(), ociRefName: ref.Name()}
 	return &v1.IndexManifest{

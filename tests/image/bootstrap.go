@@ -56,6 +56,11 @@ func Bootstrap(ctx context.Context, rootfs Rootfs, file string) error {
 	return os.Rename(unfinished, file)
 }
 
+// Recipe changes whenever the same packages would give another filesystem.
+func (r Rootfs) Recipe() []string {
+	return append(r.args(r.StandIn), r.Suite)
+}
+
 func (r Rootfs) args(control string) []string {
 	args := []string{"--quiet", "--format=tar", "--variant=essential", "--include=" + strings.Join(r.Packages, ",")}
 	for _, unread := range []string{"doc", "info", "locale", "man"} {
@@ -90,7 +95,7 @@ func addUser(name string) string {
 // that mmdebstrap chooses.
 func SourcesOf(etc fs.FS, suite string) ([]string, error) {
 	var files []string
-	named := regexp.MustCompile(`(?m)^(Suites:|deb\s).*\b` + regexp.QuoteMeta(suite) + `\b`)
+	named := regexp.MustCompile(`(?m)^(Suites:|deb[ \t])(.*[ \t])?` + regexp.QuoteMeta(suite) + `([ \t]|$)`)
 	for _, pattern := range []string{"sources.list", "sources.list.d/*.list", "sources.list.d/*.sources"} {
 		matches, err := fs.Glob(etc, pattern)
 		if err != nil {

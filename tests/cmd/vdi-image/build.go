@@ -44,8 +44,8 @@ func (b *build) inputFiles(files ...string) error {
 }
 
 // unlessCurrent makes the archive when there is none, or one of other inputs.
-func (b *build) unlessCurrent(make func() error) error {
-	return once(b.out, append([]string{b.tag, toolVersion()}, b.inputs...), make)
+func (b *build) unlessCurrent(produce func() error) error {
+	return once(b.out, append([]string{b.tag, toolVersion()}, b.inputs...), produce)
 }
 
 func (b *build) write(img v1.Image) error {
@@ -63,7 +63,7 @@ func (b *build) write(img v1.Image) error {
 
 // once makes a file or folder and notes beside it what it was made of, so the
 // next call with the same inputs has nothing to do.
-func once(out string, inputs []string, make func() error) error {
+func once(out string, inputs []string, produce func() error) error {
 	sum := sha256.Sum256([]byte(strings.Join(inputs, "\x00")))
 	want, stamp := hex.EncodeToString(sum[:]), out+".stamp"
 	if isCurrent(out, stamp, want) {
@@ -73,7 +73,11 @@ func once(out string, inputs []string, make func() error) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return fmt.Errorf("create output folder: %w", err)
 	}
-	if err := make(); err != nil {
+	// A failure must not leave a stamp beside something half made.
+	if err := os.RemoveAll(stamp); err != nil {
+		return fmt.Errorf("remove stamp: %w", err)
+	}
+	if err := produce(); err != nil {
 		return err
 	}
 	if err := os.WriteFile(stamp, []byte(want), 0o644); err != nil {

@@ -148,7 +148,7 @@ func (p *parts) layers(ctx context.Context, cache string) ([]v1.Layer, error) {
 }
 
 func (p *parts) rootfsLayer(ctx context.Context, file string) (layer v1.Layer, err error) {
-	err = once(file, []string{fmt.Sprint(p.Rootfs)}, func() error {
+	err = once(file, p.Rootfs.Recipe(), func() error {
 		return timed("install Debian packages", func() error { return image.Bootstrap(ctx, p.Rootfs, file) })
 	})
 	if err != nil {

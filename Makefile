@@ -1,0 +1,137 @@
+# Commands of the VDI platform. `make help` lists them; every target can be run again.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+IMG ?= docker.io/vdi-platform/vdi-operator:dev
+HELM ?= bin/helm
+DEV := tests/tools/dev
+GO_FLAGS := -trimpath -ldflags "-s -w"
+ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: ## Bring up a local cluster with the platform and show a session's URL that works
+	cd tests && go run ./cmd/vdi-demo up
+
+.PHONY: demo-down
+demo-down: ## Take the demo down without a trace
+	cd tests && go run ./cmd/vdi-demo down
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-charts test-integration test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
+
+.PHONY: test-unit
+test-unit: ## Pure functions, golden sessions, the harness's own parts
+	go test -race $(ROOT_PACKAGES)
+	cd tests && go test ./image/... ./parity/... .
+
+.PHONY: test-charts
+test-charts: tools-helm ## Charts with the real Helm clients
+	cd tests && go test ./charts/... ./standins/...
+
+.PHONY: test-integration
+test-integration: tools-control-plane ## Controllers on a real API server
+	cd tests && go test -race -timeout 20m ./integration/...
+
+.PHONY: test-e2e
+test-e2e: tools-node ## Real node, real proxy, real desktop
+	cd tests && go test -timeout 30m ./cluster/... ./e2e/...
+
+.PHONY: test-long
+test-long: ## What takes longer: everything again under the race detector, and fuzzing
+	go test -race -count=3 $(ROOT_PACKAGES)
+	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
+	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime 60s; done
+
+.PHONY: bench
+bench: ## Cost of rendering a session beside Helm's own path
+	cd tests && go test -run '^$$' -bench . -benchmem -count 5 ./bench/...
+
+##@ Build
+
+.PHONY: build
+build: ## The operator's binary for this machine
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-operator ./operator/cmd/vdi-operator
+
+.PHONY: image
+image: build ## The operator's image as an OCI archive, without a container engine
+	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --tag $(IMG)
+
+.PHONY: docker-build
+docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs
+	@if docker info >/dev/null 2>&1; then docker build -f operator/Dockerfile -t $(IMG) .; \
+	else echo "no container engine answers; writing an OCI archive instead"; $(MAKE) image IMG=$(IMG); fi
+
+##@ Generate and check
+
+.PHONY: manifests
+manifests: $(DEV)/.built ## CRDs from the API types, into the operator chart
+	bin/controller-gen crd:crdVersions=v1,generateEmbeddedObjectMeta=false paths=./operator/api/... output:crd:dir=charts/vdi-operator/crds
+
+.PHONY: generate
+generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs
+	bin/controller-gen object paths=./operator/api/...
+	for chart in charts/vdi-operator charts/vdi-platform tests/standins/traefik; do (cd $$chart && $(CURDIR)/bin/helm-values-schema-json); done
+	bin/helm-docs --log-level warning --chart-search-root charts --chart-to-generate charts/vdi-operator,charts/vdi-platform --sort-values-order file
+
+.PHONY: golden
+golden: tools-helm ## Rewrite golden files; read the difference before you commit it
+	go test ./renderer -run Golden -update
+	cd tests && go test ./charts -run Golden -update
+
+.PHONY: verify
+verify: generate ## Fail if something generated is not committed
+	bin/gofumpt -w operator platform renderer charts tests
+	@git diff --exit-code -- . || { echo "generated files differ: run 'make generate', look at the difference and commit it"; exit 1; }
+
+.PHONY: lint
+lint: $(DEV)/.built tools-helm ## gofumpt, go vet, staticcheck, helm lint
+	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
+	go vet $(ROOT_PACKAGES)
+	cd tests && go vet ./...
+	bin/staticcheck -checks all $(ROOT_PACKAGES)
+	cd tests && ../bin/staticcheck -checks all ./...
+	$(HELM) lint charts/vdi-session charts/vdi-operator --set sessions.domain=vdi.example.com --kube-version 1.37.2
+
+##@ Your cluster
+
+.PHONY: deploy
+deploy: tools-helm ## Install the operator chart with image IMG=… into the current context (DOMAIN=…)
+	img="$(IMG)"; $(HELM) upgrade --install vdi-operator charts/vdi-operator -n vdi-system --create-namespace \
+	  --set image.repository="$${img%:*}" --set image.tag="$${img##*:}" --set sessions.domain=$(or $(DOMAIN),vdi.example.com)
+
+.PHONY: run
+run: manifests ## Run the operator from source against the current context (DOMAIN=…)
+	$(if $(wildcard bin/kubectl),bin/kubectl,kubectl) apply --server-side -f charts/vdi-operator/crds
+	printf 'sessions:\n  domain: %s\n  verifyRoute: false\n' "$(or $(DOMAIN),vdi.example.com)" > bin/run-config.yaml
+	go run ./operator/cmd/vdi-operator --config bin/run-config.yaml --namespace default
+
+##@ Tools (built once from pinned Go modules, kept under bin/)
+
+.PHONY: tools
+tools: $(DEV)/.built tools-helm tools-control-plane tools-node ## All of them
+
+$(DEV)/.built: $(DEV)/go.mod $(DEV)/go.sum
+	mkdir -p bin
+	go build -C $(DEV) -o $(CURDIR)/bin/ tool
+	@touch $@
+
+.PHONY: tools-helm
+tools-helm:
+	cd tests && go run ./cmd/vdi-cluster tools helm helm4
+
+.PHONY: tools-control-plane
+tools-control-plane:
+	cd tests && go run ./cmd/vdi-cluster tools kube
+
+.PHONY: tools-node
+tools-node:
+	cd tests && go run ./cmd/vdi-cluster tools

@@ -1,0 +1,50 @@
+{{/* The operator's configuration file: platform.Config, key by key. Empty values
+are left out, so that the operator's own defaults hold. */}}
+
+{{- define "vdi-operator.config" -}}
+{{- $s := .Values.sessions -}}
+{{- $sessions := dict
+  "domain" $s.domain
+  "hostTemplate" $s.hostTemplate
+  "externalPort" (int $s.externalPort)
+  "tls" (include "vdi-operator.config.tls" . | fromYaml)
+  "verifyRoute" $s.verifyRoute
+  "proxy" (dict
+    "address" (include "vdi-operator.proxy.address" .)
+    "namespace" (include "vdi-operator.proxy.namespace" .)
+    "podLabels" $s.proxy.podLabels)
+  "network" (include "vdi-operator.config.network" . | fromYaml) -}}
+{{- range $key := list "labels" "annotations" "values" "overlay" -}}
+{{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
+{{- end -}}
+{{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
+{{- with .Values.gpuSharing.sliced }}{{ $_ := set $sessions "gpuSharing" (dict "sliced" .) }}{{ end -}}
+{{- toYaml (dict "sessions" $sessions) -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.tls" -}}
+{{- $tls := .Values.sessions.tls -}}
+mode: {{ $tls.mode }}
+{{- if eq $tls.mode "CertResolver" }}
+certResolver: {{ $tls.certResolver | quote }}
+{{- else if eq $tls.mode "Secret" }}
+secretName: {{ $tls.secretName | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "vdi-operator.config.network" -}}
+{{- $network := .Values.sessions.network -}}
+{{- $out := dict "internet" $network.internet "dnsNamespace" $network.dnsNamespace -}}
+{{- range $key := list "deniedRanges" "allowedRanges" "dnsRanges" -}}
+{{- with get $network $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- end -}}
+{{- toYaml $out -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.images" -}}
+{{- $out := dict -}}
+{{- range $key := list "rewrite" "pullSecrets" -}}
+{{- with get $.Values.sessions.images $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- end -}}
+{{- toYaml $out -}}
+{{- end -}}

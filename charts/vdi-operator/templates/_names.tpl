@@ -1,0 +1,71 @@
+{{/* Names of this chart's objects, each defined once. */}}
+
+{{- define "vdi-operator.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's name leads, unless it already says what this is. */}}
+{{- define "vdi-operator.fullname" -}}
+{{- $name := include "vdi-operator.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.serviceAccount.name" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "vdi-operator.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.name" -}}
+{{- printf "%s-config" (include "vdi-operator.fullname" . | trunc 56 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* Cluster-wide objects carry the namespace, so that two releases of the same
+name in different namespaces do not fight over them. */}}
+{{- define "vdi-operator.clusterRole.name" -}}
+{{- printf "%s:%s" .Release.Namespace (include "vdi-operator.fullname" .) -}}
+{{- end -}}
+
+{{- define "vdi-operator.clusterRole.catalogueName" -}}
+{{- printf "%s:catalogue" (include "vdi-operator.clusterRole.name" .) -}}
+{{- end -}}
+
+{{/* The operator's leader election ID, fixed in operator/cmd/vdi-operator. */}}
+{{- define "vdi-operator.lease.name" -}}
+vdi-operator
+{{- end -}}
+
+{{/* Role and binding of this release in a session namespace. */}}
+{{- define "vdi-operator.sessionRole.name" -}}
+{{- printf "%s-%s" .Release.Namespace (include "vdi-operator.fullname" .) | trunc 253 -}}
+{{- end -}}
+
+{{- define "vdi-operator.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.proxy.namespace" -}}
+{{- .Values.sessions.proxy.namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{- define "vdi-operator.proxy.address" -}}
+{{- printf "%s.%s.svc:%d" .Values.sessions.proxy.service (include "vdi-operator.proxy.namespace" .) (int .Values.sessions.proxy.port) -}}
+{{- end -}}
+
+{{/* A value's full name as the user must write it: prefixed below an umbrella. */}}
+{{- define "vdi-operator.valueName" -}}
+{{- $prefix := ternary "" (printf "%s." .root.Chart.Name) .root.Chart.IsRoot -}}
+{{- print $prefix .name -}}
+{{- end -}}

@@ -1,0 +1,79 @@
+{{/* What to do next and what to watch out for. The umbrella's notes use these
+too: Helm prints no subchart's NOTES.txt. */}}
+
+{{- define "vdi-operator.notes.next" -}}
+{{- $namespace := first .Values.watchNamespaces | default "desktops" -}}
+1. A namespace for sessions. Never {{ .Release.Namespace }}: tenants must not share a namespace with the platform.
+
+{{- if .Values.watchNamespaces }}
+
+kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted
+{{- else }}
+
+kubectl create namespace {{ $namespace }}
+kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted
+{{- end }}
+
+2. A template: what is offered. More lie in values/templates/ of the repository.
+
+kubectl apply -f - <<EOF
+apiVersion: vdi.kasm.io/v1alpha1
+kind: VDITemplate
+metadata:
+  name: plain-desktop
+spec:
+  displayName: Plain desktop
+  image: ghcr.io/selkies-project/selkies/example:v2.1.0-trixie
+  resources:
+    defaultGPU: 1  # 0 where no node has a GPU
+EOF
+
+3. A session: one desktop of one user.
+
+kubectl apply -f - <<EOF
+apiVersion: vdi.kasm.io/v1alpha1
+kind: VDISession
+metadata:
+  name: alice
+  namespace: {{ $namespace }}
+spec:
+  user: alice@example.com
+  template: plain-desktop
+EOF
+
+4. Watch it start; its URL lies below {{ include "vdi-operator.notes.url" . }}
+
+kubectl get vdi -A -w
+
+5. Its password:
+
+kubectl get secret -n {{ $namespace }} alice-credentials -o jsonpath='{.data.password}' | base64 -d; echo
+{{- end -}}
+
+{{- define "vdi-operator.notes.url" -}}
+https://*.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
+{{- end -}}
+
+{{- define "vdi-operator.notes.warnings" -}}
+{{- if eq .Values.sessions.tls.mode "Secret" }}
+WARNING: sessions.tls.mode is Secret: the certificate's key lies in every session
+namespace, where tenants could read it and pose as any desktop. Prefer Wildcard.
+{{- end }}
+{{- if eq .Values.sessions.tls.mode "CertResolver" }}
+WARNING: sessions.tls.mode is CertResolver: every session asks for a certificate of
+its own; hosts become public in certificate transparency logs, and the issuer's
+limits apply. Prefer Wildcard.
+{{- end }}
+{{- if not .Values.sessions.verifyRoute }}
+WARNING: sessions.verifyRoute is off: a session is called Running without proof that
+its URL answers through the proxy.
+{{- end }}
+{{- if not .Values.networkPolicy.enabled }}
+WARNING: networkPolicy.enabled is off: every pod of the cluster can read the
+operator's metrics.
+{{- end }}
+{{- if not .Values.rbac.create }}
+WARNING: rbac.create is off: the operator works only when someone grants what
+templates/_rbac.tpl lists.
+{{- end }}
+{{- end -}}

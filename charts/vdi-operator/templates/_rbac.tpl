@@ -1,0 +1,65 @@
+{{/* What the operator may do: one line per kind, only what it uses, no wildcard.
+tests/charts refuses wildcards and any list or watch of Secrets. */}}
+
+{{/* In session namespaces, or everywhere when no namespaces are listed. */}}
+{{- define "vdi-operator.rbac.sessions" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [traefik.io]
+  resources: [ingressroutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- /* By name only: the operator never lists or watches Secrets. */}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* Cluster-scoped things, needed in both modes. */}}
+{{- define "vdi-operator.rbac.catalogue" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vditemplates]
+  verbs: [get, list, watch]
+- apiGroups: [vdi.kasm.io]
+  resources: [vditemplates/status]
+  verbs: [patch]
+{{- /* Tells a missing proxy from a broken one, and heals without a restart. */}}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [ingressroutes.traefik.io]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{/* In the release namespace: leadership and the host claims. */}}
+{{- define "vdi-operator.rbac.release" -}}
+{{- /* Create cannot be bound to a name. */ -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "vdi-operator.lease.name" . }}]
+  verbs: [get, update]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, update, delete]
+{{- /* Leader election reports through the older events API. */}}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

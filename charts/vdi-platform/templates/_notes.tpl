@@ -1,0 +1,20 @@
+{{/* What to watch out for in the way the parts are put together. */}}
+
+{{- define "vdi-platform.notes.warnings" -}}
+{{- $mode := (index .Values "vdi-operator" "sessions" "tls" | default dict).mode | default "Wildcard" -}}
+{{- if .Values.traefik.enabled -}}
+{{- if and (eq $mode "Wildcard") (not .Values.traefik.tlsStore.default) }}
+WARNING: traefik.tlsStore.default is empty: Traefik shows a self-signed certificate,
+which browsers refuse. Store the certificate of *.{{ index .Values "vdi-operator" "sessions" "domain" }} as a TLS
+Secret in {{ .Release.Namespace }} and name it in traefik.tlsStore.default.defaultCertificate.secretName.
+{{- end }}
+{{- if .Values.traefik.providers.kubernetesCRD.allowCrossNamespace }}
+WARNING: traefik.providers.kubernetesCRD.allowCrossNamespace is on: whoever may write
+routes in one namespace can reach the services of all.
+{{- end }}
+{{- if .Values.traefik.providers.kubernetesCRD.allowEmptyServices }}
+WARNING: traefik.providers.kubernetesCRD.allowEmptyServices is on: a starting session's
+URL answers 503.
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,78 @@
+{{/* Combinations of the parts' values that cannot work. Each message names the
+value and the remedy. Single values are judged by the parts themselves. */}}
+
+{{- define "vdi-platform.require" -}}
+{{- $operator := index .Values "vdi-operator" -}}
+{{- $in := dict "root" . "operator" $operator "traefik" .Values.traefik -}}
+{{- if and (not $operator.enabled) (not .Values.traefik.enabled) -}}
+{{- fail "vdi-operator.enabled and traefik.enabled are both off: nothing is left to install" -}}
+{{- end -}}
+{{- if and $operator.enabled .Values.traefik.enabled -}}
+{{- include "vdi-platform.require.sameProxy" $in -}}
+{{- include "vdi-platform.require.certResolver" $in -}}
+{{- include "vdi-platform.require.sameNamespaces" $in -}}
+{{- else if $operator.enabled -}}
+{{- include "vdi-platform.require.ownProxy" $in -}}
+{{- end -}}
+{{- if .Values.traefik.enabled -}}
+{{- include "vdi-platform.require.traefik" $in -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's proxy must be the one this release installs. */}}
+{{- define "vdi-platform.require.sameProxy" -}}
+{{- $proxy := .operator.sessions.proxy -}}
+{{- if ne $proxy.service .traefik.fullnameOverride -}}
+{{- fail (printf "vdi-operator.sessions.proxy.service is %q, but traefik.fullnameOverride names the proxy %q: give both the same name, or switch traefik.enabled off to use your own proxy" $proxy.service .traefik.fullnameOverride) -}}
+{{- end -}}
+{{- if not (has $proxy.namespace (list "" .root.Release.Namespace)) -}}
+{{- fail (printf "vdi-operator.sessions.proxy.namespace is %q, but traefik.enabled puts the proxy into %q: leave it empty, or switch traefik.enabled off to use your own proxy" $proxy.namespace .root.Release.Namespace) -}}
+{{- end -}}
+{{- if ne (int $proxy.port) (int .traefik.ports.websecure.exposedPort) -}}
+{{- fail (printf "vdi-operator.sessions.proxy.port is %d, but traefik.ports.websecure.exposedPort is %d: give both the same port" (int $proxy.port) (int .traefik.ports.websecure.exposedPort)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-platform.require.ownProxy" -}}
+{{- if not .operator.sessions.proxy.namespace -}}
+{{- fail "vdi-operator.sessions.proxy.namespace is required while traefik.enabled is off: say where your own Traefik runs (namespace, service, port and podLabels), see values/bring-your-own.yaml" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-platform.require.certResolver" -}}
+{{- $tls := .operator.sessions.tls | default dict -}}
+{{- $resolvers := .traefik.certificatesResolvers | default dict -}}
+{{- if and (eq ($tls.mode | default "Wildcard") "CertResolver") (not (hasKey $resolvers $tls.certResolver)) -}}
+{{- fail (printf "vdi-operator.sessions.tls.certResolver is %q, but traefik.certificatesResolvers does not hold it: define it there, or use sessions.tls.mode Wildcard" $tls.certResolver) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A proxy that looks at fewer namespaces than the operator would leave
+sessions without a route. */}}
+{{- define "vdi-platform.require.sameNamespaces" -}}
+{{- $served := .traefik.providers.kubernetesCRD.namespaces | default list -}}
+{{- $watched := .operator.watchNamespaces | default list -}}
+{{- if and $served (not $watched) -}}
+{{- fail "traefik.providers.kubernetesCRD.namespaces limits the proxy, but vdi-operator.watchNamespaces does not limit the operator: give both the same namespaces" -}}
+{{- end -}}
+{{- range $namespace := $watched -}}
+{{- if and $served (not (has $namespace $served)) -}}
+{{- fail (printf "vdi-operator.watchNamespaces holds %q, which traefik.providers.kubernetesCRD.namespaces leaves out: its sessions would never be reachable" $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-platform.require.traefik" -}}
+{{- $crd := .traefik.providers.kubernetesCRD -}}
+{{- if not $crd.enabled -}}
+{{- fail "traefik.providers.kubernetesCRD.enabled is off: sessions are IngressRoutes, so switch it on, or switch traefik.enabled off to use your own proxy" -}}
+{{- end -}}
+{{- if not .traefik.ports.websecure.http.tls.enabled -}}
+{{- fail "traefik.ports.websecure.http.tls.enabled is off: sessions are never served without TLS" -}}
+{{- end -}}
+{{- with $crd.defaultTLSResourcesNamespace -}}
+{{- if and $.traefik.tlsStore.default (ne . $.root.Release.Namespace) -}}
+{{- fail (printf "traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is %q, but traefik.tlsStore.default lies in the release namespace %q, where Traefik would not look: set it to %q" . $.root.Release.Namespace $.root.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,92 @@
+package run
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// askTimeout bounds one request to the proxy.
+const askTimeout = 5 * time.Second
+
+// newServerTime returns a function that reads the API server's clock from the
+// Date header of an answer (RFC 9110; resolution one second).
+func newServerTime(cluster *rest.Config) (func(context.Context) (time.Time, error), error) {
+	httpClient, err := rest.HTTPClientFor(cluster)
+	if err != nil {
+		return nil, fmt.Errorf("build client for the API server's time: %w", err)
+	}
+	base, _, err := rest.DefaultServerUrlFor(cluster)
+	if err != nil {
+		return nil, fmt.Errorf("address of the API server: %w", err)
+	}
+	url := base.JoinPath("version").String()
+	return func(ctx context.Context) (time.Time, error) {
+		answer, err := get(ctx, httpClient, url, "")
+		if err != nil {
+			return time.Time{}, err
+		}
+		return http.ParseTime(answer.Header.Get("Date"))
+	}, nil
+}
+
+// newRouteProbe returns a function that asks the proxy for a session's page as a
+// browser would, or nil when sessions.verifyRoute is off. It sends no secret and
+// only wants to know who answers, so the certificate is not judged: it may be
+// the proxy's own until the administrator's has been issued.
+func newRouteProbe(s platform.Sessions) func(ctx context.Context, host, path string) error {
+	if s.VerifyRoute != nil && !*s.VerifyRoute {
+		return nil
+	}
+	dialer := &net.Dialer{Timeout: askTimeout}
+	return func(ctx context.Context, host, path string) error {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		transport := &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, network, s.Proxy.Address)
+			},
+			TLSClientConfig: &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
+		}
+		c := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		answer, err := get(ctx, c, "https://"+host+path, host)
+		if err != nil {
+			return err
+		}
+		return reached(answer.StatusCode)
+	}
+}
+
+// reached: 404 is the proxy that knows no such route, 502 to 504 is the proxy
+// that does not get through.
+func reached(code int) error {
+	switch code {
+	case http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return fmt.Errorf("the proxy answered %d", code)
+	default:
+		return nil
+	}
+}
+
+func get(ctx context.Context, c *http.Client, url, host string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if host != "" {
+		request.Host = host
+	}
+	answer, err := c.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	return answer, answer.Body.Close()
+}

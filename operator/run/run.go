@@ -1,0 +1,210 @@
+// Package run puts the operator together: settings, cache, controllers, health
+// and metrics. It decides nothing about sessions.
+package run
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/operator/template"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// Options are the operator's flags; each is a value of the operator chart.
+type Options struct {
+	// Config is the path of the settings file (platform.Config as YAML).
+	Config string
+	// Namespace the operator runs in.
+	Namespace string
+	// WatchNamespaces limits the operator to these namespaces; empty means all.
+	WatchNamespaces string
+	// LeaderElect lets several replicas stand by.
+	LeaderElect bool
+	// MetricsAddress of the metrics server; "0" switches it off.
+	MetricsAddress string
+	// HealthAddress of the probes; "0" switches them off.
+	HealthAddress string
+	// Workers is how many sessions are looked at at the same time.
+	Workers int
+	// LogLevel: debug, info, warn or error.
+	LogLevel string
+	// Registry takes the metrics; the process-wide one when nil.
+	Registry metrics.RegistererGatherer
+}
+
+// Register declares the flags.
+func (o *Options) Register(f *flag.FlagSet) {
+	f.StringVar(&o.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
+	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
+	f.StringVar(&o.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
+	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let several replicas stand by for each other")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 switches it off")
+	f.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 switches them off")
+	f.IntVar(&o.Workers, "workers", 8, "sessions looked at at the same time")
+	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// Run runs the operator until the context ends.
+func Run(ctx context.Context, cluster *rest.Config, o Options) error {
+	if err := setLogger(o.LogLevel); err != nil {
+		return err
+	}
+	mgr, err := New(ctx, cluster, o)
+	if err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// New builds the operator's manager.
+func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, error) {
+	if o.Namespace == "" {
+		return nil, errors.New("the operator's namespace is unknown: set --namespace or the environment variable POD_NAMESPACE")
+	}
+	config, err := readConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	cluster = rest.CopyConfig(cluster)
+	cluster.UserAgent = "vdi-operator"
+	mgr, err := ctrl.NewManager(cluster, managerOptions(o))
+	if err != nil {
+		return nil, fmt.Errorf("build manager: %w", err)
+	}
+	if err := errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("ping", healthz.Ping),
+		addControllers(ctx, mgr, config, o),
+	); err != nil {
+		return nil, err
+	}
+	return mgr, nil
+}
+
+func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Config, o Options) error {
+	render, err := renderer.New()
+	if err != nil {
+		return fmt.Errorf("load session chart: %w", err)
+	}
+	serverTime, err := newServerTime(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
+	counters := session.NewMetrics(mgr.GetClient())
+	if err := o.registry().Register(counters); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	sessions := &session.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
+		Namespace: o.Namespace, Clock: clock.RealClock{}, ServerTime: serverTime,
+		Probe: newRouteProbe(config.Sessions), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
+	}
+	templates := &template.Reconciler{Client: mgr.GetClient(), Renderer: render, Config: config, Clock: clock.RealClock{}}
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr))
+}
+
+func (o Options) registry() metrics.RegistererGatherer {
+	if o.Registry != nil {
+		return o.Registry
+	}
+	return metrics.Registry
+}
+
+// Scheme knows every type the operator handles.
+func Scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	_ = clientgoscheme.AddToScheme(s) // fails only for types registered twice
+	_ = vdi.AddToScheme(s)
+	return s
+}
+
+func managerOptions(o Options) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                        Scheme(),
+		Cache:                         cacheOptions(o.WatchNamespaces),
+		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.HealthAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "vdi-operator",
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+	}
+}
+
+// cacheOptions keep the cache small and the RBAC narrow: only what the operator
+// made, without managed fields, and no Secret at all.
+func cacheOptions(namespaces string) cache.Options {
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"})}
+	opts := cache.Options{
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:                   ours,
+			&corev1.PersistentVolumeClaim{}: ours,
+			crdMetadata():                   {Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
+		},
+	}
+	for _, kind := range session.ComparedKinds() {
+		opts.ByObject[session.UnstructuredOf(kind)] = ours
+	}
+	for _, ns := range strings.FieldsFunc(namespaces, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if opts.DefaultNamespaces == nil {
+			opts.DefaultNamespaces = map[string]cache.Config{}
+		}
+		opts.DefaultNamespaces[ns] = cache.Config{}
+	}
+	return opts
+}
+
+func crdMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	return m
+}
+
+func readConfig(path string) (platform.Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return platform.Config{}, fmt.Errorf("read settings: %w", err)
+	}
+	config, err := platform.ParseConfig(data)
+	if err != nil {
+		return platform.Config{}, fmt.Errorf("settings in %s: %w", path, err)
+	}
+	return config, nil
+}
+
+func setLogger(level string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l})))
+	return nil
+}

@@ -1,0 +1,263 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// apply creates what is missing, in install order, and puts back what drifted.
+// While a desktop lives, its objects stay as they were when it started.
+func (r *Reconciler) apply(ctx context.Context, p *pass) error {
+	if p.desired == nil {
+		return nil
+	}
+	if p.starting() {
+		if err := r.ensureCredentials(ctx, p); err != nil {
+			return err
+		}
+	}
+	for _, o := range p.desired {
+		if err := r.applyOne(ctx, p, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// starting tells whether this pass is to create a pod.
+func (p *pass) starting() bool { return p.decision.want == wantRun && p.seen.pod == nil }
+
+func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
+	switch {
+	case o.GetKind() == "PersistentVolumeClaim":
+		return r.applyHome(ctx, p, o)
+	case !p.wanted(o):
+		return nil
+	case o.GetKind() == "Pod":
+		return r.applyPod(ctx, p, o)
+	default:
+		return r.applyCompared(ctx, p, o)
+	}
+}
+
+// wanted tells whether a rendered object should exist now: a stopped session
+// has neither pod nor route.
+func (p *pass) wanted(o *unstructured.Unstructured) bool {
+	stopped := p.decision.want != wantRun
+	return !stopped || (o.GetKind() != "Pod" && o.GetKind() != routeKind.Kind)
+}
+
+// applyPod starts the desktop when there is none. A pod is never patched.
+func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
+	if p.seen.pod != nil {
+		p.notePending(o, p.seen.pod)
+		return nil
+	}
+	created, err := r.create(ctx, p, o)
+	if err != nil {
+		return err
+	}
+	pod := &corev1.Pod{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(created.Object, pod); err != nil {
+		return fmt.Errorf("read back pod: %w", err)
+	}
+	p.seen.pod = pod
+	return nil
+}
+
+// applyCompared creates a policy, service or route, or puts it back.
+func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
+	current := p.seen.others[keyOf(o)]
+	if current == nil {
+		created, err := r.create(ctx, p, o)
+		if err == nil {
+			p.seen.others[keyOf(o)] = created
+		}
+		return err
+	}
+	if current.GetDeletionTimestamp() != nil {
+		return nil // its end wakes us
+	}
+	if p.seen.podLives() && p.notePending(o, current) {
+		return nil
+	}
+	if !drifted(o.Object, current.Object) {
+		return nil
+	}
+	return r.putBack(ctx, p, o)
+}
+
+// notePending remembers that the next start uses a newer object, and tells whether it does.
+func (p *pass) notePending(rendered, live metav1.Object) bool {
+	if rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] {
+		return false
+	}
+	if p.updatePending == "" {
+		p.updatePending = "template, platform settings or operator changed since this desktop started: the next start uses the new ones"
+	}
+	return true
+}
+
+// create makes an object. It never takes over one that is not ours.
+func (r *Reconciler) create(ctx context.Context, p *pass, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	made := o.DeepCopy()
+	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
+	switch {
+	case err == nil:
+		logf.FromContext(ctx).Info("created", "kind", o.GetKind(), "name", o.GetName())
+		return made, nil
+	case apierrors.IsAlreadyExists(err):
+		return r.claimExisting(ctx, p, o)
+	default:
+		return nil, classify(o.GetKind(), err)
+	}
+}
+
+// claimExisting decides about an object of the wanted name that the cache does
+// not show as ours: perhaps it is ours and the cache is late, perhaps it lost
+// its labels, perhaps it is somebody else's.
+func (r *Reconciler) claimExisting(ctx context.Context, p *pass, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(o.GroupVersionKind())
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(o), live); err != nil {
+		return nil, fmt.Errorf("read existing %s: %w", o.GetKind(), err)
+	}
+	if err := ownedBy(p.session, live, o.GetKind()); err != nil {
+		return nil, err
+	}
+	if o.GetKind() != "Pod" && drifted(o.Object, live.Object) {
+		return live, r.putBack(ctx, p, o)
+	}
+	return live, nil
+}
+
+// ownedBy halts unless the session controls the object.
+func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {
+	if metav1.IsControlledBy(o, s) {
+		return nil
+	}
+	owner := metav1.GetControllerOf(o)
+	if owner != nil && owner.Kind == "VDISession" && owner.Name == s.Name {
+		return &halt{
+			condition: vdi.ConditionScheduled, reason: vdi.ReasonWaiting, phase: vdi.PhasePending,
+			message: fmt.Sprintf("The %s of the former session %q is still being removed", kind, s.Name),
+			retry:   ownerGoneRetry,
+		}
+	}
+	return &halt{
+		condition: vdi.ConditionNameConflict, reason: vdi.ReasonNameTaken, phase: vdi.PhaseFailed, stalled: true, conflict: true,
+		message: fmt.Sprintf("A %s named %q exists and was not made by the operator; it is left alone. Remove or rename it, or use another session name", kind, o.GetName()),
+		retry:   deniedRetry,
+	}
+}
+
+// putBack makes an object of ours as rendered, also removing fields that are no
+// longer rendered: the fields of the first creation belong to an "Update"
+// entry, which has to become an "Apply" entry first.
+func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(o.GroupVersionKind())
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(o), live); err != nil {
+		return fmt.Errorf("read %s before putting it back: %w", o.GetKind(), err)
+	}
+	if err := ownedBy(p.session, live, o.GetKind()); err != nil {
+		return err
+	}
+	if err := r.upgradeOwnership(ctx, live); err != nil {
+		return err
+	}
+	wanted := o.DeepCopy()
+	wanted.SetUID(live.GetUID()) // never an object that took this one's place meanwhile
+	err := r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(FieldOwner), client.ForceOwnership)
+	if err != nil {
+		return classify(o.GetKind(), err)
+	}
+	logf.FromContext(ctx).Info("put back", "kind", o.GetKind(), "name", o.GetName())
+	p.repaired = append(p.repaired, o.GetKind())
+	p.seen.others[keyOf(o)] = wanted
+	return nil
+}
+
+func (r *Reconciler) upgradeOwnership(ctx context.Context, live *unstructured.Unstructured) error {
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(FieldOwner), FieldOwner)
+	if err != nil {
+		return fmt.Errorf("upgrade field ownership of %s: %w", live.GetKind(), err)
+	}
+	if patch == nil {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, live, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("upgrade field ownership of %s: %w", live.GetKind(), err)
+	}
+	return nil
+}
+
+// prune deletes what is ours and no longer wanted. It never touches a home or a Secret.
+func (r *Reconciler) prune(ctx context.Context, p *pass) error {
+	for key, o := range p.seen.others {
+		if p.stale(key) && o.GetDeletionTimestamp() == nil {
+			if err := r.remove(ctx, o); err != nil {
+				return err
+			}
+			delete(p.seen.others, key)
+		}
+	}
+	if p.decision.want != wantRun && p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil {
+		return r.remove(ctx, p.seen.pod)
+	}
+	return nil
+}
+
+// stale tells whether a child of ours should not exist now.
+func (p *pass) stale(key objectKey) bool {
+	if p.decision.want != wantRun && key.kind == routeKind.Kind {
+		return true
+	}
+	if p.desired == nil || p.seen.podLives() {
+		return false // nothing was rendered, or a living desktop keeps what it started with
+	}
+	for _, o := range p.desired {
+		if keyOf(o) == key && p.wanted(o) {
+			return false
+		}
+	}
+	return true
+}
+
+// remove deletes exactly the object that was seen.
+func (r *Reconciler) remove(ctx context.Context, o client.Object) error {
+	uid, version := o.GetUID(), o.GetResourceVersion()
+	err := r.Client.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s %q: %w", kindOf(o), o.GetName(), err)
+	}
+	logf.FromContext(ctx).Info("deleted", "kind", kindOf(o), "name", o.GetName())
+	return nil
+}
+
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *corev1.Pod:
+		return "Pod"
+	case *corev1.PersistentVolumeClaim:
+		return "PersistentVolumeClaim"
+	default:
+		return o.GetObjectKind().GroupVersionKind().Kind
+	}
+}

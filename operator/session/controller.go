@@ -1,0 +1,288 @@
+// Package session moves every VDISession towards its spec and reports what it
+// saw. Everything is read first, decided in pure functions, written at the end;
+// the status is computed from what was seen and patched once, only if it
+// differs. Nothing is polled: a pass is caused by a watch event that matters or
+// by one timer set to the next deadline.
+//
+// It must not render (package renderer does), must never patch a pod, and must
+// never delete a home but in finalize.go.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// FieldOwner is the operator's name in managed fields.
+const FieldOwner = "vdi-operator"
+
+// deniedRetry is how often a denied write is tried again: a quota that is raised
+// sends no event to us.
+const deniedRetry = time.Minute
+
+// Reconciler moves sessions towards their specs.
+type Reconciler struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server itself; used only where a stale answer could lose data.
+	Live client.Reader
+	// Renderer makes a session's objects.
+	Renderer *renderer.Renderer
+	// Config are the platform's settings.
+	Config platform.Config
+	// Namespace is the operator's own, where host claims are kept.
+	Namespace string
+	// Clock is the time; a fake one in tests.
+	Clock clock.PassiveClock
+	// ServerTime asks the API server for its time. An end is confirmed against
+	// it, so that a clock that jumps ends nothing.
+	ServerTime func(context.Context) (time.Time, error)
+	// Probe sends one request through the proxy with the session's host; nil
+	// when sessions.verifyRoute is off.
+	Probe func(ctx context.Context, host, path string) error
+	// Events tells what happened.
+	Events events.EventRecorder
+	// Metrics counts what happened.
+	Metrics *Metrics
+}
+
+// Reconcile moves one session towards its spec and reports what it saw.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s := &vdi.VDISession{}
+	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	p := &pass{session: s, now: r.Clock.Now()}
+	before := s.DeepCopy()
+	err := p.run(ctx, r.steps(s)...)
+	if !p.gone() {
+		s.Status = statusOf(p, before.Status, err)
+		err = errors.Join(err, r.patchStatus(ctx, before, s))
+	}
+	r.tell(before, s, p)
+	return resultOf(p.lookAgain, err)
+}
+
+// steps are what a pass does, in order.
+func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) error {
+	if s.DeletionTimestamp != nil {
+		return []func(context.Context, *pass) error{
+			r.observe,       // read:  the session's objects
+			r.finalizeRoute, // write: the URL dies first
+			r.finalizePod,   // write: then the desktop
+			r.finalizeHome,  // write: the home only if its owner asked for that
+			r.releaseHost,   // write: the host's claim lets go of this session
+			r.finalizeDone,  // write: the session itself may go
+		}
+	}
+	return []func(context.Context, *pass) error{
+		r.observe,         // read:  the session's objects
+		r.resolveTemplate, // read:  the template
+		r.decideLifecycle, // pure:  run, stop or end, and when to look again
+		r.end,             // write: an expired run, confirmed against the server's time
+		r.accept,          // pure:  user, sizes, host in order
+		r.register,        // write: finalizer, before anything exists that needs it
+		r.claimHost,       // write: hosts that are not unique by themselves
+		r.render,          // pure:  the objects this session should have
+		r.inspectHome,     // read:  is the home this user's, and free?
+		r.apply,           // write: create what is missing, put back what drifted
+		r.prune,           // write: delete what is ours and no longer wanted
+		r.verifyRoute,     // read:  one request through the proxy
+	}
+}
+
+// gone tells whether the session left the cluster during the pass.
+func (p *pass) gone() bool {
+	return p.ended || (p.session.DeletionTimestamp != nil &&
+		!controllerutil.ContainsFinalizer(p.session, vdi.Finalizer))
+}
+
+// resultOf sorts the outcome: a conflict is only stale knowledge and is looked
+// at again soon; other errors are retried with growing distance.
+func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
+	switch {
+	case err == nil:
+		return ctrl.Result{RequeueAfter: lookAgain}, nil
+	case onlyConflicts(err):
+		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
+	default:
+		return ctrl.Result{}, err
+	}
+}
+
+func onlyConflicts(err error) bool {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		for _, e := range joined.Unwrap() {
+			if !onlyConflicts(e) {
+				return false
+			}
+		}
+		return true
+	}
+	return apierrors.IsConflict(err)
+}
+
+func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
+	t := &vdi.VDITemplate{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: p.session.Spec.Template}, t)
+	if apierrors.IsNotFound(err) {
+		return r.withoutTemplate(p)
+	}
+	if err != nil {
+		return fmt.Errorf("read template %q: %w", p.session.Spec.Template, err)
+	}
+	p.template = t
+	return nil
+}
+
+// withoutTemplate halts a session that cannot start. A running one goes on: a
+// missing template never ends a desktop.
+func (r *Reconciler) withoutTemplate(p *pass) error {
+	if p.seen.podLives() {
+		return nil
+	}
+	return &halt{
+		condition: vdi.ConditionAccepted, reason: vdi.ReasonTemplateNotFound,
+		message: "Template not found: " + p.session.Spec.Template,
+		phase:   vdi.PhaseFailed, waiting: vdi.WaitingForTemplate, stalled: true,
+	}
+}
+
+func (r *Reconciler) decideLifecycle(_ context.Context, p *pass) error {
+	p.decision = decide(p.session, p.lifecycleRules(), p.now)
+	p.look(p.decision.lookAgain)
+	return nil
+}
+
+// lifecycleRules are the template's. While the template is missing only the
+// session's own timeout counts: no built-in default may end a desktop whose
+// template perhaps allowed more.
+func (p *pass) lifecycleRules() vdi.TemplateLifecycle {
+	if p.template != nil {
+		return p.template.Spec.Lifecycle
+	}
+	return vdi.TemplateLifecycle{Timeout: "0"}
+}
+
+// accept checks what the API server cannot.
+func (r *Reconciler) accept(_ context.Context, p *pass) error {
+	if p.template == nil {
+		return nil
+	}
+	spec := p.session.Spec
+	if err := platform.ValidateUser(spec.User); err != nil {
+		return refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
+	}
+	resources, err := renderer.ResourcesOf(spec, p.template.Spec)
+	if err != nil {
+		return refused(vdi.ReasonInvalidResources, err)
+	}
+	p.resources = resources
+	if err := sliceable(*resources.GPU, p.template.Spec.GPU.ResourceName, r.Config.Sessions.GPUSharing.Sliced); err != nil {
+		return refused(vdi.ReasonGPUCountNotSliceable, err)
+	}
+	return r.nameHost(p)
+}
+
+// nameHost keeps the host a session has: its URL is a promise.
+func (r *Reconciler) nameHost(p *pass) error {
+	s := p.session
+	if s.Status.Host != "" {
+		p.host, p.url = s.Status.Host, s.Status.URL
+		return nil
+	}
+	host, err := platform.Host(r.Config.Sessions, s.Spec.User, s.Name, s.Namespace, string(s.UID))
+	if err != nil {
+		return refused(vdi.ReasonInvalidHost, err)
+	}
+	p.host, p.url = host, platform.URL(r.Config.Sessions, host)
+	return nil
+}
+
+func sliceable(gpus int32, resource string, sliced []string) error {
+	for _, name := range sliced {
+		if gpus > 1 && name == resource {
+			return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1, or use a template of a dedicated pool", gpus, resource)
+		}
+	}
+	return nil
+}
+
+// refused halts a session whose spec or template has to change.
+func refused(reason string, err error) *halt {
+	return &halt{
+		condition: vdi.ConditionAccepted, reason: reason, message: err.Error(),
+		phase: vdi.PhaseFailed, stalled: true,
+	}
+}
+
+// register adds the finalizer before anything exists whose end must be orderly.
+func (r *Reconciler) register(ctx context.Context, p *pass) error {
+	if controllerutil.ContainsFinalizer(p.session, vdi.Finalizer) {
+		return nil
+	}
+	before := p.session.DeepCopy()
+	controllerutil.AddFinalizer(p.session, vdi.Finalizer)
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("add finalizer: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) render(_ context.Context, p *pass) error {
+	if p.template == nil {
+		return nil
+	}
+	rendered, err := r.Renderer.Render(renderer.Input{
+		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host,
+	})
+	switch {
+	case err == nil:
+		p.desired = rendered.Objects
+		return nil
+	case p.seen.podLives():
+		// The running desktop was started from values that were good.
+		p.updatePending = err.Error()
+		return nil
+	case errors.Is(err, renderer.ErrGuard):
+		return refused(vdi.ReasonRefusedByGuard, err)
+	case errors.Is(err, renderer.ErrResources):
+		return refused(vdi.ReasonInvalidResources, err)
+	default:
+		return refused(vdi.ReasonInvalidValues, err)
+	}
+}
+
+// patchStatus writes the status once, and only if it differs.
+func (r *Reconciler) patchStatus(ctx context.Context, before, after *vdi.VDISession) error {
+	if statusEqual(before.Status, after.Status) {
+		return nil
+	}
+	base := after.DeepCopy()
+	base.Status = before.Status
+	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("write status: %w", err)
+	}
+	return nil
+}
+
+// isRouteKindMissing tells whether the proxy's kinds are not installed.
+func isRouteKindMissing(err error) bool { return meta.IsNoMatchError(err) }

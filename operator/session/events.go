@@ -1,0 +1,63 @@
+package session
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// happening is one thing that happened to a session.
+type happening struct {
+	kind, reason, action, note string
+}
+
+// tell reports what this pass changed: events for people, metrics for graphs.
+func (r *Reconciler) tell(before, after *vdi.VDISession, p *pass) {
+	for _, e := range eventsOf(before, after, p) {
+		r.Events.Eventf(after, nil, e.kind, e.reason, e.action, "%s", e.note)
+	}
+	r.Metrics.observe(before, after, p)
+}
+
+// eventsOf lists the transitions between two looks; a state that stays is silent.
+func eventsOf(before, after *vdi.VDISession, p *pass) []happening {
+	var list []happening
+	for _, kind := range p.repaired {
+		list = append(list, happening{corev1.EventTypeWarning, "PutBack", "PutBack", fmt.Sprintf("The session's %s had been changed by somebody else and was put back", kind)})
+	}
+	if p.ended {
+		return append(list, happening{corev1.EventTypeNormal, string(p.decision.reason), "End", "The session reached its timeout and ends; the home is kept"})
+	}
+	list = append(list, phaseEvents(before.Status, after.Status)...)
+	return append(list, conditionEvents(before.Status, after.Status)...)
+}
+
+func phaseEvents(before, after vdi.VDISessionStatus) []happening {
+	if after.Phase == before.Phase && after.WaitingFor == before.WaitingFor {
+		return nil
+	}
+	kind := corev1.EventTypeNormal
+	if after.Phase == vdi.PhaseFailed {
+		kind = corev1.EventTypeWarning
+	}
+	reason := string(after.Phase)
+	if after.WaitingFor != "" {
+		reason = "WaitingFor" + string(after.WaitingFor)
+	}
+	return []happening{{kind, reason, string(after.Phase), after.Message}}
+}
+
+// conditionEvents warn when a condition that asks for attention comes up.
+func conditionEvents(before, after vdi.VDISessionStatus) []happening {
+	var list []happening
+	for _, kind := range []string{vdi.ConditionExpiringSoon, vdi.ConditionNameConflict, vdi.ConditionUpdatePending} {
+		c := meta.FindStatusCondition(after.Conditions, kind)
+		if c != nil && meta.FindStatusCondition(before.Conditions, kind) == nil {
+			list = append(list, happening{corev1.EventTypeWarning, kind, kind, c.Message})
+		}
+	}
+	return list
+}

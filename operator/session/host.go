@@ -1,0 +1,135 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// A host claim is a ConfigMap in the operator's namespace that ties a host to a
+// person for good, and to the one session that uses it now. It exists only for
+// host templates without {id}, whose hosts are not unique by themselves. It
+// outlives sessions, so that a host never passes to another person.
+const (
+	claimHost     = "host"
+	claimIdentity = "identity"
+	claimHolder   = "holder" // namespace/name/uid of the session; empty when free
+)
+
+// claimHost makes sure that this session alone answers under its host.
+func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {
+	if p.template == nil || !p.starting() || !platform.HostNeedsClaim(r.Config.Sessions) {
+		return nil
+	}
+	claim := &corev1.ConfigMap{}
+	err := r.Live.Get(ctx, r.hostClaimKey(p.host), claim)
+	if apierrors.IsNotFound(err) {
+		return r.createHostClaim(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("read host claim: %w", err)
+	}
+	return r.takeHost(ctx, p, claim)
+}
+
+func (r *Reconciler) createHostClaim(ctx context.Context, p *pass) error {
+	key := r.hostClaimKey(p.host)
+	claim := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: key.Name, Namespace: key.Namespace,
+			Labels: map[string]string{labelManagedBy: managedBy, labelName: "vdi-host-claim"},
+		},
+		Data: map[string]string{
+			claimHost: p.host, claimIdentity: platform.Identity(p.session.Spec.User), claimHolder: holderOf(p.session),
+		},
+	}
+	if err := r.Client.Create(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("claim host %q: %w", p.host, err) // somebody was faster: look again
+	}
+	return nil
+}
+
+// takeHost lets the same person's next session use the host once the former one is gone.
+func (r *Reconciler) takeHost(ctx context.Context, p *pass, claim *corev1.ConfigMap) error {
+	if claim.Data[claimIdentity] != platform.Identity(p.session.Spec.User) {
+		return hostHalt(vdi.ReasonHostOfAnotherUser, fmt.Sprintf("The host %s belongs to another user for good. An administrator can add {id} to sessions.hostTemplate", p.host))
+	}
+	holder := claim.Data[claimHolder]
+	if holder == holderOf(p.session) {
+		return nil
+	}
+	alive, err := r.holderLives(ctx, holder)
+	if err != nil {
+		return err
+	}
+	if alive {
+		return hostHalt(vdi.ReasonHostInUse, fmt.Sprintf("The host %s is in use by this user's session %s; end that one first", p.host, holder[:strings.LastIndex(holder, "/")]))
+	}
+	claim.Data[claimHolder] = holderOf(p.session)
+	if err := r.Client.Update(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("take host %q: %w", p.host, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) holderLives(ctx context.Context, holder string) (bool, error) {
+	parts := strings.Split(holder, "/")
+	if len(parts) != 3 {
+		return false, nil
+	}
+	s := &vdi.VDISession{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: parts[0], Name: parts[1]}, s)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read session that holds the host: %w", err)
+	}
+	return string(s.UID) == parts[2], nil
+}
+
+// releaseHost frees the host for the same person's next session.
+func (r *Reconciler) releaseHost(ctx context.Context, p *pass) error {
+	host := p.session.Status.Host
+	if host == "" || !platform.HostNeedsClaim(r.Config.Sessions) {
+		return nil
+	}
+	claim := &corev1.ConfigMap{}
+	err := r.Live.Get(ctx, r.hostClaimKey(host), claim)
+	if apierrors.IsNotFound(err) || (err == nil && claim.Data[claimHolder] != holderOf(p.session)) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read host claim: %w", err)
+	}
+	claim.Data[claimHolder] = ""
+	if err := r.Client.Update(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("release host %q: %w", host, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) hostClaimKey(host string) types.NamespacedName {
+	label, _, _ := strings.Cut(host, ".")
+	return types.NamespacedName{Namespace: r.Namespace, Name: "vdi-host-" + label}
+}
+
+func holderOf(s *vdi.VDISession) string {
+	return s.Namespace + "/" + s.Name + "/" + string(s.UID)
+}
+
+func hostHalt(reason, message string) *halt {
+	return &halt{
+		condition: vdi.ConditionAccepted, reason: reason, message: message,
+		phase: vdi.PhaseFailed, stalled: true, retry: deniedRetry,
+	}
+}

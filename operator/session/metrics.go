@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// Metrics counts what happens to sessions. No user's name is ever a label.
+type Metrics struct {
+	reader   client.Reader
+	duration *prometheus.HistogramVec
+	start    *prometheus.HistogramVec
+	stops    *prometheus.CounterVec
+	total    *prometheus.Desc
+	sessions *prometheus.Desc
+}
+
+// NewMetrics makes the metrics; sessions are counted from the cache when
+// somebody scrapes, so that no number can drift from the truth.
+func NewMetrics(cache client.Reader) *Metrics {
+	return &Metrics{
+		reader: cache,
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "vdi_session_duration_seconds",
+			Help:    "How long runs of desktops lasted, from Running to their stop.",
+			Buckets: []float64{60, 300, 900, 1800, 3600, 7200, 14400},
+		}, []string{"template"}),
+		start: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "vdi_session_start_seconds",
+			Help:    "How long desktops took from the creation of their pod to Running.",
+			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800},
+		}, []string{"template"}),
+		stops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vdi_session_stops_total",
+			Help: "Runs of desktops that stopped, by reason.",
+		}, []string{"reason"}),
+		total: prometheus.NewDesc("vdi_sessions_total",
+			"Sessions by phase. A gauge, despite its name, which is a promise; see vdi_sessions.", []string{"phase"}, nil),
+		sessions: prometheus.NewDesc("vdi_sessions",
+			"Sessions by phase and template.", []string{"phase", "template"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
+	m.duration.Describe(out)
+	m.start.Describe(out)
+	m.stops.Describe(out)
+	out <- m.total
+	out <- m.sessions
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(out chan<- prometheus.Metric) {
+	m.duration.Collect(out)
+	m.start.Collect(out)
+	m.stops.Collect(out)
+	list := &vdi.VDISessionList{}
+	if err := m.reader.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
+		out <- prometheus.NewInvalidMetric(m.sessions, err)
+		return
+	}
+	m.collectSessions(out, list.Items)
+}
+
+func (m *Metrics) collectSessions(out chan<- prometheus.Metric, items []vdi.VDISession) {
+	type group struct{ phase, template string }
+	byPhase, byGroup := map[string]int{}, map[group]int{}
+	for _, phase := range allPhases() {
+		byPhase[string(phase)] = 0
+	}
+	for i := range items {
+		phase := string(items[i].Status.Phase)
+		if phase == "" {
+			phase = string(vdi.PhasePending)
+		}
+		byPhase[phase]++
+		byGroup[group{phase, items[i].Spec.Template}]++
+	}
+	for phase, n := range byPhase {
+		out <- prometheus.MustNewConstMetric(m.total, prometheus.GaugeValue, float64(n), phase)
+	}
+	for g, n := range byGroup {
+		out <- prometheus.MustNewConstMetric(m.sessions, prometheus.GaugeValue, float64(n), g.phase, g.template)
+	}
+}
+
+func allPhases() []vdi.Phase {
+	return []vdi.Phase{
+		vdi.PhasePending, vdi.PhaseCreating, vdi.PhaseRunning,
+		vdi.PhaseSuspended, vdi.PhaseTerminating, vdi.PhaseFailed,
+	}
+}
+
+// observe counts the starts and stops that one pass made.
+func (m *Metrics) observe(before, after *vdi.VDISession, p *pass) {
+	template := after.Spec.Template
+	begun, was := after.Status.StartTime, before.Status.StartTime
+	if was == nil && begun != nil && after.Status.Timings != nil && after.Status.Timings.Queued != nil {
+		m.start.WithLabelValues(template).Observe(begun.Sub(after.Status.Timings.Queued.Time).Seconds())
+	}
+	if was != nil && (begun == nil || p.finished()) {
+		m.stops.WithLabelValues(string(stopReasonOf(after))).Inc()
+		m.duration.WithLabelValues(template).Observe(p.now.Sub(was.Time).Truncate(time.Second).Seconds())
+	}
+}
+
+// finished tells whether this pass let a deleted session go.
+func (p *pass) finished() bool { return p.session.DeletionTimestamp != nil && p.gone() }
+
+func stopReasonOf(s *vdi.VDISession) vdi.StopReason {
+	if s.Status.StopReason == "" {
+		return vdi.StopUser
+	}
+	return s.Status.StopReason
+}

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// pass is one look at one session: what was read, what was decided, what was
+// found on the way. The status is computed from it alone.
+type pass struct {
+	session  *vdi.VDISession
+	now      time.Time
+	template *vdi.VDITemplate // nil when it does not exist
+
+	host      string
+	url       string
+	resources vdi.SessionResources
+	decision  decision
+	desired   []*unstructured.Unstructured // in install order; nil when nothing was rendered
+
+	seen          children
+	home          *vdi.HomeStatus
+	credentials   bool   // the Secret of this session exists
+	updatePending string // what the next start will change; empty when nothing
+	shrinkRefused bool   // a smaller home was asked for
+	repaired      []string // kinds that had drifted and were put back
+	reachable     reach
+	ended         bool // the session's end was recorded and its deletion sent
+
+	halted    *halt
+	lookAgain time.Duration
+}
+
+// children are a session's objects as they were last seen. Each is nil when absent.
+type children struct {
+	pod   *corev1.Pod
+	claim *corev1.PersistentVolumeClaim
+	// others are the policy, service, route and further rendered kinds, by kind and name.
+	others map[objectKey]*unstructured.Unstructured
+}
+
+// objectKey names a child within its session's namespace.
+type objectKey struct{ kind, name string }
+
+func keyOf(o *unstructured.Unstructured) objectKey { return objectKey{o.GetKind(), o.GetName()} }
+
+// podLives tells whether a desktop is there that must not be disturbed.
+func (c children) podLives() bool {
+	return c.pod != nil && c.pod.DeletionTimestamp == nil && !podEnded(c.pod)
+}
+
+func podEnded(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+}
+
+// halt ends a pass early without an error: somebody or something else has to act
+// first. It carries the words for the user.
+type halt struct {
+	condition string // the condition that is False because of it
+	reason    string
+	message   string
+	phase     vdi.Phase
+	waiting   vdi.WaitingFor
+	stalled   bool          // a person has to change something
+	retry     time.Duration // look again after; 0 when a watch will wake us
+	conflict  bool          // an object of this name is not ours
+}
+
+func (h *halt) Error() string { return fmt.Sprintf("%s: %s", h.reason, h.message) }
+
+// run takes the steps in order until one halts the pass or fails.
+func (p *pass) run(ctx context.Context, steps ...func(context.Context, *pass) error) error {
+	for _, step := range steps {
+		err := step(ctx, p)
+		var h *halt
+		if errors.As(err, &h) {
+			p.halted = h
+			p.look(h.retry)
+			return nil
+		}
+		if errors.Is(err, errEnded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look asks for another pass after d, unless an earlier one is already asked for.
+func (p *pass) look(d time.Duration) {
+	if d > 0 && (p.lookAgain == 0 || d < p.lookAgain) {
+		p.lookAgain = d
+	}
+}

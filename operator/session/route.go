@@ -1,0 +1,76 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// reach is what is known about the way through the proxy.
+type reach string
+
+const (
+	reachUnknown     reach = ""            // nothing to ask about yet
+	reachAnswered    reach = "Answered"    // the proxy led to the desktop
+	reachSilent      reach = "Silent"      // it does not yet
+	reachNotVerified reach = "NotVerified" // nobody asks: sessions.verifyRoute is off
+)
+
+// Bounds of the distance between two questions to the proxy, which loads new
+// routes within seconds and sends no event about it.
+const (
+	firstRouteRetry = 250 * time.Millisecond
+	lastRouteRetry  = time.Minute
+)
+
+// verifyRoute asks once per run whether the URL leads to the desktop.
+func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
+	if p.decision.want != wantRun || !podReady(p.seen.pod) {
+		return nil
+	}
+	switch {
+	case r.Probe == nil:
+		p.reachable = reachNotVerified
+	case meta.IsStatusConditionTrue(p.session.Status.Conditions, vdi.ConditionReachable) && p.samePod():
+		p.reachable = reachAnswered
+	case r.Probe(ctx, p.hostName(), p.healthPath()) == nil:
+		p.reachable = reachAnswered
+	default:
+		p.reachable = reachSilent
+		p.look(routeRetry(p.now.Sub(readySince(p.seen.pod))))
+	}
+	return nil
+}
+
+// routeRetry grows with the time waited, so that no counter has to be kept.
+func routeRetry(waited time.Duration) time.Duration {
+	return min(max(waited/2, firstRouteRetry), lastRouteRetry)
+}
+
+// samePod tells whether the condition in the status speaks of the pod that runs now.
+func (p *pass) samePod() bool {
+	t := p.session.Status.Timings
+	return t != nil && t.Queued != nil && t.Queued.Time.Equal(p.seen.pod.CreationTimestamp.Time)
+}
+
+// healthPath answers without credentials where the streamer has such a path.
+func (p *pass) healthPath() string {
+	if p.template == nil {
+		return "/"
+	}
+	spec := p.template.Spec
+	return cmp.Or(spec.HealthPath, platform.FactsOf(spec.Streamer).HealthPath, "/")
+}
+
+// hostName is the host decided in this pass, else the one the session has.
+func (p *pass) hostName() string {
+	if p.host != "" {
+		return p.host
+	}
+	return p.session.Status.Host
+}

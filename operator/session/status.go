@@ -1,0 +1,325 @@
+package session
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// statusOf computes the whole status from one pass, also after an early exit.
+// What was not looked at keeps its last value or is Unknown; nothing is assumed.
+func statusOf(p *pass, before vdi.VDISessionStatus, failed error) vdi.VDISessionStatus {
+	after := *before.DeepCopy()
+	after.ObservedGeneration = p.session.Generation
+	after.Identity = platform.Identity(p.session.Spec.User)
+	after.StopReason = p.session.Status.StopReason // the pass may have recorded one
+	p.describeWay(&after)
+	p.describeRun(&after)
+	word := p.verdict(failed)
+	after.Phase, after.Message, after.WaitingFor = word.phase, word.message, word.waiting
+	p.describeTime(&after)
+	setConditions(&after, p, word)
+	return after
+}
+
+// describeWay tells host, URL and login.
+func (p *pass) describeWay(st *vdi.VDISessionStatus) {
+	if p.host != "" {
+		st.Host = p.host
+		st.URL = p.url
+	}
+	if p.credentials {
+		st.CredentialsSecret = renderer.CredentialsName(p.session.Name)
+	}
+}
+
+// link is the URL decided in this pass, else the one the session has.
+func (p *pass) link() string {
+	if p.url != "" {
+		return p.url
+	}
+	return p.session.Status.URL
+}
+
+// describeRun tells home, sizes and pod.
+func (p *pass) describeRun(st *vdi.VDISessionStatus) {
+	if p.home != nil {
+		st.Home = keepKnownUID(st.Home, p.home)
+	}
+	if p.resources.GPU != nil {
+		st.Resources = p.resources.DeepCopy()
+		st.GPU = p.gpuStatus()
+	}
+	st.PodName = ""
+	if p.seen.pod != nil {
+		st.PodName = p.seen.pod.Name
+	}
+	st.Timings = timingsOf(p.seen.pod)
+}
+
+// keepKnownUID: a pass that did not look at the claim does not forget it.
+func keepKnownUID(before, now *vdi.HomeStatus) *vdi.HomeStatus {
+	if before != nil && before.ClaimName == now.ClaimName && now.UID == "" {
+		now.UID, now.CreatedByOperator = before.UID, before.CreatedByOperator
+	}
+	return now
+}
+
+func (p *pass) gpuStatus() *vdi.GPUStatus {
+	g := p.template.Spec.GPU
+	st := &vdi.GPUStatus{
+		Count:   *p.resources.GPU,
+		Encoder: platform.EncoderFor(g.Encoder, p.template.Spec.Streamer, nil, *p.resources.GPU),
+	}
+	if st.Count > 0 {
+		st.ResourceName = g.ResourceName
+	}
+	return st
+}
+
+// verdict is the one thing to say about the session now.
+func (p *pass) verdict(failed error) *halt {
+	switch {
+	case p.session.DeletionTimestamp != nil:
+		return &halt{condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating, message: "The session is being removed"}
+	case p.halted != nil:
+		return p.halted
+	case failed != nil:
+		return p.interrupted(failed)
+	case p.decision.want != wantRun:
+		return p.stopped()
+	case p.seen.pod == nil:
+		return &halt{condition: vdi.ConditionScheduled, reason: vdi.ReasonProgressing, phase: vdi.PhasePending, message: "The desktop is about to start"}
+	case !podReady(p.seen.pod):
+		return podWait(p.seen.pod, p.gpuResource())
+	case p.reachable == reachSilent:
+		return &halt{
+			condition: vdi.ConditionReachable, reason: vdi.ReasonRouteNotAnswering, phase: vdi.PhaseCreating,
+			waiting: vdi.WaitingForRoute, message: "The desktop is up; the proxy does not lead to it yet",
+		}
+	default:
+		return &halt{reason: vdi.ReasonAsExpected, phase: vdi.PhaseRunning, message: "The desktop is ready at " + p.link()}
+	}
+}
+
+// interrupted: a write failed and is being retried. The former phase stands.
+func (p *pass) interrupted(failed error) *halt {
+	phase := p.session.Status.Phase
+	if phase == "" {
+		phase = vdi.PhasePending
+	}
+	return &halt{
+		condition: vdi.ConditionReady, reason: vdi.ReasonUnknown, phase: phase,
+		message: "The API server could not be asked: " + failed.Error(),
+	}
+}
+
+func (p *pass) stopped() *halt {
+	if p.seen.pod != nil {
+		return &halt{condition: vdi.ConditionReady, reason: vdi.ReasonProgressing, phase: vdi.PhaseRunning, message: "The desktop is shutting down; the home is kept"}
+	}
+	return &halt{reason: vdi.ReasonSuspended, phase: vdi.PhaseSuspended, message: "Suspended: the home is kept and the GPU is free; set spec.runPolicy to Running to go on"}
+}
+
+func (p *pass) gpuResource() string {
+	if p.template != nil {
+		return p.template.Spec.GPU.ResourceName
+	}
+	if g := p.session.Status.GPU; g != nil {
+		return g.ResourceName
+	}
+	return ""
+}
+
+// describeTime keeps the run's clock: it starts when the desktop is first
+// Running, stands still through hiccups, and is reset by a stop.
+func (p *pass) describeTime(st *vdi.VDISessionStatus) {
+	switch {
+	case st.Phase == vdi.PhaseSuspended:
+		st.StartTime, st.ExpiresAt = nil, nil
+		if !endedByOperator(st.StopReason) {
+			st.StopReason = vdi.StopUser
+		}
+		return
+	case st.Phase == vdi.PhaseTerminating || p.decision.want != wantRun:
+		return
+	case st.Phase == vdi.PhaseRunning && st.StartTime == nil:
+		st.StartTime = &metav1.Time{Time: p.now.Truncate(time.Second)}
+	}
+	st.StopReason = ""
+	p.describeEnd(st)
+}
+
+// describeEnd tells the end of the run, also in the very pass that starts its clock.
+func (p *pass) describeEnd(st *vdi.VDISessionStatus) {
+	begun := p.session.DeepCopy()
+	begun.Status.StartTime = st.StartTime
+	d := decide(begun, p.lifecycleRules(), p.now)
+	st.ExpiresAt = d.expiresAt
+	p.look(d.lookAgain)
+}
+
+// setConditions computes all conditions together.
+func setConditions(st *vdi.VDISessionStatus, p *pass, word *halt) {
+	c := conditionWriter{st: st, generation: p.session.Generation, now: metav1.NewTime(p.now)}
+	good := word.phase == vdi.PhaseRunning && word.condition == "" || word.phase == vdi.PhaseSuspended
+	c.set(vdi.ConditionReady, good, word.reason, word.message)
+	c.set(vdi.ConditionStalled, word.stalled, word.reason, word.message)
+	for _, kind := range []string{
+		vdi.ConditionAccepted, vdi.ConditionHomeReady, vdi.ConditionScheduled,
+		vdi.ConditionDesktopReady, vdi.ConditionReachable,
+	} {
+		c.progress(kind, p, word)
+	}
+	c.onlyWhile(vdi.ConditionNameConflict, word.conflict, word.reason, word.message)
+	c.onlyWhile(vdi.ConditionUpdatePending, p.updatePending != "", vdi.ReasonNewRevision, p.updatePending)
+	c.onlyWhile(vdi.ConditionExpiringSoon, p.decision.warn, vdi.ReasonTimeout, "The session ends soon because of its timeout (see status.expiresAt); spec.keepAliveUntil moves the end")
+}
+
+type conditionWriter struct {
+	st         *vdi.VDISessionStatus
+	generation int64
+	now        metav1.Time
+}
+
+func (c conditionWriter) write(kind string, status metav1.ConditionStatus, reason, message string) {
+	if reason == "" {
+		reason = vdi.ReasonAsExpected
+	}
+	meta.SetStatusCondition(&c.st.Conditions, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: c.generation, LastTransitionTime: c.now,
+	})
+}
+
+func (c conditionWriter) set(kind string, is bool, reason, message string) {
+	if kind == vdi.ConditionStalled && !is {
+		reason, message = vdi.ReasonAsExpected, "Nobody has to change anything"
+	}
+	c.write(kind, boolStatus(is), reason, message)
+}
+
+func (c conditionWriter) onlyWhile(kind string, is bool, reason, message string) {
+	if !is {
+		meta.RemoveStatusCondition(&c.st.Conditions, kind)
+		return
+	}
+	c.write(kind, metav1.ConditionTrue, reason, message)
+}
+
+// progress writes one of the conditions that come true one after another.
+func (c conditionWriter) progress(kind string, p *pass, word *halt) {
+	f := p.fact(kind)
+	if f.status != metav1.ConditionTrue && word.condition == kind {
+		f = fact{metav1.ConditionFalse, word.reason, word.message}
+	}
+	c.write(kind, f.status, f.reason, f.message)
+}
+
+// fact is what a pass saw about one condition.
+type fact struct {
+	status          metav1.ConditionStatus
+	reason, message string
+}
+
+func isTrue(message string) fact { return fact{metav1.ConditionTrue, vdi.ReasonAsExpected, message} }
+
+func isUnknown(message string) fact {
+	return fact{metav1.ConditionUnknown, vdi.ReasonProgressing, message}
+}
+
+func isFalse(reason, message string) fact { return fact{metav1.ConditionFalse, reason, message} }
+
+// fact tells what the pass saw about one condition.
+func (p *pass) fact(kind string) fact {
+	if stopped := p.decision.want == wantStop; stopped && kind != vdi.ConditionAccepted && kind != vdi.ConditionHomeReady {
+		return isFalse(vdi.ReasonSuspended, "The session is suspended")
+	}
+	switch kind {
+	case vdi.ConditionAccepted:
+		return p.acceptedFact()
+	case vdi.ConditionHomeReady:
+		return p.homeFact()
+	case vdi.ConditionScheduled:
+		return p.scheduledFact()
+	case vdi.ConditionDesktopReady:
+		return p.desktopFact()
+	default:
+		return p.reachableFact()
+	}
+}
+
+func (p *pass) acceptedFact() fact {
+	switch {
+	case p.template == nil:
+		return isFalse(vdi.ReasonTemplateNotFound, "Template not found: "+p.session.Spec.Template)
+	case p.halted != nil && p.halted.condition == vdi.ConditionAccepted:
+		return isFalse(p.halted.reason, p.halted.message)
+	case p.host == "":
+		return isUnknown("Not looked at yet")
+	default:
+		return isTrue("User, template, sizes and host are in order")
+	}
+}
+
+func (p *pass) homeFact() fact {
+	name := homeClaim(p.session)
+	switch {
+	case name == "":
+		return fact{metav1.ConditionTrue, vdi.ReasonDisabled, "Persistence is off: the home is a scratch directory"}
+	case p.halted != nil && p.halted.condition == vdi.ConditionHomeReady:
+		return isFalse(p.halted.reason, p.halted.message)
+	case p.shrinkRefused:
+		return fact{metav1.ConditionTrue, vdi.ReasonHomeShrinkRefused, "The home stays as large as it is: a volume cannot shrink (spec.persistence.size)"}
+	case p.seen.podLives(), p.seen.claim != nil && p.seen.claim.Name == name:
+		return isTrue("The home is " + name)
+	default:
+		return isUnknown("The home is not there yet")
+	}
+}
+
+func (p *pass) scheduledFact() fact {
+	if podScheduled(p.seen.pod) {
+		return isTrue("The desktop has a node")
+	}
+	return isUnknown("The desktop has no node yet")
+}
+
+func (p *pass) desktopFact() fact {
+	switch {
+	case podReady(p.seen.pod):
+		return isTrue("The desktop answers")
+	case p.seen.pod != nil:
+		return isFalse(vdi.ReasonProgressing, "The desktop does not answer yet")
+	default:
+		return isUnknown("There is no desktop yet")
+	}
+}
+
+func (p *pass) reachableFact() fact {
+	switch p.reachable {
+	case reachAnswered:
+		return isTrue("The proxy leads to the desktop")
+	case reachNotVerified:
+		return fact{metav1.ConditionUnknown, vdi.ReasonNotVerified, "Nobody asked the proxy: sessions.verifyRoute is off"}
+	case reachSilent:
+		return isFalse(vdi.ReasonRouteNotAnswering, "The proxy does not lead to the desktop yet")
+	default:
+		return isUnknown("Not looked at before the desktop answers")
+	}
+}
+
+func boolStatus(b bool) metav1.ConditionStatus {
+	if b {
+		return metav1.ConditionTrue
+	}
+	return metav1.ConditionFalse
+}
+
+func statusEqual(a, b vdi.VDISessionStatus) bool { return equality.Semantic.DeepEqual(a, b) }

@@ -1,0 +1,212 @@
+package session
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// TemplateIndex finds the sessions of a template.
+const TemplateIndex = "spec.template"
+
+// Setup registers the controller with the manager. Only events that can change
+// a decision wake it.
+func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &vdi.VDISession{}, TemplateIndex, func(o client.Object) []string {
+		return []string{o.(*vdi.VDISession).Spec.Template}
+	})
+	if err != nil {
+		return err
+	}
+	c, err := ctrl.NewControllerManagedBy(mgr).Named("session").
+		For(&vdi.VDISession{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Pod{}, r.owner(mgr), builder.WithPredicates(podChanged())).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
+		Watches(UnstructuredOf(serviceKind), r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(UnstructuredOf(policyKind), r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Build(r)
+	if err != nil {
+		return err
+	}
+	return r.watchRoutes(mgr, c)
+}
+
+func (r *Reconciler) owner(mgr ctrl.Manager) handler.EventHandler {
+	return handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &vdi.VDISession{}, handler.OnlyControllerOwner())
+}
+
+// UnstructuredOf is an empty object of a kind.
+func UnstructuredOf(kind schema.GroupVersionKind) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(kind)
+	return u
+}
+
+// sessionsOfTemplate wakes all sessions of a template: waiting ones heal,
+// running ones learn that an update is pending.
+func (r *Reconciler) sessionsOfTemplate(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.MatchingFields{TemplateIndex: o.GetName()})
+}
+
+func (r *Reconciler) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
+	list := &vdi.VDISessionList{}
+	if err := r.Client.List(ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil // the cache answers; it fails only while it is shutting down
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return requests
+}
+
+// sessionOfHome finds the session by the claim's instance label: a home has no owner.
+func sessionOfHome(_ context.Context, o client.Object) []reconcile.Request {
+	name := o.GetLabels()[labelInstance]
+	if name == "" || renderer.HomeClaimName(name) != o.GetName() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}
+
+// podChanged lets pass what the status speaks of. Our own create is not news.
+func podChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
+			return !equality.Semantic.DeepEqual(podNews(before), podNews(after))
+		},
+	}
+}
+
+// podNews is the part of a pod that can change what we do or say.
+func podNews(p *corev1.Pod) any {
+	type news struct {
+		deleting   bool
+		node       string
+		phase      corev1.PodPhase
+		reason     string
+		conditions []string
+		containers []string
+	}
+	n := news{deleting: p.DeletionTimestamp != nil, node: p.Spec.NodeName, phase: p.Status.Phase, reason: p.Status.Reason}
+	for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.PodScheduled} {
+		if c := podCondition(p, kind); c != nil {
+			n.conditions = append(n.conditions, string(c.Status)+c.Message)
+		}
+	}
+	for _, c := range allContainers(p) {
+		if w := waitingOrNil(c); w != nil {
+			n.containers = append(n.containers, c.Name+w.reason+w.message)
+		}
+	}
+	// The words are compared by value, so the struct is flattened into strings.
+	return []any{n.deleting, n.node, n.phase, n.reason, n.conditions, n.containers, containerRunning(p)}
+}
+
+// waitingOrNil is what an unhappy container says; the plain steps of a start are no news.
+func waitingOrNil(c corev1.ContainerStatus) *halt {
+	if c.State.Waiting == nil {
+		return nil
+	}
+	return waitingContainer(c)
+}
+
+// claimChanged wakes when a home is bound, grown, labelled or gone.
+func claimChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
+			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+				(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil)
+		},
+	}
+}
+
+// childChanged wakes when somebody edits or deletes a child.
+func childChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool { return childDiffers(e.ObjectOld, e.ObjectNew) },
+	}
+}
+
+func childDiffers(before, after client.Object) bool {
+	b, okB := before.(*unstructured.Unstructured)
+	a, okA := after.(*unstructured.Unstructured)
+	if !okA || !okB {
+		return true
+	}
+	same := equality.Semantic.DeepEqual(b.Object["spec"], a.Object["spec"]) &&
+		equality.Semantic.DeepEqual(b.GetLabels(), a.GetLabels()) &&
+		equality.Semantic.DeepEqual(b.GetAnnotations(), a.GetAnnotations()) &&
+		equality.Semantic.DeepEqual(b.GetOwnerReferences(), a.GetOwnerReferences())
+	return !same || (b.GetDeletionTimestamp() == nil) != (a.GetDeletionTimestamp() == nil)
+}
+
+// routeWatcher starts to watch the proxy's routes once their kind is installed:
+// a cluster without Traefik must not keep the operator from starting, and a
+// Traefik that comes later must not need a restart.
+type routeWatcher struct {
+	mgr        ctrl.Manager
+	sessions   *Reconciler
+	controller controller.Controller
+	watching   bool
+	wake       chan event.GenericEvent
+}
+
+// RouteCRD is the one definition the operator looks at.
+const RouteCRD = "ingressroutes.traefik.io"
+
+func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller) error {
+	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, wake: make(chan event.GenericEvent, 1)}
+	err := sessions.Watch(source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
+		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) })))
+	if err != nil {
+		return err
+	}
+	definition := &metav1.PartialObjectMetadata{}
+	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	return ctrl.NewControllerManagedBy(mgr).Named("route-kind").
+		For(definition, builder.OnlyMetadata).
+		Complete(w)
+}
+
+// Reconcile starts the watch when the kind is served.
+func (w *routeWatcher) Reconcile(_ context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if w.watching || req.Name != RouteCRD {
+		return ctrl.Result{}, nil
+	}
+	if _, err := w.mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version); err != nil {
+		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil // defined, not served yet
+	}
+	route := client.Object(UnstructuredOf(routeKind))
+	err := w.controller.Watch(source.Kind(w.mgr.GetCache(), route, w.sessions.owner(w.mgr), childChanged()))
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	w.watching = true
+	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}
+	return ctrl.Result{}, nil
+}

@@ -1,0 +1,116 @@
+// Package template tells on every VDITemplate whether sessions can start from
+// it and how many name it. It never changes a session.
+package template
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// countDelay gathers the starts and ends of many sessions into one write.
+const countDelay = 10 * time.Second
+
+// Reconciler writes the status of templates.
+type Reconciler struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Renderer checks a template's values.
+	Renderer *renderer.Renderer
+	// Config are the platform's settings.
+	Config platform.Config
+	// Clock is the time; a fake one in tests.
+	Clock clock.PassiveClock
+}
+
+// Reconcile writes one template's status, if it differs.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	t := &vdi.VDITemplate{}
+	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	sessions := &vdi.VDISessionList{}
+	err := r.Client.List(ctx, sessions, client.MatchingFields{session.TemplateIndex: t.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("list sessions of template %q: %w", t.Name, err)
+	}
+	before := t.DeepCopy()
+	t.Status = statusOf(t, sessions.Items, r.Renderer.ValidateTemplate(t, r.Config), metav1.NewTime(r.Clock.Now()))
+	if equality.Semantic.DeepEqual(before.Status, t.Status) {
+		return ctrl.Result{}, nil
+	}
+	err = r.Client.Status().Patch(ctx, t, client.MergeFrom(before), client.FieldOwner(session.FieldOwner))
+	return ctrl.Result{}, client.IgnoreNotFound(err)
+}
+
+// statusOf computes a template's status.
+func statusOf(t *vdi.VDITemplate, sessions []vdi.VDISession, invalid error, now metav1.Time) vdi.VDITemplateStatus {
+	st := *t.Status.DeepCopy()
+	st.ObservedGeneration = t.Generation
+	st.Sessions = countOf(sessions)
+	c := metav1.Condition{
+		Type: vdi.ConditionValid, Status: metav1.ConditionTrue, Reason: vdi.ReasonAsExpected,
+		Message: "Sessions can start from this template", ObservedGeneration: t.Generation, LastTransitionTime: now,
+	}
+	if invalid != nil {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, vdi.ReasonInvalidValues, invalid.Error()
+	}
+	meta.SetStatusCondition(&st.Conditions, c)
+	return st
+}
+
+func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
+	count := vdi.TemplateSessions{Total: int32(len(sessions))}
+	for i := range sessions {
+		if sessions[i].Status.Phase == vdi.PhaseRunning {
+			count.Running++
+		}
+	}
+	return count
+}
+
+// Setup registers the controller with the manager.
+func (r *Reconciler) Setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("template").
+		For(&vdi.VDITemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&vdi.VDISession{}, countLater()).
+		Complete(r)
+}
+
+// countLater wakes a template a while after its sessions changed, so that a
+// thousand starts cost a few writes.
+func countLater() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	later := func(o client.Object, q queue) {
+		name := o.(*vdi.VDISession).Spec.Template
+		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, countDelay)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { later(e.Object, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { later(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
+			if (before.Status.Phase == vdi.PhaseRunning) != (after.Status.Phase == vdi.PhaseRunning) {
+				later(after, q)
+			}
+		},
+	}
+}

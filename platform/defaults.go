@@ -1,0 +1,98 @@
+package platform
+
+import "strings"
+
+// Defaults of Config.
+const (
+	DefaultCertResolver   = "letsencrypt"
+	DefaultDNSNamespace   = "kube-system"
+	DefaultProxyNamespace = "vdi-system"
+)
+
+// DefaultDeniedRanges are addresses that are not the public internet: private,
+// link-local (with the clouds' metadata services), carrier-grade NAT, reserved
+// and multicast ranges (IANA special-purpose registries), and the one public
+// address that is a metadata service (Azure's 168.63.129.16).
+func DefaultDeniedRanges() []string {
+	return []string{
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
+		"172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+		"::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8",
+	}
+}
+
+// WithDefaults fills in what is not set. It changes no map or list of its
+// argument.
+func (c Config) WithDefaults() Config {
+	s := &c.Sessions
+	s.HostTemplate = s.hostTemplate()
+	s.TLS = s.TLS.withDefaults()
+	s.VerifyRoute = orTrue(s.VerifyRoute)
+	s.Proxy = s.Proxy.withDefaults()
+	s.Network = s.Network.withDefaults()
+	if s.ExternalPort == 0 {
+		s.ExternalPort = 443
+	}
+	return c
+}
+
+func orTrue(b *bool) *bool {
+	if b != nil {
+		return b
+	}
+	yes := true
+	return &yes
+}
+
+func (t TLS) withDefaults() TLS {
+	if t.Mode == "" {
+		t.Mode = TLSWildcard
+	}
+	if t.Mode == TLSCertResolver && t.CertResolver == "" {
+		t.CertResolver = DefaultCertResolver
+	}
+	return t
+}
+
+func (p Proxy) withDefaults() Proxy {
+	if p.Namespace == "" {
+		p.Namespace = p.addressNamespace()
+	}
+	if len(p.PodLabels) == 0 {
+		p.PodLabels = map[string]string{"app.kubernetes.io/name": "traefik"}
+	}
+	return p
+}
+
+// addressNamespace is the namespace in a cluster address such as
+// "vdi-traefik.vdi-system.svc:443".
+func (p Proxy) addressNamespace() string {
+	host, _, _ := strings.Cut(p.Address, ":")
+	labels := strings.Split(host, ".")
+	if len(labels) >= 3 && labels[2] == "svc" && isLabel(labels[1]) {
+		return labels[1]
+	}
+	return DefaultProxyNamespace
+}
+
+func (n Network) withDefaults() Network {
+	n.Internet = orTrue(n.Internet)
+	if n.DNSNamespace == "" {
+		n.DNSNamespace = DefaultDNSNamespace
+	}
+	if n.DeniedRanges == nil {
+		n.DeniedRanges = DefaultDeniedRanges()
+	}
+	return n
+}
+
+// IsSliced says whether a GPU resource is shared by time slices, so that two of
+// them are not twice a GPU.
+func (g GPUSharing) IsSliced(resource string) bool {
+	for _, sliced := range g.Sliced {
+		if sliced == resource {
+			return true
+		}
+	}
+	return false
+}

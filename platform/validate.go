@@ -1,0 +1,161 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// ErrConfig is the kind of every error of ParseConfig and Config.Validate.
+var ErrConfig = errors.New("invalid platform configuration")
+
+// ParseConfig reads the operator's configuration file, refuses keys it does not
+// know, fills in defaults and validates. Errors are ErrConfig; each names the
+// field and what to do.
+func ParseConfig(data []byte) (Config, error) {
+	var c Config
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		return Config{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c = c.WithDefaults()
+	return c, c.Validate()
+}
+
+// Validate names every field that cannot work and what to do about it. It
+// expects defaults to be filled in.
+func (c Config) Validate() error {
+	s := c.Sessions
+	problems := slices.Concat(
+		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
+		s.Images.problems(), s.metadataProblems(), overlayProblems(s.Overlay),
+	)
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(problems, "; "))
+}
+
+func (s Sessions) hostProblems() (out []string) {
+	switch {
+	case s.Domain == "":
+		out = append(out, "sessions.domain: not set; set it to the domain whose wildcard record points to the proxy, such as vdi.example.com")
+	case !ValidHost(s.Domain):
+		out = append(out, fmt.Sprintf("sessions.domain: %q is no DNS name in lower case; use a name such as vdi.example.com", s.Domain))
+	}
+	if s.ExternalPort < 0 || s.ExternalPort > 65535 {
+		out = append(out, fmt.Sprintf("sessions.externalPort: %d is no port; use 1 to 65535", s.ExternalPort))
+	}
+	return append(out, s.hostTemplateProblems()...)
+}
+
+func (s Sessions) hostTemplateProblems() []string {
+	tpl := s.hostTemplate()
+	for _, p := range placeholder.FindAllString(tpl, -1) {
+		if !slices.Contains([]string{"{user}", "{id}", "{session}", "{namespace}"}, p) {
+			return []string{fmt.Sprintf("sessions.hostTemplate: %s is no placeholder; use {user}, {id}, {session} or {namespace}", p)}
+		}
+	}
+	if !placeholder.MatchString(tpl) {
+		return []string{fmt.Sprintf("sessions.hostTemplate: %q gives every session the same host; use {id}, {user} or {session}", tpl)}
+	}
+	if !isLabel(placeholder.ReplaceAllString(tpl, "x")) {
+		return []string{fmt.Sprintf("sessions.hostTemplate: %q gives no single DNS label; use lower-case letters, digits and '-' between the placeholders", tpl)}
+	}
+	return nil
+}
+
+func (t TLS) problems() []string {
+	switch {
+	case !slices.Contains([]TLSMode{TLSWildcard, TLSCertResolver, TLSSecret}, t.Mode):
+		return []string{fmt.Sprintf("sessions.tls.mode: %q is unknown; use Wildcard, CertResolver or Secret", t.Mode)}
+	case t.Mode == TLSSecret && t.SecretName == "":
+		return []string{"sessions.tls.secretName: not set; mode Secret needs the name of a Secret in the sessions' namespace"}
+	case t.SecretName != "" && t.Mode != TLSSecret:
+		return []string{fmt.Sprintf("sessions.tls.secretName: set, but mode is %s; use mode Secret or remove it", t.Mode)}
+	}
+	return nil
+}
+
+func (p Proxy) problems() []string {
+	if !isLabel(p.Namespace) {
+		return []string{fmt.Sprintf("sessions.proxy.namespace: %q is no namespace; use the namespace of the proxy's pods", p.Namespace)}
+	}
+	if p.Address != "" && !strings.Contains(p.Address, ":") {
+		return []string{fmt.Sprintf("sessions.proxy.address: %q has no port; use host:port, such as vdi-traefik.vdi-system.svc:443", p.Address)}
+	}
+	return nil
+}
+
+func (n Network) problems() (out []string) {
+	for field, ranges := range map[string][]string{
+		"deniedRanges": n.DeniedRanges, "allowedRanges": n.AllowedRanges, "dnsRanges": n.DNSRanges,
+	} {
+		out = append(out, rangeProblems("sessions.network."+field, ranges)...)
+	}
+	slices.Sort(out)
+	if !isLabel(n.DNSNamespace) {
+		out = append(out, fmt.Sprintf("sessions.network.dnsNamespace: %q is no namespace", n.DNSNamespace))
+	}
+	return out
+}
+
+func rangeProblems(field string, ranges []string) (out []string) {
+	for i, r := range ranges {
+		prefix, err := netip.ParsePrefix(r)
+		switch {
+		case err != nil:
+			out = append(out, fmt.Sprintf("%s[%d]: %q is no address range; use CIDR notation such as 10.0.0.0/8", field, i, r))
+		case prefix.Masked() != prefix:
+			out = append(out, fmt.Sprintf("%s[%d]: %q has bits beyond its mask; use %s", field, i, r, prefix.Masked()))
+		case prefix.Bits() == 0 && strings.HasSuffix(field, "deniedRanges"):
+			out = append(out, fmt.Sprintf("%s[%d]: %q denies everything; set sessions.network.internet: false instead", field, i, r))
+		}
+	}
+	return out
+}
+
+func (i Images) problems() (out []string) {
+	for from, to := range i.Rewrite {
+		if from == "" || to == "" || strings.HasSuffix(from, "/") || strings.HasSuffix(to, "/") {
+			out = append(out, fmt.Sprintf("sessions.images.rewrite: %q to %q: give two image prefixes without a '/' at the end", from, to))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// reservedPrefixes are label and annotation keys that only the platform sets.
+func reservedPrefixes() []string { return []string{"vdi.kasm.io/", "app.kubernetes.io/"} }
+
+func (s Sessions) metadataProblems() (out []string) {
+	for field, set := range map[string]map[string]string{"labels": s.Labels, "annotations": s.Annotations} {
+		for key := range set {
+			if slices.ContainsFunc(reservedPrefixes(), func(p string) bool { return strings.HasPrefix(key, p) }) {
+				out = append(out, fmt.Sprintf("sessions.%s: %q is set by the platform; use a key of your own", field, key))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Kinds are the kinds of objects a session consists of, in install order.
+func Kinds() []string {
+	return []string{"NetworkPolicy", "PersistentVolumeClaim", "Service", "Pod", "IngressRoute"}
+}
+
+func overlayProblems(overlay []Overlay) (out []string) {
+	for i, o := range overlay {
+		if !slices.Contains(Kinds(), o.Kind) {
+			out = append(out, fmt.Sprintf("sessions.overlay[%d].kind: %q is no kind of a session's objects; use one of %s", i, o.Kind, strings.Join(Kinds(), ", ")))
+		}
+		if (o.Merge == nil) == (len(o.JSONPatch) == 0) {
+			out = append(out, fmt.Sprintf("sessions.overlay[%d]: give merge or jsonPatch", i))
+		}
+	}
+	return out
+}

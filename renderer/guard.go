@@ -1,0 +1,212 @@
+package renderer
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// expectation is what the objects of one session must look like, whatever the
+// values and the site's overlay say.
+type expectation struct {
+	session     vdi.VDISession
+	names       map[string]string // kind to name; every one must be there, once
+	apiVersions map[string]string
+	host        string
+	claim       string // the home, "" without one
+	secret      string
+	passwords   []string // variables that carry the password
+	users       []string
+	profile     vdi.SecurityProfile
+	gpuResource string
+	gpus        int64
+}
+
+func expectationOf(in Input, all values) expectation {
+	name := in.Session.Name
+	e := expectation{
+		session:     in.Session,
+		names:       map[string]string{kindPolicy: name, kindService: name, kindPod: name, kindRoute: name},
+		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindRoute: "traefik.io/v1alpha1"},
+		host:        in.Host,
+		secret:      CredentialsName(name),
+		passwords:   textsAt(all, "credentials", "passwordVariables"),
+		users:       textsAt(all, "credentials", "userVariables"),
+		profile:     vdi.SecurityProfile(textAt(all, "security", "profile")),
+		gpuResource: gpuResource(in.Template.Spec),
+	}
+	e.gpus, _ = nested(all, "resources", "gpu", "count").(int64)
+	e.expectHome(all)
+	return e
+}
+
+func (e *expectation) expectHome(all values) {
+	if enabled, _ := nested(all, "home", "persistence", "enabled").(bool); !enabled {
+		return
+	}
+	if e.claim = textAt(all, "home", "persistence", "existingClaim"); e.claim == "" {
+		e.claim = HomeClaimName(e.session.Name)
+		e.names[kindClaim] = e.claim
+	}
+}
+
+// finding says which object breaks which rule.
+type findings struct {
+	kind  string
+	texts []string
+}
+
+func (f *findings) add(format string, args ...any) {
+	f.texts = append(f.texts, f.kind+": "+fmt.Sprintf(format, args...))
+}
+
+// refuse adds a finding if a condition holds.
+func (f *findings) refuse(when bool, format string, args ...any) {
+	if when {
+		f.add(format, args...)
+	}
+}
+
+// guard refuses sets of objects that break a rule of the platform. It changes
+// nothing. Errors are ErrGuard and list every finding.
+func guard(e expectation) step {
+	return func(r *Rendered) error {
+		f := &findings{}
+		e.checkSet(f, r.Objects)
+		for _, obj := range r.Objects {
+			f.kind = obj.GetKind()
+			e.checkMetadata(f, obj)
+			e.checkKind(f, obj)
+		}
+		if len(f.texts) > 0 {
+			return fmt.Errorf("%w: %s", ErrGuard, strings.Join(f.texts, "; "))
+		}
+		return nil
+	}
+}
+
+// checkSet allows exactly the expected kinds, each once, with its name.
+func (e expectation) checkSet(f *findings, objs []*unstructured.Unstructured) {
+	seen := map[string]int{}
+	for _, obj := range objs {
+		f.kind = obj.GetKind()
+		name, expected := e.names[f.kind]
+		seen[f.kind]++
+		switch {
+		case !expected:
+			f.add("kind is not allowed here")
+		case obj.GetAPIVersion() != e.apiVersions[f.kind]:
+			f.add("apiVersion must be %s", e.apiVersions[f.kind])
+		case obj.GetName() != name:
+			f.add("name must be %q, not %q", name, obj.GetName())
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(e.names)) {
+		f.kind = kind
+		f.refuse(seen[kind] != 1, "there must be exactly one, not %d", seen[kind])
+	}
+}
+
+func (e expectation) checkMetadata(f *findings, obj *unstructured.Unstructured) {
+	metadata, _ := obj.Object["metadata"].(map[string]any)
+	f.refuse(obj.GetNamespace() != e.session.Namespace, "metadata.namespace must be %q, not %q", e.session.Namespace, obj.GetNamespace())
+	for _, field := range []string{"generateName", "finalizers", "managedFields", "resourceVersion", "uid"} {
+		_, found := metadata[field]
+		f.refuse(found, "metadata.%s is not allowed", field)
+	}
+	owners, found := metadata["ownerReferences"]
+	if f.kind == kindClaim {
+		f.refuse(found, "metadata.ownerReferences is not allowed: a home has no owner")
+		return
+	}
+	f.refuse(!reflect.DeepEqual(owners, []any{ownerOf(e.session)}), "metadata.ownerReferences must be the session alone")
+}
+
+func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
+	spec, isMap := obj.Object["spec"].(map[string]any)
+	f.refuse(!isMap, "spec must be an object")
+	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "spec")
+	switch f.kind {
+	case kindPod:
+		e.checkPod(f, spec)
+	case kindRoute:
+		e.checkRoute(f, spec)
+	case kindService:
+		e.checkService(f, spec)
+	case kindPolicy:
+		e.checkPolicy(f, spec)
+	case kindClaim:
+		onlyKeys(f, "spec.", spec, "accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
+	}
+}
+
+// onlyKeys refuses keys that are not listed.
+func onlyKeys(f *findings, at string, m map[string]any, allowed ...string) {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		f.refuse(!slices.Contains(allowed, key), "%s%s is not allowed", at, key)
+	}
+}
+
+// checkRoute allows one rule with one host matcher, built from the host alone,
+// to this session's Service, and nothing of another namespace.
+func (e expectation) checkRoute(f *findings, spec map[string]any) {
+	onlyKeys(f, "spec.", spec, "entryPoints", "routes", "tls", "ingressClassName")
+	tls, _ := spec["tls"].(map[string]any)
+	onlyKeys(f, "spec.tls.", tls, "secretName", "certResolver", "options")
+	options, _ := tls["options"].(map[string]any)
+	onlyKeys(f, "spec.tls.options.", options, "name")
+	routes := mapsIn(spec["routes"])
+	if len(routes) != 1 || !isListOf(spec["routes"], 1) {
+		f.add("spec.routes must hold exactly one route")
+		return
+	}
+	e.checkRule(f, routes[0])
+}
+
+func (e expectation) checkRule(f *findings, route map[string]any) {
+	onlyKeys(f, "spec.routes[0].", route, "kind", "match", "priority", "middlewares", "services")
+	want := "Host(`" + e.host + "`)"
+	f.refuse(route["match"] != want, "spec.routes[0].match must be %s", want)
+	f.refuse(route["priority"] != int64(routePriority), "spec.routes[0].priority must be %d", routePriority)
+	services := []any{map[string]any{"name": e.session.Name, "port": int64(8080)}}
+	f.refuse(!reflect.DeepEqual(route["services"], services), "spec.routes[0].services must be the session's Service alone")
+	for i, m := range mapsIn(route["middlewares"]) {
+		onlyKeys(f, fmt.Sprintf("spec.routes[0].middlewares[%d].", i), m, "name")
+	}
+}
+
+// routePriority is fixed, because Traefik would else rank routes by the length
+// of their rules, which users choose.
+const routePriority = 100
+
+func (e expectation) checkService(f *findings, spec map[string]any) {
+	onlyKeys(f, "spec.", spec, "type", "selector", "ports", "clusterIP", "ipFamilies", "ipFamilyPolicy", "sessionAffinity", "internalTrafficPolicy", "trafficDistribution")
+	kind, found := spec["type"]
+	f.refuse(found && kind != "ClusterIP", "spec.type must be ClusterIP")
+	f.refuse(!reflect.DeepEqual(spec["selector"], any(anyMap(selectorOf(e.session.Name)))), "spec.selector must select this session's pod alone")
+}
+
+func (e expectation) checkPolicy(f *findings, spec map[string]any) {
+	selector := map[string]any{"matchLabels": anyMap(selectorOf(e.session.Name))}
+	f.refuse(!reflect.DeepEqual(spec["podSelector"], any(selector)), "spec.podSelector must select this session's pod alone")
+	f.refuse(!reflect.DeepEqual(spec["policyTypes"], any([]any{"Ingress", "Egress"})), "spec.policyTypes must be Ingress and Egress")
+}
+
+func isListOf(v any, length int) bool {
+	list, isList := v.([]any)
+	return isList && len(list) == length
+}
+
+func textsAt(v values, path ...string) (out []string) {
+	list, _ := nested(v, path...).([]any)
+	for _, e := range list {
+		out = append(out, text(e))
+	}
+	return out
+}

@@ -1,0 +1,382 @@
+package renderer
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	jsonutil "k8s.io/apimachinery/pkg/util/json"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// AnnotationSessionRevision holds, on the pod, the revision of all objects of
+// the session at the time the pod was rendered.
+const AnnotationSessionRevision = "vdi.kasm.io/session-revision"
+
+// Kinds of a session's objects.
+const (
+	kindPolicy  = "NetworkPolicy"
+	kindClaim   = "PersistentVolumeClaim"
+	kindService = "Service"
+	kindPod     = "Pod"
+	kindRoute   = "IngressRoute"
+)
+
+// installRank orders kinds: policy before pod, route last. Unknown kinds come
+// at the end, where the guard refuses them.
+func installRank(kind string) int {
+	if i := slices.Index(platform.Kinds(), kind); i >= 0 {
+		return i
+	}
+	return len(platform.Kinds())
+}
+
+// step changes or judges the rendered objects.
+type step func(*Rendered) error
+
+// stepsOf are the post-render steps, in order. What a person can influence
+// comes first, what the platform insists on later, the guard last.
+func stepsOf(in Input, all values) []step {
+	site := in.Platform.Sessions
+	return []step{
+		overlay(site.Overlay),
+		rewriteImages(site.Images),
+		addMetadata(site.Labels, site.Annotations),
+		insistOnLabels(in),
+		securityFloor(gpuResource(in.Template.Spec)),
+		setOwner(in.Session),
+		stampRevisions,
+		guard(expectationOf(in, all)),
+	}
+}
+
+// overlay applies the site's patches in order.
+func overlay(patches []platform.Overlay) step {
+	return func(r *Rendered) error {
+		for i, patch := range patches {
+			for _, obj := range r.Objects {
+				if obj.GetKind() != patch.Kind {
+					continue
+				}
+				if err := applyPatch(obj, patch); err != nil {
+					return fmt.Errorf("%w: platform settings: sessions.overlay[%d]: %w", ErrValues, i, err)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+func applyPatch(obj *unstructured.Unstructured, patch platform.Overlay) error {
+	before, err := json.Marshal(obj.Object)
+	if err != nil {
+		return err
+	}
+	after, err := patched(before, patch)
+	if err != nil {
+		return err
+	}
+	var out map[string]any
+	if err := jsonutil.Unmarshal(after, &out); err != nil {
+		return err
+	}
+	if out == nil {
+		return errors.New("it leaves nothing of the object")
+	}
+	obj.Object = out
+	return nil
+}
+
+func patched(doc []byte, patch platform.Overlay) ([]byte, error) {
+	if patch.Merge != nil {
+		return jsonpatch.MergePatch(doc, patch.Merge.Raw)
+	}
+	operations, err := json.Marshal(patch.JSONPatch)
+	if err != nil {
+		return nil, err
+	}
+	decoded, err := jsonpatch.DecodePatch(operations)
+	if err != nil {
+		return nil, err
+	}
+	return decoded.Apply(doc)
+}
+
+// rewriteImages moves images to the site's registries and adds the site's pull
+// secrets.
+func rewriteImages(images platform.Images) step {
+	prefixes := slices.SortedFunc(maps.Keys(images.Rewrite), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
+	})
+	return func(r *Rendered) error {
+		for _, pod := range r.ofKind(kindPod) {
+			for _, c := range containersOf(pod) {
+				c["image"] = rewritten(text(c["image"]), prefixes, images.Rewrite)
+			}
+			for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
+				if image, isMap := v["image"].(map[string]any); isMap {
+					image["reference"] = rewritten(text(image["reference"]), prefixes, images.Rewrite)
+				}
+			}
+			addPullSecrets(pod, images.PullSecrets)
+		}
+		return nil
+	}
+}
+
+// rewritten replaces the first prefix that ends where a part of the image's
+// name ends: "ghcr.io" is no prefix of "ghcr.io.example.com/x".
+func rewritten(image string, prefixes []string, to map[string]string) string {
+	for _, name := range []string{image, fullName(image)} {
+		for _, prefix := range prefixes {
+			rest, found := strings.CutPrefix(name, prefix)
+			if found && (rest == "" || strings.ContainsRune("/:@", rune(rest[0]))) {
+				return to[prefix] + rest
+			}
+		}
+	}
+	return image
+}
+
+// fullName spells out the registry that container runtimes assume for short
+// names (distribution/reference, ParseNormalizedNamed).
+func fullName(image string) string {
+	registry, _, hasPath := strings.Cut(image, "/")
+	switch {
+	case image == "" || hasPath && (strings.ContainsAny(registry, ".:") || registry == "localhost"):
+		return image
+	case hasPath:
+		return "docker.io/" + image
+	}
+	return "docker.io/library/" + image
+}
+
+func addPullSecrets(pod *unstructured.Unstructured, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	spec := ensureMap(pod.Object, "spec")
+	secrets, _ := spec["imagePullSecrets"].([]any)
+	for _, name := range names {
+		if !slices.ContainsFunc(mapsIn(secrets), func(s map[string]any) bool { return s["name"] == name }) {
+			secrets = append(secrets, map[string]any{"name": name})
+		}
+	}
+	spec["imagePullSecrets"] = secrets
+}
+
+// addMetadata adds the site's labels and annotations to every object.
+func addMetadata(labels, annotations map[string]string) step {
+	return func(r *Rendered) error {
+		for _, obj := range r.Objects {
+			metadata := ensureMap(obj.Object, "metadata")
+			addAll(metadata, "labels", labels)
+			addAll(metadata, "annotations", annotations)
+		}
+		return nil
+	}
+}
+
+func addAll(metadata map[string]any, field string, more map[string]string) {
+	if len(more) == 0 {
+		return
+	}
+	set := ensureMap(metadata, field)
+	for key, value := range more {
+		set[key] = value
+	}
+}
+
+// insistOnLabels sets our own labels and annotations last, so that nobody
+// overrides them.
+func insistOnLabels(in Input) step {
+	return func(r *Rendered) error {
+		for _, obj := range r.Objects {
+			metadata := ensureMap(obj.Object, "metadata")
+			addAll(metadata, "labels", labelsOf(in))
+			switch obj.GetKind() {
+			case kindPod:
+				addAll(metadata, "annotations", map[string]string{vdi.AnnotationUser: in.Session.Spec.User})
+			case kindClaim:
+				addAll(metadata, "annotations", map[string]string{vdi.AnnotationSessionUID: string(in.Session.UID)})
+			}
+		}
+		return nil
+	}
+}
+
+func labelsOf(in Input) map[string]string {
+	labels := selectorOf(in.Session.Name)
+	labels["app.kubernetes.io/managed-by"] = "vdi-operator"
+	labels[vdi.LabelUser] = platform.Identity(in.Session.Spec.User)
+	labels[vdi.LabelTemplate] = platform.TemplateLabel(in.Template.Name)
+	return labels
+}
+
+func selectorOf(session string) map[string]string {
+	return map[string]string{"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/instance": session}
+}
+
+// visibleGPUs is read by NVIDIA's container toolkit: images set it to "all", and
+// on nodes with the legacy runtime a container without a GPU of its own would
+// then see all of them.
+const visibleGPUs = "NVIDIA_VISIBLE_DEVICES"
+
+// securityFloor fills in what Pod Security "restricted" asks for and nobody
+// said. It overrides nothing: what is said and not allowed, the guard refuses.
+func securityFloor(gpuResource string) step {
+	return func(r *Rendered) error {
+		for _, pod := range r.ofKind(kindPod) {
+			spec := ensureMap(pod.Object, "spec")
+			setDefault(spec, "automountServiceAccountToken", false)
+			setDefault(spec, "enableServiceLinks", false)
+			for _, c := range containersOf(pod) {
+				floorOfContainer(c)
+				hideGPUs(c, gpuResource)
+			}
+		}
+		return nil
+	}
+}
+
+func floorOfContainer(c map[string]any) {
+	security := ensureMap(c, "securityContext")
+	setDefault(security, "allowPrivilegeEscalation", false)
+	capabilities := ensureMap(security, "capabilities")
+	setDefault(capabilities, "drop", []any{"ALL"})
+}
+
+// hideGPUs lets only containers with a GPU of their own see one; for these the
+// device plugin says which.
+func hideGPUs(c map[string]any, gpuResource string) {
+	none := map[string]any{"name": visibleGPUs, "value": "void"}
+	_, hasGPU := nested(c, "resources", "limits", gpuResource).(int64)
+	env, _ := c["env"].([]any)
+	env = slices.DeleteFunc(env, func(e any) bool {
+		entry, _ := e.(map[string]any)
+		return entry["name"] == visibleGPUs && (hasGPU || !maps.Equal(entry, none))
+	})
+	if !hasGPU && !slices.ContainsFunc(mapsIn(env), func(e map[string]any) bool { return e["name"] == visibleGPUs }) {
+		env = append(env, none)
+	}
+	if len(env) > 0 {
+		c["env"] = env
+	}
+}
+
+// setOwner makes the session the owner of everything but its home: garbage
+// collection knows no policy, so no claim ever has an owner.
+func setOwner(s vdi.VDISession) step {
+	return func(r *Rendered) error {
+		for _, obj := range r.Objects {
+			metadata := ensureMap(obj.Object, "metadata")
+			if _, found := metadata["ownerReferences"]; !found && obj.GetKind() != kindClaim {
+				metadata["ownerReferences"] = []any{ownerOf(s)}
+			}
+		}
+		return nil
+	}
+}
+
+func ownerOf(s vdi.VDISession) map[string]any {
+	return map[string]any{
+		"apiVersion": vdi.GroupVersion.String(),
+		"kind":       "VDISession",
+		"name":       s.Name,
+		"uid":        string(s.UID),
+		"controller": true,
+	}
+}
+
+// stampRevisions notes on each object the hash of what was rendered, and on the
+// pod the hash over all objects too.
+func stampRevisions(r *Rendered) error {
+	all := sha256.New()
+	for _, obj := range r.Objects {
+		text, err := json.Marshal(obj.Object) // sorts keys
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrValues, err)
+		}
+		sum := sha256.Sum256(text)
+		all.Write(sum[:])
+		annotate(obj, vdi.AnnotationRevision, short(sum[:]))
+	}
+	r.Revision = short(all.Sum(nil))
+	for _, pod := range r.ofKind(kindPod) {
+		annotate(pod, AnnotationSessionRevision, r.Revision)
+	}
+	return nil
+}
+
+// short is 128 bits of a hash in hexadecimal: enough to tell renderings apart.
+func short(sum []byte) string { return hex.EncodeToString(sum[:16]) }
+
+func annotate(obj *unstructured.Unstructured, key, value string) {
+	addAll(ensureMap(obj.Object, "metadata"), "annotations", map[string]string{key: value})
+}
+
+func (r *Rendered) ofKind(kind string) (out []*unstructured.Unstructured) {
+	for _, obj := range r.Objects {
+		if obj.GetKind() == kind {
+			out = append(out, obj)
+		}
+	}
+	return out
+}
+
+// containersOf are the containers and init containers of a pod.
+func containersOf(pod *unstructured.Unstructured) []map[string]any {
+	return append(mapsIn(nested(pod.Object, "spec", "containers")), mapsIn(nested(pod.Object, "spec", "initContainers"))...)
+}
+
+// mapsIn are the elements of a list that are maps; the guard refuses others.
+func mapsIn(list any) (out []map[string]any) {
+	elements, _ := list.([]any)
+	for _, e := range elements {
+		if m, isMap := e.(map[string]any); isMap {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// nested is the value at a path, nil if there is none.
+func nested(m map[string]any, path ...string) any {
+	var at any = m
+	for _, key := range path {
+		next, _ := at.(map[string]any)
+		at = next[key]
+	}
+	return at
+}
+
+// ensureMap is the map at a key; it makes one where there is none.
+func ensureMap(m map[string]any, key string) map[string]any {
+	inner, isMap := m[key].(map[string]any)
+	if !isMap {
+		inner = map[string]any{}
+		m[key] = inner
+	}
+	return inner
+}
+
+func setDefault(m map[string]any, key string, value any) {
+	if _, found := m[key]; !found {
+		m[key] = value
+	}
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}

@@ -1,0 +1,131 @@
+// Package renderer turns a session, its template and the platform's settings
+// into the objects the session consists of: layers of values, the embedded
+// chart vdi-session, and an ordered list of post-render steps, the last of
+// which is the guard. It is the only package that imports Helm.
+//
+// It decides nothing about time, phases or the cluster and reads none of them:
+// no client, clock, file or network. The same input gives the same bytes.
+package renderer
+
+import (
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// Input is everything a session's objects depend on.
+type Input struct {
+	// Session: metadata.{name,namespace,uid} and spec are used.
+	Session vdi.VDISession `json:"session"`
+	// Template the session names.
+	Template vdi.VDITemplate `json:"template"`
+	// Platform settings; missing ones get their defaults.
+	Platform platform.Config `json:"platform"`
+	// Host is the full DNS name of the desktop, decided by the caller.
+	Host string `json:"host"`
+	// Products are the nvidia.com/gpu.product labels of the nodes the desktop can
+	// land on; without them encoder Auto counts on no hardware encoder.
+	Products []string `json:"products,omitempty"`
+}
+
+// Rendered are the objects of one session.
+type Rendered struct {
+	// Objects in install order: NetworkPolicy, PersistentVolumeClaim, Service,
+	// Pod, IngressRoute.
+	Objects []*unstructured.Unstructured
+	// Revision is a hash over all objects.
+	Revision string
+}
+
+// Kinds of errors, for errors.Is.
+var (
+	// ErrValues: a value is refused; the message names its path.
+	ErrValues = errors.New("invalid values")
+	// ErrGuard: the rendered objects break a rule of the platform.
+	ErrGuard = errors.New("refused by the guard")
+	// ErrResources: a size is no quantity or outside the template's bounds.
+	ErrResources = errors.New("invalid resources")
+)
+
+// Renderer renders sessions. It is safe for concurrent use.
+type Renderer struct {
+	chart  *engine
+	schema *schema
+}
+
+// New parses the embedded chart and compiles its schema.
+func New() (*Renderer, error) {
+	chart, err := newEngine()
+	if err != nil {
+		return nil, fmt.Errorf("load the session chart: %w", err)
+	}
+	schema, err := newSchema(chart.schema)
+	if err != nil {
+		return nil, fmt.Errorf("load the session chart's schema: %w", err)
+	}
+	return &Renderer{chart: chart, schema: schema}, nil
+}
+
+// Render returns the objects one session needs, in install order. Errors are
+// ErrValues, ErrGuard or ErrResources.
+func (r *Renderer) Render(in Input) (Rendered, error) {
+	out, err := r.render(in)
+	if err != nil {
+		return Rendered{}, fmt.Errorf("render session %q: %w", in.Session.Name, err)
+	}
+	return out, nil
+}
+
+func (r *Renderer) render(in Input) (Rendered, error) {
+	in.Platform = in.Platform.WithDefaults()
+	values, err := r.valuesOf(in)
+	if err != nil {
+		return Rendered{}, err
+	}
+	objs, err := r.chart.objects(releaseOf(in), values)
+	if err != nil {
+		return Rendered{}, err
+	}
+	out := Rendered{Objects: objs}
+	for _, step := range stepsOf(in, values) {
+		if err := step(&out); err != nil {
+			return Rendered{}, err
+		}
+	}
+	return out, nil
+}
+
+// Values are the final values of the session chart for an input, with the
+// chart's defaults. Errors are ErrValues or ErrResources.
+func (r *Renderer) Values(in Input) (map[string]any, error) {
+	in.Platform = in.Platform.WithDefaults()
+	return r.valuesOf(in)
+}
+
+// ValidateTemplate checks a template's values against the chart's schema and
+// renders a sample session from it. Errors are those of Render.
+func (r *Renderer) ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error {
+	if _, err := r.render(sampleOf(t, p)); err != nil {
+		return fmt.Errorf("template %q: %w", t.Name, err)
+	}
+	return nil
+}
+
+// sampleOf is a session that takes every default from the template.
+func sampleOf(t *vdi.VDITemplate, p platform.Config) Input {
+	in := Input{Template: *t, Platform: p, Host: "sample.vdi.example.com"}
+	in.Session.Name, in.Session.Namespace = "sample", "sample"
+	in.Session.UID = "00000000-0000-0000-0000-000000000000"
+	in.Session.Spec = vdi.VDISessionSpec{User: "sample", Template: t.Name}
+	return in
+}
+
+// CredentialsName is the name of the Secret with a session's login.
+func CredentialsName(session string) string { return session + "-credentials" }
+
+// HomeClaimName is the name of the claim the operator makes for a session's home.
+func HomeClaimName(session string) string { return "vdi-data-" + session }

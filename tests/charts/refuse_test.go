@@ -1,0 +1,86 @@
+package charts
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestOperatorRefuses: values that cannot work fail with the value's name and
+// the remedy.
+func TestOperatorRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want string
+	}{
+		"no domain":          {map[string]string{"sessions.domain": ""}, "sessions.domain is required: the DNS domain under which every session gets a host, e.g. vdi.example.com"},
+		"no secret name":     {map[string]string{"sessions.tls.mode": "Secret"}, "sessions.tls.secretName is required in mode Secret"},
+		"no resolver":        {map[string]string{"sessions.tls.mode": "CertResolver", "sessions.tls.certResolver": ""}, "sessions.tls.certResolver is required in mode CertResolver"},
+		"release namespace":  {map[string]string{"watchNamespaces": "{team-a," + releaseNamespace + "}"}, "watchNamespaces must not hold the release namespace vdi-system"},
+		"two leaders":        {map[string]string{"replicas": "2", "leaderElection.enabled": "false"}, "leaderElection.enabled is off with 2 replicas"},
+		"same port":          {map[string]string{"metrics.port": "8081"}, "metrics.port and health.port are both 8081"},
+		"empty overlay":      {map[string]string{"sessions.overlay[0].kind": "Pod"}, "sessions.overlay[0] needs a kind and either merge or jsonPatch"},
+		"unknown in overlay": {map[string]string{"sessions.overlay[0].kind": "Pod", "sessions.overlay[0].merge.a": "b", "sessions.overlay[0].name": "c"}, "sessions.overlay[0] needs a kind"},
+		"no ServiceMonitor":  {map[string]string{"serviceMonitor.enabled": "true"}, "serviceMonitor.enabled is on, but this cluster does not know ServiceMonitor"},
+		"unknown key":        {map[string]string{"sessions.domian": "a"}, "additional properties 'domian' not allowed"},
+		"unknown top key":    {map[string]string{"session.domain": "a"}, "additional properties 'session' not allowed"},
+		"unknown TLS mode":   {map[string]string{"sessions.tls.mode": "Wild"}, "at '/sessions/tls/mode': value must be one of 'Wildcard', 'CertResolver', 'Secret'"},
+		"domain with blanks": {map[string]string{"sessions.domain": "vdi example"}, "at '/sessions/domain'"},
+		"wildcard in domain": {map[string]string{"sessions.domain": "*.example.com"}, "at '/sessions/domain'"},
+		"unknown placehold.": {map[string]string{"sessions.hostTemplate": "{name}"}, "at '/sessions/hostTemplate'"},
+		"port out of range":  {map[string]string{"sessions.externalPort": "70000"}, "at '/sessions/externalPort': maximum"},
+		"broken digest":      {map[string]string{"image.digest": "sha256:12"}, "at '/image/digest'"},
+		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := render(t, operator(c.set))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+// TestPlatformRefuses: combinations of parts that cannot work. In the umbrella
+// every message names the value as it must be written there.
+func TestPlatformRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want string
+	}{
+		"no domain":             {map[string]string{"vdi-operator.sessions.domain": ""}, "vdi-operator.sessions.domain is required: the DNS domain"},
+		"nothing":               {map[string]string{"vdi-operator.enabled": "false", "traefik.enabled": "false"}, "vdi-operator.enabled and traefik.enabled are both off"},
+		"no proxy":              {map[string]string{"traefik.enabled": "false"}, "vdi-operator.sessions.proxy.namespace is required while traefik.enabled is off"},
+		"another proxy":         {map[string]string{"vdi-operator.sessions.proxy.service": "traefik"}, `vdi-operator.sessions.proxy.service is "traefik", but traefik.fullnameOverride names the proxy "vdi-traefik"`},
+		"another namespace":     {map[string]string{"vdi-operator.sessions.proxy.namespace": "ingress"}, `vdi-operator.sessions.proxy.namespace is "ingress", but traefik.enabled puts the proxy into "vdi-system"`},
+		"another port":          {map[string]string{"traefik.ports.websecure.exposedPort": "8443"}, "vdi-operator.sessions.proxy.port is 443, but traefik.ports.websecure.exposedPort is 8443"},
+		"unknown resolver":      {map[string]string{"vdi-operator.sessions.tls.mode": "CertResolver", "vdi-operator.sessions.tls.certResolver": "letsencrypt"}, `vdi-operator.sessions.tls.certResolver is "letsencrypt", but traefik.certificatesResolvers does not hold it`},
+		"no IngressRoutes":      {map[string]string{"traefik.providers.kubernetesCRD.enabled": "false"}, "traefik.providers.kubernetesCRD.enabled is off: sessions are IngressRoutes"},
+		"no TLS":                {map[string]string{"traefik.ports.websecure.http.tls.enabled": "false"}, "traefik.ports.websecure.http.tls.enabled is off"},
+		"narrow proxy":          {map[string]string{"traefik.providers.kubernetesCRD.namespaces": "{team-a}"}, "traefik.providers.kubernetesCRD.namespaces limits the proxy, but vdi-operator.watchNamespaces does not"},
+		"narrower proxy":        {map[string]string{"traefik.providers.kubernetesCRD.namespaces": "{team-a}", "vdi-operator.watchNamespaces": "{team-a,team-b}"}, `vdi-operator.watchNamespaces holds "team-b"`},
+		"certificate elsewhere": {map[string]string{"traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace": "certs", "traefik.tlsStore.default.defaultCertificate.secretName": "a"}, `traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is "certs"`},
+		"unknown top key":       {map[string]string{"sessions.domain": "a"}, "additional properties 'sessions' not allowed"},
+		"unknown operator key":  {map[string]string{"vdi-operator.sessions.domian": "a"}, "additional properties 'domian' not allowed"},
+		"unknown traefik key":   {map[string]string{"traefik.prots.web.port": "1"}, "additional properties 'prots' not allowed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := render(t, platformChart(c.set))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+// TestGlobal: both charts can be part of someone else's umbrella.
+func TestGlobal(t *testing.T) {
+	t.Parallel()
+	set := map[string]string{"global.imageRegistry": "registry.example.com"}
+	_, err := render(t, operator(set))
+	require.NoError(t, err)
+	s := platformChart(nil)
+	s.set = map[string]string{"global.checkNewVersion": "false"}
+	_, err = render(t, s)
+	require.NoError(t, err)
+}

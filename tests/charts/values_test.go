@@ -1,0 +1,63 @@
+package charts
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// TestTemplates: every template a user would copy is one, strictly.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	for _, file := range glob(t, "values", "templates", "*.yaml") {
+		t.Run(caseName(file), func(t *testing.T) {
+			t.Parallel()
+			template := readYAML[vdi.VDITemplate](t, file)
+			require.Equal(t, vdi.GroupVersion.String(), template.APIVersion)
+			require.Equal(t, "VDITemplate", template.Kind)
+			require.Equal(t, caseName(file), template.Name)
+			require.NotEmpty(t, template.Spec.Image)
+			require.NotEmpty(t, template.Spec.DisplayName)
+		})
+	}
+}
+
+// TestTemplateValues: what values-override sets exists in the session chart.
+func TestTemplateValues(t *testing.T) {
+	t.Parallel()
+	template := readYAML[vdi.VDITemplate](t, inRepository("values", "templates", "values-override.yaml"))
+	require.NotNil(t, template.Spec.Values)
+	var overrides map[string]any
+	require.NoError(t, yaml.Unmarshal(template.Spec.Values.Raw, &overrides))
+	chartValues := readYAML[map[string]any](t, inRepository("charts", "vdi-session", "values.yaml"))
+	requireKnown(t, chartValues, overrides, "")
+}
+
+// requireKnown descends as far as the chart's own values have keys.
+func requireKnown(t *testing.T, known, set map[string]any, path string) {
+	t.Helper()
+	for name, value := range set {
+		require.Contains(t, known, name, "the session chart has no value %s%s", path, name)
+		below, isMap := known[name].(map[string]any)
+		nested, isNested := value.(map[string]any)
+		if isMap && len(below) > 0 && isNested {
+			requireKnown(t, below, nested, path+name+".")
+		}
+	}
+}
+
+// TestForWhom: every values file opens with a sentence that says who it is for.
+func TestForWhom(t *testing.T) {
+	t.Parallel()
+	for _, file := range append(glob(t, "values", "*.yaml"), glob(t, "values", "templates", "*.yaml")...) {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(data), "# For "), filepath.Base(file))
+	}
+}

@@ -141,33 +141,40 @@ func required(message string, v any) (any, error) {
 
 // objects executes every template and decodes what it says, in install order.
 func (e *engine) objects(rel release, values map[string]any) ([]*unstructured.Unstructured, error) {
-	objs := make([]*unstructured.Unstructured, 0, len(e.files))
+	var stream bytes.Buffer
+	written := 0
 	for _, file := range e.files {
-		text, err := e.execute(file, rel, values)
-		if err != nil {
+		before := stream.Len()
+		if err := e.execute(&stream, file, rel, values); err != nil {
 			return nil, fmt.Errorf("%w: %s", ErrValues, saidBy(err))
 		}
-		obj, err := decode(text)
-		if err != nil {
-			return nil, fmt.Errorf("%w: decode %s: %w", ErrValues, file, err)
+		if isBlank(stream.Bytes()[before:]) {
+			stream.Truncate(before)
+			continue
 		}
-		if obj != nil {
-			objs = append(objs, obj)
-		}
+		stream.WriteString("\n---\n")
+		written++
+	}
+	objs, err := decode(&stream)
+	if err != nil {
+		return nil, fmt.Errorf("%w: decode the session chart: %w", ErrValues, err)
+	}
+	if len(objs) != written { // no template writes two objects, so a value did
+		return nil, fmt.Errorf("%w: %d templates gave %d objects", ErrValues, written, len(objs))
 	}
 	slices.SortStableFunc(objs, byInstallOrder)
 	return objs, nil
 }
 
-func (e *engine) execute(file string, rel release, values map[string]any) ([]byte, error) {
-	var out bytes.Buffer
-	err := e.set.ExecuteTemplate(&out, file, map[string]any{
+func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
+
+func (e *engine) execute(out io.Writer, file string, rel release, values map[string]any) error {
+	return e.set.ExecuteTemplate(out, file, map[string]any{
 		"Values":   values,
 		"Release":  map[string]any{"Name": rel.Name, "Namespace": rel.Namespace, "Service": "Helm"},
 		"Chart":    e.metadata,
 		"Template": map[string]any{"Name": file, "BasePath": path.Dir(file)},
 	})
-	return out.Bytes(), err
 }
 
 // saidBy is what "required" or "fail" said, without text/template's account of
@@ -182,25 +189,23 @@ func saidBy(err error) string {
 	return text
 }
 
-// decode reads the one object of a template's output; nil if it is blank. A
-// second document is an error: no template writes one, so a value did.
-func decode(text []byte) (*unstructured.Unstructured, error) {
-	var doc map[string]any
-	in := yaml.NewDecoder(bytes.NewReader(text))
-	switch err := in.Decode(&doc); {
-	case errors.Is(err, io.EOF) || (err == nil && doc == nil):
-		return nil, nil
-	case err != nil:
-		return nil, err
+// decode reads a stream of YAML documents; blank ones are left out.
+func decode(stream io.Reader) (objs []*unstructured.Unstructured, err error) {
+	for in := yaml.NewDecoder(stream); ; {
+		var doc map[string]any
+		switch err := in.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return objs, nil
+		case err != nil:
+			return nil, err
+		case doc == nil:
+			continue
+		}
+		if _, err := plain(doc); err != nil {
+			return nil, err
+		}
+		objs = append(objs, &unstructured.Unstructured{Object: doc})
 	}
-	if err := in.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one document")
-	}
-	obj, err := plain(doc)
-	if err != nil {
-		return nil, err
-	}
-	return &unstructured.Unstructured{Object: obj.(map[string]any)}, nil
 }
 
 // plain turns YAML's types into those of unstructured objects, in place.

@@ -27,9 +27,9 @@ type pass struct {
 
 	seen          children
 	home          *vdi.HomeStatus
-	credentials   bool   // the Secret of this session exists
-	updatePending string // what the next start will change; empty when nothing
-	shrinkRefused bool   // a smaller home was asked for
+	credentials   bool     // the Secret of this session exists
+	updatePending string   // what the next start will change; empty when nothing
+	shrinkRefused bool     // a smaller home was asked for
 	repaired      []string // kinds that had drifted and were put back
 	reachable     reach
 	ended         bool // the session's end was recorded and its deletion sent

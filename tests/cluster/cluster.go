@@ -121,7 +121,6 @@ func (r repository) buildSelf(ctx context.Context, progress io.Writer) error {
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", r.bin("vdi-cluster"), "./cmd/vdi-cluster")
 	cmd.Dir = r.tests()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build vdi-cluster: %w\n%s", err, out)
 	}

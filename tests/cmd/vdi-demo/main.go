@@ -1,0 +1,156 @@
+// Command vdi-demo shows the main job really done: a local Kubernetes, the
+// platform installed with helm, a VDISession, and a URL that works.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/install"
+)
+
+const (
+	name      = "demo"
+	localPort = 8443 // values/local.yaml: sessions.externalPort
+	patience  = 10 * time.Minute
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "vdi-demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	switch strings.Join(args, " ") {
+	case "up":
+		return up(ctx, out)
+	case "down":
+		return cluster.Down(ctx, name)
+	default:
+		return errors.New("usage: vdi-demo up|down")
+	}
+}
+
+func up(ctx context.Context, out io.Writer) error {
+	c, err := start(ctx, out)
+	if err != nil {
+		return err
+	}
+	p, err := install.Install(ctx, c, out)
+	if err != nil {
+		return err
+	}
+	session, err := desktop(ctx, p, out)
+	if err != nil {
+		return err
+	}
+	return show(ctx, p, session, out)
+}
+
+// start brings up a local cluster, or uses the one that KUBECONFIG names when
+// VDI_CLUSTER=existing.
+func start(ctx context.Context, out io.Writer) (*cluster.Cluster, error) {
+	if os.Getenv("VDI_CLUSTER") == "existing" {
+		return cluster.Open(name)
+	}
+	return cluster.Up(ctx, cluster.Options{
+		Name: name, Progress: out,
+		Forwards: []cluster.Forward{{Host: localPort, Node: install.NodePort}},
+	})
+}
+
+// desktop creates the template and the session and waits until it runs.
+func desktop(ctx context.Context, p *install.Platform, out io.Writer) (*vdi.VDISession, error) {
+	template, err := install.Template()
+	if err != nil {
+		return nil, err
+	}
+	session, err := install.Session()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range []client.Object{template, session} {
+		if err := p.Client.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
+			return nil, fmt.Errorf("create %s: %w", o.GetName(), err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = install.Step(out, "VDISession "+session.Name, func() error {
+		session, err = p.WaitFor(ctx, client.ObjectKeyFromObject(session), install.Running)
+		return err
+	})
+	return session, err
+}
+
+// show proves that the URL works, and prints what a person needs.
+func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Writer) error {
+	user, password, err := p.Credentials(ctx, s)
+	if err != nil {
+		return err
+	}
+	proxy := fmt.Sprintf("127.0.0.1:%d", localPort)
+	if err := prove(ctx, p, s.Status.URL, proxy, user, password, out); err != nil {
+		return err
+	}
+	ca := filepath.Join(filepath.Dir(p.Cluster.KubeconfigPath()), "ca.crt")
+	if err := os.WriteFile(ca, p.CA, 0o600); err != nil {
+		return fmt.Errorf("write the authority's certificate: %w", err)
+	}
+	list, err := p.Kubectl(ctx, "get", "vdi", "--all-namespaces")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s\n", list)
+	fmt.Fprintf(out, "  URL       %s\n  user      %s\n  password  %s\n\n", s.Status.URL, user, password)
+	fmt.Fprintf(out, "The browser warns once, because the certificate's authority is the demo's own (%s).\n", ca)
+	fmt.Fprintf(out, "Command line: curl --cacert %s --resolve %s:%d:127.0.0.1 -u %s %s\n", ca, s.Status.Host, localPort, user, s.Status.URL)
+	fmt.Fprintf(out, "Look around:  export KUBECONFIG=%s; bin/kubectl get vdi -A\n", p.Cluster.KubeconfigPath())
+	fmt.Fprintln(out, "Take it down: make demo-down")
+	return nil
+}
+
+// prove asks for the page without and with the login.
+func prove(ctx context.Context, p *install.Platform, page, proxy, user, password string, out io.Writer) error {
+	stranger, err := p.Get(ctx, page, proxy, "", "")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "── without credentials: %d (certificate %s)\n", stranger.Code, stranger.Host)
+	owner, err := p.Get(ctx, page, proxy, user, password)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "── with credentials: %d, page title %q\n", owner.Code, title(owner.Body))
+	if stranger.Code != http.StatusUnauthorized || owner.Code != http.StatusOK || title(owner.Body) == "" {
+		return errors.New("the desktop does not answer as it should: 401 without credentials, its page with them")
+	}
+	return nil
+}
+
+func title(page string) string {
+	_, rest, _ := strings.Cut(page, "<title>")
+	text, _, found := strings.Cut(rest, "</title>")
+	if !found {
+		return ""
+	}
+	return strings.TrimSpace(text)
+}

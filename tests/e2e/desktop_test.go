@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/install"
+)
+
+// The promise itself: a session becomes a desktop at a URL that asks for a login.
+func TestTwoPeopleGetTwoDesktops(t *testing.T) {
+	alice, bob := session("alice", "alice@example.com", "plain-desktop"), session("bob", "bob@example.com", "plain-desktop")
+	start(t, alice)
+	start(t, bob)
+	alice, bob = await(t, alice, install.Running), await(t, bob, install.Running)
+	require.NotEqual(t, alice.Status.URL, bob.Status.URL)
+
+	for _, one := range []struct{ own, other *vdi.VDISession }{{alice, bob}, {bob, alice}} {
+		user, password, err := platform.Credentials(t.Context(), one.own)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusUnauthorized, get(t, one.own.Status.URL, "", "").Code, "without credentials")
+		answer := get(t, one.own.Status.URL, user, password)
+		assert.Equal(t, http.StatusOK, answer.Code, "with the owner's credentials")
+		assert.Contains(t, strings.ToLower(answer.Body), "selkies", "the desktop's page")
+		assert.Equal(t, "*."+install.Domain, answer.Host, "the wildcard certificate")
+		assert.Equal(t, http.StatusUnauthorized, get(t, one.other.Status.URL, user, password).Code, "at somebody else's desktop")
+	}
+	whatPeopleSee(t)
+}
+
+// whatPeopleSee reads the lists, stories and figures as their readers do.
+func whatPeopleSee(t *testing.T) {
+	t.Helper()
+	list, err := platform.Kubectl(t.Context(), "get", "vdi", "-n", install.Sessions)
+	require.NoError(t, err)
+	assert.Regexp(t, `NAME\s+USER\s+PHASE\s+URL\s+TEMPLATE\s+EXPIRES\s+AGE`, list)
+	assert.Regexp(t, `alice\s+alice@example.com\s+Running\s+https://alice-[a-z0-9]+\.vdi\.localhost:8443/?\s+plain-desktop\s+20`, list)
+	t.Logf("kubectl get vdi\n%s", list)
+
+	story, err := platform.Kubectl(t.Context(), "describe", "vdi", "alice", "-n", install.Sessions)
+	require.NoError(t, err)
+	for _, word := range []string{"Pending", "Creating", "Running", "The desktop is ready at"} {
+		assert.Contains(t, story, word)
+	}
+	t.Logf("kubectl describe vdi alice\n%s", story)
+
+	figures, err := platform.Kubectl(t.Context(), "get", "--raw",
+		"/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
+	require.NoError(t, err)
+	assert.Contains(t, figures, `vdi_sessions_total{phase="Running"} 2`)
+	assert.NotContains(t, figures, "example.com", "no user in a label")
+}
+
+// The URL dies with the session.
+func TestDeletedSessionHasNoURL(t *testing.T) {
+	s := scratch("gone", "gone@example.com", "page")
+	start(t, s)
+	s = await(t, s, install.Running)
+	assert.Equal(t, http.StatusOK, get(t, s.Status.URL, "", "").Code)
+	finish(t, s)
+	assert.Equal(t, http.StatusNotFound, get(t, s.Status.URL, "", "").Code)
+}
+
+// A home is its user's: it survives the session, and nobody else ever gets it.
+func TestHomeSurvivesAndIsPrivate(t *testing.T) {
+	first := session("studio", "carol@example.com", "plain-desktop")
+	start(t, first)
+	await(t, first, install.Running)
+	inDesktop(t, first, "echo precious > ~/work.txt")
+	finish(t, first)
+
+	again := session("studio", "carol@example.com", "plain-desktop")
+	start(t, again)
+	await(t, again, install.Running)
+	assert.Equal(t, "precious\n", inDesktop(t, again, "cat ~/work.txt"))
+	finish(t, again)
+
+	thief := session("studio", "mallory@example.com", "plain-desktop")
+	start(t, thief)
+	refused := await(t, thief, func(s *vdi.VDISession) bool { return s.Status.Phase == vdi.PhaseFailed })
+	assert.Contains(t, refused.Status.Message, "belongs to another user")
+	assert.Empty(t, refused.Status.PodName)
+}
+
+// inDesktop runs a command in the desktop's container and returns what it printed.
+func inDesktop(t *testing.T, s *vdi.VDISession, command string) string {
+	t.Helper()
+	out, err := platform.Kubectl(t.Context(), "exec", "-n", s.Namespace, s.Name, "-c", "selkies", "--", "sh", "-c", command)
+	require.NoError(t, err)
+	return out
+}
+
+func get(t *testing.T, page, user, password string) install.Answer {
+	t.Helper()
+	answer, err := platform.Get(t.Context(), page, platform.ProxyOnNode(), user, password)
+	require.NoError(t, err)
+	return answer
+}
+

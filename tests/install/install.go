@@ -1,0 +1,222 @@
+// Package install puts the whole platform on a local cluster the way a person
+// does: images, a certificate, and the helm command. The demo and the
+// end-to-end tests share it. It knows nothing about what they then do.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/standins"
+)
+
+// Names the demo and the tests agree on.
+const (
+	// Namespace of the release.
+	Namespace = "vdi-system"
+	// Release is the Helm release's name.
+	Release = "vdi"
+	// Sessions is the namespace where desktops live.
+	Sessions = "vdi-sessions"
+	// Domain of the desktops' hosts.
+	Domain = "vdi.localhost"
+	// NodePort leads to the proxy's TLS entry point (values/local.yaml).
+	NodePort = 30443
+)
+
+// PageImage serves a page instead of a desktop, for tests that need many.
+const PageImage = "docker.io/vdi-platform/page:dev"
+
+// Image is one image of the local cluster.
+type Image struct {
+	Tag     string // name in the cluster
+	Archive string // OCI archive, relative to the repository
+	build   []string
+}
+
+// Images are what the platform and its desktops need on the node.
+func Images() []Image {
+	return []Image{
+		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator"}},
+		{"docker.io/vdi-platform/traefik:dev", "bin/images/traefik.tar", []string{"binary", "--binary", "../bin/traefik"}},
+		{PageImage, "bin/images/page.tar", []string{"binary", "--binary", "../bin/page"}},
+		{"docker.io/vdi-platform/desktop:dev", "bin/images/desktop.tar", []string{"desktop"}},
+	}
+}
+
+// Platform is the platform on one cluster.
+type Platform struct {
+	Cluster *cluster.Cluster
+	Client  client.WithWatch
+	// CA is the authority (PEM) of the certificate the proxy shows.
+	CA   []byte
+	root string
+	out  io.Writer
+}
+
+// Install builds what is missing, loads it, and installs the release. It may be
+// run again; values are given to helm after values/local.yaml.
+func Install(ctx context.Context, c *cluster.Cluster, out io.Writer, values ...string) (*Platform, error) {
+	p, err := Open(c, out)
+	if err != nil {
+		return nil, err
+	}
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"build the operator", p.buildPrograms},
+		{"build Helm and Traefik", p.buildTools},
+		{"build images", p.buildImages},
+		{"load images", p.loadImages},
+		{"namespaces", p.namespaces},
+		{"certificate for *." + Domain, p.certificate},
+		{"helm upgrade --install " + Release, func(ctx context.Context) error { return p.release(ctx, values) }},
+	}
+	for _, step := range steps {
+		if err := Step(out, step.name, func() error { return step.do(ctx) }); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Open finds a platform that may be installed already.
+func Open(c *cluster.Cluster, out io.Writer) (*Platform, error) {
+	root, err := standins.RepositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	config, err := c.RESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	kube, err := client.NewWithWatch(config, client.Options{Scheme: run.Scheme()})
+	if err != nil {
+		return nil, fmt.Errorf("build client: %w", err)
+	}
+	return &Platform{Cluster: c, Client: kube, root: root, out: out}, nil
+}
+
+// Step tells what is done and how long it took.
+func Step(out io.Writer, name string, do func() error) error {
+	began := time.Now()
+	fmt.Fprintf(out, "── %s …\n", name)
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	fmt.Fprintf(out, "── %s: done in %.1fs\n", name, time.Since(began).Seconds())
+	return nil
+}
+
+// buildPrograms builds our own programs, statically.
+func (p *Platform) buildPrograms(ctx context.Context) error {
+	return errors.Join(
+		p.build(ctx, p.root, "vdi-operator", "./operator/cmd/vdi-operator"),
+		p.build(ctx, filepath.Join(p.root, "tests"), "page", "./images/page"),
+	)
+}
+
+func (p *Platform) build(ctx context.Context, module, name, source string) error {
+	command := p.command(ctx, module, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(p.root, "bin", name), source)
+	command.Env = append(command.Env, "CGO_ENABLED=0")
+	return command.Run()
+}
+
+func (p *Platform) buildTools(ctx context.Context) error {
+	return cluster.BuildTools(ctx, p.out, "helm", "traefik")
+}
+
+func (p *Platform) buildImages(ctx context.Context) error {
+	for _, image := range Images() {
+		args := append([]string{"run", "./cmd/vdi-image"}, image.build...)
+		args = append(args, "--tag", image.Tag, "--out", filepath.Join(p.root, image.Archive))
+		if err := p.command(ctx, filepath.Join(p.root, "tests"), "go", args...).Run(); err != nil {
+			return fmt.Errorf("build image %s: %w", image.Tag, err)
+		}
+	}
+	return nil
+}
+
+func (p *Platform) loadImages(ctx context.Context) error {
+	for _, image := range Images() {
+		if err := p.Cluster.LoadImage(ctx, filepath.Join(p.root, image.Archive)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namespaces: desktops never live beside the platform, and keep to the strictest
+// Pod Security level.
+func (p *Platform) namespaces(ctx context.Context) error {
+	restricted := map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
+	return errors.Join(
+		p.ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}),
+		p.ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Sessions, Labels: restricted}}),
+	)
+}
+
+func (p *Platform) ensure(ctx context.Context, o client.Object) error {
+	err := p.Client.Create(ctx, o)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (p *Platform) release(ctx context.Context, values []string) error {
+	dir, err := os.MkdirTemp("", "vdi-umbrella-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	chart, err := standins.Assemble(ctx, dir)
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"upgrade", "--install", Release, chart, "--namespace", Namespace,
+		"--values", "values/local.yaml", "--wait", "--timeout", "5m",
+	}
+	return p.Helm(ctx, append(args, values...)...)
+}
+
+// Helm runs the real helm command against the cluster.
+func (p *Platform) Helm(ctx context.Context, args ...string) error {
+	return p.command(ctx, p.root, filepath.Join(p.root, "bin", "helm"), args...).Run()
+}
+
+// Kubectl runs the real kubectl against the cluster and returns what it printed.
+func (p *Platform) Kubectl(ctx context.Context, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, filepath.Join(p.root, "bin", "kubectl"), args...)
+	command.Env = p.environment()
+	out, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("kubectl %v: %w\n%s", args, err, out)
+	}
+	return string(out), nil
+}
+
+func (p *Platform) command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, name, args...)
+	command.Dir, command.Stdout, command.Stderr, command.Env = dir, p.out, p.out, p.environment()
+	return command
+}
+
+func (p *Platform) environment() []string {
+	return append(os.Environ(), "KUBECONFIG="+p.Cluster.KubeconfigPath())
+}

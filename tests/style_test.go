@@ -1,0 +1,117 @@
+// Package tests checks rules of the repository that no compiler knows.
+package tests
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Bounds of what one person can read at a glance.
+const (
+	maxFunctionLines = 60
+	maxFileLines     = 600
+)
+
+const module = "github.com/vdi-platform/vdi-platform/"
+
+// source is one Go file of the product.
+type source struct {
+	path  string
+	file  *ast.File
+	lines func(ast.Node) int
+}
+
+// sources parses the product's Go files; tests and generated files are not judged.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	for _, dir := range []string{"charts", "operator", "platform", "renderer"} {
+		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "zz_generated") {
+				return err
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
+			if err != nil {
+				return err
+			}
+			lines := func(n ast.Node) int { return files.Position(n.End()).Line - files.Position(n.Pos()).Line }
+			all = append(all, source{filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator))), file, lines})
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+// Imports go one way: operator → renderer → charts, and everybody may use
+// platform and the API types; only the renderer knows Helm.
+func TestImportsGoOneWay(t *testing.T) {
+	forbidden := map[string][]string{
+		"charts/":       {module},
+		"operator/api/": {module, "sigs.k8s.io/controller-runtime"},
+		"platform/":     {module + "renderer", module + "charts", module + "operator/session", module + "operator/run", "helm.sh/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		"renderer/":     {module + "operator/session", module + "operator/run", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		"operator/":     {"helm.sh/"},
+	}
+	for _, s := range sources(t) {
+		for dir, prefixes := range forbidden {
+			if !strings.HasPrefix(s.path, dir) {
+				continue
+			}
+			for _, i := range s.file.Imports {
+				for _, prefix := range prefixes {
+					assert.False(t, strings.HasPrefix(strings.Trim(i.Path.Value, `"`), prefix), "%s must not import %s", s.path, i.Path.Value)
+				}
+			}
+		}
+	}
+}
+
+// Functions and files stay readable.
+func TestSizes(t *testing.T) {
+	for _, s := range sources(t) {
+		assert.LessOrEqual(t, s.lines(s.file), maxFileLines, "%s is too long: split it by what it holds", s.path)
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if f, ok := n.(*ast.FuncDecl); ok {
+				assert.LessOrEqual(t, s.lines(f), maxFunctionLines, "%s: %s is too long: split it", s.path, f.Name.Name)
+			}
+			return true
+		})
+	}
+}
+
+// Every package says what it is for.
+func TestPackagesHaveDocs(t *testing.T) {
+	documented := map[string]bool{}
+	for _, s := range sources(t) {
+		dir := filepath.Dir(s.path)
+		documented[dir] = documented[dir] || s.file.Doc != nil
+	}
+	for dir, yes := range documented {
+		assert.True(t, yes, "package %s has no package comment", dir)
+	}
+}
+
+// The top level holds what the design names and nothing else.
+func TestTopLevel(t *testing.T) {
+	allowed := map[string]bool{}
+	for _, name := range strings.Fields("charts operator renderer platform values tests ct.yaml Makefile go.mod go.sum README.md LICENSE bin") {
+		allowed[name] = true
+	}
+	entries, err := os.ReadDir("..")
+	require.NoError(t, err)
+	for _, e := range entries {
+		assert.True(t, allowed[e.Name()] || strings.HasPrefix(e.Name(), "."), "%s does not belong at the top level", e.Name())
+	}
+}

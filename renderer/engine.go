@@ -52,7 +52,7 @@ func newEngine() (*engine, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return parse(c)
+	return engineOf(c)
 }
 
 // ChartFiles are the files of the session chart, as Helm 3's loader takes them.
@@ -73,7 +73,7 @@ func ChartFiles() ([]*loader.BufferedFile, error) {
 	return files, err
 }
 
-func parse(c *chart.Chart) (*engine, error) {
+func engineOf(c *chart.Chart) (*engine, error) {
 	e := &engine{set: template.New("gotpl").Option("missingkey=error"), defaults: c.Values, schema: c.Schema, metadata: c.Metadata}
 	e.set.Funcs(functions(e.set))
 	for _, file := range c.Templates {

@@ -134,6 +134,7 @@ func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
 	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "spec")
 	switch f.kind {
 	case kindPod:
+		checkPodAnnotations(f, obj)
 		e.checkPod(f, spec)
 	case kindRoute:
 		e.checkRoute(f, spec)

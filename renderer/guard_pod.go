@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -66,6 +68,15 @@ func (e expectation) checkPod(f *findings, spec map[string]any) {
 	}
 	e.checkDesktop(f, mapsIn(spec["containers"]))
 	e.checkGPUs(f, spec)
+}
+
+// checkPodAnnotations refuses the old spelling of security settings.
+func checkPodAnnotations(f *findings, obj *unstructured.Unstructured) {
+	annotations, _ := nested(obj.Object, "metadata", "annotations").(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		old := strings.HasPrefix(key, "container.apparmor.security.") || strings.Contains(key, "seccomp.security.")
+		f.refuse(old, "metadata.annotations: %s is not allowed", key)
+	}
 }
 
 func (e expectation) isBaseline() bool { return e.profile == vdi.ProfileBaseline }

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"flag"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 
+	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -87,7 +89,7 @@ func TestConfigChangeRestarts(t *testing.T) {
 	before := checksum(nil)
 	require.NotEmpty(t, before)
 	require.Equal(t, before, checksum(map[string]string{"logLevel": "debug"}))
-	require.NotEqual(t, before, checksum(map[string]string{"sessions.hostTemplate": "{user}"}))
+	require.NotEqual(t, before, checksum(map[string]string{"sessions.domain": "other.example.com"}))
 }
 
 // TestFlags names every flag of the operator that the chart sets.
@@ -102,7 +104,7 @@ func TestFlags(t *testing.T) {
 		"--leader-elect=true",
 		"--metrics-bind-address=:8080",
 		"--health-probe-bind-address=:8081",
-		"--workers=4",
+		"--workers=8",
 		"--log-level=info",
 	}, args(nil))
 	require.Equal(t, []string{
@@ -121,6 +123,27 @@ func TestFlags(t *testing.T) {
 		"workers":                "16",
 		"logLevel":               "debug",
 	}))
+}
+
+// TestFlagsExist: the operator itself takes the flags, in every scenario.
+func TestFlagsExist(t *testing.T) {
+	t.Parallel()
+	for name, s := range scenarios(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, obj := range ofKind(objects(t, s), "Deployment") {
+				container := typed[appsv1.Deployment](t, obj).Spec.Template.Spec.Containers[0]
+				if container.Name != "vdi-operator" {
+					continue
+				}
+				var options run.Options
+				flags := flag.NewFlagSet(container.Name, flag.ContinueOnError)
+				options.Register(flags)
+				require.NoError(t, flags.Parse(container.Args))
+				require.Empty(t, flags.Args())
+			}
+		})
+	}
 }
 
 // TestPodSecurity: every pod of the platform keeps the level "restricted",

@@ -235,12 +235,13 @@ func Names() ([]string, error) {
 	return names, err
 }
 
-// healthy asks the API server, within a time that a person would wait.
+// healthy asks the API server for as long as a restart of it may take: a wrong
+// no would cost somebody a cluster.
 func (c *Cluster) healthy(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	config, err := c.RESTConfig()
-	return err == nil && c.state.Ready && apiServerReady(config)(ctx) == nil
+	return err == nil && c.state.Ready && waitFor(ctx, "the API server", apiServerReady(config)) == nil
 }
 
 // Status is one line for a person.

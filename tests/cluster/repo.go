@@ -36,8 +36,8 @@ func here() (repository, error) {
 	return findRepository(wd)
 }
 
-func (r repository) tests() string          { return filepath.Join(r.root, "tests") }
-func (r repository) bin(name string) string { return filepath.Join(r.root, "bin", name) }
+func (r repository) tests() string           { return filepath.Join(r.root, "tests") }
+func (r repository) bin(name string) string  { return filepath.Join(r.root, "bin", name) }
 func (r repository) tool(name string) string { return filepath.Join(r.root, "tests", "tools", name) }
 
 func (r repository) state(name string) string {

@@ -1,0 +1,161 @@
+package renderer
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// escapes are patches of pods that try to leave the sandbox.
+func escapes() []string {
+	return []string{
+		`{"spec":{"hostNetwork":true}}`, `{"spec":{"hostPID":true}}`, `{"spec":{"hostIPC":true}}`, `{"spec":{"nodeName":"n"}}`,
+		`{"spec":{"serviceAccountName":"a"}}`, `{"spec":{"serviceAccount":"a"}}`, `{"spec":{"automountServiceAccountToken":true}}`,
+		`{"spec":{"hostUsers":true}}`, `{"spec":{"shareProcessNamespace":true}}`, `{"spec":{"priority":2000000000}}`,
+		`{"spec":{"priorityClassName":"system-cluster-critical"}}`, `{"spec":{"resourceClaims":[{"name":"x"}]}}`,
+		`{"spec":{"tolerations":[{"operator":"Exists"}]}}`, `{"spec":{"securityContext":null}}`, `{"spec":{"securityContext":{"runAsUser":0}}}`,
+		`{"spec":{"securityContext":{"runAsNonRoot":null}}}`, `{"spec":{"securityContext":{"seccompProfile":null}}}`,
+		`{"spec":{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}}`, `{"spec":{"securityContext":{"appArmorProfile":{"type":"Unconfined"}}}}`,
+		`{"spec":{"securityContext":{"seLinuxOptions":{"type":"spc_t"}}}}`, `{"spec":{"securityContext":{"sysctls":[{"name":"kernel.shm_rmid_forced","value":"1"}]}}}`,
+		`{"spec":{"securityContext":{"windowsOptions":{"hostProcess":true}}}}`,
+		`{"spec":{"volumes":[{"name":"x","hostPath":{"path":"/"}}]}}`, `{"spec":{"volumes":[{"name":"x","nfs":{"server":"s","path":"/"}}]}}`,
+		`{"spec":{"volumes":[{"name":"x","csi":{"driver":"d"}}]}}`, `{"spec":{"volumes":[{"name":"x","iscsi":{"targetPortal":"t","iqn":"i","lun":0}}]}}`,
+		`{"spec":{"volumes":[{"name":"x","gitRepo":{"repository":"r"}}]}}`, `{"spec":{"volumes":[{"name":"x","projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}}]}}`,
+		`{"spec":{"volumes":[{"name":"x","projected":{"sources":[{"podCertificate":{"signerName":"s","keyType":"ED25519"}}]}}]}}`,
+		`{"spec":{"volumes":[{"name":"x","flexVolume":{"driver":"d"}}]}}`, `{"spec":{"volumes":[{"name":"x","persistentVolumeClaim":{"claimName":"vdi-data-victim"}}]}}`,
+		`{"spec":{"ephemeralContainers":[{"name":"x","image":"x"}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"privileged":true}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"runAsUser":0}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"runAsNonRoot":false}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"capabilities":{"drop":[]}}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"procMount":"Unmasked"}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"allowPrivilegeEscalation":true}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"seccompProfile":{"type":"Unconfined"}}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","ports":[{"containerPort":1,"hostPort":1}]}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","lifecycle":{"postStart":{"httpGet":{"host":"h","port":1}}}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","livenessProbe":{"tcpSocket":{"host":"h","port":1}}}]}}`,
+		`{"spec":{"initContainers":[{"name":"x","image":"x","volumeDevices":[{"name":"a","devicePath":"/dev/a"}]}]}}`,
+		`{"metadata":{"annotations":{"container.apparmor.security.beta.kubernetes.io/selkies":"unconfined"}}}`,
+		`{"metadata":{"annotations":{"seccomp.security.alpha.kubernetes.io/pod":"unconfined"}}}`,
+	}
+}
+
+func overlayOf(t testing.TB, patch string) []platform.Overlay {
+	t.Helper()
+	return []platform.Overlay{{Kind: kindPod, Merge: &runtime.RawExtension{Raw: []byte(patch)}}}
+}
+
+// FuzzPatch: whatever a patch of the pod says, the result is refused, or it is
+// an object set of the expected kinds, names and namespace.
+func FuzzPatch(f *testing.F) {
+	for _, patch := range escapes() {
+		f.Add(patch)
+	}
+	r, in := newRenderer(f), goldenInputs(f)["defaults"]
+	f.Fuzz(func(t *testing.T, patch string) {
+		in := in
+		in.Platform.Sessions.Overlay = overlayOf(t, patch)
+		got, err := r.Render(in)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		requireExpectedSet(t, got, in)
+	})
+}
+
+// FuzzRender: text that people choose stays text, wherever it stands.
+func FuzzRender(f *testing.F) {
+	for _, text := range []string{
+		"alice", "a\nkind: Secret", "---\napiVersion: v1", "*anchor &x", "{{ .Values }}", "`) || Host(`evil`", "\t- x", "yes", "null", "~", "0x10",
+		"2020-01-01", "a: b", "# c", "\u2028", "\u0085", "\ufeff", "'\"\\", "<no value>", "!!binary x", "%YAML 1.1",
+	} {
+		f.Add(text, text, text, "TZ")
+	}
+	r, base := newRenderer(f), goldenInputs(f)["defaults"]
+	f.Fuzz(func(t *testing.T, user, image, value, variable string) {
+		if !utf8.ValidString(user + image + value + variable) {
+			t.Skip("the API server stores UTF-8 only")
+		}
+		in := base
+		in.Session.Spec.User, in.Template.Spec.Image = user, image
+		in.Template.Spec.Env = []vdi.EnvVar{{Name: variable, Value: value}}
+		got, err := r.Render(in)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		requireExpectedSet(t, got, in)
+		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+		assert.Equal(t, user, pod.Annotations[vdi.AnnotationUser])
+		assert.Equal(t, image, pod.Spec.Containers[0].Image)
+		requireEnv(t, pod.Spec.Containers[0].Env, variable, value)
+	})
+}
+
+func requireKnown(t *testing.T, err error) {
+	t.Helper()
+	known := errors.Is(err, ErrValues) || errors.Is(err, ErrGuard) || errors.Is(err, ErrResources)
+	require.True(t, known, "an error of no kind: %v", err)
+}
+
+func requireExpectedSet(t *testing.T, got Rendered, in Input) {
+	t.Helper()
+	want := map[string]string{kindPolicy: "desk", kindClaim: "vdi-data-desk", kindService: "desk", kindPod: "desk", kindRoute: "desk"}
+	require.Len(t, got.Objects, len(want))
+	for _, obj := range got.Objects {
+		require.Equal(t, want[obj.GetKind()], obj.GetName())
+		require.Equal(t, in.Session.Namespace, obj.GetNamespace())
+	}
+	match := text(mapsIn(nested(got.ofKind(kindRoute)[0].Object, "spec", "routes"))[0]["match"])
+	require.Equal(t, "Host(`"+in.Host+"`)", match)
+}
+
+// requireEnv wants a variable that the platform does not own to be there once,
+// with its exact value.
+func requireEnv(t *testing.T, env []corev1.EnvVar, name, value string) {
+	t.Helper()
+	owned := strings.HasPrefix(name, "SELKIES_") || strings.HasPrefix(name, "NVIDIA_") || strings.Contains(name, "PASS") || strings.HasSuffix(name, "USER") || strings.HasSuffix(name, "TOKEN")
+	if owned || name == "SUBFOLDER" || name == "CUSTOM_WS_PORT" {
+		return
+	}
+	count := 0
+	for _, v := range env {
+		if v.Name == name {
+			count++
+			require.Equal(t, value, v.Value)
+		}
+	}
+	require.Equal(t, 1, count, name)
+}
+
+func FuzzResources(f *testing.F) {
+	f.Add("4Gi", "2", int32(1))
+	f.Add("1e3", "-1", int32(-5))
+	r, base := newRenderer(f), goldenInputs(f)["defaults"]
+	f.Fuzz(func(t *testing.T, memory, cpu string, gpus int32) {
+		in := base
+		in.Session.Spec.Resources = vdi.SessionResources{GPU: &gpus, Memory: vdi.Quantity(memory), CPU: vdi.Quantity(cpu)}
+		got, err := r.Render(in)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+		for name, limit := range pod.Spec.Containers[0].Resources.Limits {
+			request, found := pod.Spec.Containers[0].Resources.Requests[name]
+			require.False(t, found && request.Cmp(limit) > 0, "%s: request %s above limit %s", name, request.String(), limit.String())
+			require.Positive(t, limit.Sign())
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package renderer
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+func TestSameInputGivesSameBytes(t *testing.T) {
+	one, other := newRenderer(t), newRenderer(t)
+	for name, in := range goldenInputs(t) {
+		first, err := one.Render(in)
+		again, errAgain := one.Render(in)
+		elsewhere, errElsewhere := other.Render(in)
+		assert.Equal(t, outcome(t, first, err), outcome(t, again, errAgain), name)
+		assert.Equal(t, outcome(t, first, err), outcome(t, elsewhere, errElsewhere), name)
+	}
+}
+
+func TestRenderLeavesItsInputAlone(t *testing.T) {
+	r := newRenderer(t)
+	for name, in := range goldenInputs(t) {
+		before, err := json.Marshal(in)
+		require.NoError(t, err)
+		_, _ = r.Render(in)
+		after, err := json.Marshal(in)
+		require.NoError(t, err)
+		assert.JSONEq(t, string(before), string(after), name)
+	}
+}
+
+// TestRenderIsSafeForConcurrentUse is for the race detector, and compares too.
+func TestRenderIsSafeForConcurrentUse(t *testing.T) {
+	r, inputs := newRenderer(t), goldenInputs(t)
+	want := map[string]string{}
+	for name, in := range inputs {
+		got, err := r.Render(in)
+		want[name] = outcome(t, got, err)
+	}
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for name, in := range inputs {
+				got, err := r.Render(in)
+				assert.Equal(t, want[name], outcome(t, got, err), name)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestRenderedObjects(t *testing.T) {
+	in := goldenInputs(t)["defaults"]
+	got, err := newRenderer(t).Render(in)
+	require.NoError(t, err)
+	var kinds []string
+	for _, obj := range got.Objects {
+		kinds = append(kinds, obj.GetKind())
+		assert.NotEmpty(t, obj.GetAnnotations()[vdi.AnnotationRevision], obj.GetKind())
+		assert.Len(t, obj.GetOwnerReferences(), map[bool]int{true: 0, false: 1}[obj.GetKind() == kindClaim])
+	}
+	assert.Equal(t, []string{"NetworkPolicy", "PersistentVolumeClaim", "Service", "Pod", "IngressRoute"}, kinds)
+	pod := got.ofKind(kindPod)[0].GetAnnotations()
+	assert.Equal(t, got.Revision, pod[AnnotationSessionRevision])
+	assert.NotEqual(t, got.Revision, pod[vdi.AnnotationRevision])
+}
+
+func TestRevisionsTellWhatChanged(t *testing.T) {
+	r, in := newRenderer(t), goldenInputs(t)["defaults"]
+	before, err := r.Render(in)
+	require.NoError(t, err)
+	in.Template.Spec.Image += "-2"
+	after, err := r.Render(in)
+	require.NoError(t, err)
+	assert.NotEqual(t, before.Revision, after.Revision)
+	for i, obj := range before.Objects {
+		same := obj.GetAnnotations()[vdi.AnnotationRevision] == after.Objects[i].GetAnnotations()[vdi.AnnotationRevision]
+		assert.Equal(t, obj.GetKind() != kindPod, same, obj.GetKind())
+	}
+}
+
+func TestUserIsInNoLabelNameOrRule(t *testing.T) {
+	in := goldenInputs(t)["user-email"]
+	got, err := newRenderer(t).Render(in)
+	require.NoError(t, err)
+	for _, obj := range got.Objects {
+		obj = obj.DeepCopy()
+		annotations := obj.GetAnnotations()
+		delete(annotations, vdi.AnnotationUser)
+		obj.SetAnnotations(annotations)
+		assert.NotContains(t, jsonOf(t, obj.Object), in.Session.Spec.User)
+	}
+}
+
+func TestKindsOfErrors(t *testing.T) {
+	r, inputs := newRenderer(t), goldenInputs(t)
+	for name, in := range inputs {
+		_, err := r.Render(in)
+		switch {
+		case strings.HasPrefix(name, "guard-"):
+			require.ErrorIs(t, err, ErrGuard, name)
+		case strings.HasPrefix(name, "values-error"), strings.HasPrefix(name, "host-"):
+			require.ErrorIs(t, err, ErrValues, name)
+		case name == "resources-not-a-quantity", name == "resources-above-maximum":
+			require.ErrorIs(t, err, ErrResources, name)
+		}
+	}
+}
+
+func TestValidateTemplate(t *testing.T) {
+	r := newRenderer(t)
+	good := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Image: "ghcr.io/example/desktop:1"}}
+	good.Name = "good"
+	require.NoError(t, r.ValidateTemplate(good, platform.Config{}))
+
+	bad := good.DeepCopy()
+	bad.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(`{"pod": {"shmSize": 3}}`)}
+	err := r.ValidateTemplate(bad, platform.Config{})
+	require.ErrorIs(t, err, ErrValues)
+	require.ErrorContains(t, err, "spec.values.pod.shmSize")
+
+	bad.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(`[]`)}
+	require.ErrorContains(t, r.ValidateTemplate(bad, platform.Config{}), "spec.values: not an object")
+}
+
+func TestValidateTemplateFitsItsOwnBounds(t *testing.T) {
+	two := int32(2)
+	tpl := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{
+		Image:     "ghcr.io/example/desktop:1",
+		Resources: vdi.TemplateResources{Min: vdi.SessionResources{GPU: &two}},
+	}}
+	err := newRenderer(t).ValidateTemplate(tpl, platform.Config{})
+	require.ErrorIs(t, err, ErrResources, "the default of one slice is below the template's own minimum")
+}
+
+func TestNoValueCarriesASecret(t *testing.T) {
+	r := newRenderer(t)
+	for name, in := range goldenInputs(t) {
+		values, err := r.Values(in)
+		if err != nil {
+			continue
+		}
+		for _, list := range []string{"userVariables", "passwordVariables"} {
+			for _, variable := range textsAt(values, "credentials", list) {
+				assert.NotContains(t, jsonOf(t, nested(values, "streamer", "env")), `"`+variable+`"`, name)
+			}
+		}
+	}
+}

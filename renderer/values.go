@@ -351,7 +351,7 @@ func streamerValues(in Input) values {
 // GPU the encoder is one of them: a hardware encoder would end the desktop.
 func fixedEnv(in Input, facts platform.StreamerFacts) []any {
 	fixed := facts.Fixed
-	gpus := first(in.Session.Spec.Resources.GPU, in.Template.Spec.Resources.DefaultGPU)
+	gpus := gpuWish(in.Session.Spec, in.Template.Spec.Resources)
 	if gpus == 0 && facts.EncoderVariable != "" {
 		fixed = append(fixed, encoderSetting(in, facts, 0))
 	}

@@ -16,6 +16,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // apply creates what is missing, in install order, and puts back what drifted.
@@ -91,7 +92,7 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 	if current.GetDeletionTimestamp() != nil {
 		return nil // its end wakes us
 	}
-	if p.seen.podLives() && p.notePending(o, current) {
+	if p.seen.podLives() && !p.sameRevision() && p.notePending(o, current) {
 		return nil
 	}
 	if !drifted(o.Object, current.Object) {
@@ -100,13 +101,24 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 	return r.putBack(ctx, p, o)
 }
 
+// sameRevision tells whether the pod was started from exactly what is rendered
+// now. Then every difference in a child is drift, whatever its annotations say.
+func (p *pass) sameRevision() bool {
+	for _, o := range p.desired {
+		if o.GetKind() == "Pod" {
+			return o.GetAnnotations()[renderer.AnnotationSessionRevision] == p.seen.pod.Annotations[renderer.AnnotationSessionRevision]
+		}
+	}
+	return false
+}
+
 // notePending remembers that the next start uses a newer object, and tells whether it does.
 func (p *pass) notePending(rendered, live metav1.Object) bool {
 	if rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] {
 		return false
 	}
 	if p.updatePending == "" {
-		p.updatePending = "template, platform settings or operator changed since this desktop started: the next start uses the new ones"
+		p.updatePending = "The template, the platform settings or the operator changed since this desktop started: the next start uses the new ones"
 	}
 	return true
 }
@@ -159,14 +171,13 @@ func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {
 	}
 	return &halt{
 		condition: vdi.ConditionNameConflict, reason: vdi.ReasonNameTaken, phase: vdi.PhaseFailed, stalled: true, conflict: true,
-		message: fmt.Sprintf("A %s named %q exists and was not made by the operator; it is left alone. Remove or rename it, or use another session name", kind, o.GetName()),
+		message: fmt.Sprintf("%s %q exists and was not made by the operator; it is left alone. Remove or rename it, or use another session name", kind, o.GetName()),
 		retry:   deniedRetry,
 	}
 }
 
 // putBack makes an object of ours as rendered, also removing fields that are no
-// longer rendered: the fields of the first creation belong to an "Update"
-// entry, which has to become an "Apply" entry first.
+// longer rendered or that somebody else added to the spec.
 func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(o.GroupVersionKind())
@@ -174,6 +185,10 @@ func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstr
 		return fmt.Errorf("read %s before putting it back: %w", o.GetKind(), err)
 	}
 	if err := ownedBy(p.session, live, o.GetKind()); err != nil {
+		return err
+	}
+	found := live.DeepCopy()
+	if err := r.removeAdded(ctx, o, live); err != nil {
 		return err
 	}
 	if err := r.upgradeOwnership(ctx, live); err != nil {
@@ -185,12 +200,41 @@ func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstr
 	if err != nil {
 		return classify(o.GetKind(), err)
 	}
-	logf.FromContext(ctx).Info("put back", "kind", o.GetKind(), "name", o.GetName())
-	p.repaired = append(p.repaired, o.GetKind())
 	p.seen.others[keyOf(o)] = wanted
+	if wanted.GetResourceVersion() == found.GetResourceVersion() {
+		return nil // the API server sees no difference
+	}
+	logf.FromContext(ctx).Info("put back", "kind", o.GetKind(), "name", o.GetName())
+	if p.isRepair(o, found) {
+		p.repaired = append(p.repaired, o.GetKind())
+	}
 	return nil
 }
 
+// removeAdded removes from the spec what was not rendered. The apply that
+// follows cannot: the fields belong to somebody else, and where a whole map is
+// left empty (the route's "tls: {}") the API server would make it null.
+func (r *Reconciler) removeAdded(ctx context.Context, rendered, live *unstructured.Unstructured) error {
+	if !hasMore(rendered.Object, live.Object) {
+		return nil
+	}
+	before := live.DeepCopy()
+	live.Object["spec"] = runtime.DeepCopyJSON(specWithServerFields(rendered.Object, live.Object))
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, live, patch, client.FieldOwner(FieldOwner)); err != nil {
+		return classify(live.GetKind(), err)
+	}
+	return nil
+}
+
+// isRepair tells a repair from the update that a new revision brings.
+func (p *pass) isRepair(rendered, live metav1.Object) bool {
+	return rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] ||
+		p.seen.podLives() && p.sameRevision()
+}
+
+// upgradeOwnership makes the fields of the first creation ours to remove: they
+// belong to an "Update" entry, which has to become an "Apply" entry.
 func (r *Reconciler) upgradeOwnership(ctx context.Context, live *unstructured.Unstructured) error {
 	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(FieldOwner), FieldOwner)
 	if err != nil {

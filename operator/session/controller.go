@@ -69,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p := &pass{session: s, now: r.Clock.Now()}
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
-	if !p.gone() {
+	if !p.gone() && !onlyConflicts(err) { // stale knowledge is not worth telling
 		s.Status = statusOf(p, before.Status, err)
 		err = errors.Join(err, r.patchStatus(ctx, before, s))
 	}

@@ -1,26 +1,56 @@
 package session
 
 import (
+	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// drifted tells whether a live object differs from the rendered one in a field
-// that was rendered. Fields the API server or others added are not compared,
-// but lists are compared whole: an extra rule in a policy is drift.
+// drifted tells whether a live object differs from the rendered one. Labels and
+// annotations that others added do not count. In the spec every difference does,
+// also an added field: one more key in a policy's selector makes it choose no pod.
 func drifted(rendered, live map[string]any) bool {
-	for _, path := range [][]string{{"metadata", "labels"}, {"metadata", "annotations"}, {"spec"}} {
-		want, found, _ := unstructured.NestedFieldNoCopy(rendered, path...)
-		if !found {
-			continue
-		}
-		have, _, _ := unstructured.NestedFieldNoCopy(live, path...)
-		if !covers(have, want) {
+	for _, field := range []string{"labels", "annotations"} {
+		want, _, _ := unstructured.NestedFieldNoCopy(rendered, "metadata", field)
+		have, _, _ := unstructured.NestedFieldNoCopy(live, "metadata", field)
+		if want != nil && !covers(have, want) {
 			return true
 		}
 	}
-	return false
+	return !covers(live["spec"], rendered["spec"]) || hasMore(rendered, live)
+}
+
+// hasMore tells whether the live spec has fields that neither we rendered nor
+// the API server fills in.
+func hasMore(rendered, live map[string]any) bool {
+	return !covers(specWithServerFields(rendered, live), live["spec"])
+}
+
+// specWithServerFields is the rendered spec and what the API server adds to it.
+func specWithServerFields(rendered, live map[string]any) map[string]any {
+	want, _ := rendered["spec"].(map[string]any)
+	have, _ := live["spec"].(map[string]any)
+	if rendered["kind"] != serviceKind.Kind {
+		return want
+	}
+	full := maps.Clone(want)
+	for field, usual := range serviceDefaults() {
+		_, set := want[field]
+		if value, found := have[field]; found && !set && (usual == nil || usual == value) {
+			full[field] = value
+		}
+	}
+	return full
+}
+
+// serviceDefaults are the fields of a Service's spec that the API server fills
+// in; nil stands for any value.
+func serviceDefaults() map[string]any {
+	return map[string]any{
+		"clusterIP": nil, "clusterIPs": nil, "ipFamilies": nil, "ipFamilyPolicy": nil,
+		"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP",
+	}
 }
 
 // covers tells whether have holds everything in want.

@@ -9,6 +9,9 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
+// maxNote is the longest note of an event (events.k8s.io/v1).
+const maxNote = 1024
+
 // happening is one thing that happened to a session.
 type happening struct {
 	kind, reason, action, note string
@@ -17,7 +20,7 @@ type happening struct {
 // tell reports what this pass changed: events for people, metrics for graphs.
 func (r *Reconciler) tell(before, after *vdi.VDISession, p *pass) {
 	for _, e := range eventsOf(before, after, p) {
-		r.Events.Eventf(after, nil, e.kind, e.reason, e.action, "%s", e.note)
+		r.Events.Eventf(after, nil, e.kind, e.reason, e.action, "%s", shorten(e.note, maxNote))
 	}
 	r.Metrics.observe(before, after, p)
 }

@@ -77,12 +77,18 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 	home := s.Status.Home
 	return s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete &&
 		persistent(s) && s.Spec.Persistence.ExistingClaim == "" &&
-		!endedByOperator(s.Status.StopReason) &&
+		!endedByOperator(s.Status) &&
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName != ""
 }
 
-// endedByOperator: these ends are not a person's wish to delete anything.
-func endedByOperator(reason vdi.StopReason) bool {
+// endedByOperator: such an end is not a person's wish to delete anything. A
+// timeout without a run speaks of an earlier stop: the session was suspended, and
+// only a person deletes a suspended session.
+func endedByOperator(st vdi.VDISessionStatus) bool {
+	return st.StopReason == vdi.StopFailed || operatorsReason(st.StopReason) && st.StartTime != nil
+}
+
+func operatorsReason(reason vdi.StopReason) bool {
 	return reason == vdi.StopExpired || reason == vdi.StopIdle || reason == vdi.StopFailed
 }
 

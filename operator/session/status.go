@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -22,21 +23,39 @@ func statusOf(p *pass, before vdi.VDISessionStatus, failed error) vdi.VDISession
 	p.describeWay(&after)
 	p.describeRun(&after)
 	word := p.verdict(failed)
+	word.message = shorten(word.message, maxMessage)
 	after.Phase, after.Message, after.WaitingFor = word.phase, word.message, word.waiting
 	p.describeTime(&after)
 	setConditions(&after, p, word)
 	return after
 }
 
+// maxMessage is the longest status.message the CRD allows.
+const maxMessage = 4096
+
+// shorten cuts a text to at most limit bytes, at a whole character.
+func shorten(text string, limit int) string {
+	const mark = " …"
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len(mark)], "") + mark
+}
+
 // describeWay tells host, URL and login.
 func (p *pass) describeWay(st *vdi.VDISessionStatus) {
-	if p.host != "" {
+	if p.host != "" && !p.refused() { // a refused host may be another's
 		st.Host = p.host
 		st.URL = p.url
 	}
 	if p.credentials {
 		st.CredentialsSecret = renderer.CredentialsName(p.session.Name)
 	}
+}
+
+// refused tells whether the session itself was not accepted.
+func (p *pass) refused() bool {
+	return p.halted != nil && p.halted.condition == vdi.ConditionAccepted
 }
 
 // link is the URL decided in this pass, else the one the session has.
@@ -138,19 +157,21 @@ func (p *pass) gpuResource() string {
 }
 
 // describeTime keeps the run's clock: it starts when the desktop is first
-// Running, stands still through hiccups, and is reset by a stop.
+// Running, stands still through hiccups, and is reset by a stop. It never starts
+// before the pod was made by the API server's clock: ours may be slow, and the
+// run would end early.
 func (p *pass) describeTime(st *vdi.VDISessionStatus) {
 	switch {
-	case st.Phase == vdi.PhaseSuspended:
+	case st.Phase == vdi.PhaseSuspended, p.decision.want == wantStop:
 		st.StartTime, st.ExpiresAt = nil, nil
-		if !endedByOperator(st.StopReason) {
+		if !operatorsReason(st.StopReason) {
 			st.StopReason = vdi.StopUser
 		}
 		return
 	case st.Phase == vdi.PhaseTerminating || p.decision.want != wantRun:
 		return
 	case st.Phase == vdi.PhaseRunning && st.StartTime == nil:
-		st.StartTime = &metav1.Time{Time: p.now.Truncate(time.Second)}
+		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
 	}
 	st.StopReason = ""
 	p.describeEnd(st)
@@ -259,7 +280,7 @@ func (p *pass) acceptedFact() fact {
 	switch {
 	case p.template == nil:
 		return isFalse(vdi.ReasonTemplateNotFound, "Template not found: "+p.session.Spec.Template)
-	case p.halted != nil && p.halted.condition == vdi.ConditionAccepted:
+	case p.refused():
 		return isFalse(p.halted.reason, p.halted.message)
 	case p.host == "":
 		return isUnknown("Not looked at yet")

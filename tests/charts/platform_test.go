@@ -15,15 +15,22 @@ import (
 	"github.com/gruntwork-io/terratest/modules/helm"
 	"github.com/stretchr/testify/require"
 	"helm.sh/helm/v3/pkg/chart"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
+// readYAML decodes as strictly as the API server: unknown, doubled and wrongly
+// cased keys are errors.
 func readYAML[T any](t *testing.T, path string) T {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
+	data, err = yaml.YAMLToJSONStrict(data)
+	require.NoError(t, err, path)
 	var out T
-	require.NoError(t, yaml.UnmarshalStrict(data, &out), path)
+	problems, err := kjson.UnmarshalStrict(data, &out)
+	require.NoError(t, err, path)
+	require.Empty(t, problems, path)
 	return out
 }
 

@@ -70,8 +70,16 @@ func Up(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lock(ctx, state{Dir: repo.state(opts.Name)}.id())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if c, err := open(repo, opts.Name); err == nil && c.healthy(ctx) {
 		fmt.Fprintf(opts.Progress, "cluster %s runs already\n", opts.Name)
+		if !slices.Equal(c.Forwards(), opts.Forwards) {
+			fmt.Fprintf(opts.Progress, "with forwards %v; to change them, end it first\n", c.Forwards())
+		}
 		return c, nil
 	}
 	if os.Geteuid() != 0 {

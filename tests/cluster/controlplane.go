@@ -237,12 +237,15 @@ func (c *ControlPlane) AuditLog() string { return c.plane.auditLog() }
 // Logs is the folder with the output of each program.
 func (c *ControlPlane) Logs() string { return c.plane.logs() }
 
+// restartGrace is short: with open watches an orderly end takes a minute.
+const restartGrace = 2 * time.Second
+
 // RestartAPIServer ends the API server and starts it again on the same address,
 // as an upgrade or crash would. It returns when the new one is ready.
 func (c *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.apiServer.stop(10 * time.Second)
+	c.apiServer.stop(restartGrace)
 	return c.startAPIServer(ctx)
 }
 

@@ -25,6 +25,11 @@ func Down(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lock(ctx, state{Dir: repo.state(name)}.id())
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return down(ctx, repo, name)
 }
 

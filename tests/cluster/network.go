@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -86,7 +85,8 @@ func usedPrefixes() ([]netip.Prefix, error) {
 // connect joins the network namespace of process pid to the host's by a pair of
 // interfaces and routes the cluster's ranges through it. It returns the ranges.
 func connect(ctx context.Context, link string, pid int) (subnets, error) {
-	unlock, err := lockSubnets(ctx)
+	// Clusters that start together must not choose the same ranges.
+	unlock, err := lock(ctx, "subnets")
 	if err != nil {
 		return subnets{}, err
 	}
@@ -188,15 +188,13 @@ func removeLink(name string) error {
 	return nil
 }
 
-// lockSubnets keeps clusters that start together from choosing the same ranges.
-// An abstract socket is a lock that leaves no file and cannot become stale.
-func lockSubnets(ctx context.Context) (unlock func(), err error) {
+// lock waits until no other process holds what; an abstract socket is a lock
+// that leaves no file and cannot become stale.
+func lock(ctx context.Context, what string) (unlock func(), err error) {
 	var listener net.Listener
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err = waitFor(ctx, "the lock of address ranges", func(context.Context) error {
+	err = waitFor(ctx, "the lock of "+what, func(context.Context) error {
 		var err error
-		listener, err = net.Listen("unix", "@vdi-cluster-subnets")
+		listener, err = net.Listen("unix", "@vdi-cluster-"+what)
 		return err
 	})
 	if err != nil {

@@ -172,21 +172,33 @@ func (s state) cniConfig() map[string]any {
 }
 
 // corefile answers for the cluster, sends the platform's local host names to
-// the node, as a browser on the host would be, and says that nothing else exists.
+// the node, as a browser on the host would be, and says that nothing else
+// exists. Each has a block of its own, since within a block templates come first.
 func (s state) corefile() string {
-	return fmt.Sprintf(`.:53 {
+	return fmt.Sprintf(`%[2]s:53 in-addr.arpa:53 ip6.arpa:53 {
   bind %[1]s
   errors
   ready 127.0.0.1:8181
-  kubernetes %[2]s in-addr.arpa ip6.arpa {
+  kubernetes {
     kubeconfig %[3]s
     pods insecure
     ttl 5
   }
-  template IN A vdi.localhost {
+}
+vdi.localhost:53 {
+  bind %[1]s
+  errors
+  template IN A {
     answer "{{ .Name }} 5 IN A %[1]s"
   }
-  template IN ANY . {
+  template IN ANY {
+    rcode NOERROR
+  }
+}
+.:53 {
+  bind %[1]s
+  errors
+  template IN ANY {
     rcode NXDOMAIN
   }
 }

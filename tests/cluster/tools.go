@@ -50,6 +50,7 @@ var tools = []tool{
 	{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns"},
 	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0"},
 	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+	{name: "kwok", module: "kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok", ldflags: "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0"},
 	{name: "traefik", module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik", ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=3.6.0"},
 }
 
@@ -124,13 +125,18 @@ func (r repository) buildTool(ctx context.Context, progress io.Writer, t tool) e
 	return os.WriteFile(stamp, []byte(want), 0o644)
 }
 
+// compile replaces the binary at once: the old one may be running.
 func (r repository) compile(ctx context.Context, t tool) error {
+	next := r.bin(".stamps/" + t.name + ".next")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", strings.TrimSpace("-s -w "+t.ldflags), "-o", r.bin(t.name), t.pkg)
+		"-ldflags", strings.TrimSpace("-s -w "+t.ldflags), "-o", next, t.pkg)
 	cmd.Dir = r.tool(t.module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", t.name, err, out)
+	}
+	if err := os.Rename(next, r.bin(t.name)); err != nil {
+		return fmt.Errorf("build %s: %w", t.name, err)
 	}
 	for _, link := range t.links {
 		if err := replaceLink(t.name, r.bin(link)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -76,12 +77,19 @@ func indexOf(tag string, img v1.Image) (*v1.IndexManifest, error) {
 	}
 	entry.ArtifactType = "" // it is an image; the library says so twice
 	entry.Platform = config.Platform()
-	entry.Annotations = map[string]string{containerdName: ref.Name(), ociRefName: ref.Name()}
+	full := fullName(ref)
+	entry.Annotations = map[string]string{containerdName: full, ociRefName: full}
 	return &v1.IndexManifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIImageIndex,
 		Manifests:     []v1.Descriptor{*entry},
 	}, nil
+}
+
+// fullName is the name a kubelet looks for: for the default registry it is
+// docker.io, where the library says index.docker.io.
+func fullName(ref name.Tag) string {
+	return strings.Replace(ref.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
 }
 
 // archive writes a layout's files; seen keeps a blob from being written twice

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -61,6 +62,18 @@ func TestEqualLayersAreWrittenOnce(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, validate.Index(reread(t, archiveOf(t, img))))
+}
+
+func TestShortNamesAreThoseTheKubeletLooksFor(t *testing.T) {
+	for given, full := range map[string]string{
+		"vdi-platform/page:dev":           "docker.io/vdi-platform/page:dev",
+		"docker.io/vdi-platform/page:dev": "docker.io/vdi-platform/page:dev",
+		"registry.example.com/page:dev":   "registry.example.com/page:dev",
+	} {
+		ref, err := name.NewTag(given)
+		require.NoError(t, err)
+		require.Equal(t, full, fullName(ref))
+	}
 }
 
 func TestArchiveNeedsAName(t *testing.T) {

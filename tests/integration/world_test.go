@@ -37,7 +37,7 @@ const (
 
 	// othersWork bounds how long a real process beside us (garbage collector,
 	// volume protection, manager) may take on a busy machine.
-	othersWork = 30 * time.Second
+	othersWork = 90 * time.Second
 	glance     = 50 * time.Millisecond
 )
 

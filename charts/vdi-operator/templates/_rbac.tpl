@@ -57,7 +57,7 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
   verbs: [get, update]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, update, delete]
+  verbs: [get, create, update]
 {{- /* Leader election reports through the older events API. */}}
 - apiGroups: [""]
   resources: [events]

@@ -1,0 +1,122 @@
+package platform
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseConfigFillsInDefaults(t *testing.T) {
+	c, err := ParseConfig([]byte("sessions: {domain: vdi.example.com}"))
+	require.NoError(t, err)
+	s := c.Sessions
+	assert.Equal(t, "{user}-{id}", s.HostTemplate)
+	assert.Equal(t, TLSWildcard, s.TLS.Mode)
+	assert.True(t, *s.VerifyRoute)
+	assert.True(t, *s.Network.Internet)
+	assert.Equal(t, int32(443), s.ExternalPort)
+	assert.Equal(t, "vdi-system", s.Proxy.Namespace)
+	assert.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
+	assert.Equal(t, "kube-system", s.Network.DNSNamespace)
+	assert.Equal(t, DefaultDeniedRanges(), s.Network.DeniedRanges)
+}
+
+func TestParseConfigKeepsWhatIsSet(t *testing.T) {
+	c, err := ParseConfig([]byte(`
+sessions:
+  domain: d.example.com
+  verifyRoute: false
+  tls: {mode: CertResolver}
+  proxy: {address: "traefik.edge.svc.cluster.local:443"}
+  network: {internet: false, deniedRanges: []}
+  gpuSharing: {sliced: [nvidia.com/gpu]}
+`))
+	require.NoError(t, err)
+	s := c.Sessions
+	assert.False(t, *s.VerifyRoute)
+	assert.False(t, *s.Network.Internet)
+	assert.Empty(t, s.Network.DeniedRanges)
+	assert.Equal(t, "edge", s.Proxy.Namespace, "the namespace in the proxy's address")
+	assert.Equal(t, "letsencrypt", s.TLS.CertResolver)
+	assert.True(t, s.GPUSharing.IsSliced("nvidia.com/gpu"))
+	assert.False(t, s.GPUSharing.IsSliced("nvidia.com/gpu.shared"))
+}
+
+func TestWithDefaultsLeavesItsArgumentAlone(t *testing.T) {
+	c := Config{Sessions: Sessions{Domain: "vdi.example.com", Labels: map[string]string{"a": "b"}}}
+	before, err := json.Marshal(c)
+	require.NoError(t, err)
+	once := c.WithDefaults()
+	after, err := json.Marshal(c)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(before), string(after))
+	assert.Equal(t, once, once.WithDefaults())
+}
+
+func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
+	for text, want := range map[string]string{
+		`sessions: {}`:                                                                        "sessions.domain: not set; set it",
+		`sessions: {domain: localhost}`:                                                       "sessions.domain: \"localhost\" is no DNS name",
+		`sessions: {domain: a.b, hosttemplate: x}`:                                            "hosttemplate",
+		`{sessions: {domain: a.b}, other: 1}`:                                                 "other",
+		`sessions: {domain: a.b, hostTemplate: "{name}"}`:                                     "sessions.hostTemplate: {name} is no placeholder; use {user}, {id}",
+		`sessions: {domain: a.b, hostTemplate: "desk"}`:                                       "gives every session the same host",
+		`sessions: {domain: a.b, hostTemplate: "{user}.{id}"}`:                                "no single DNS label",
+		`sessions: {domain: a.b, hostTemplate: "{user}_"}`:                                    "no single DNS label",
+		`sessions: {domain: a.b, externalPort: 70000}`:                                        "sessions.externalPort: 70000 is no port",
+		`sessions: {domain: a.b, tls: {mode: Magic}}`:                                         "sessions.tls.mode: \"Magic\" is unknown; use Wildcard",
+		`sessions: {domain: a.b, tls: {mode: Secret}}`:                                        "sessions.tls.secretName: not set",
+		`sessions: {domain: a.b, tls: {secretName: x}}`:                                       "sessions.tls.secretName: set, but mode is Wildcard",
+		`sessions: {domain: a.b, proxy: {namespace: A}}`:                                      "sessions.proxy.namespace",
+		`sessions: {domain: a.b, proxy: {address: host}}`:                                     "sessions.proxy.address: \"host\" has no port",
+		`sessions: {domain: a.b, network: {allowedRanges: [10.0.0.1]}}`:                       "sessions.network.allowedRanges[0]: \"10.0.0.1\" is no address range",
+		`sessions: {domain: a.b, network: {deniedRanges: [10.0.0.1/8]}}`:                      "use 10.0.0.0/8",
+		`sessions: {domain: a.b, network: {deniedRanges: [0.0.0.0/0]}}`:                       "set sessions.network.internet: false instead",
+		`sessions: {domain: a.b, network: {dnsRanges: [x]}}`:                                  "sessions.network.dnsRanges[0]",
+		`sessions: {domain: a.b, network: {dnsNamespace: "a b"}}`:                             "sessions.network.dnsNamespace",
+		`sessions: {domain: a.b, images: {rewrite: {"ghcr.io/": x}}}`:                         "sessions.images.rewrite",
+		`sessions: {domain: a.b, labels: {vdi.kasm.io/user: x}}`:                              "sessions.labels: \"vdi.kasm.io/user\" is set by the platform",
+		`sessions: {domain: a.b, annotations: {vdi.kasm.io/revision: x}}`:                     "sessions.annotations",
+		`sessions: {domain: a.b, overlay: [{kind: Deployment, merge: {}}]}`:                   "sessions.overlay[0].kind: \"Deployment\"",
+		`sessions: {domain: a.b, overlay: [{kind: Pod}]}`:                                     "sessions.overlay[0]: give merge or jsonPatch",
+		`sessions: {domain: a.b, overlay: [{kind: Pod, merge: {}, jsonPatch: [{op: test}]}]}`: "sessions.overlay[0]: give merge or jsonPatch",
+		`sessions: [`: "yaml",
+	} {
+		_, err := ParseConfig([]byte(text))
+		require.ErrorIs(t, err, ErrConfig, text)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+func TestParseConfigNamesEveryProblem(t *testing.T) {
+	_, err := ParseConfig([]byte(`sessions: {tls: {mode: X}, externalPort: -1}`))
+	for _, want := range []string{"sessions.domain", "sessions.tls.mode", "sessions.externalPort"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestDefaultDeniedRangesCoverMetadata names the addresses that must stay out of reach.
+func TestDefaultDeniedRangesCoverMetadata(t *testing.T) {
+	for _, address := range []string{
+		"169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16",
+		"10.96.0.1", "172.20.0.1", "192.168.1.1", "127.0.0.1", "0.0.0.0", "::1", "fe80::1", "64:ff9b::a9fe:a9fe",
+	} {
+		assert.True(t, covered(t, address), address)
+	}
+	for _, address := range []string{"1.1.1.1", "8.8.8.8", "2606:4700::1111"} {
+		assert.False(t, covered(t, address), address)
+	}
+}
+
+func covered(t *testing.T, address string) bool {
+	t.Helper()
+	for _, r := range DefaultDeniedRanges() {
+		if netip.MustParsePrefix(r).Contains(netip.MustParseAddr(address)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,158 @@
+package integration
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+)
+
+func TestZeroAndFalseSurviveTheGoClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createTemplate()
+	w.createSession(noHome, func(s *vdi.VDISession) { s.Spec.Resources.GPU = ptr.To(int32(0)) })
+	s := w.session()
+	require.Equal(t, int32(0), *s.Spec.Resources.GPU)
+	require.False(t, *s.Spec.Persistence.Enabled)
+	w.start()
+	require.Equal(t, int32(0), *w.session().Status.Resources.GPU)
+	require.NotContains(t, w.pod().Spec.Containers[0].Resources.Limits, "nvidia.com/gpu")
+	require.NotContains(t, w.existing(), "PersistentVolumeClaim")
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.createSession()
+	require.Equal(t, int64(-1), s.Status.ObservedGeneration, "a session nobody has looked at is not current")
+	require.Nil(t, s.Spec.Resources.GPU, "a default here would hide the template's")
+	require.True(t, *s.Spec.Persistence.Enabled)
+	require.Equal(t, vdi.Quantity("10Gi"), s.Spec.Persistence.Size)
+	require.Equal(t, vdi.ReclaimRetain, s.Spec.Persistence.ReclaimPolicy)
+	require.Equal(t, vdi.RunPolicyRunning, s.Spec.RunPolicy)
+	template := w.createTemplate()
+	require.Equal(t, int64(-1), template.Status.ObservedGeneration)
+	require.Equal(t, "nvidia.com/gpu", template.Spec.GPU.ResourceName)
+}
+
+func TestSizesInForce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		template vdi.TemplateResources
+		session  vdi.SessionResources
+		want     vdi.SessionResources
+	}{
+		"built in": {want: vdi.SessionResources{GPU: ptr.To(int32(1)), Memory: "4Gi", CPU: "2"}},
+		"the template's": {
+			template: vdi.TemplateResources{DefaultGPU: ptr.To(int32(0)), DefaultMemory: "8Gi", DefaultCPU: "500m"},
+			want:     vdi.SessionResources{GPU: ptr.To(int32(0)), Memory: "8Gi", CPU: "500m"},
+		},
+		"the session's": {
+			template: vdi.TemplateResources{DefaultGPU: ptr.To(int32(0)), DefaultMemory: "8Gi", DefaultCPU: "500m"},
+			session:  vdi.SessionResources{GPU: ptr.To(int32(2)), Memory: "1Gi", CPU: "1"},
+			want:     vdi.SessionResources{GPU: ptr.To(int32(2)), Memory: "1Gi", CPU: "1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.createTemplate(func(t *vdi.VDITemplate) { t.Spec.Resources = c.template })
+			w.createSession(func(s *vdi.VDISession) { s.Spec.Resources = c.session })
+			w.start()
+			require.Equal(t, c.want, *w.session().Status.Resources)
+			limits := w.pod().Spec.Containers[0].Resources.Limits
+			require.Equal(t, string(c.want.Memory), limits.Memory().String())
+			require.Equal(t, string(c.want.CPU), limits.Cpu().String())
+			gpus := limits["nvidia.com/gpu"]
+			require.Equal(t, int64(*c.want.GPU), gpus.Value())
+		})
+	}
+}
+
+func definition(t *testing.T, name string) apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))
+	require.NoError(t, sharedPlane(t).admin.Get(t.Context(), client.ObjectKey{Name: name}, u))
+	crd := apiextensionsv1.CustomResourceDefinition{}
+	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &crd))
+	return crd
+}
+
+func TestDefinitions(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		short   string
+		scope   apiextensionsv1.ResourceScope
+		columns []string
+	}{
+		"vdisessions.vdi.kasm.io":  {"vdi", apiextensionsv1.NamespaceScoped, []string{"User", "Phase", "URL", "Template", "Expires", "Age", "Message"}},
+		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Valid", "Sessions", "Age"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crd := definition(t, name)
+			require.Equal(t, []string{want.short}, crd.Spec.Names.ShortNames)
+			require.Equal(t, want.scope, crd.Spec.Scope)
+			version := crd.Spec.Versions[0]
+			var columns []string
+			for _, c := range version.AdditionalPrinterColumns {
+				columns = append(columns, c.Name)
+				if c.Name == "Expires" {
+					require.Equal(t, "string", c.Type, "kubectl prints dates to come as <invalid>")
+				}
+			}
+			require.Equal(t, want.columns, columns)
+			for _, field := range []string{"spec", "status"} {
+				requireDescribed(t, field, version.Schema.OpenAPIV3Schema.Properties[field])
+			}
+			require.JSONEq(t, `{"observedGeneration":-1}`, string(version.Schema.OpenAPIV3Schema.Properties["status"].Default.Raw))
+		})
+	}
+}
+
+// requireDescribed: every field has a text for `kubectl explain`.
+func requireDescribed(t *testing.T, path string, schema apiextensionsv1.JSONSchemaProps) {
+	t.Helper()
+	require.NotEmpty(t, strings.TrimSpace(schema.Description), "%s has no description", path)
+	for name, property := range schema.Properties {
+		requireDescribed(t, path+"."+name, property)
+	}
+	if schema.Items != nil && schema.Items.Schema != nil {
+		for name, property := range schema.Items.Schema.Properties {
+			requireDescribed(t, path+"[]."+name, property)
+		}
+	}
+}
+
+func TestKubectl(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.running()
+	bin, err := cluster.BinDir()
+	require.NoError(t, err)
+	kubectl := func(args ...string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), filepath.Join(bin, "kubectl"), append(args, "--kubeconfig", sharedPlane(t).Kubeconfig())...)
+		out, err := command.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", out, missingToolFix)
+		return string(out)
+	}
+	require.Contains(t, kubectl("explain", "vdisession.spec.timeout"), "longest run of the desktop")
+	table := strings.Split(strings.TrimSpace(kubectl("get", "vdi", "-n", w.ns)), "\n")
+	t.Log(strings.Join(table, "\n"))
+	require.Equal(t, []string{"NAME", "USER", "PHASE", "URL", "TEMPLATE", "EXPIRES", "AGE"}, strings.Fields(table[0]))
+	require.Equal(t, []string{desk, alice, "Running", w.session().Status.URL, w.template}, strings.Fields(table[1])[:5])
+	require.Contains(t, kubectl("wait", "--for=condition=Ready", "vdi/desk", "-n", w.ns, "--timeout=5s"), "condition met")
+}

@@ -1,0 +1,116 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+func byUser(c *platform.Config) { c.Sessions.HostTemplate = "{user}" }
+
+// desktop asks for a session of a name and user.
+func desktop(name, user string) func(*vdi.VDISession) {
+	return func(s *vdi.VDISession) { s.Name, s.Spec.User = name, user }
+}
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	t.Run("default: readable, and its own for every session", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		first := w.running()
+		w.createSession(desktop("second", alice))
+		_, err := w.passOf("second")
+		require.NoError(t, err)
+		require.Regexp(t, `^alice-[a-z2-7]{16}\.vdi\.example\.com$`, first.Status.Host)
+		require.NotEqual(t, first.Status.Host, w.sessionNamed("second").Status.Host)
+	})
+	t.Run("{user}: a second live session of the same user waits", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, byUser)
+		s := w.running()
+		require.Equal(t, "alice.vdi.example.com", s.Status.Host)
+		w.createSession(desktop("second", alice))
+		result, err := w.passOf("second")
+		require.NoError(t, err)
+		require.Equal(t, time.Minute, result.RequeueAfter)
+		second := w.sessionNamed("second")
+		c := condition(second, vdi.ConditionAccepted)
+		require.Equal(t, vdi.ReasonHostInUse, c.Reason)
+		t.Log(c.Message)
+		require.Equal(t, vdi.PhaseFailed, second.Status.Phase)
+		require.Empty(t, second.Status.URL, "a refused session shows no other session's URL")
+
+		w.deleteSession()
+		w.leave()
+		_, err = w.passOf("second")
+		require.NoError(t, err)
+		require.Equal(t, "alice.vdi.example.com", w.sessionNamed("second").Status.Host)
+		require.Equal(t, metav1.ConditionTrue, condition(w.sessionNamed("second"), vdi.ConditionAccepted).Status)
+	})
+	t.Run("{user}: a host never passes to another person", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, byUser)
+		w.running()
+		w.deleteSession()
+		w.leave()
+		w.createSession(desktop("theirs", "alice@evil.example.com")) // the same slug
+		_, err := w.passOf("theirs")
+		require.NoError(t, err)
+		theirs := w.sessionNamed("theirs")
+		c := condition(theirs, vdi.ConditionAccepted)
+		require.Equal(t, vdi.ReasonHostOfAnotherUser, c.Reason)
+		t.Log(c.Message)
+		require.Empty(t, theirs.Status.URL)
+		require.False(t, w.exists(&corev1.Pod{}, "theirs"))
+		require.NotContains(t, c.Message, "@", "the message names nobody")
+	})
+	t.Run("{user}: suspended, the host stays the session's", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, byUser)
+		w.running()
+		w.change(suspend)
+		w.pass()
+		w.podEnds(desk)
+		w.pass()
+		w.createSession(desktop("second", alice))
+		_, err := w.passOf("second")
+		require.NoError(t, err)
+		require.Equal(t, vdi.ReasonHostInUse, condition(w.sessionNamed("second"), vdi.ConditionAccepted).Reason)
+	})
+}
+
+func TestRouteIsVerified(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var asked []string
+	answer := errors.New("the proxy answered 404")
+	w.probe = func(_ context.Context, host, path string) error {
+		asked = append(asked, host+path)
+		return answer
+	}
+	w.createTemplate()
+	w.createSession()
+	w.pass()
+	require.Empty(t, asked, "nobody asks before the desktop answers")
+	w.podStarts(desk)
+	require.Positive(t, w.pass().RequeueAfter)
+	s := w.requirePhase(vdi.PhaseCreating)
+	require.Equal(t, vdi.WaitingForRoute, s.Status.WaitingFor)
+	require.Nil(t, s.Status.StartTime, "the clock starts when the user can come in")
+	require.Equal(t, []string{s.Status.Host + "/api/health"}, asked)
+
+	answer = nil
+	w.pass()
+	w.requirePhase(vdi.PhaseRunning)
+	w.pass()
+	require.Len(t, asked, 2, "once answered, nobody asks again")
+}

@@ -1,0 +1,373 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+)
+
+const (
+	operatorNamespace = "vdi-system"
+	operatorName      = "vdi-operator"
+	operatorUser      = "system:serviceaccount:vdi-system:vdi-operator"
+)
+
+// installed is the operator as the chart installs it: its settings, its flags
+// and its ServiceAccount with exactly the chart's permissions.
+type installed struct {
+	*plane
+	registry *prometheus.Registry
+}
+
+// chartObjects renders the operator's chart with the real Helm.
+func chartObjects(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	root, err := repositoryRoot()
+	require.NoError(t, err)
+	bin, err := cluster.BinDir()
+	require.NoError(t, err)
+	helm := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), "template", operatorName, filepath.Join(root, "charts", "vdi-operator"),
+		"--namespace", operatorNamespace, "--kube-version", "1.37.2",
+		"--set", "sessions.domain=vdi.example.com", "--set", "sessions.verifyRoute=false")
+	out, err := helm.Output()
+	require.NoError(t, err, missingToolFix)
+	objects, err := decodeObjects(string(out))
+	require.NoError(t, err)
+	return objects
+}
+
+func find(t *testing.T, objects []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
+	t.Helper()
+	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind })
+	require.GreaterOrEqual(t, i, 0, "the chart has no %s", kind)
+	return objects[i]
+}
+
+// installOperator runs the real manager until the test ends.
+func installOperator(t *testing.T, p *plane) installed {
+	t.Helper()
+	ctx := t.Context()
+	require.NoError(t, p.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}))
+	objects := chartObjects(t)
+	for _, o := range objects {
+		switch o.GetKind() {
+		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
+			require.NoError(t, p.admin.Create(ctx, o.DeepCopy()))
+		}
+	}
+	in := installed{plane: p, registry: prometheus.NewRegistry()}
+	options := optionsOf(t, objects)
+	options.Registry = in.registry
+	manager, err := run.New(ctx, in.asOperator(t), options)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { ended <- manager.Start(running) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+	return in
+}
+
+// optionsOf reads the Deployment's arguments and the settings it mounts.
+func optionsOf(t *testing.T, objects []*unstructured.Unstructured) run.Options {
+	t.Helper()
+	containers, _, _ := unstructured.NestedSlice(find(t, objects, "Deployment").Object, "spec", "template", "spec", "containers")
+	args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	settings, _, _ := unstructured.NestedString(find(t, objects, "ConfigMap").Object, "data", "config.yaml")
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(settings), 0o600))
+
+	options := run.Options{Namespace: operatorNamespace}
+	flags := flag.NewFlagSet(operatorName, flag.ContinueOnError)
+	options.Register(flags)
+	require.NoError(t, flags.Parse(args))
+	options.Config, options.MetricsAddress, options.HealthAddress = path, "0", "0"
+	return options
+}
+
+// asOperator authenticates with a token of the operator's ServiceAccount.
+func (p *plane) asOperator(t *testing.T) *rest.Config {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: operatorNamespace}}
+	token := &authenticationv1.TokenRequest{}
+	require.NoError(t, p.admin.SubResource("token").Create(t.Context(), account, token))
+	config := rest.AnonymousClientConfig(p.RESTConfig())
+	config.BearerToken = token.Status.Token
+	return config
+}
+
+// asked is one request in the API server's audit log.
+type asked struct {
+	User struct {
+		Username string `json:"username"`
+	} `json:"user"`
+	Verb   string `json:"verb"`
+	URI    string `json:"requestURI"`
+	Object struct {
+		Resource string `json:"resource"`
+	} `json:"objectRef"`
+	Answer struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+// operatorAsked lists the operator's requests after a position in the audit log.
+func (p *plane) operatorAsked(t *testing.T, from int64) (requests []asked, end int64) {
+	t.Helper()
+	file, err := os.Open(p.AuditLog())
+	require.NoError(t, err)
+	defer file.Close()
+	_, err = file.Seek(from, 0)
+	require.NoError(t, err)
+	reader := bufio.NewReader(file)
+	for end = from; ; {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			return requests, end // the last line may be half written
+		}
+		end += int64(len(line))
+		if !strings.Contains(line, operatorUser) {
+			continue
+		}
+		var a asked
+		require.NoError(t, json.Unmarshal([]byte(line), &a))
+		requests = append(requests, a)
+	}
+}
+
+// isUpkeep: a leader renews its lease, and watches are reopened now and then.
+func (a asked) isUpkeep() bool {
+	return a.Verb == "watch" || a.Object.Resource == "leases" && (a.Verb == "update" || a.Verb == "get")
+}
+
+// TestManager runs the operator as it is installed, on a control plane of its
+// own: first without the proxy's kinds, then with 50 sessions at rest.
+func TestManager(t *testing.T) {
+	t.Parallel()
+	p, err := startPlane(t.Context())
+	require.NoError(t, err, missingToolFix)
+	t.Cleanup(func() { require.NoError(t, p.Stop()) })
+	in := installOperator(t, p)
+	w := newWorldOn(t, p)
+
+	routeKindComesLater(w, p)
+	watchesMatter(w)
+	metricsAreHonest(w, in)
+	expiryByTheServersClock(w)
+	invalidTemplateIsTold(w)
+	in.restsWithSessions(w, 50)
+	in.wasNeverForbidden(t)
+}
+
+func routeKindComesLater(w *world, p *plane) {
+	w.t.Helper()
+	w.createSession()
+	w.eventually(func() bool { return w.session().Status.Phase == vdi.PhaseFailed }, "the template is missing")
+	w.createTemplate()
+	w.eventually(func() bool {
+		return condition(w.session(), vdi.ConditionReachable).Reason == vdi.ReasonRouteKindMissing
+	}, "the proxy's kind is missing")
+	s := w.session()
+	w.t.Log(s.Status.Message)
+	require.Equal(w.t, vdi.PhasePending, s.Status.Phase)
+	require.Equal(w.t, vdi.WaitingForRoute, s.Status.WaitingFor)
+
+	require.NoError(w.t, p.installRouteKind(w.ctx))
+	w.eventually(w.routeExists, "the route comes without a restart")
+	w.podStarts(desk)
+	w.eventually(w.isRunning, "the session runs")
+	w.requireCondition(vdi.ConditionReachable, metav1.ConditionUnknown, vdi.ReasonNotVerified)
+}
+
+func (w *world) isRunning() bool { return w.session().Status.Phase == vdi.PhaseRunning }
+
+// watchesMatter: what somebody does to a child wakes the operator.
+func watchesMatter(w *world) {
+	w.t.Helper()
+	good := w.raw(policyGVK)
+	bad := good.DeepCopy()
+	set([]any{map[string]any{}}, "spec", "ingress")(bad.Object)
+	require.NoError(w.t, w.client.Update(w.ctx, bad))
+	w.eventually(func() bool {
+		return asJSON(w.t, w.raw(policyGVK).Object["spec"]) == asJSON(w.t, good.Object["spec"])
+	}, "the policy is put back")
+	w.eventually(func() bool { return w.wasTold("PutBack") }, "and an event tells")
+
+	for _, o := range []client.Object{w.raw(serviceGVK), w.route()} {
+		require.NoError(w.t, w.client.Delete(w.ctx, o))
+		w.eventually(func() bool {
+			again := &unstructured.Unstructured{}
+			again.SetGroupVersionKind(o.GetObjectKind().GroupVersionKind())
+			return w.exists(again, desk) && again.GetUID() != o.GetUID()
+		}, "a deleted child comes back")
+	}
+
+	require.NoError(w.t, w.client.Delete(w.ctx, w.pod()))
+	w.podEnds(desk)
+	w.eventually(w.podExists, "a deleted desktop comes back")
+	w.podStarts(desk)
+	w.eventually(w.isRunning, "the session runs")
+
+	w.change(suspend)
+	w.eventually(func() bool { return w.pod().DeletionTimestamp != nil }, "the desktop is told to end")
+	w.podEnds(desk)
+	w.eventually(func() bool { return w.session().Status.Phase == vdi.PhaseSuspended }, "the session is suspended")
+	w.change(resume)
+	w.eventually(w.podExists, "the desktop comes back")
+	w.podStarts(desk)
+	w.eventually(w.isRunning, "the session runs")
+}
+
+func (w *world) wasTold(reason string) bool {
+	w.t.Helper()
+	list := &eventsv1.EventList{}
+	require.NoError(w.t, w.client.List(w.ctx, list, client.InNamespace(w.ns)))
+	return slices.ContainsFunc(list.Items, func(e eventsv1.Event) bool {
+		return e.Reason == reason && e.Regarding.Kind == "VDISession" && e.Regarding.Name == desk
+	})
+}
+
+func metricsAreHonest(w *world, in installed) {
+	w.t.Helper()
+	require.Equal(w.t, 1.0, in.sample(w.t, "vdi_sessions_total", "phase", "Running"))
+	require.Equal(w.t, 0.0, in.sample(w.t, "vdi_sessions_total", "phase", "Failed"))
+	require.Equal(w.t, 1.0, in.sample(w.t, "vdi_sessions", "template", w.template))
+	require.Equal(w.t, 1.0, in.sample(w.t, "vdi_session_stops_total", "reason", "User"))
+	require.Equal(w.t, 1.0, in.sample(w.t, "vdi_session_duration_seconds", "template", w.template))
+	require.Equal(w.t, 2.0, in.sample(w.t, "vdi_session_start_seconds", "template", w.template))
+	families, err := in.registry.Gather()
+	require.NoError(w.t, err)
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			require.NotContains(w.t, metric.String(), "alice")
+		}
+	}
+}
+
+// sample is a metric's value; of a histogram, how often it was observed.
+func (in installed) sample(t *testing.T, name, label, value string) float64 {
+	t.Helper()
+	families, err := in.registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, pair := range m.GetLabel() {
+				if pair.GetName() == label && pair.GetValue() == value {
+					return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+				}
+			}
+		}
+	}
+	require.Fail(t, "no such metric", "%s{%s=%q}", name, label, value)
+	return 0
+}
+
+func expiryByTheServersClock(w *world) {
+	w.t.Helper()
+	w.change(func(s *vdi.VDISession) { s.Spec.Timeout = "1s" })
+	w.eventually(func() bool {
+		s := &vdi.VDISession{}
+		return !w.exists(s, desk) || s.DeletionTimestamp != nil
+	}, "the session expires")
+	w.podEnds(desk)
+	w.eventually(func() bool { return !w.sessionExists() }, "the session goes")
+	require.True(w.t, w.homeExists())
+}
+
+func invalidTemplateIsTold(w *world) {
+	w.t.Helper()
+	w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Env = []vdi.EnvVar{{Name: "LANG", Value: "de_DE.UTF-8"}} })
+	w.eventually(func() bool {
+		t := &vdi.VDITemplate{}
+		require.NoError(w.t, w.client.Get(w.ctx, client.ObjectKey{Name: w.template}, t))
+		return t.Status.ObservedGeneration == t.Generation && len(t.Status.Conditions) == 1
+	}, "the template is looked at again")
+}
+
+// restsWithSessions counts what the operator asks while nothing happens.
+func (in installed) restsWithSessions(w *world, sessions int) {
+	w.t.Helper()
+	name := func(i int) string { return fmt.Sprintf("rest-%d", i) }
+	for i := range sessions {
+		w.createSession(desktop(name(i), fmt.Sprintf("user-%d@example.com", i)))
+	}
+	for i := range sessions {
+		w.eventually(func() bool { return w.exists(&corev1.Pod{}, name(i)) && w.exists(newRoute(), name(i)) }, "a desktop is made")
+		w.podStarts(name(i))
+	}
+	w.eventually(func() bool {
+		t := &vdi.VDITemplate{}
+		require.NoError(w.t, w.client.Get(w.ctx, client.ObjectKey{Name: w.template}, t))
+		return t.Status.Sessions.Running == int32(sessions)
+	}, "all sessions run and are counted")
+	// Events about the last starts are sent by a broadcaster beside the controllers.
+	var from int64
+	w.eventually(func() bool {
+		requests, end := in.operatorAsked(w.t, from)
+		calm := from > 0 && !slices.ContainsFunc(requests, func(a asked) bool { return !a.isUpkeep() })
+		from = end
+		return calm
+	}, "the operator comes to rest")
+
+	require.Never(w.t, func() bool {
+		requests, end := in.operatorAsked(w.t, from)
+		from = end
+		return slices.ContainsFunc(requests, func(a asked) bool {
+			if !a.isUpkeep() {
+				w.t.Logf("asked at rest: %s %s", a.Verb, a.URI)
+			}
+			return !a.isUpkeep()
+		})
+	}, time.Minute, time.Second, "an idle operator asks nothing")
+
+	s := w.sessionNamed(name(sessions - 1))
+	before := s.DeepCopy()
+	suspend(s)
+	require.NoError(w.t, w.client.Patch(w.ctx, s, client.MergeFrom(before)))
+	w.eventually(func() bool {
+		pod := &corev1.Pod{}
+		w.read(pod, s.Name)
+		return pod.DeletionTimestamp != nil
+	}, "and is awake when something happens")
+	require.True(w.t, controllerutil.ContainsFinalizer(w.sessionNamed(s.Name), vdi.Finalizer))
+}
+
+// wasNeverForbidden: the chart grants what the operator uses.
+func (in installed) wasNeverForbidden(t *testing.T) {
+	t.Helper()
+	requests, _ := in.operatorAsked(t, 0)
+	require.NotEmpty(t, requests)
+	for _, a := range requests {
+		require.NotEqual(t, 403, a.Answer.Code, "%s %s", a.Verb, a.URI)
+		require.False(t, a.Object.Resource == "secrets" && (a.Verb == "list" || a.Verb == "watch"), "Secrets are never listed")
+	}
+}

@@ -1,0 +1,112 @@
+package standins_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/standins"
+)
+
+// machine is an API server and the programs that people use with it. It runs no
+// pods: what is tested is that both helms and the API server take the charts.
+type machine struct {
+	root       string
+	chart      string
+	kubeconfig string
+}
+
+func start(t *testing.T) machine {
+	t.Helper()
+	root, err := standins.RepositoryRoot()
+	require.NoError(t, err)
+	for _, name := range []string{"helm", "helm4"} {
+		require.FileExists(t, filepath.Join(root, "bin", name), "run `make bin/%s`", name)
+	}
+	chart, err := standins.Assemble(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	plane, err := cluster.StartControlPlane(t.Context(), cluster.ControlPlaneOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, plane.Stop()) })
+	return machine{root: root, chart: chart, kubeconfig: plane.Kubeconfig()}
+}
+
+func (m machine) run(ctx context.Context, program string, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, filepath.Join(m.root, "bin", program), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+m.kubeconfig)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+func (m machine) must(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	out, err := m.run(t.Context(), program, args...)
+	require.NoError(t, err, "%s %v: %s", program, args, out)
+	return out
+}
+
+// TestInstall installs, changes and removes the assembled umbrella with both
+// helms. The user's objects outlive it.
+func TestInstall(t *testing.T) {
+	m := start(t)
+	local := filepath.Join(m.root, "values", "local.yaml")
+	for _, helm := range []string{"helm", "helm4"} {
+		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local)
+		m.must(t, "kubectl", "apply", "-f", filepath.Join(m.root, "values", "templates"))
+		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2")
+		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik")
+		m.requireRights(t)
+		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--wait")
+		m.must(t, "kubectl", "get", "vditemplate", "plain-desktop")
+	}
+}
+
+// requireRights asks the API server what the operator may do.
+func (m machine) requireRights(t *testing.T) {
+	t.Helper()
+	for question, want := range map[[2]string]string{
+		{"create", "pods"}:                     "yes",
+		{"patch", "vdisessions/status"}:        "yes",
+		{"get", "secrets"}:                     "yes",
+		{"list", "secrets"}:                    "no",
+		{"watch", "secrets"}:                   "no",
+		{"update", "pods"}:                     "no",
+		{"create", "vdisessions"}:              "no",
+		{"create", "clusterroles"}:             "no",
+		{"create", "vditemplates"}:             "no",
+		{"delete", "nodes"}:                    "no",
+		{"get", "configmaps"}:                  "no", // only in the release namespace
+		{"update", "leases"}:                   "no", // only its own, and only there
+		{"patch", "customresourcedefinitions"}: "no",
+	} {
+		// can-i exits with 1 for "no"; the word tells it from a failure.
+		out, _ := m.run(t.Context(), "kubectl", "auth", "can-i", question[0], question[1], "-n", "default", "-q=false",
+			"--as", "system:serviceaccount:vdi-system:vdi-operator")
+		require.Regexp(t, "(?m)^"+want+"$", out, "%v", question)
+	}
+}
+
+// TestNamespacedInstall: limited to some namespaces, the operator may do nothing
+// elsewhere, and the namespaces must be there first.
+func TestNamespacedInstall(t *testing.T) {
+	m := start(t)
+	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a}"}
+	out, err := m.run(t.Context(), "helm", args...)
+	require.Error(t, err)
+	require.Contains(t, out, `namespaces "team-a" not found`)
+	m.must(t, "helm", "uninstall", "vdi", "-n", "vdi-system")
+
+	m.must(t, "kubectl", "create", "namespace", "team-a")
+	m.must(t, "helm", args...)
+	mayCreatePods := func(namespace string) string {
+		out, _ := m.run(t.Context(), "kubectl", "auth", "can-i", "create", "pods", "-n", namespace, "--as", "system:serviceaccount:vdi-system:vdi-operator")
+		return out
+	}
+	require.Equal(t, "yes\n", mayCreatePods("team-a"))
+	require.Equal(t, "no\n", mayCreatePods("team-b"))
+}

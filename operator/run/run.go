@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -157,21 +156,20 @@ func managerOptions(o Options) ctrl.Options {
 	}
 }
 
-// cacheOptions keep the cache small and the RBAC narrow: only what the operator
-// made, without managed fields, and no Secret at all.
+// cacheOptions keep the cache small and the RBAC narrow: of the sessions'
+// objects only what the operator made, without managed fields, and no Secret at
+// all. The proxy's kinds are not named here: they may be installed later.
 func cacheOptions(namespaces string) cache.Options {
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"})}
+	all := cache.ByObject{Label: labels.Everything()}
 	opts := cache.Options{
 		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"}),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:                   ours,
-			&corev1.PersistentVolumeClaim{}: ours,
-			crdMetadata():                   {Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
+			&vdi.VDISession{}:  all,
+			&vdi.VDITemplate{}: all,
+			crdMetadata():      {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
 		},
-	}
-	for _, kind := range session.ComparedKinds() {
-		opts.ByObject[session.UnstructuredOf(kind)] = ours
 	}
 	for _, ns := range strings.FieldsFunc(namespaces, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if opts.DefaultNamespaces == nil {

@@ -176,13 +176,19 @@ type routeWatcher struct {
 	wake       chan event.GenericEvent
 }
 
+// wakeAll is a source with a name that can be logged.
+type wakeAll struct{ source.Source }
+
+// String is what the log says.
+func (wakeAll) String() string { return "route kind installed" }
+
 // RouteCRD is the one definition the operator looks at.
 const RouteCRD = "ingressroutes.traefik.io"
 
 func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller) error {
 	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, wake: make(chan event.GenericEvent, 1)}
-	err := sessions.Watch(source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
-		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) })))
+	err := sessions.Watch(wakeAll{source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
+		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }))})
 	if err != nil {
 		return err
 	}

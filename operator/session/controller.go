@@ -70,11 +70,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
 	if !p.gone() && !onlyConflicts(err) { // stale knowledge is not worth telling
-		s.Status = statusOf(p, before.Status, err)
-		err = errors.Join(err, r.patchStatus(ctx, before, s))
+		err = errors.Join(err, r.report(ctx, p, before, err))
 	}
 	r.tell(before, s, p)
 	return resultOf(p.lookAgain, err)
+}
+
+// report writes what the pass saw. What could not be written is not told either:
+// the next look does both.
+func (r *Reconciler) report(ctx context.Context, p *pass, before *vdi.VDISession, failed error) error {
+	p.session.Status = statusOf(p, before.Status, failed)
+	err := r.patchStatus(ctx, before, p.session)
+	if err != nil {
+		p.session.Status = before.Status
+	}
+	return err
 }
 
 // steps are what a pass does, in order.

@@ -121,5 +121,6 @@ func (r *Reconciler) finalizeDone(ctx context.Context, p *pass) error {
 		controllerutil.AddFinalizer(p.session, vdi.Finalizer) // it is still there
 		return fmt.Errorf("remove finalizer: %w", err)
 	}
+	p.letGo = err == nil
 	return nil
 }

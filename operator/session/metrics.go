@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -105,15 +104,10 @@ func (m *Metrics) observe(before, after *vdi.VDISession, p *pass) {
 	if was == nil && begun != nil && after.Status.Timings != nil && after.Status.Timings.Queued != nil {
 		m.start.WithLabelValues(template).Observe(begun.Sub(after.Status.Timings.Queued.Time).Seconds())
 	}
-	if was != nil && (begun == nil || p.letGo(before)) {
+	if was != nil && (begun == nil || p.letGo) {
 		m.stops.WithLabelValues(string(stopReasonOf(after))).Inc()
 		m.duration.WithLabelValues(template).Observe(p.now.Sub(was.Time).Truncate(time.Second).Seconds())
 	}
-}
-
-// letGo tells whether this pass let a deleted session go.
-func (p *pass) letGo(before *vdi.VDISession) bool {
-	return p.session.DeletionTimestamp != nil && p.gone() && controllerutil.ContainsFinalizer(before, vdi.Finalizer)
 }
 
 func stopReasonOf(s *vdi.VDISession) vdi.StopReason {

@@ -33,6 +33,7 @@ type pass struct {
 	repaired      []string // kinds that had drifted and were put back
 	reachable     reach
 	ended         bool // the session's end was recorded and its deletion sent
+	letGo         bool // the deleted session was let go
 
 	halted    *halt
 	lookAgain time.Duration

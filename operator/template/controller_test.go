@@ -1,0 +1,37 @@
+package template
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+func TestStatusOf(t *testing.T) {
+	noon := metav1.NewTime(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
+	template := &vdi.VDITemplate{ObjectMeta: metav1.ObjectMeta{Name: "tpl", Generation: 3}}
+	sessions := make([]vdi.VDISession, 3)
+	sessions[0].Status.Phase = vdi.PhaseRunning
+	sessions[1].Status.Phase = vdi.PhaseSuspended
+
+	template.Status = statusOf(template, sessions, nil, noon)
+	require.Equal(t, vdi.TemplateSessions{Total: 3, Running: 1}, template.Status.Sessions)
+	require.Equal(t, int64(3), template.Status.ObservedGeneration)
+	require.True(t, meta.IsStatusConditionTrue(template.Status.Conditions, vdi.ConditionValid))
+
+	later := metav1.NewTime(noon.Add(time.Hour))
+	require.Equal(t, template.Status, statusOf(template, sessions, nil, later), "the same state gives the same status")
+
+	bad := statusOf(template, nil, errors.New("spec.values.pod: unknown key"), later)
+	valid := meta.FindStatusCondition(bad.Conditions, vdi.ConditionValid)
+	require.Equal(t, metav1.ConditionFalse, valid.Status)
+	require.Equal(t, vdi.ReasonInvalidValues, valid.Reason)
+	require.Equal(t, "spec.values.pod: unknown key", valid.Message)
+	require.Equal(t, later, valid.LastTransitionTime)
+	require.True(t, meta.IsStatusConditionTrue(template.Status.Conditions, vdi.ConditionValid), "the former status is not touched")
+}

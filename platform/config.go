@@ -10,6 +10,8 @@ import "k8s.io/apimachinery/pkg/runtime"
 type Config struct {
 	// Sessions are settings of every session.
 	Sessions Sessions `json:"sessions"`
+	// GPUSharing says how the cluster's GPUs are shared by time.
+	GPUSharing Sharing `json:"gpuSharing,omitempty"`
 }
 
 // Sessions are settings of every session.
@@ -33,6 +35,8 @@ type Sessions struct {
 	Network Network `json:"network,omitempty"`
 	// Images are site-wide image settings.
 	Images Images `json:"images,omitempty"`
+	// Egress is how programs in desktops reach the world outside.
+	Egress Egress `json:"egress,omitempty"`
 	// Labels are added to every object of a session.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Annotations are added to every object of a session.
@@ -118,4 +122,25 @@ type GPUSharing struct {
 	// Sliced resource names, such as nvidia.com/gpu: more than one of them per
 	// session is refused, because two slices are not twice a GPU.
 	Sliced []string `json:"sliced,omitempty"`
+}
+
+// Egress is how programs in desktops reach the world outside where a site's
+// rules stand in between.
+type Egress struct {
+	// HTTPProxy is the proxy for http, such as "http://proxy.example.com:3128".
+	HTTPProxy string `json:"httpProxy,omitempty"`
+	// HTTPSProxy is the proxy for https.
+	HTTPSProxy string `json:"httpsProxy,omitempty"`
+	// NoProxy are hosts that are reached without a proxy, comma-separated.
+	NoProxy string `json:"noProxy,omitempty"`
+	// CABundle are the certificate authorities that programs trust.
+	CABundle CABundle `json:"caBundle,omitempty"`
+}
+
+// CABundle is a ConfigMap with certificate authorities in every session namespace.
+type CABundle struct {
+	// ConfigMap in the session's namespace; empty means the image's own authorities.
+	ConfigMap string `json:"configMap,omitempty"`
+	// Key in the ConfigMap. Default "ca.crt".
+	Key string `json:"key,omitempty"`
 }

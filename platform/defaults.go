@@ -7,6 +7,7 @@ const (
 	DefaultCertResolver   = "letsencrypt"
 	DefaultDNSNamespace   = "kube-system"
 	DefaultProxyNamespace = "vdi-system"
+	DefaultCAKey          = "ca.crt"
 )
 
 // DefaultDeniedRanges are addresses that are not the public internet: private,
@@ -30,9 +31,11 @@ func (c Config) WithDefaults() Config {
 	s.VerifyRoute = orTrue(s.VerifyRoute)
 	s.Proxy = s.Proxy.withDefaults()
 	s.Network = s.Network.withDefaults()
+	s.Egress = s.Egress.withDefaults()
 	if s.ExternalPort == 0 {
 		s.ExternalPort = 443
 	}
+	c.GPUSharing = c.GPUSharing.withDefaults()
 	return c
 }
 
@@ -84,6 +87,13 @@ func (n Network) withDefaults() Network {
 		n.DeniedRanges = DefaultDeniedRanges()
 	}
 	return n
+}
+
+func (e Egress) withDefaults() Egress {
+	if e.CABundle.ConfigMap != "" && e.CABundle.Key == "" {
+		e.CABundle.Key = DefaultCAKey
+	}
+	return e
 }
 
 // IsSliced says whether a GPU resource is shared by time slices, so that two of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.Images.problems(), s.metadataProblems(), overlayProblems(s.Overlay),
+		s.Images.problems(), s.Egress.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.GPUSharing.problems(),
 	)
 	if len(problems) == 0 {
 		return nil
@@ -136,6 +137,23 @@ func (i Images) problems() (out []string) {
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+func (e Egress) problems() (out []string) {
+	for _, proxy := range [][2]string{{"httpProxy", e.HTTPProxy}, {"httpsProxy", e.HTTPSProxy}} {
+		u, err := url.Parse(proxy[1])
+		switch {
+		case proxy[1] == "":
+		case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+			out = append(out, fmt.Sprintf("sessions.egress.%s: no address of a proxy; use one such as http://proxy.example.com:3128", proxy[0]))
+		case u.User != nil:
+			out = append(out, fmt.Sprintf("sessions.egress.%s: holds a login, which everybody who sees the pod could read; use a proxy that needs none", proxy[0]))
+		}
+	}
+	if e.CABundle.Key != "" && e.CABundle.ConfigMap == "" {
+		out = append(out, "sessions.egress.caBundle.key: set without a configMap; name the ConfigMap that holds it")
+	}
 	return out
 }
 

@@ -51,6 +51,7 @@ func stepsOf(in Input, all values) []step {
 	return []step{
 		overlay(site.Overlay),
 		rewriteImages(site.Images),
+		showTheWayOut(site.Egress),
 		addMetadata(site.Labels, site.Annotations),
 		insistOnLabels(in),
 		securityFloor(gpuResource(in.Template.Spec)),
@@ -115,9 +116,7 @@ func patched(doc []byte, patch platform.Overlay) ([]byte, error) {
 // rewriteImages moves images to the site's registries and adds the site's pull
 // secrets.
 func rewriteImages(images platform.Images) step {
-	prefixes := slices.SortedFunc(maps.Keys(images.Rewrite), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
-	})
+	prefixes := longestFirst(images.Rewrite)
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(kindPod) {
 			for _, c := range containersOf(pod) {
@@ -132,6 +131,12 @@ func rewriteImages(images platform.Images) step {
 		}
 		return nil
 	}
+}
+
+func longestFirst(rewrite map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(rewrite), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
+	})
 }
 
 // rewritten replaces the first prefix that ends where a part of the image's

@@ -215,6 +215,9 @@ func homeValues(in Input) (values, error) {
 	if p.StorageClassName != nil {
 		claim["storageClassName"] = *p.StorageClassName
 	}
+	if p.AccessMode != "" {
+		claim["accessModes"] = []any{string(p.AccessMode)}
+	}
 	return values{"path": homePath(in.Template.Spec), "persistence": claim}, nil
 }
 

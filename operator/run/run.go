@@ -28,6 +28,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -124,7 +125,25 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		Probe: newRouteProbe(config.Sessions), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Renderer: render, Config: config, Clock: clock.RealClock{}}
-	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr))
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))
+}
+
+// addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
+func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, o Options) error {
+	if !settings.Enabled {
+		return nil
+	}
+	if settings.Namespace == "" {
+		settings.Namespace = o.Namespace
+	}
+	sharing := &gpusharing.Reconciler{
+		Settings: settings, Namespace: o.Namespace, Clock: clock.RealClock{},
+		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: gpusharing.NewMetrics(),
+	}
+	if err := o.registry().Register(sharing.Metrics); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return sharing.Setup(mgr)
 }
 
 func (o Options) registry() metrics.RegistererGatherer {

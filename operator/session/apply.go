@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -113,14 +114,37 @@ func (p *pass) sameRevision() bool {
 }
 
 // notePending remembers that the next start uses a newer object, and tells whether it does.
-func (p *pass) notePending(rendered, live metav1.Object) bool {
+func (p *pass) notePending(rendered *unstructured.Unstructured, live metav1.Object) bool {
 	if rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] {
 		return false
 	}
-	if p.updatePending == "" {
-		p.updatePending = "The template, the platform settings or the operator changed since this desktop started: the next start uses the new ones"
-	}
+	p.pending = append(p.pending, changedParts(rendered, live)...)
 	return true
+}
+
+// changedParts names what differs between a new rendering and what runs, in the
+// words of the API where there are some.
+func changedParts(rendered *unstructured.Unstructured, live metav1.Object) []string {
+	pod, isPod := live.(*corev1.Pod)
+	wanted := &corev1.Pod{}
+	if !isPod || runtime.DefaultUnstructuredConverter.FromUnstructured(rendered.Object, wanted) != nil {
+		return []string{rendered.GetKind()}
+	}
+	var parts []string
+	was, will := pod.Spec.Containers[0], wanted.Spec.Containers[0]
+	if was.Image != will.Image {
+		parts = append(parts, fmt.Sprintf("image (%s instead of %s)", will.Image, was.Image))
+	}
+	if !equality.Semantic.DeepEqual(was.Resources, will.Resources) {
+		parts = append(parts, "sizes")
+	}
+	if !equality.Semantic.DeepEqual(was.Env, will.Env) {
+		parts = append(parts, "environment")
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "other settings of the pod")
+	}
+	return parts
 }
 
 // create makes an object. It never takes over one that is not ours.

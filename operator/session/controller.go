@@ -54,6 +54,9 @@ type Reconciler struct {
 	// Probe sends one request through the proxy with the session's host; nil
 	// when sessions.verifyRoute is off.
 	Probe func(ctx context.Context, host, path string) error
+	// Activity knows when a desktop was last used; nil when nobody but the
+	// session's annotation does.
+	Activity ActivitySource
 	// Events tells what happened.
 	Events events.EventRecorder
 	// Metrics counts what happened.
@@ -103,10 +106,13 @@ func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) err
 		r.observe,         // read:  the session's objects
 		r.resolveTemplate, // read:  the template
 		r.decideLifecycle, // pure:  run, stop or end, and when to look again
+		r.readActivity,    // read:  was it used? only where that decides
 		r.end,             // write: an expired run, confirmed against the server's time
+		r.reconsider,      // write: used again before an idle stop: go on
 		r.accept,          // pure:  user, sizes, host in order
 		r.register,        // write: finalizer, before anything exists that needs it
 		r.claimHost,       // write: hosts that are not unique by themselves
+		r.clearFailed,     // write: a pod that ended by itself makes room for the next
 		r.render,          // pure:  the objects this session should have
 		r.inspectHome,     // read:  is the home this user's, and free?
 		r.apply,           // write: create what is missing, put back what drifted
@@ -163,7 +169,7 @@ func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
 // withoutTemplate halts a session that cannot start. A running one goes on: a
 // missing template never ends a desktop.
 func (r *Reconciler) withoutTemplate(p *pass) error {
-	if p.seen.podLives() {
+	if p.seen.podLives() || p.session.Spec.RunPolicy == vdi.RunPolicySuspended {
 		return nil
 	}
 	return &halt{
@@ -268,7 +274,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 		return nil
 	case p.seen.podLives():
 		// The running desktop was started from values that were good.
-		p.updatePending = err.Error()
+		p.cannotRender = err.Error()
 		return nil
 	case errors.Is(err, renderer.ErrGuard):
 		return refused(vdi.ReasonRefusedByGuard, err)

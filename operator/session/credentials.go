@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -34,7 +36,7 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 	switch {
 	case err == nil:
 	case apierrors.IsAlreadyExists(err):
-		if err := r.existingCredentials(ctx, p, secret.Name); err != nil {
+		if err := r.existingCredentials(ctx, p, secret); err != nil {
 			return err
 		}
 	default:
@@ -45,14 +47,39 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 }
 
 // existingCredentials checks that the Secret of that name is this session's: a
-// planted one would carry a password somebody else knows.
-func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, name string) error {
+// planted one would carry a password somebody else knows. A resume gets a fresh
+// password, so that whoever looked over a shoulder last time stays out.
+func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
 	found := &metav1.PartialObjectMetadata{}
 	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, found); err != nil {
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found); err != nil {
 		return fmt.Errorf("read existing Secret: %w", err)
 	}
-	return ownedBy(p.session, found, "Secret")
+	if err := ownedBy(p.session, found, "Secret"); err != nil {
+		return err
+	}
+	if p.session.Status.Phase != vdi.PhaseSuspended {
+		return nil
+	}
+	return r.rotate(ctx, found, fresh.Data[corev1.BasicAuthPasswordKey])
+}
+
+// rotate changes the password of exactly the Secret that was looked at. If the
+// operator dies before the pod is made, the next pass does it again, and nobody
+// has been told the one in between.
+func (r *Reconciler) rotate(ctx context.Context, found *metav1.PartialObjectMetadata, password []byte) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": found.UID, "resourceVersion": found.ResourceVersion},
+		"data":     map[string][]byte{corev1.BasicAuthPasswordKey: password},
+	})
+	if err != nil {
+		return fmt.Errorf("write new password: %w", err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: found.Name, Namespace: found.Namespace}}
+	if err := r.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("write new password: %w", err)
+	}
+	return nil
 }
 
 func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {

@@ -29,7 +29,7 @@ func (r *Reconciler) end(ctx context.Context, p *pass) error {
 	p.look(p.decision.lookAgain)
 	switch p.decision.want {
 	case wantEnd:
-		return r.deleteExpired(ctx, p)
+		return r.endSession(ctx, p)
 	case wantSuspend:
 		return r.suspend(ctx, p)
 	default:
@@ -37,17 +37,17 @@ func (r *Reconciler) end(ctx context.Context, p *pass) error {
 	}
 }
 
-// deleteExpired records why before it deletes: a session so marked keeps its
+// endSession records why before it deletes: a session so marked keeps its
 // home whatever its policy says. A change that arrives in between (somebody
 // extended the run) makes the delete fail and is looked at first.
-func (r *Reconciler) deleteExpired(ctx context.Context, p *pass) error {
+func (r *Reconciler) endSession(ctx context.Context, p *pass) error {
 	if err := r.recordStop(ctx, p); err != nil {
 		return err
 	}
 	uid, version := p.session.UID, p.session.ResourceVersion
 	err := r.Client.Delete(ctx, p.session, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete expired session: %w", err)
+		return fmt.Errorf("delete session: %w", err)
 	}
 	logf.FromContext(ctx).Info("ended", "reason", p.decision.reason)
 	p.ended = true
@@ -60,14 +60,40 @@ func (r *Reconciler) suspend(ctx context.Context, p *pass) error {
 	if err := r.recordStop(ctx, p); err != nil {
 		return err
 	}
-	before := p.session.DeepCopy()
-	p.session.Spec.RunPolicy = vdi.RunPolicySuspended
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("suspend expired session: %w", err)
+	if err := r.setRunPolicy(ctx, p, vdi.RunPolicySuspended); err != nil {
+		return err
 	}
 	logf.FromContext(ctx).Info("suspended", "reason", p.decision.reason)
 	p.decision.want = wantStop
+	return nil
+}
+
+// reconsider takes an idle stop back when the desktop was used before its pod
+// was deleted. Nobody but the operator turned the wish, so it may turn it back.
+func (r *Reconciler) reconsider(ctx context.Context, p *pass) error {
+	stopped := p.decision.want == wantStop && p.session.Status.StopReason == vdi.StopIdle
+	if !stopped || !p.seen.podLives() || !r.usedMeanwhile(ctx, p) {
+		return nil
+	}
+	if err := r.setRunPolicy(ctx, p, vdi.RunPolicyRunning); err != nil {
+		return err
+	}
+	logf.FromContext(ctx).Info("used again before it stopped")
+	p.session.Status.StopReason = ""
+	p.decision = decide(p.session, p.lifecycleRules(), p.now)
+	p.look(p.decision.lookAgain)
+	return nil
+}
+
+func (r *Reconciler) setRunPolicy(ctx context.Context, p *pass, policy vdi.RunPolicy) error {
+	before := p.session.DeepCopy()
+	p.session.Spec.RunPolicy = policy
+	status := p.session.Status
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("turn spec.runPolicy to %s: %w", policy, err)
+	}
+	p.session.Status = status // the answer carries the stored one
 	return nil
 }
 
@@ -75,11 +101,12 @@ func (r *Reconciler) recordStop(ctx context.Context, p *pass) error {
 	if p.session.Status.StopReason == p.decision.reason {
 		return nil
 	}
-	before := p.session.DeepCopy()
+	before, activity := p.session.DeepCopy(), p.session.Status.Activity
 	p.session.Status.StopReason = p.decision.reason
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("record stop reason: %w", err)
 	}
+	p.session.Status.Activity = activity // the answer carries the stored one
 	return nil
 }

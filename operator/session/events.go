@@ -32,10 +32,17 @@ func eventsOf(before, after *vdi.VDISession, p *pass) []happening {
 		list = append(list, happening{corev1.EventTypeWarning, "PutBack", "PutBack", fmt.Sprintf("The session's %s had been changed by somebody else and was put back", kind)})
 	}
 	if p.ended {
-		return append(list, happening{corev1.EventTypeNormal, string(p.decision.reason), "End", "The session reached its timeout and ends; the home is kept"})
+		return append(list, happening{corev1.EventTypeNormal, string(p.decision.reason), "End", endWords(p.decision.reason)})
 	}
 	list = append(list, phaseEvents(before.Status, after.Status)...)
 	return append(list, conditionEvents(before.Status, after.Status)...)
+}
+
+func endWords(reason vdi.StopReason) string {
+	if reason == vdi.StopFailed {
+		return "The session has failed for too long and ends; the home is kept"
+	}
+	return "The session reached its time limit and ends; the home is kept"
 }
 
 func phaseEvents(before, after vdi.VDISessionStatus) []happening {

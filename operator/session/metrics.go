@@ -16,6 +16,8 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	start    *prometheus.HistogramVec
 	stops    *prometheus.CounterVec
+	slices   *prometheus.CounterVec
+	idle     *prometheus.CounterVec
 	total    *prometheus.Desc
 	sessions *prometheus.Desc
 }
@@ -39,6 +41,14 @@ func NewMetrics(cache client.Reader) *Metrics {
 			Name: "vdi_session_stops_total",
 			Help: "Runs of desktops that stopped, by reason.",
 		}, []string{"reason"}),
+		slices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vdi_session_gpu_slice_seconds_total",
+			Help: "GPU slices times the seconds that runs held them, counted when a run stops.",
+		}, []string{"template"}),
+		idle: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vdi_session_idle_seconds_total",
+			Help: "Seconds between the last known use of desktops and the stop of their run.",
+		}, []string{"template"}),
 		total: prometheus.NewDesc("vdi_sessions_total",
 			"Sessions by phase. A gauge, despite its name, which is a promise; see vdi_sessions.", []string{"phase"}, nil),
 		sessions: prometheus.NewDesc("vdi_sessions",
@@ -51,6 +61,8 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	m.duration.Describe(out)
 	m.start.Describe(out)
 	m.stops.Describe(out)
+	m.slices.Describe(out)
+	m.idle.Describe(out)
 	out <- m.total
 	out <- m.sessions
 }
@@ -60,6 +72,8 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.duration.Collect(out)
 	m.start.Collect(out)
 	m.stops.Collect(out)
+	m.slices.Collect(out)
+	m.idle.Collect(out)
 	list := &vdi.VDISessionList{}
 	if err := m.reader.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
 		out <- prometheus.NewInvalidMetric(m.sessions, err)
@@ -106,7 +120,19 @@ func (m *Metrics) observe(before, after *vdi.VDISession, p *pass) {
 	}
 	if was != nil && (begun == nil || p.letGo) {
 		m.stops.WithLabelValues(string(stopReasonOf(after))).Inc()
-		m.duration.WithLabelValues(template).Observe(p.now.Sub(was.Time).Truncate(time.Second).Seconds())
+		m.observeRun(before.Status, template, p.now)
+	}
+}
+
+// observeRun counts what a run that has stopped took.
+func (m *Metrics) observeRun(run vdi.VDISessionStatus, template string, now time.Time) {
+	lasted := max(now.Sub(run.StartTime.Time).Truncate(time.Second), 0)
+	m.duration.WithLabelValues(template).Observe(lasted.Seconds())
+	if run.GPU != nil {
+		m.slices.WithLabelValues(template).Add(float64(run.GPU.Count) * lasted.Seconds())
+	}
+	if run.Activity != nil && run.Activity.LastActivityTime != nil {
+		m.idle.WithLabelValues(template).Add(max(now.Sub(run.Activity.LastActivityTime.Time), 0).Seconds())
 	}
 }
 

@@ -23,12 +23,14 @@ type pass struct {
 	url       string
 	resources vdi.SessionResources
 	decision  decision
+	ahead     decision                     // the same for the state this pass describes
 	desired   []*unstructured.Unstructured // in install order; nil when nothing was rendered
 
 	seen          children
 	home          *vdi.HomeStatus
 	credentials   bool     // the Secret of this session exists
-	updatePending string   // what the next start will change; empty when nothing
+	pending       []string // what the next start will change
+	cannotRender  string   // why the next start would fail as things are
 	shrinkRefused bool     // a smaller home was asked for
 	repaired      []string // kinds that had drifted and were put back
 	reachable     reach

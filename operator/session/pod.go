@@ -43,7 +43,7 @@ func podScheduled(pod *corev1.Pod) bool {
 func podWait(pod *corev1.Pod, gpuResource string) *halt {
 	switch {
 	case pod.DeletionTimestamp != nil:
-		return progressing(vdi.ConditionDesktopReady, "The former desktop is shutting down; a new one starts when it is gone")
+		return leaving(pod)
 	case podEnded(pod):
 		return podFailed(pod)
 	case !podScheduled(pod):
@@ -53,10 +53,25 @@ func podWait(pod *corev1.Pod, gpuResource string) *halt {
 	}
 }
 
+// leaving tells why a pod goes that was not asked to: a drained or a lost node.
+func leaving(pod *corev1.Pod) *halt {
+	words := "The former desktop is shutting down; a new one starts when it is gone"
+	c := podCondition(pod, corev1.DisruptionTarget)
+	switch {
+	case c == nil || c.Status != corev1.ConditionTrue:
+	case c.Reason == "DeletionByTaintManager":
+		words = fmt.Sprintf("The node %s does not answer. The desktop starts on another node when it is back or has been removed from the cluster; until then the home may still be written to", pod.Spec.NodeName)
+	default:
+		words = "The desktop has to leave its node (" + c.Message + "); it starts on another one with its home"
+	}
+	return progressing(vdi.ConditionDesktopReady, words)
+}
+
 func progressing(condition, message string) *halt {
 	return &halt{condition: condition, reason: vdi.ReasonProgressing, phase: vdi.PhaseCreating, message: message}
 }
 
+// podFailed tells why a pod ended by itself; clearFailed replaces it.
 func podFailed(pod *corev1.Pod) *halt {
 	words := pod.Status.Message
 	if words == "" {
@@ -66,8 +81,8 @@ func podFailed(pod *corev1.Pod) *halt {
 		words = pod.Status.Reason + ": " + words
 	}
 	return &halt{
-		condition: vdi.ConditionDesktopReady, reason: vdi.ReasonPodFailed, phase: vdi.PhaseFailed, stalled: true,
-		message: fmt.Sprintf("The desktop's pod ended: %s. The home is kept; delete the pod %q to start again", words, pod.Name),
+		condition: vdi.ConditionDesktopReady, reason: vdi.ReasonPodFailed, phase: vdi.PhaseFailed,
+		message: "The desktop's pod ended: " + words + ". The home is kept, and a new desktop starts in a moment",
 	}
 }
 
@@ -142,10 +157,19 @@ func lastEnd(c corev1.ContainerStatus) string {
 		return ": " + c.State.Waiting.Message
 	}
 	words := fmt.Sprintf(": exit code %d, %s", t.ExitCode, t.Reason)
-	if t.Message != "" {
-		words += ": " + strings.TrimSpace(t.Message)
+	if t.Reason == "OOMKilled" {
+		words += "; it needed more than its memory limit (spec.resources.memory)"
+	}
+	if line := lastLine(t.Message); line != "" {
+		words += "; its last words: " + line
 	}
 	return words
+}
+
+// lastLine is the last line of a container's log that says something.
+func lastLine(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
 }
 
 func containerRunning(pod *corev1.Pod) bool {

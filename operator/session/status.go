@@ -20,6 +20,7 @@ func statusOf(p *pass, before vdi.VDISessionStatus, failed error) vdi.VDISession
 	after.ObservedGeneration = p.session.Generation
 	after.Identity = platform.Identity(p.session.Spec.User)
 	after.StopReason = p.session.Status.StopReason // the pass may have recorded one
+	after.Failures = p.session.Status.Failures     // or counted one
 	p.describeWay(&after)
 	p.describeRun(&after)
 	word := p.verdict(failed)
@@ -156,34 +157,50 @@ func (p *pass) gpuResource() string {
 	return ""
 }
 
-// describeTime keeps the run's clock: it starts when the desktop is first
-// Running, stands still through hiccups, and is reset by a stop. It never starts
-// before the pod was made by the API server's clock: ours may be slow, and the
-// run would end early.
+// describeTime keeps the clocks: the phase's, and the run's, which starts when
+// the desktop is first Running, stands still through hiccups, and is reset by a
+// stop. A run never starts before the pod was made by the API server's clock:
+// ours may be slow, and the run would end early.
 func (p *pass) describeTime(st *vdi.VDISessionStatus) {
-	switch {
-	case st.Phase == vdi.PhaseSuspended, p.decision.want == wantStop:
-		st.StartTime, st.ExpiresAt = nil, nil
-		if !operatorsReason(st.StopReason) {
-			st.StopReason = vdi.StopUser
-		}
-		return
-	case st.Phase == vdi.PhaseTerminating || p.decision.want != wantRun:
-		return
-	case st.Phase == vdi.PhaseRunning && st.StartTime == nil:
-		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
+	if st.Phase != p.session.Status.Phase || st.PhaseSince == nil {
+		st.PhaseSince = &metav1.Time{Time: p.now.Truncate(time.Second)}
 	}
-	st.StopReason = ""
+	st.Activity = p.session.Status.Activity
+	switch {
+	case p.session.DeletionTimestamp != nil:
+		return
+	case st.Phase == vdi.PhaseSuspended, p.decision.want == wantStop:
+		p.describeStop(st)
+	case st.Phase == vdi.PhaseRunning:
+		p.describeStart(st)
+	}
+	if p.decision.want == wantRun {
+		st.StopReason = ""
+	}
 	p.describeEnd(st)
 }
 
-// describeEnd tells the end of the run, also in the very pass that starts its clock.
+func (p *pass) describeStop(st *vdi.VDISessionStatus) {
+	st.StartTime, st.Activity, st.Failures = nil, nil, 0
+	if !operatorsReason(st.StopReason) {
+		st.StopReason = vdi.StopUser
+	}
+}
+
+func (p *pass) describeStart(st *vdi.VDISessionStatus) {
+	st.Failures = 0
+	if st.StartTime == nil {
+		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
+	}
+}
+
+// describeEnd tells what ends the state described so far, and when.
 func (p *pass) describeEnd(st *vdi.VDISessionStatus) {
-	begun := p.session.DeepCopy()
-	begun.Status.StartTime = st.StartTime
-	d := decide(begun, p.lifecycleRules(), p.now)
-	st.ExpiresAt = d.expiresAt
-	p.look(d.lookAgain)
+	described := p.session.DeepCopy()
+	described.Status = *st
+	p.ahead = decide(described, p.lifecycleRules(), p.now)
+	st.ExpiresAt, st.ExpiryReason = p.ahead.expiresAt, p.ahead.because
+	p.look(p.ahead.lookAgain)
 }
 
 // setConditions computes all conditions together.
@@ -199,8 +216,35 @@ func setConditions(st *vdi.VDISessionStatus, p *pass, word *halt) {
 		c.progress(kind, p, word)
 	}
 	c.onlyWhile(vdi.ConditionNameConflict, word.conflict, word.reason, word.message)
-	c.onlyWhile(vdi.ConditionUpdatePending, p.updatePending != "", vdi.ReasonNewRevision, p.updatePending)
-	c.onlyWhile(vdi.ConditionExpiringSoon, p.decision.warn, vdi.ReasonTimeout, "The session ends soon because of its timeout (see status.expiresAt); spec.keepAliveUntil moves the end")
+	c.onlyWhile(vdi.ConditionUpdatePending, p.updateWords() != "", vdi.ReasonNewRevision, p.updateWords())
+	reason, words := expiryWords(st)
+	c.onlyWhile(vdi.ConditionExpiringSoon, p.ahead.warn, reason, words)
+}
+
+// updateWords say what the next start of a running desktop changes; empty when nothing.
+func (p *pass) updateWords() string {
+	switch {
+	case p.cannotRender != "":
+		return "This desktop runs on, but could not start again as things are: " + p.cannotRender
+	case len(p.pending) > 0:
+		return "Template, platform settings or operator changed since this desktop started; the next start changes: " + strings.Join(p.pending, ", ")
+	default:
+		return ""
+	}
+}
+
+// expiryWords say what ends soon and what can be done about it.
+func expiryWords(st *vdi.VDISessionStatus) (reason, message string) {
+	switch {
+	case st.ExpiryReason == vdi.StopIdle:
+		return vdi.ReasonIdle, "Nobody has used the desktop for a while: it is suspended soon (see status.expiresAt). Using it, or spec.keepAliveUntil, moves the end"
+	case st.ExpiryReason == vdi.StopFailed:
+		return vdi.ReasonTooLong, "The desktop has not worked for long: the session is stopped soon (see status.expiresAt); the home is kept"
+	case st.Phase == vdi.PhaseSuspended:
+		return vdi.ReasonTooLong, "The session has been suspended for long: it is removed soon (see status.expiresAt); the home is kept"
+	default:
+		return vdi.ReasonTimeout, "The session ends soon because of its timeout (see status.expiresAt); spec.keepAliveUntil moves the end"
+	}
 }
 
 type conditionWriter struct {

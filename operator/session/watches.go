@@ -100,28 +100,19 @@ func podChanged() predicate.Predicate {
 }
 
 // podNews is the part of a pod that can change what we do or say.
-func podNews(p *corev1.Pod) any {
-	type news struct {
-		deleting   bool
-		node       string
-		phase      corev1.PodPhase
-		reason     string
-		conditions []string
-		containers []string
-	}
-	n := news{deleting: p.DeletionTimestamp != nil, node: p.Spec.NodeName, phase: p.Status.Phase, reason: p.Status.Reason}
-	for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.PodScheduled} {
+func podNews(p *corev1.Pod) []any {
+	news := []any{p.DeletionTimestamp != nil, p.Spec.NodeName, p.Status.Phase, p.Status.Reason, containerRunning(p)}
+	for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.PodScheduled, corev1.DisruptionTarget} {
 		if c := podCondition(p, kind); c != nil {
-			n.conditions = append(n.conditions, string(c.Status)+c.Message)
+			news = append(news, c.Status, c.Message)
 		}
 	}
 	for _, c := range allContainers(p) {
 		if w := waitingOrNil(c); w != nil {
-			n.containers = append(n.containers, c.Name+w.reason+w.message)
+			news = append(news, c.Name, w.reason, w.message)
 		}
 	}
-	// The words are compared by value, so the struct is flattened into strings.
-	return []any{n.deleting, n.node, n.phase, n.reason, n.conditions, n.containers, containerRunning(p)}
+	return news
 }
 
 // waitingOrNil is what an unhappy container says; the plain steps of a start are no news.

@@ -128,11 +128,14 @@ type outcome struct {
 	Conditions []string
 	HomeIsOurs bool
 	Started    bool
+	HostFree   bool
 }
 
 func (w *world) outcome() outcome {
 	w.t.Helper()
-	out := outcome{Kinds: w.existing()}
+	host := &corev1.ConfigMap{}
+	w.read(host, "vdi-host-alice")
+	out := outcome{Kinds: w.existing(), HostFree: host.Data["holder"] == ""}
 	if !w.sessionExists() {
 		return out
 	}
@@ -186,19 +189,21 @@ func TestOperatorDiesAtEveryWrite(t *testing.T) {
 	for name, end := range ends() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t, byUser) // with a host claim, the longest way
 			reference := newMortal(plane.admin, 0, false)
 			running, ended := w.live(reference, end)
 			require.Equal(t, vdi.PhaseRunning, running.Phase)
 			require.True(t, running.HomeIsOurs)
 			require.Empty(t, ended.Phase)
+			require.False(t, running.HostFree)
+			require.True(t, ended.HostFree)
 			require.Equal(t, name == "expired", len(ended.Kinds) == 1, "only a person's delete takes the home along")
-			require.Greater(t, reference.writes, 12)
+			require.Greater(t, reference.writes, 14)
 			for k := 1; k <= reference.writes; k++ {
 				for when, after := range map[string]bool{"before": false, "after": true} {
 					t.Run(fmt.Sprintf("%s write %d", when, k), func(t *testing.T) {
 						t.Parallel()
-						w := newWorld(t)
+						w := newWorld(t, byUser)
 						gotRunning, gotEnded := w.live(newMortal(plane.admin, k, after), end)
 						require.Equal(t, running, gotRunning)
 						require.Equal(t, ended, gotEnded)

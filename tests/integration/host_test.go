@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,30 @@ func TestHosts(t *testing.T) {
 		require.Empty(t, theirs.Status.URL)
 		require.False(t, w.exists(&corev1.Pod{}, "theirs"))
 		require.NotContains(t, c.Message, "@", "the message names nobody")
+	})
+	t.Run("{user}: of two people at once one gets the host", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, byUser)
+		w.createTemplate()
+		names := map[string]string{"first": alice, "second": "alice@evil.example.com"}
+		for name, user := range names {
+			w.createSession(desktop(name, user))
+		}
+		var group sync.WaitGroup
+		for name := range names {
+			operator := w.newOperator(w.client)
+			group.Go(func() { _, _ = operator.Reconcile(w.ctx, request(w.ns, name)) }) // the loser is looked at again
+		}
+		group.Wait()
+		accepted := 0
+		for name := range names {
+			_, err := w.passOf(name)
+			require.NoError(t, err)
+			if condition(w.sessionNamed(name), vdi.ConditionAccepted).Status == metav1.ConditionTrue {
+				accepted++
+			}
+		}
+		require.Equal(t, 1, accepted)
 	})
 	t.Run("{user}: suspended, the host stays the session's", func(t *testing.T) {
 		t.Parallel()

@@ -16,6 +16,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -159,10 +161,20 @@ func (p *plane) installCRD(ctx context.Context, o *unstructured.Unstructured) er
 	}
 	for event := range events.ResultChan() {
 		if crd, ok := event.Object.(*unstructured.Unstructured); ok && isEstablished(crd) {
-			return nil
+			return p.isServed(ctx, crd)
 		}
 	}
 	return fmt.Errorf("install %s: the watch ended before the kind was served", o.GetName())
+}
+
+// isServed waits for discovery, which follows a moment after the definition is established.
+func (p *plane) isServed(ctx context.Context, crd *unstructured.Unstructured) error {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	return wait.PollUntilContextTimeout(ctx, glance, othersWork, true, func(context.Context) (bool, error) {
+		_, err := p.admin.RESTMapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind})
+		return err == nil, nil
+	})
 }
 
 func isEstablished(crd *unstructured.Unstructured) bool {

@@ -44,15 +44,15 @@ type installed struct {
 }
 
 // chartObjects renders the operator's chart with the real Helm.
-func chartObjects(t *testing.T) []*unstructured.Unstructured {
+func chartObjects(t *testing.T, values ...string) []*unstructured.Unstructured {
 	t.Helper()
 	root, err := repositoryRoot()
 	require.NoError(t, err)
 	bin, err := cluster.BinDir()
 	require.NoError(t, err)
+	values = append(values, "sessions.domain=vdi.example.com", "sessions.verifyRoute=false")
 	helm := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), "template", operatorName, filepath.Join(root, "charts", "vdi-operator"),
-		"--namespace", operatorNamespace, "--kube-version", "1.37.2",
-		"--set", "sessions.domain=vdi.example.com", "--set", "sessions.verifyRoute=false")
+		"--namespace", operatorNamespace, "--kube-version", "1.37.2", "--set", strings.Join(values, ","))
 	out, err := helm.Output()
 	require.NoError(t, err, missingToolFix)
 	objects, err := decodeObjects(string(out))
@@ -67,21 +67,29 @@ func find(t *testing.T, objects []*unstructured.Unstructured, kind string) *unst
 	return objects[i]
 }
 
+// grant makes the operator's ServiceAccount with the chart's permissions.
+func (p *plane) grant(t *testing.T, objects []*unstructured.Unstructured) {
+	t.Helper()
+	require.NoError(t, p.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}))
+	for _, o := range objects {
+		switch o.GetKind() {
+		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
+			require.NoError(t, p.admin.Create(t.Context(), o.DeepCopy()))
+		}
+	}
+}
+
 // installOperator runs the real manager until the test ends.
 func installOperator(t *testing.T, p *plane) installed {
 	t.Helper()
 	ctx := t.Context()
-	require.NoError(t, p.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}))
 	objects := chartObjects(t)
-	for _, o := range objects {
-		switch o.GetKind() {
-		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
-			require.NoError(t, p.admin.Create(ctx, o.DeepCopy()))
-		}
-	}
+	p.grant(t, objects)
 	in := installed{plane: p, registry: prometheus.NewRegistry()}
-	options := optionsOf(t, objects)
-	options.Registry = in.registry
+	options := run.Options{Namespace: operatorNamespace, Registry: in.registry}
+	flags := flag.NewFlagSet(operatorName, flag.ContinueOnError)
+	options.Register(flags)
+	require.NoError(t, flags.Parse(argsOf(t, objects)))
 	manager, err := run.New(ctx, in.asOperator(t), options)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -94,21 +102,16 @@ func installOperator(t *testing.T, p *plane) installed {
 	return in
 }
 
-// optionsOf reads the Deployment's arguments and the settings it mounts.
-func optionsOf(t *testing.T, objects []*unstructured.Unstructured) run.Options {
+// argsOf are the Deployment's arguments, with the settings that it mounts in a
+// file of the test's and without servers.
+func argsOf(t *testing.T, objects []*unstructured.Unstructured) []string {
 	t.Helper()
 	containers, _, _ := unstructured.NestedSlice(find(t, objects, "Deployment").Object, "spec", "template", "spec", "containers")
 	args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
 	settings, _, _ := unstructured.NestedString(find(t, objects, "ConfigMap").Object, "data", "config.yaml")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(settings), 0o600))
-
-	options := run.Options{Namespace: operatorNamespace}
-	flags := flag.NewFlagSet(operatorName, flag.ContinueOnError)
-	options.Register(flags)
-	require.NoError(t, flags.Parse(args))
-	options.Config, options.MetricsAddress, options.HealthAddress = path, "0", "0"
-	return options
+	return append(args, "--config="+path, "--metrics-bind-address=0", "--health-probe-bind-address=0")
 }
 
 // asOperator authenticates with a token of the operator's ServiceAccount.

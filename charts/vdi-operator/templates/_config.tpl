@@ -18,6 +18,7 @@ are left out, so that the operator's own defaults hold. */}}
 {{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
 {{- end -}}
 {{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
+{{- with include "vdi-operator.config.egress" . | fromYaml }}{{ $_ := set $sessions "egress" . }}{{ end -}}
 {{- with .Values.gpuSharing.sliced }}{{ $_ := set $sessions "gpuSharing" (dict "sliced" .) }}{{ end -}}
 {{- toYaml (dict "sessions" $sessions) -}}
 {{- end -}}
@@ -47,4 +48,14 @@ secretName: {{ $tls.secretName | quote }}
 {{- with get $.Values.sessions.images $key }}{{ $_ := set $out $key . }}{{ end -}}
 {{- end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.egress" -}}
+{{- $egress := .Values.sessions.egress -}}
+{{- $out := dict -}}
+{{- range $key := list "httpProxy" "httpsProxy" "noProxy" -}}
+{{- with get $egress $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- end -}}
+{{- if $egress.caBundle.configMap }}{{ $_ := set $out "caBundle" $egress.caBundle }}{{ end -}}
+{{- if $out }}{{ toYaml $out }}{{ end -}}
 {{- end -}}

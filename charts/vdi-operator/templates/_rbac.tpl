@@ -21,10 +21,10 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [traefik.io]
   resources: [ingressroutes]
   verbs: [get, list, watch, create, patch, delete]
-{{- /* By name only: the operator never lists or watches Secrets. */}}
+{{- /* By name only: the operator never lists or watches Secrets. Patch: a resume gets a fresh password. */}}
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create]
+  verbs: [get, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -62,4 +62,49 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- end -}}
+
+{{/* The Job that upgrades the CRDs: these two and no other. */}}
+{{- define "vdi-operator.rbac.crds" -}}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [vdisessions.vdi.kasm.io, vditemplates.vdi.kasm.io]
+  verbs: [get, create, patch]
+{{- end -}}
+
+{{/* The Job that applies the default templates: these by name and no other. */}}
+{{- define "vdi-operator.rbac.templates" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vditemplates]
+  resourceNames: {{ keys .Values.templates | sortAlpha | toJson }}
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* The uninstall Job in the release namespace: stop the operator, lead in its place. */}}
+{{- define "vdi-operator.rbac.stop" -}}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ include "vdi-operator.fullname" . }}]
+  verbs: [get]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  resourceNames: [{{ include "vdi-operator.fullname" . }}]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "vdi-operator.lease.name" . }}]
+  verbs: [get, update]
+{{- end -}}
+
+{{/* The uninstall Job where sessions live: take the finalizer off, delete nothing. */}}
+{{- define "vdi-operator.rbac.letGo" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [get, list, patch]
 {{- end -}}

@@ -100,6 +100,10 @@ const (
 
 	// ReasonTimeout: the timeout is near.
 	ReasonTimeout = "Timeout"
+	// ReasonIdle: nobody has used the desktop for a while.
+	ReasonIdle = "Idle"
+	// ReasonTooLong: a start, a failure or a suspension has taken too long.
+	ReasonTooLong = "TooLong"
 	// ReasonNewRevision: template, platform settings or operator changed since the desktop started.
 	ReasonNewRevision = "NewRevision"
 )
@@ -118,6 +122,9 @@ const (
 	AnnotationUser = "vdi.kasm.io/user"
 	// AnnotationRevision holds the hash of an object as it was rendered.
 	AnnotationRevision = "vdi.kasm.io/revision"
+	// AnnotationLastActivity may be written on a session by whoever knows when
+	// the desktop was last used: a time as in RFC 3339.
+	AnnotationLastActivity = "vdi.kasm.io/last-activity"
 	// AnnotationSessionUID holds, on a home, the UID of the session that made it.
 	AnnotationSessionUID = "vdi.kasm.io/session-uid"
 )

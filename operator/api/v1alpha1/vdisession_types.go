@@ -133,6 +133,7 @@ type SessionResources struct {
 
 // Persistence is the home volume of a session.
 //
+// +kubebuilder:validation:XValidation:rule="has(self.accessMode) == has(oldSelf.accessMode) && (!has(self.accessMode) || self.accessMode == oldSelf.accessMode)",message="persistence.accessMode cannot be changed: a volume keeps its mode"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.storageClassName) || (has(self.storageClassName) && self.storageClassName == oldSelf.storageClassName)",message="persistence.storageClassName cannot be changed: a volume stays in its class"
 type Persistence struct {
 	// Enabled gives the desktop a home that outlives it. Switched off, the home
@@ -161,6 +162,13 @@ type Persistence struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ExistingClaim string `json:"existingClaim,omitempty"`
+
+	// AccessMode of a home made by the operator: ReadWriteOnce (one node),
+	// ReadWriteOncePod (one pod) or ReadWriteMany. The operator itself never
+	// starts two desktops on one home, whatever the mode. It cannot be changed
+	// later. Default: the template's values, else ReadWriteOnce.
+	// +optional
+	AccessMode HomeAccessMode `json:"accessMode,omitempty"`
 
 	// ReclaimPolicy says what happens to a home made by the operator when a
 	// person deletes the session: Retain keeps it for the next session of the
@@ -193,6 +201,10 @@ const (
 	TimeoutDelete  TimeoutAction = "Delete"
 	TimeoutSuspend TimeoutAction = "Suspend"
 )
+
+// HomeAccessMode is how a home can be mounted.
+// +kubebuilder:validation:Enum=ReadWriteOnce;ReadWriteOncePod;ReadWriteMany
+type HomeAccessMode string
 
 // RunPolicy says whether a desktop should run.
 // +kubebuilder:validation:Enum=Running;Suspended
@@ -301,9 +313,24 @@ type VDISessionStatus struct {
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// ExpiresAt is when the current run ends.
+	// ExpiresAt is when the session's present state ends by itself: the run by
+	// its timeout or by idleness, a start or a failure that takes too long, or
+	// a suspension.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// ExpiryReason says what ends it at expiresAt.
+	// +optional
+	ExpiryReason StopReason `json:"expiryReason,omitempty"`
+
+	// PhaseSince is when the session entered its phase.
+	// +optional
+	PhaseSince *metav1.Time `json:"phaseSince,omitempty"`
+
+	// Failures counts the pods that ended by themselves since the desktop last
+	// ran; each makes the wait before the next start longer.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
 
 	// StopReason says why the operator ended or stopped the last run.
 	// +optional

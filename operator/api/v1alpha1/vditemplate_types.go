@@ -319,6 +319,22 @@ type TemplateLifecycle struct {
 	// IdleTimeout is used by sessions that name none. Default "0": never.
 	// +optional
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
+	// MaxIdleTimeout bounds what a session may ask for; "0" or empty means no
+	// bound. A longer wish, or "0", is cut to it.
+	// +optional
+	MaxIdleTimeout Duration `json:"maxIdleTimeout,omitempty"`
+	// MaxStarting is the longest time in phase Creating; then the session is
+	// suspended, so that a start that hangs holds no GPU. Default "0": no limit.
+	// +optional
+	MaxStarting Duration `json:"maxStarting,omitempty"`
+	// MaxFailed is the longest time in phase Failed; then the session is
+	// deleted (the home is kept). Default "0": no limit.
+	// +optional
+	MaxFailed Duration `json:"maxFailed,omitempty"`
+	// MaxSuspended is the longest time in phase Suspended; then the session is
+	// deleted (the home is kept). Default "0": no limit.
+	// +optional
+	MaxSuspended Duration `json:"maxSuspended,omitempty"`
 	// WarnBefore is how long before the end ExpiringSoon is raised. Default "10m".
 	// +optional
 	WarnBefore Duration `json:"warnBefore,omitempty"`

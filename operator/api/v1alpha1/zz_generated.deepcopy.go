@@ -413,6 +413,10 @@ func (in *VDISessionStatus) DeepCopyInto(out *VDISessionStatus) {
 		in, out := &in.ExpiresAt, &out.ExpiresAt
 		*out = (*in).DeepCopy()
 	}
+	if in.PhaseSince != nil {
+		in, out := &in.PhaseSince, &out.PhaseSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Home != nil {
 		in, out := &in.Home, &out.Home
 		*out = new(HomeStatus)

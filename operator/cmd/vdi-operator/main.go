@@ -1,30 +1,47 @@
-// vdi-operator turns VDISessions into desktops.
+// vdi-operator turns VDISessions into desktops. With words before its flags it
+// does one of the short tasks of package maintain instead.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/vdi-platform/vdi-platform/operator/maintain"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 )
 
+// refused tells Kubernetes' Jobs that a second try cannot help
+// (charts/vdi-operator/templates/_hooks.tpl).
+const refused = 2
+
 func main() {
-	if err := start(); err != nil {
-		fmt.Fprintln(os.Stderr, "vdi-operator:", err)
-		os.Exit(1)
+	err := start()
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "vdi-operator:", err)
+	if errors.Is(err, maintain.ErrRefused) {
+		os.Exit(refused)
+	}
+	os.Exit(1)
 }
 
 func start() error {
-	opts := run.Options{Namespace: os.Getenv("POD_NAMESPACE")}
+	ctx, namespace := ctrl.SetupSignalHandler(), os.Getenv("POD_NAMESPACE")
+	if args := os.Args[1:]; len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return maintain.Run(ctx, args, namespace, os.Stdout)
+	}
+	opts := run.Options{Namespace: namespace}
 	opts.Register(flag.CommandLine)
 	flag.Parse()
 	cluster, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	return run.Run(ctrl.SetupSignalHandler(), cluster, opts)
+	return run.Run(ctx, cluster, opts)
 }

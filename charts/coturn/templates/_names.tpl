@@ -1,0 +1,67 @@
+{{/* Names of this chart's objects, each defined once. */}}
+
+{{- define "coturn.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's name leads, unless it already says what this is. */}}
+{{- define "coturn.fullname" -}}
+{{- $name := include "coturn.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.shortname" -}}
+{{- include "coturn.fullname" . | trunc 55 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "coturn.config.name" -}}
+{{- printf "%s-config" (include "coturn.shortname" .) -}}
+{{- end -}}
+
+{{- define "coturn.metrics.name" -}}
+{{- printf "%s-metrics" (include "coturn.shortname" .) -}}
+{{- end -}}
+
+{{/* The hook that makes the Secret, and its rights. */}}
+{{- define "coturn.maker.name" -}}
+{{- printf "%s-maker" (include "coturn.shortname" .) -}}
+{{- end -}}
+
+{{- define "coturn.secret.name" -}}
+{{- .Values.secret.existingSecret | default (printf "%s-secret" (include "coturn.shortname" .)) -}}
+{{- end -}}
+
+{{/* Cluster-wide objects carry the namespace, so that two releases of the same
+name in different namespaces do not fight over them. */}}
+{{- define "coturn.clusterRole.name" -}}
+{{- printf "%s:%s" .Release.Namespace (include "coturn.fullname" .) -}}
+{{- end -}}
+
+{{- define "coturn.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.tool.image" -}}
+{{- $image := .Values.tool.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default .Chart.Version) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A value's full name as the user must write it: prefixed below an umbrella. */}}
+{{- define "coturn.valueName" -}}
+{{- $prefix := ternary "" (printf "%s." .root.Chart.Name) .root.Chart.IsRoot -}}
+{{- print $prefix .name -}}
+{{- end -}}

@@ -1,0 +1,18 @@
+{{/* What to do next and what to watch out for. */}}
+
+{{- define "coturn.notes.warnings" -}}
+{{- if eq .Values.exposure "HostNetwork" }}
+WARNING: the relay runs on the host network. Its namespace must admit privileged pods
+(kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=privileged), network policies do
+not bind it, and a user of the relay can send UDP to any port of its node's own address:
+let the node's firewall admit that user's packets (uid 65534) to the relay range only.
+{{- end }}
+{{- if .Values.peers.allowed }}
+WARNING: peers.allowed opens {{ join ", " .Values.peers.allowed }} to everybody with a desktop,
+around all network policies.
+{{- end }}
+{{- if eq .Values.peers.reach "Public" }}
+WARNING: peers.reach is Public: everybody with a desktop can send from the relay's address
+to the internet.
+{{- end }}
+{{- end -}}

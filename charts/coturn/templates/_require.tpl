@@ -1,0 +1,85 @@
+{{/* Values that cannot work fail here, with the value's name and the remedy. */}}
+
+{{- define "coturn.require" -}}
+{{- include "coturn.require.realm" . -}}
+{{- include "coturn.require.range" . -}}
+{{- include "coturn.require.ports" . -}}
+{{- include "coturn.require.service" . -}}
+{{- include "coturn.require.peers" . -}}
+{{- include "coturn.require.tls" . -}}
+{{- include "coturn.require.metrics" . -}}
+{{- end -}}
+
+{{- define "coturn.require.realm" -}}
+{{- if not .Values.realm -}}
+{{- fail (printf "%s is required: the relay's name in its challenges, e.g. turn.vdi.example.com" (include "coturn.valueName" (dict "root" . "name" "realm"))) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.range" -}}
+{{- $ports := .Values.ports -}}
+{{- if lt (int $ports.relayMax) (int $ports.relayMin) -}}
+{{- fail (printf "%s is %d, above ports.relayMax, which is %d: give the relay a range" (include "coturn.valueName" (dict "root" . "name" "ports.relayMin")) (int $ports.relayMin) (int $ports.relayMax)) -}}
+{{- end -}}
+{{- range $name, $port := dict "ports.turn" $ports.turn "ports.tls" $ports.tls "metrics.port" $.Values.metrics.port -}}
+{{- if and (ge (int $port) (int $ports.relayMin)) (le (int $port) (int $ports.relayMax)) -}}
+{{- fail (printf "%s is %d, inside the relay range %d to %d: a relayed stream could take it" (include "coturn.valueName" (dict "root" $ "name" $name)) (int $port) (int $ports.relayMin) (int $ports.relayMax)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.ports" -}}
+{{- $used := list (int .Values.ports.turn) -}}
+{{- if .Values.tls.enabled -}}{{- $used = append $used (int .Values.ports.tls) -}}{{- end -}}
+{{- if .Values.metrics.enabled -}}{{- $used = append $used (int .Values.metrics.port) -}}{{- end -}}
+{{- if ne (len $used) (len (uniq $used)) -}}
+{{- fail (printf "%s, ports.tls and metrics.port must differ: they are %s" (include "coturn.valueName" (dict "root" . "name" "ports.turn")) (join ", " $used)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.service" -}}
+{{- if eq .Values.exposure "Service" -}}
+{{- $size := add1 (sub (int .Values.ports.relayMax) (int .Values.ports.relayMin)) -}}
+{{- if gt (int $size) 200 -}}
+{{- fail (printf "%s is Service with %d relay ports: a Service carries one entry per port, so set ports.relayMin and ports.relayMax to at most 200 ports, or use HostNetwork" (include "coturn.valueName" (dict "root" . "name" "exposure")) (int $size)) -}}
+{{- end -}}
+{{- if or (gt (int .Values.replicas) 1) (eq .Values.kind "DaemonSet") -}}
+{{- fail (printf "%s is Service with more than one relay: packets for one would reach another; use a single one, one release per relay, or HostNetwork" (include "coturn.valueName" (dict "root" . "name" "exposure"))) -}}
+{{- end -}}
+{{- if not .Values.address.external -}}
+{{- fail (printf "%s is required with exposure Service: the address of the load balancer, which the relay tells its users" (include "coturn.valueName" (dict "root" . "name" "address.external"))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* coturn 4.6.1 takes a malformed range for none at all; see also the schema. */}}
+{{- define "coturn.require.peers" -}}
+{{- range concat .Values.peers.denied .Values.peers.allowed -}}
+{{- if or (hasPrefix "::-" .) (eq "::" .) (contains "/" .) -}}
+{{- fail (printf "%s and peers.allowed take FIRST-LAST or one address, and no range may start at ::, which coturn takes for every address: %q" (include "coturn.valueName" (dict "root" $ "name" "peers.denied")) .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.tls" -}}
+{{- if and .Values.tls.enabled (not .Values.tls.secretName) -}}
+{{- fail (printf "%s is required while tls.enabled is on: a TLS Secret of the release namespace" (include "coturn.valueName" (dict "root" . "name" "tls.secretName"))) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.metrics" -}}
+{{- range $name, $on := dict "serviceMonitor.enabled" .Values.serviceMonitor.enabled "prometheusRule.enabled" .Values.prometheusRule.enabled -}}
+{{- if and $on (not $.Values.metrics.enabled) -}}
+{{- fail (printf "%s is on while metrics.enabled is off: the relay would answer no scrape" (include "coturn.valueName" (dict "root" $ "name" $name))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* GitOps tools render without a cluster: they pass the API to helm template
+with --api-versions. */}}
+{{- define "coturn.require.crd" -}}
+{{- $api := printf "monitoring.coreos.com/v1/%s" .kind -}}
+{{- if not (.root.Capabilities.APIVersions.Has $api) -}}
+{{- fail (printf "%s is on, but this cluster does not know %s (monitoring.coreos.com/v1): install the Prometheus Operator first, or switch it off; when rendering without a cluster add --api-versions %s" (include "coturn.valueName" .) .kind $api) -}}
+{{- end -}}
+{{- end -}}

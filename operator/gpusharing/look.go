@@ -1,0 +1,156 @@
+package gpusharing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+var policyGVK = schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind: "ClusterPolicy"}
+
+// pass is one look: what was seen, and what is wrong.
+type pass struct {
+	config    *corev1.ConfigMap          // nil: not there
+	policy    *unstructured.Unstructured // nil: not there
+	plugin    *appsv1.DaemonSet          // nil: not there
+	kindKnown bool                       // the kind ClusterPolicy is served
+	raw       []corev1.Node
+
+	data      map[string]string // the configuration that holds after this pass
+	byDefault string            // key for nodes without a label
+	wrote     bool              // the ConfigMap was written and is not seen yet
+	problems  []string          // what is wrong, in words
+	nodes     []node
+	broken    bool // a configuration in use cannot be read
+}
+
+func (p *pass) tell(words string, args ...any) {
+	p.problems = append(p.problems, fmt.Sprintf(words, args...))
+}
+
+// node is one GPU node's plan and what it offers.
+type node struct {
+	name               string
+	key                string
+	planned, allocated map[string]int64
+	problem            error
+}
+
+// look reads everything that matters, all of it from the cache.
+func (r *Reconciler) look(ctx context.Context) (*pass, error) {
+	p := &pass{byDefault: r.Settings.Default}
+	nodes := &corev1.NodeList{}
+	err := errors.Join(
+		r.Client.List(ctx, nodes),
+		r.lookAtConfig(ctx, p),
+		r.lookAtPlugin(ctx, p),
+		r.lookAtPolicy(ctx, p),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("look at GPU sharing: %w", err)
+	}
+	p.raw = nodes.Items
+	slices.SortFunc(p.raw, func(a, b corev1.Node) int { return strings.Compare(a.Name, b.Name) })
+	return p, nil
+}
+
+func (r *Reconciler) lookAtConfig(ctx context.Context, p *pass) error {
+	config := &corev1.ConfigMap{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Settings.Namespace, Name: r.Settings.ConfigMap}, config)
+	if err == nil {
+		p.config, p.data = config, config.Data
+	}
+	return client.IgnoreNotFound(err)
+}
+
+func (r *Reconciler) lookAtPlugin(ctx context.Context, p *pass) error {
+	plugin := &appsv1.DaemonSet{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Settings.Namespace, Name: platform.DevicePluginDaemonSet}, plugin)
+	if err == nil {
+		p.plugin = plugin
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// lookAtPolicy reads the ClusterPolicy. A cluster may lack its kind: then there
+// is nothing to read, and a watch on the kind's definition wakes us when it comes.
+func (r *Reconciler) lookAtPolicy(ctx context.Context, p *pass) error {
+	policy := &unstructured.Unstructured{}
+	policy.SetGroupVersionKind(policyGVK)
+	err := r.Client.Get(ctx, types.NamespacedName{Name: platform.ClusterPolicyName}, policy)
+	notCached := new(cache.ErrResourceNotCached)
+	switch {
+	case meta.IsNoMatchError(err) || errors.As(err, &notCached):
+		return nil
+	case apierrors.IsNotFound(err):
+		p.kindKnown = true
+		return nil
+	case err == nil:
+		p.kindKnown, p.policy = true, policy
+	}
+	return err
+}
+
+// named is what a ClusterPolicy says about the device plugin's configuration.
+func named(policy *unstructured.Unstructured) (configMap, byDefault string) {
+	configMap, _, _ = unstructured.NestedString(policy.Object, "spec", "devicePlugin", "config", "name")
+	byDefault, _, _ = unstructured.NestedString(policy.Object, "spec", "devicePlugin", "config", "default")
+	return configMap, byDefault
+}
+
+// plan computes every GPU node's slices from the configuration itself.
+func (p *pass) plan(s platform.Sharing) {
+	if p.data == nil {
+		p.tell("there is no ConfigMap %s in namespace %s: GPUs are not shared by this platform", s.ConfigMap, s.Namespace)
+		return
+	}
+	configs := platform.ParsePluginConfigs(p.data)
+	for _, problem := range configs.Problems() {
+		p.tell("ConfigMap %s, %s", s.ConfigMap, problem)
+	}
+	p.broken = configs.IsBroken(p.byDefault)
+	for i := range p.raw {
+		labels := p.raw[i].Labels
+		if !platform.IsGPUNode(labels) {
+			continue
+		}
+		n := node{name: p.raw[i].Name, key: platform.SharingKey(labels, p.byDefault)}
+		n.planned, n.problem = configs.PlanSlices(labels, p.byDefault)
+		n.allocated = offered(&p.raw[i], n.planned)
+		p.nodes = append(p.nodes, n)
+		p.broken = p.broken || configs.IsBroken(n.key)
+	}
+}
+
+// offered is how much a node has of the resources that its plan names.
+func offered(n *corev1.Node, planned map[string]int64) map[string]int64 {
+	have := map[string]int64{}
+	for resource := range planned {
+		amount := n.Status.Allocatable[corev1.ResourceName(resource)]
+		have[resource] = amount.Value()
+	}
+	return have
+}
+
+func (n node) asPlanned() bool {
+	for resource, amount := range n.planned {
+		if n.allocated[resource] != amount {
+			return false
+		}
+	}
+	return true
+}

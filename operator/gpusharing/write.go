@@ -1,0 +1,145 @@
+package gpusharing
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// renderedAnnotation remembers what was written, so that a removed key is
+// noticed while keys of somebody else are left alone.
+const renderedAnnotation = "vdi.kasm.io/gpu-sharing-rendered"
+
+// writeConfig writes the ConfigMap where the values say how GPUs are shared.
+func (r *Reconciler) writeConfig(ctx context.Context, p *pass) error {
+	if !r.Settings.ManagePolicy {
+		return nil
+	}
+	data := r.Settings.ConfigMapData()
+	if p.config != nil && p.config.Annotations[renderedAnnotation] == platform.HashOf(data) && holds(p.config.Data, data) {
+		return nil
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	u.SetNamespace(r.Settings.Namespace)
+	u.SetName(r.Settings.ConfigMap)
+	u.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "vdi-operator"})
+	u.SetAnnotations(map[string]string{renderedAnnotation: platform.HashOf(data)})
+	_ = unstructured.SetNestedStringMap(u.Object, data, "data") // the object is empty: nothing can be in the way
+	done, err := r.applyOurs(ctx, p, u)
+	if done {
+		p.data, p.wrote = data, true
+	}
+	return err
+}
+
+// holds tells whether all of want is in have.
+func holds(have, want map[string]string) bool {
+	for key, text := range want {
+		if have[key] != text {
+			return false
+		}
+	}
+	return true
+}
+
+// writePolicy points an existing ClusterPolicy to the ConfigMap, and touches
+// nothing else of it.
+func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
+	if p.policy == nil {
+		p.tellMissingPolicy(r.Settings.ManagePolicy)
+		return nil
+	}
+	configMap, byDefault := named(p.policy)
+	p.byDefault = byDefault
+	switch {
+	case configMap == r.Settings.ConfigMap && (byDefault == r.Settings.Default || !r.Settings.ManagePolicy):
+		return nil
+	case !r.Settings.ManagePolicy:
+		p.tell("ClusterPolicy %s uses the configuration %q (spec.devicePlugin.config.name), not ConfigMap %s: set that field, or gpuSharing.configMap", platform.ClusterPolicyName, configMap, r.Settings.ConfigMap)
+		return nil
+	}
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(policyGVK)
+	u.SetName(platform.ClusterPolicyName)
+	u.SetUID(p.policy.GetUID()) // never make one anew
+	_ = unstructured.SetNestedStringMap(u.Object, map[string]string{
+		"name": r.Settings.ConfigMap, "default": r.Settings.Default,
+	}, "spec", "devicePlugin", "config") // the object is empty: nothing can be in the way
+	done, err := r.applyOurs(ctx, p, u)
+	if done {
+		p.byDefault = r.Settings.Default
+	}
+	return err
+}
+
+func (p *pass) tellMissingPolicy(managed bool) {
+	switch {
+	case managed && !p.kindKnown:
+		p.tell("the kind ClusterPolicy is not installed: install NVIDIA's GPU Operator, or switch gpuSharing.managePolicy off")
+	case managed:
+		p.tell("there is no ClusterPolicy %s: the GPU Operator is not set up", platform.ClusterPolicyName)
+	}
+}
+
+// applyOurs applies exactly the given fields. A field that somebody else sets
+// differently stays theirs: two owners would overwrite each other for ever.
+func (r *Reconciler) applyOurs(ctx context.Context, p *pass, u *unstructured.Unstructured) (done bool, err error) {
+	what := u.GetKind() + " " + u.GetName()
+	err = r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldOwner))
+	switch {
+	case apierrors.IsConflict(err):
+		p.tell("%s is set by somebody else and was left alone: %s. Remove it there, or switch gpuSharing.managePolicy off", what, oneLine(err))
+		return false, nil
+	case err != nil:
+		p.tell("%s cannot be written: %s", what, oneLine(err))
+		return false, fmt.Errorf("apply %s: %w", what, err)
+	}
+	logf.FromContext(ctx).Info("wrote GPU sharing", "object", what)
+	return true, nil
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// restartPlugin makes the device plugin read a changed configuration: the GPU
+// Operator does not watch it. It never restarts into a configuration that some
+// node would choke on, which would take the GPUs of that node away.
+func (r *Reconciler) restartPlugin(ctx context.Context, p *pass) error {
+	hash := platform.HashOf(p.data)
+	switch {
+	case p.data == nil || p.wrote || p.plugin == nil || p.plugin.Spec.Template.Annotations[HashAnnotation] == hash:
+		return nil
+	case p.broken:
+		p.tell("the device plugin goes on with the configuration it was started with until this is corrected")
+		return nil
+	}
+	if err := r.annotate(ctx, p.plugin, hash); err != nil {
+		p.tell("DaemonSet %s cannot be restarted: %s", platform.DevicePluginDaemonSet, oneLine(err))
+		return err
+	}
+	logf.FromContext(ctx).Info("restarted the device plugin", "config", hash)
+	return nil
+}
+
+func (r *Reconciler) annotate(ctx context.Context, plugin *appsv1.DaemonSet, hash string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": plugin.UID},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{HashAnnotation: hash}}}},
+	})
+	if err != nil {
+		return err
+	}
+	target := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: plugin.Namespace, Name: plugin.Name}}
+	err = r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner))
+	return client.IgnoreNotFound(err)
+}

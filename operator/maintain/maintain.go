@@ -1,0 +1,132 @@
+// Package maintain holds what the operator's image does besides serving
+// sessions: the short commands that Helm's hooks and `helm test` run as Jobs and
+// pods. Each ends by itself and may be run again.
+//
+// It must not serve sessions, delete one, or touch a home.
+package maintain
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// ErrRefused is the kind of every error that a second try cannot heal.
+var ErrRefused = errors.New("refused")
+
+// lookAgain is how often something that is under way is looked at.
+const lookAgain = 250 * time.Millisecond
+
+// job is what a command has to work with.
+type job struct {
+	cluster *rest.Config
+	client  client.Client
+	options options
+	out     io.Writer
+}
+
+// options are the flags of all commands; each reads those it needs.
+type options struct {
+	config          string
+	templates       string
+	namespace       string
+	deployment      string
+	watchNamespaces string
+	ready           string
+	timeout         time.Duration
+}
+
+func (o *options) register(f *flag.FlagSet) {
+	f.StringVar(&o.config, "config", "/etc/vdi/config.yaml", "settings file of the platform (templates apply)")
+	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply)")
+	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
+	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
+	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall)")
+	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
+	f.DurationVar(&o.timeout, "timeout", 4*time.Minute, "longest time the command may take")
+}
+
+// usage lists the commands.
+const usage = `commands:
+  crds apply        bring the cluster's CRDs to this image's version
+  templates apply   apply the default templates
+  uninstall         stop the operator and let go of all sessions, which stay
+  check             is the operator ready, and are its kinds served?`
+
+// commandOf finds the command that the words name, and what follows them.
+func commandOf(args []string) (do func(context.Context, job) error, rest []string, err error) {
+	commands := map[string]func(context.Context, job) error{
+		"crds apply": applyCRDs, "templates apply": applyTemplates, "uninstall": uninstall, "check": check,
+	}
+	for _, words := range []int{1, 2} {
+		if len(args) < words {
+			break
+		}
+		if do := commands[strings.Join(args[:words], " ")]; do != nil {
+			return do, args[words:], nil
+		}
+	}
+	return nil, nil, fmt.Errorf("%w: no such command: %s\n%s", ErrRefused, strings.Join(args, " "), usage)
+}
+
+// Run runs the command that the words on the command line name.
+func Run(ctx context.Context, args []string, namespace string, out io.Writer) error {
+	do, rest, err := commandOf(args)
+	if err != nil {
+		return err
+	}
+	o := options{namespace: namespace}
+	flags := flag.NewFlagSet(strings.Join(args[:len(args)-len(rest)], " "), flag.ContinueOnError)
+	flags.SetOutput(out)
+	o.register(flags)
+	if err := flags.Parse(rest); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	cluster, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	j, err := newJob(cluster, o, out)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	return do(ctx, j)
+}
+
+func newJob(cluster *rest.Config, o options, out io.Writer) (job, error) {
+	ctrl.SetLogger(logr.Discard()) // the commands speak for themselves
+	cluster = rest.CopyConfig(cluster)
+	cluster.UserAgent = "vdi-operator-maintain"
+	c, err := client.New(cluster, client.Options{Scheme: scheme()})
+	if err != nil {
+		return job{}, fmt.Errorf("build client: %w", err)
+	}
+	return job{cluster: cluster, client: c, options: o, out: out}, nil
+}
+
+func scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	_ = clientgoscheme.AddToScheme(s) // fails only for types registered twice
+	_ = apiextensionsv1.AddToScheme(s)
+	_ = vdi.AddToScheme(s)
+	return s
+}
+
+// say tells what was done, one line each.
+func (j job) say(format string, args ...any) { fmt.Fprintf(j.out, format+"\n", args...) }

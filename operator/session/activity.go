@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// ErrNoAgent means that a pod has nobody to ask for its activity.
+var ErrNoAgent = errors.New("the pod has no agent")
+
+// ActivitySource knows when a desktop was last used. It is asked when an idle
+// deadline falls due, never in between. ErrNoAgent leaves the answer to other
+// sources; any other error makes the activity unknown, and unknown is never idle.
+type ActivitySource interface {
+	LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.ActivityStatus, error)
+}
+
+// readActivity asks for the use of the desktop when the decision depends on it.
+func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
+	if !p.dependsOnActivity() {
+		return nil
+	}
+	p.session.Status.Activity = r.lastActivity(ctx, p)
+	p.decision = decide(p.session, p.lifecycleRules(), p.now)
+	p.lookAgain = 0
+	p.look(p.decision.lookAgain)
+	return nil
+}
+
+// dependsOnActivity: the idle end is near or due, or nothing is known yet.
+func (p *pass) dependsOnActivity() bool {
+	if !runs(p.session) || idleTimeoutOf(p.session.Spec, p.lifecycleRules()) == 0 || !podReady(p.seen.pod) {
+		return false
+	}
+	near := p.decision.warn || p.decision.want != wantRun
+	return !activityKnown(p.session) || (near && p.decision.because == vdi.StopIdle)
+}
+
+// lastActivity is the latest use that any source knows of; nil when it is unknown.
+func (r *Reconciler) lastActivity(ctx context.Context, p *pass) *vdi.ActivityStatus {
+	told := toldActivity(p.session, p.now)
+	if r.Activity == nil {
+		return told
+	}
+	seen, err := r.Activity.LastActivity(ctx, p.seen.pod)
+	switch {
+	case errors.Is(err, ErrNoAgent):
+		return told
+	case err != nil || seen.LastActivityTime == nil:
+		logf.FromContext(ctx).V(1).Info("activity is unknown", "error", err)
+		return nil
+	case told != nil && told.LastActivityTime.After(seen.LastActivityTime.Time):
+		seen.LastActivityTime = told.LastActivityTime
+	}
+	return &seen
+}
+
+// toldActivity is what others wrote on the session. A time that has not come
+// yet counts as now.
+func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
+	at, err := time.Parse(time.RFC3339, s.Annotations[vdi.AnnotationLastActivity])
+	if err != nil {
+		return nil
+	}
+	return &vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: earlier(at, now).Truncate(time.Second)}}
+}
+
+// usedMeanwhile tells whether the desktop was used, or may have been, since an
+// idle stop was decided. Activity that arrives before the pod's DELETE wins.
+func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
+	decided := p.session.Status.Activity
+	latest := r.lastActivity(ctx, p)
+	if latest == nil || decided == nil || decided.LastActivityTime == nil {
+		return true
+	}
+	return latest.LastActivityTime.After(decided.LastActivityTime.Time)
+}

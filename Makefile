@@ -26,7 +26,7 @@ demo-down: ## Take the demo down without a trace
 ##@ Test
 
 .PHONY: test
-test: test-unit test-charts test-integration test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
+test: test-unit test-charts test-relay test-integration test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
 
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
@@ -35,7 +35,11 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients
-	cd tests && go test ./charts/... ./standins/...
+	cd tests && go test ./charts/... ./standins/... ./postrender/...
+
+.PHONY: test-relay
+test-relay: tools-helm tools-control-plane ## The real coturn attacked in namespaces of its own, the real Prometheus with our alerts and dashboard
+	cd tests && go test ./relay/... ./monitoring/...
 
 .PHONY: test-integration
 test-integration: tools-control-plane ## Controllers on a real API server
@@ -43,7 +47,7 @@ test-integration: tools-control-plane ## Controllers on a real API server
 
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real desktop
-	cd tests && go test -timeout 30m ./cluster/... ./e2e/...
+	cd tests && go test -timeout 30m ./cluster/... ./e2e/... ./upgrade/...
 
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, and fuzzing
@@ -58,12 +62,23 @@ bench: ## Cost of rendering a session beside Helm's own path
 ##@ Build
 
 .PHONY: build
-build: ## The operator's binary for this machine
+build: ## The operator's binary for this machine, and the post-renderer for both Helms
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-operator ./operator/cmd/vdi-operator
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-turn-secret ./operator/cmd/vdi-turn-secret
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-postrender ./operator/cmd/vdi-postrender
+	install -D -t bin/helm-plugins/vdi-postrender bin/vdi-postrender
+	install -D -m 644 -t bin/helm-plugins/vdi-postrender operator/cmd/vdi-postrender/plugin.yaml
 
 .PHONY: image
 image: build ## The operator's image as an OCI archive, without a container engine
-	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --tag $(IMG)
+	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-turn-secret --tag $(IMG)
+
+.PHONY: package
+package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`
+	mkdir -p dist
+	for chart in vdi-session vdi-operator coturn; do $(HELM) package charts/$$chart --destination dist; done
+	$(HELM) dependency build charts/vdi-platform || { echo "vdi-platform is not packaged: its third-party charts could not be fetched"; exit 1; }
+	$(HELM) package charts/vdi-platform --destination dist
 
 .PHONY: docker-build
 docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs
@@ -79,8 +94,8 @@ manifests: $(DEV)/.built ## CRDs from the API types, into the operator chart
 .PHONY: generate
 generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs
 	bin/controller-gen object paths=./operator/api/...
-	for chart in charts/vdi-operator charts/vdi-platform tests/standins/traefik; do (cd $$chart && $(CURDIR)/bin/helm-values-schema-json); done
-	bin/helm-docs --log-level warning --chart-search-root charts --chart-to-generate charts/vdi-operator,charts/vdi-platform --sort-values-order file
+	for chart in charts/vdi-operator charts/vdi-platform charts/coturn tests/standins/traefik tests/standins/gpu-operator; do (cd $$chart && $(CURDIR)/bin/helm-values-schema-json); done
+	bin/helm-docs --log-level warning --chart-search-root charts --chart-to-generate charts/vdi-operator,charts/vdi-platform,charts/coturn --sort-values-order file
 
 .PHONY: golden
 golden: tools-helm ## Rewrite golden files; read the difference before you commit it
@@ -100,6 +115,7 @@ lint: $(DEV)/.built tools-helm ## gofumpt, go vet, staticcheck, helm lint
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
 	cd tests && ../bin/staticcheck -checks all ./...
 	$(HELM) lint charts/vdi-session charts/vdi-operator --set sessions.domain=vdi.example.com --kube-version 1.37.2
+	$(HELM) lint charts/coturn --set realm=turn.vdi.example.com --kube-version 1.37.2
 
 ##@ Your cluster
 

@@ -22,6 +22,9 @@ import (
 
 var policyGVK = schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind: "ClusterPolicy"}
 
+// vendorPrefix of NVIDIA's labels and resources.
+const vendorPrefix = "nvidia.com/"
+
 // pass is one look: what was seen, and what is wrong.
 type pass struct {
 	config    *corev1.ConfigMap          // nil: not there
@@ -136,13 +139,27 @@ func (p *pass) plan(s platform.Sharing) {
 	}
 }
 
-// offered is how much a node has of the resources that its plan names.
+// offered is how much a node has of the resources that its plan names; without
+// a plan, of all of NVIDIA's.
 func offered(n *corev1.Node, planned map[string]int64) map[string]int64 {
-	have := map[string]int64{}
+	var have map[string]int64
 	for resource := range planned {
-		amount := n.Status.Allocatable[corev1.ResourceName(resource)]
-		have[resource] = amount.Value()
+		have = with(have, resource, n)
 	}
+	for resource := range n.Status.Allocatable {
+		if planned == nil && strings.HasPrefix(string(resource), vendorPrefix) {
+			have = with(have, string(resource), n)
+		}
+	}
+	return have
+}
+
+func with(have map[string]int64, resource string, n *corev1.Node) map[string]int64 {
+	if have == nil {
+		have = map[string]int64{}
+	}
+	amount := n.Status.Allocatable[corev1.ResourceName(resource)]
+	have[resource] = amount.Value()
 	return have
 }
 

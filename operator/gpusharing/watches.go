@@ -178,12 +178,12 @@ func keepGPUs(o any) (any, error) {
 	kept := &corev1.Node{ObjectMeta: identityOf(n)}
 	kept.Labels, kept.Status.Allocatable = map[string]string{}, corev1.ResourceList{}
 	for label, value := range n.Labels {
-		if strings.HasPrefix(label, "nvidia.com/") {
+		if strings.HasPrefix(label, vendorPrefix) {
 			kept.Labels[label] = value
 		}
 	}
 	for resource, amount := range n.Status.Allocatable {
-		if strings.HasPrefix(string(resource), "nvidia.com/") {
+		if strings.HasPrefix(string(resource), vendorPrefix) {
 			kept.Status.Allocatable[resource] = amount
 		}
 	}

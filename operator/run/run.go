@@ -122,7 +122,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	sessions := &session.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
 		Namespace: o.Namespace, Clock: clock.RealClock{}, ServerTime: serverTime,
-		Probe: newRouteProbe(config.Sessions), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
+		Probe: newRouteProbe(config.Sessions), Activity: newAgents(), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Renderer: render, Config: config, Clock: clock.RealClock{}}
 	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))

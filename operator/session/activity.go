@@ -77,6 +77,7 @@ func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
 	decided := p.session.Status.Activity
 	latest := r.lastActivity(ctx, p)
+	p.session.Status.Activity = latest // the next decision builds on it
 	if latest == nil || decided == nil || decided.LastActivityTime == nil {
 		return true
 	}

@@ -41,7 +41,7 @@ func (r *Reconciler) end(ctx context.Context, p *pass) error {
 // home whatever its policy says. A change that arrives in between (somebody
 // extended the run) makes the delete fail and is looked at first.
 func (r *Reconciler) endSession(ctx context.Context, p *pass) error {
-	if err := r.recordStop(ctx, p); err != nil {
+	if err := r.record(ctx, p, p.decision.reason, p.decision.reason); err != nil {
 		return err
 	}
 	uid, version := p.session.UID, p.session.ResourceVersion
@@ -57,7 +57,7 @@ func (r *Reconciler) endSession(ctx context.Context, p *pass) error {
 // suspend turns the wish itself, so that one field tells whether the desktop
 // should run and turning it back resumes it.
 func (r *Reconciler) suspend(ctx context.Context, p *pass) error {
-	if err := r.recordStop(ctx, p); err != nil {
+	if err := r.record(ctx, p, p.decision.reason, ""); err != nil {
 		return err
 	}
 	if err := r.setRunPolicy(ctx, p, vdi.RunPolicySuspended); err != nil {
@@ -79,7 +79,9 @@ func (r *Reconciler) reconsider(ctx context.Context, p *pass) error {
 		return err
 	}
 	logf.FromContext(ctx).Info("used again before it stopped")
-	p.session.Status.StopReason = ""
+	if err := r.record(ctx, p, "", ""); err != nil {
+		return err
+	}
 	p.decision = decide(p.session, p.lifecycleRules(), p.now)
 	p.look(p.decision.lookAgain)
 	return nil
@@ -97,12 +99,15 @@ func (r *Reconciler) setRunPolicy(ctx context.Context, p *pass, policy vdi.RunPo
 	return nil
 }
 
-func (r *Reconciler) recordStop(ctx context.Context, p *pass) error {
-	if p.session.Status.StopReason == p.decision.reason {
+// record writes why a run stops, and why the session ends if it does, before
+// either happens.
+func (r *Reconciler) record(ctx context.Context, p *pass, stop, end vdi.StopReason) error {
+	st := &p.session.Status
+	if st.StopReason == stop && st.EndReason == end {
 		return nil
 	}
-	before, activity := p.session.DeepCopy(), p.session.Status.Activity
-	p.session.Status.StopReason = p.decision.reason
+	before, activity := p.session.DeepCopy(), st.Activity
+	st.StopReason, st.EndReason = stop, end
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("record stop reason: %w", err)

@@ -77,15 +77,8 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 	home := s.Status.Home
 	return s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete &&
 		persistent(s) && s.Spec.Persistence.ExistingClaim == "" &&
-		!endedByOperator(s.Status) &&
+		s.Status.EndReason == "" && // the operator's ends are no person's wish to delete anything
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName != ""
-}
-
-// endedByOperator: such an end is not a person's wish to delete anything. A
-// timeout without a run speaks of an earlier stop: the session was suspended, and
-// only a person deletes a suspended session.
-func endedByOperator(st vdi.VDISessionStatus) bool {
-	return st.StopReason == vdi.StopFailed || operatorsReason(st.StopReason) && st.StartTime != nil
 }
 
 func operatorsReason(reason vdi.StopReason) bool {

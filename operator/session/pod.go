@@ -28,7 +28,7 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCond
 
 func podReady(pod *corev1.Pod) bool {
 	c := podCondition(pod, corev1.PodReady)
-	return c != nil && c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
+	return c != nil && c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil && !podEnded(pod)
 }
 
 func readySince(pod *corev1.Pod) time.Time {

@@ -177,6 +177,7 @@ func (p *pass) describeTime(st *vdi.VDISessionStatus) {
 	if p.decision.want == wantRun {
 		st.StopReason = ""
 	}
+	st.EndReason = "" // an end that was recorded and did not come to pass
 	p.describeEnd(st)
 }
 

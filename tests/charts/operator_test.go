@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -28,6 +29,9 @@ func TestConfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, obj := range ofKind(objects(t, s), "ConfigMap") {
+				if obj.GetLabels()["app"] != "vdi-operator" {
+					continue // another chart's
+				}
 				_, err := platform.ParseConfig([]byte(typed[corev1.ConfigMap](t, obj).Data["config.yaml"]))
 				require.NoError(t, err)
 			}
@@ -60,11 +64,19 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Equal(t, []string{"169.254.20.10/32"}, s.Network.DNSRanges)
 	require.Equal(t, map[string]string{"ghcr.io": "registry.example.com/ghcr"}, s.Images.Rewrite)
 	require.Equal(t, []string{"registry"}, s.Images.PullSecrets)
+	require.Equal(t, "http://proxy.example.com:3128", s.Egress.HTTPProxy)
+	require.Equal(t, "http://proxy.example.com:3128", s.Egress.HTTPSProxy)
+	require.Equal(t, "localhost,127.0.0.1,.svc", s.Egress.NoProxy)
+	require.Equal(t, platform.CABundle{ConfigMap: "authorities", Key: "bundle.pem"}, s.Egress.CABundle)
 	require.Equal(t, map[string]string{"team": "desktops"}, s.Labels)
 	require.Equal(t, map[string]string{"example.com/note": "a desktop"}, s.Annotations)
 	require.Contains(t, s.Values, "service")
 	require.Len(t, s.Overlay, 2)
 	require.Equal(t, []string{"nvidia.com/gpu"}, s.GPUSharing.Sliced)
+	require.Equal(t, platform.Sharing{
+		Enabled: true, ManagePolicy: true, Namespace: "gpu-operator", ConfigMap: "sharing", Default: "shared",
+		Configs: map[string]platform.Slicing{"shared": {Replicas: 4, FailRequestsGreaterThanOne: true}, "dedicated": {Replicas: 1}},
+	}, config.GPUSharing)
 }
 
 // TestConfigDefaults: the default proxy is the one of the release.
@@ -156,8 +168,8 @@ func TestPodSecurity(t *testing.T) {
 	for name, s := range scenarios(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, obj := range ofKind(objects(t, s), "Deployment") {
-				pod := typed[appsv1.Deployment](t, obj).Spec.Template
+			for _, obj := range ofKind(objects(t, s), "Deployment", "Job", "Pod") {
+				pod := podOf(t, obj)
 				result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec))
 				require.True(t, result.Allowed, "%s: %s", key(obj), result.ForbiddenDetail())
 				for _, container := range pod.Spec.Containers {
@@ -213,17 +225,31 @@ func TestRBACIsBound(t *testing.T) {
 func accounts(t *testing.T, objs []*unstructured.Unstructured) []string {
 	t.Helper()
 	var names []string
-	for _, obj := range ofKind(objs, "Deployment") {
-		names = append(names, typed[appsv1.Deployment](t, obj).Spec.Template.Spec.ServiceAccountName)
+	for _, obj := range ofKind(objs, "Deployment", "Job", "Pod") {
+		names = append(names, podOf(t, obj).Spec.ServiceAccountName)
 	}
 	return names
+}
+
+// podOf is the pod that an object is or makes.
+func podOf(t *testing.T, obj *unstructured.Unstructured) corev1.PodTemplateSpec {
+	t.Helper()
+	switch obj.GetKind() {
+	case "Deployment":
+		return typed[appsv1.Deployment](t, obj).Spec.Template
+	case "Job":
+		return typed[batchv1.Job](t, obj).Spec.Template
+	default:
+		pod := typed[corev1.Pod](t, obj)
+		return corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+	}
 }
 
 // TestNamespacedMode: with a list of namespaces the operator may read nothing
 // of all namespaces but templates and one CRD.
 func TestNamespacedMode(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, scenarios(t)["vdi-operator-namespaced"])
+	objs := withoutHooks(objects(t, scenarios(t)["vdi-operator-namespaced"]))
 	clusterRoles := ofKind(objs, "ClusterRole")
 	require.Len(t, clusterRoles, 1)
 	for _, rule := range typed[rbacv1.ClusterRole](t, clusterRoles[0]).Rules {
@@ -231,7 +257,7 @@ func TestNamespacedMode(t *testing.T) {
 			require.Contains(t, []string{"vditemplates", "vditemplates/status", "customresourcedefinitions"}, resource)
 		}
 	}
-	everywhere := find[rbacv1.ClusterRole](t, objects(t, operator(nil)), "ClusterRole", "vdi-system:"+operatorName).Rules
+	everywhere := find[rbacv1.ClusterRole](t, objects(t, operator(nil)), "ClusterRole", "vdi-operator:sessions").Rules
 	var namespaces []string
 	for _, obj := range ofKind(objs, "Role") {
 		if role := typed[rbacv1.Role](t, obj); role.Namespace != releaseNamespace {

@@ -59,7 +59,9 @@ func TestVersions(t *testing.T) {
 	traefik := readYAML[chart.Metadata](t, inRepository("tests", "standins", "traefik", "Chart.yaml"))
 	require.Equal(t, meta.Version, operator.Version)
 	require.Equal(t, meta.KubeVersion, operator.KubeVersion)
-	versions := map[string]string{operator.Name: operator.Version, traefik.Name: traefik.Version}
+	gpus := readYAML[chart.Metadata](t, inRepository("tests", "standins", "gpu-operator", "Chart.yaml"))
+	coturn := readYAML[chart.Metadata](t, inRepository("charts", "coturn", "Chart.yaml"))
+	versions := map[string]string{operator.Name: operator.Version, traefik.Name: traefik.Version, gpus.Name: gpus.Version, coturn.Name: coturn.Version}
 	for _, dependency := range meta.Dependencies {
 		require.Equal(t, versions[dependency.Name], dependency.Version, dependency.Name)
 		require.Equal(t, dependency.Name+".enabled", dependency.Condition)
@@ -165,27 +167,43 @@ func TestNotes(t *testing.T) {
 	require.NotContains(t, notes(scenarios(t)["vdi-platform-proxy-only"]), "VDISession")
 }
 
-// TestTraefikKeys: every key that we set for Traefik exists in the real chart,
-// whose keys are recorded; the stand-in alone could be wrong in the same way.
-func TestTraefikKeys(t *testing.T) {
+// TestThirdPartyKeys: every key that we set for somebody else's chart exists in
+// the real one, whose keys are recorded; the stand-in alone could be wrong in
+// the same way.
+func TestThirdPartyKeys(t *testing.T) {
 	t.Parallel()
-	known := traefikKeys(t)
-	files := append(glob(t, "values", "*.yaml"), inRepository("charts", "vdi-platform", "values.yaml"), inRepository("tests", "standins", "traefik", "values.yaml"))
-	for _, file := range files {
-		values := readYAML[map[string]any](t, file)
-		if nested, ok := values["traefik"].(map[string]any); ok {
-			values = nested
+	for name, c := range map[string]struct{ keys, unknown string }{
+		"traefik":      {"testdata/traefik-41.3.0.keys", "service.type"},
+		"gpu-operator": {"testdata/gpu-operator-v26.7.0.keys", "devicePlugin.config.defaults"},
+	} {
+		known := recordedKeys(t, c.keys)
+		files := append(glob(t, "values", "*.yaml"), inRepository("charts", "vdi-platform", "values.yaml"), inRepository("tests", "standins", name, "values.yaml"))
+		for _, file := range files {
+			for _, key := range leaves(valuesFor(t, file, name), "") {
+				require.True(t, isKnown(known, key), "%s sets %s.%s, which the chart %s does not have", file, name, key, name)
+			}
 		}
-		for _, name := range leaves(values, "") {
-			require.True(t, isKnown(known, name), "%s sets traefik.%s, which the chart traefik does not have", file, name)
-		}
+		require.False(t, isKnown(known, c.unknown))
 	}
-	require.False(t, isKnown(known, "service.type"))
 }
 
-func traefikKeys(t *testing.T) map[string]bool {
+// valuesFor are the values in a file that reach a dependency. Helm keeps the
+// switch and the global values for itself.
+func valuesFor(t *testing.T, file, dependency string) map[string]any {
 	t.Helper()
-	file, err := os.Open("testdata/traefik-41.3.0.keys")
+	values := readYAML[map[string]any](t, file)
+	if !strings.Contains(file, "standins") {
+		values, _ = values[dependency].(map[string]any)
+	}
+	maps.DeleteFunc(values, func(key string, _ any) bool {
+		return dependency != "traefik" && (key == "enabled" || key == "global")
+	})
+	return values
+}
+
+func recordedKeys(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	file, err := os.Open(path)
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
 	known := map[string]bool{}

@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // TestTemplates: every template a user would copy is one, strictly.
@@ -24,29 +26,43 @@ func TestTemplates(t *testing.T) {
 			require.Equal(t, caseName(file), template.Name)
 			require.NotEmpty(t, template.Spec.Image)
 			require.NotEmpty(t, template.Spec.DisplayName)
+			requireRenders(t, &template)
 		})
 	}
 }
 
-// TestTemplateValues: what values-override sets exists in the session chart.
-func TestTemplateValues(t *testing.T) {
-	t.Parallel()
-	template := readYAML[vdi.VDITemplate](t, inRepository("values", "templates", "values-override.yaml"))
-	require.NotNil(t, template.Spec.Values)
-	var overrides map[string]any
-	require.NoError(t, yaml.Unmarshal(template.Spec.Values.Raw, &overrides))
-	chartValues := readYAML[map[string]any](t, inRepository("charts", "vdi-session", "values.yaml"))
-	requireKnown(t, chartValues, overrides, "")
+// requireRenders asks the operator's own renderer whether a desktop would start.
+func requireRenders(t *testing.T, template *vdi.VDITemplate) {
+	t.Helper()
+	r, err := renderer.New()
+	require.NoError(t, err)
+	config := platform.Config{}
+	config.Sessions.Domain = "vdi.example.com"
+	require.NoError(t, r.ValidateTemplate(template, config))
 }
 
-// requireKnown descends as far as the chart's own values have keys.
+// TestTemplateValues: what the templates set exists in the session chart.
+func TestTemplateValues(t *testing.T) {
+	t.Parallel()
+	chartValues := readYAML[map[string]any](t, inRepository("charts", "vdi-session", "values.yaml"))
+	for _, name := range []string{"values-override.yaml", "blender.yaml", "kiosk.yaml"} {
+		template := readYAML[vdi.VDITemplate](t, inRepository("values", "templates", name))
+		require.NotNil(t, template.Spec.Values, name)
+		var overrides map[string]any
+		require.NoError(t, yaml.Unmarshal(template.Spec.Values.Raw, &overrides))
+		requireKnown(t, chartValues, overrides, "")
+	}
+}
+
+// requireKnown descends as far as the chart's own values have keys of its own.
 func requireKnown(t *testing.T, known, set map[string]any, path string) {
 	t.Helper()
 	for name, value := range set {
 		require.Contains(t, known, name, "the session chart has no value %s%s", path, name)
 		below, isMap := known[name].(map[string]any)
 		nested, isNested := value.(map[string]any)
-		if isMap && len(below) > 0 && isNested {
+		free := name == "annotations" || name == "labels"
+		if isMap && len(below) > 0 && isNested && !free {
 			requireKnown(t, below, nested, path+name+".")
 		}
 	}

@@ -43,7 +43,7 @@ func runWithPlatform(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer done()
-	if platform, err = install.Install(ctx, c, os.Stderr); err != nil {
+	if platform, err = install.Install(ctx, c, os.Stderr, withGPUOperator()...); err != nil {
 		return 1, err
 	}
 	if err := templates(ctx); err != nil {

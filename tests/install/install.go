@@ -62,18 +62,30 @@ type Platform struct {
 	Cluster *cluster.Cluster
 	Client  client.WithWatch
 	// CA is the authority (PEM) of the certificate the proxy shows.
-	CA   []byte
-	root string
-	out  io.Writer
+	CA     []byte
+	root   string
+	out    io.Writer
+	images []Image
 }
 
 // Install builds what is missing, loads it, and installs the release. It may be
 // run again; values are given to helm after values/local.yaml.
 func Install(ctx context.Context, c *cluster.Cluster, out io.Writer, values ...string) (*Platform, error) {
+	p, err := Prepare(ctx, c, out, Images()...)
+	if err != nil {
+		return nil, err
+	}
+	err = Step(out, "helm upgrade --install "+Release, func() error { return p.release(ctx, values) })
+	return p, err
+}
+
+// Prepare does all that comes before helm, with the images that are wanted.
+func Prepare(ctx context.Context, c *cluster.Cluster, out io.Writer, images ...Image) (*Platform, error) {
 	p, err := Open(c, out)
 	if err != nil {
 		return nil, err
 	}
+	p.images = images
 	steps := []struct {
 		name string
 		do   func(context.Context) error
@@ -84,7 +96,6 @@ func Install(ctx context.Context, c *cluster.Cluster, out io.Writer, values ...s
 		{"load images", p.loadImages},
 		{"namespaces", p.namespaces},
 		{"certificate for *." + Domain, p.certificate},
-		{"helm upgrade --install " + Release, func(ctx context.Context) error { return p.release(ctx, values) }},
 	}
 	for _, step := range steps {
 		if err := Step(out, step.name, func() error { return step.do(ctx) }); err != nil {
@@ -141,7 +152,7 @@ func (p *Platform) buildTools(ctx context.Context) error {
 }
 
 func (p *Platform) buildImages(ctx context.Context) error {
-	for _, image := range Images() {
+	for _, image := range p.images {
 		args := append([]string{"run", "./cmd/vdi-image"}, image.build...)
 		args = append(args, "--tag", image.Tag, "--out", filepath.Join(p.root, image.Archive))
 		if err := p.command(ctx, filepath.Join(p.root, "tests"), "go", args...).Run(); err != nil {
@@ -152,7 +163,7 @@ func (p *Platform) buildImages(ctx context.Context) error {
 }
 
 func (p *Platform) loadImages(ctx context.Context) error {
-	for _, image := range Images() {
+	for _, image := range p.images {
 		if err := p.Cluster.LoadImage(ctx, filepath.Join(p.root, image.Archive)); err != nil {
 			return err
 		}

@@ -58,10 +58,11 @@ func TestInstall(t *testing.T) {
 	for _, helm := range []string{"helm", "helm4"} {
 		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local)
 		m.must(t, "kubectl", "apply", "-f", filepath.Join(m.root, "values", "templates"))
-		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2")
+		// Hooks are Jobs, and nothing runs pods here: tests/upgrade shows them.
+		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2", "--no-hooks")
 		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik")
 		m.requireRights(t)
-		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--wait")
+		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--wait", "--no-hooks")
 		m.must(t, "kubectl", "get", "vditemplate", "plain-desktop")
 	}
 }
@@ -99,7 +100,7 @@ func TestNamespacedInstall(t *testing.T) {
 	out, err := m.run(t.Context(), "helm", args...)
 	require.Error(t, err)
 	require.Contains(t, out, `namespaces "team-a" not found`)
-	m.must(t, "helm", "uninstall", "vdi", "-n", "vdi-system")
+	m.must(t, "helm", "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
 
 	m.must(t, "kubectl", "create", "namespace", "team-a")
 	m.must(t, "helm", args...)
@@ -109,4 +110,25 @@ func TestNamespacedInstall(t *testing.T) {
 	}
 	require.Equal(t, "yes\n", mayCreatePods("team-a"))
 	require.Equal(t, "no\n", mayCreatePods("team-b"))
+}
+
+// TestSecondInstall: two operators never serve the same sessions, and those
+// that serve different namespaces get along.
+func TestSecondInstall(t *testing.T) {
+	m := start(t)
+	chart := filepath.Join(m.chart, "charts", "vdi-operator")
+	install := func(name, namespaces string) (string, error) {
+		return m.run(t.Context(), "helm4", "install", name, chart, "-n", name, "--create-namespace",
+			"--set", "sessions.domain="+name+".example.com", "--set", "watchNamespaces={"+namespaces+"}")
+	}
+	for _, namespace := range []string{"team-a", "team-b"} {
+		m.must(t, "kubectl", "create", "namespace", namespace)
+	}
+	out, err := install("first", "team-a")
+	require.NoError(t, err, out)
+	out, err = install("second", "team-b")
+	require.NoError(t, err, out)
+	out, err = install("third", "team-b")
+	require.Error(t, err)
+	require.Contains(t, out, `release "second" in namespace "second" already serves namespace team-b, and two operators must not act on the same sessions`)
 }

@@ -1,7 +1,8 @@
 // Package standins puts the umbrella chart together where no chart repository
 // can be reached: our own charts as they are, and for each third-party chart a
 // small chart of the same name and version that takes the value keys we set.
-// The stand-in for Traefik runs the real Traefik.
+// The stand-in for Traefik runs the real Traefik; the one for the GPU Operator
+// leaves the device plugin to the local cluster.
 //
 // It is for tests and local clusters; nothing that is shipped may depend on it.
 package standins
@@ -18,8 +19,8 @@ import (
 	"strings"
 )
 
-//go:embed all:traefik
-var traefikChart embed.FS
+//go:embed all:traefik all:gpu-operator
+var charts embed.FS
 
 // traefikModule brings Traefik's CRDs; its version is pinned by tests/tools/traefik.
 const (
@@ -38,6 +39,8 @@ func Assemble(ctx context.Context, dir string) (string, error) {
 	err = errors.Join(
 		copyChart(filepath.Join(root, "charts", "vdi-platform"), umbrella),
 		copyChart(filepath.Join(root, "charts", "vdi-operator"), filepath.Join(umbrella, "charts", "vdi-operator")),
+		copyChart(filepath.Join(root, "charts", "coturn"), filepath.Join(umbrella, "charts", "coturn")),
+		addStandIn("gpu-operator", filepath.Join(umbrella, "charts", "gpu-operator")),
 		addTraefik(ctx, root, filepath.Join(umbrella, "charts", "traefik")),
 	)
 	if err != nil {
@@ -89,13 +92,20 @@ func copyFile(from fs.FS, path, to string) error {
 	return os.WriteFile(to, data, 0o644)
 }
 
-func addTraefik(ctx context.Context, root, to string) error {
-	chart, err := fs.Sub(traefikChart, "traefik")
+func addStandIn(name, to string) error {
+	chart, err := fs.Sub(charts, name)
 	if err != nil {
 		return err
 	}
 	if err := os.CopyFS(to, chart); err != nil {
-		return fmt.Errorf("copy the stand-in for traefik: %w", err)
+		return fmt.Errorf("copy the stand-in for %s: %w", name, err)
+	}
+	return nil
+}
+
+func addTraefik(ctx context.Context, root, to string) error {
+	if err := addStandIn("traefik", to); err != nil {
+		return err
 	}
 	module, err := moduleFolder(ctx, filepath.Join(root, "tests", "tools", "traefik"), traefikModule)
 	if err != nil {

@@ -40,13 +40,15 @@ pidfile=/run/coturn/turnserver.pid
 userdb=/run/coturn/turndb
 {{- end -}}
 
-{{/* A range that starts at :: would match every IPv4 address as well, because
-coturn takes the zero address for "no bound". The IPv4-mapped range closes
-CVE-2026-27624 of versions before 4.9.0. */}}
+{{/* Two faults of coturn before 4.9 shape these ranges. The zero address means
+"no bound", so that a range from :: would match every IPv4 address. And IPv6
+is compared byte by byte: a range holds what it seems to only if it is a whole
+prefix, or a range in one byte followed by 00 to ff. The IPv4-mapped range
+closes CVE-2026-27624. */}}
 {{- define "coturn.config.denied" -}}
 {{- if eq .Values.peers.reach "Self" -}}
 - 0.0.0.0-255.255.255.255
-- ::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+- 100::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 {{- else -}}
 - 0.0.0.0-0.255.255.255
 - 10.0.0.0-10.255.255.255
@@ -59,12 +61,24 @@ CVE-2026-27624 of versions before 4.9.0. */}}
 - 192.168.0.0-192.168.255.255
 - 198.18.0.0-198.19.255.255
 - 224.0.0.0-255.255.255.255
-- ::1
-- 64:ff9b::-64:ff9b:1:ffff:ffff:ffff:ffff:ffff
 - 100::-100::ffff:ffff:ffff:ffff
 - 2001::-2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff
 - 2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 - fc00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 {{- end }}
 - ::ffff:0:0-::ffff:ffff:ffff
+{{ include "coturn.config.reserved" . }}
+{{- end -}}
+
+{{/* 0000::/8 but ::, which coturn itself refuses: loopback, IPv4-compatible,
+NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), and whatever else may come. */}}
+{{- define "coturn.config.reserved" -}}
+- 1::-ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+{{- range $zeros := untilStep 1 8 1 }}
+{{- $prefix := repeat $zeros "0:" }}
+{{- $ones := repeat (int (sub 7 $zeros)) ":ffff" }}
+{{- $nulls := repeat (int (sub 7 $zeros)) ":0" }}
+- {{ $prefix }}100{{ $nulls }}-{{ $prefix }}ffff{{ $ones }}
+- {{ $prefix }}1{{ $nulls }}-{{ $prefix }}ff{{ $ones }}
+{{- end }}
 {{- end -}}

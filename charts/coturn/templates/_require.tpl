@@ -52,10 +52,10 @@
 {{- end -}}
 {{- end -}}
 
-{{/* coturn 4.6.1 takes a malformed range for none at all; see also the schema. */}}
+{{/* Old versions take a malformed range for none at all. */}}
 {{- define "coturn.require.peers" -}}
 {{- range concat .Values.peers.denied .Values.peers.allowed -}}
-{{- if or (hasPrefix "::-" .) (eq "::" .) (contains "/" .) -}}
+{{- if or (hasPrefix "::-" .) (eq "::" .) (not (regexMatch "^[0-9a-fA-F.:]+(-[0-9a-fA-F.:]+)?$" .)) -}}
 {{- fail (printf "%s and peers.allowed take FIRST-LAST or one address, and no range may start at ::, which coturn takes for every address: %q" (include "coturn.valueName" (dict "root" $ "name" "peers.denied")) .) -}}
 {{- end -}}
 {{- end -}}

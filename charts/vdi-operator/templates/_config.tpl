@@ -19,8 +19,31 @@ are left out, so that the operator's own defaults hold. */}}
 {{- end -}}
 {{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
 {{- with include "vdi-operator.config.egress" . | fromYaml }}{{ $_ := set $sessions "egress" . }}{{ end -}}
-{{- with .Values.gpuSharing.sliced }}{{ $_ := set $sessions "gpuSharing" (dict "sliced" .) }}{{ end -}}
-{{- toYaml (dict "sessions" $sessions) -}}
+{{- with include "vdi-operator.config.sliced" . | fromYamlArray }}{{ $_ := set $sessions "gpuSharing" (dict "sliced" .) }}{{ end -}}
+{{- $config := dict "sessions" $sessions -}}
+{{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* Where GPUs are shared, a GPU is a slice unless the values say otherwise. */}}
+{{- define "vdi-operator.config.sliced" -}}
+{{- $sliced := .Values.gpuSharing.sliced -}}
+{{- if and .Values.gpuSharing.enabled (not $sliced) -}}
+{{- $sliced = list "nvidia.com/gpu" -}}
+{{- end -}}
+{{- toYaml $sliced -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.gpuSharing" -}}
+{{- $sharing := .Values.gpuSharing -}}
+{{- $out := dict
+  "enabled" true
+  "namespace" (include "vdi-operator.gpuSharing.namespace" .)
+  "configMap" $sharing.configMap
+  "default" $sharing.default -}}
+{{- if $sharing.managePolicy }}{{ $_ := set $out "managePolicy" true }}{{ end -}}
+{{- with $sharing.configs }}{{ $_ := set $out "configs" . }}{{ end -}}
+{{- toYaml $out -}}
 {{- end -}}
 
 {{- define "vdi-operator.config.tls" -}}

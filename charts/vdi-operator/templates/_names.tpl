@@ -38,14 +38,34 @@ name in different namespaces do not fight over them. */}}
 {{- printf "%s:catalogue" (include "vdi-operator.clusterRole.name" .) -}}
 {{- end -}}
 
+{{/* The rights in all namespaces have one name per cluster: a second operator for
+all namespaces would fight the first over every session. */}}
+{{- define "vdi-operator.clusterRole.sessionsName" -}}
+vdi-operator:sessions
+{{- end -}}
+
 {{/* The operator's leader election ID, fixed in operator/cmd/vdi-operator. */}}
 {{- define "vdi-operator.lease.name" -}}
 vdi-operator
 {{- end -}}
 
-{{/* Role and binding of this release in a session namespace. */}}
+{{/* Role and binding in a session namespace: one name, because one operator serves
+it (see _require.tpl). */}}
 {{- define "vdi-operator.sessionRole.name" -}}
-{{- printf "%s-%s" .Release.Namespace (include "vdi-operator.fullname" .) | trunc 253 -}}
+vdi-operator-sessions
+{{- end -}}
+
+{{/* What looks after the GPUs: Role, ClusterRole and bindings. */}}
+{{- define "vdi-operator.gpuSharing.roleName" -}}
+{{- printf "%s-%s-gpu-sharing" .Release.Namespace (include "vdi-operator.fullname" .) | trunc 253 -}}
+{{- end -}}
+
+{{- define "vdi-operator.gpuSharing.clusterRoleName" -}}
+{{- printf "%s:gpu-sharing" (include "vdi-operator.clusterRole.name" .) -}}
+{{- end -}}
+
+{{- define "vdi-operator.gpuSharing.namespace" -}}
+{{- .Values.gpuSharing.namespace | default .Release.Namespace -}}
 {{- end -}}
 
 {{- define "vdi-operator.image" -}}

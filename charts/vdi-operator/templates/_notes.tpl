@@ -48,6 +48,12 @@ kubectl get vdi -A -w
 5. Its password:
 
 kubectl get secret -n {{ $namespace }} alice-credentials -o jsonpath='{.data.password}' | base64 -d; echo
+{{- if .Values.gpuSharing.enabled }}
+
+How GPUs are shared, node by node:
+
+kubectl get configmap -n {{ .Release.Namespace }} vdi-gpu-sharing-status -o yaml
+{{- end }}
 {{- end -}}
 
 {{- define "vdi-operator.notes.url" -}}

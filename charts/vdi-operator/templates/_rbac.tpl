@@ -62,6 +62,12 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- /* What is told about GPUs hangs on a ConfigMap of this namespace. */}}
+{{- if .Values.gpuSharing.enabled }}
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
 {{- end -}}
 
 {{/* The Job that upgrades the CRDs: these two and no other. */}}
@@ -107,4 +113,36 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [vdi.kasm.io]
   resources: [vdisessions]
   verbs: [get, list, patch]
+{{- end -}}
+
+{{/* Sharing of GPUs: what the nodes offer, and which configuration holds. */}}
+{{- define "vdi-operator.rbac.gpuSharing.cluster" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [clusterpolicies.nvidia.com]
+  verbs: [get, list, watch]
+- apiGroups: [nvidia.com]
+  resources: [clusterpolicies]
+  verbs: [get, list, watch]
+{{- if .Values.gpuSharing.managePolicy }}
+- apiGroups: [nvidia.com]
+  resources: [clusterpolicies]
+  resourceNames: [cluster-policy]
+  verbs: [patch]
+{{- end }}
+{{- end -}}
+
+{{/* Sharing of GPUs, in the GPU Operator's namespace: one ConfigMap, one DaemonSet. */}}
+{{- define "vdi-operator.rbac.gpuSharing.namespace" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Values.gpuSharing.configMap }}]
+  verbs: [get, list, watch{{ if .Values.gpuSharing.managePolicy }}, create, patch{{ end }}]
+- apiGroups: [apps]
+  resources: [daemonsets]
+  resourceNames: [nvidia-device-plugin-daemonset]
+  verbs: [get, list, watch, patch]
 {{- end -}}

@@ -7,6 +7,7 @@
 {{- include "vdi-operator.require.leader" . -}}
 {{- include "vdi-operator.require.ports" . -}}
 {{- include "vdi-operator.require.overlay" . -}}
+{{- include "vdi-operator.require.gpuSharing" . -}}
 {{- end -}}
 
 {{- define "vdi-operator.require.domain" -}}
@@ -52,10 +53,46 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "vdi-operator.require.gpuSharing" -}}
+{{- $sharing := .Values.gpuSharing -}}
+{{- if and $sharing.managePolicy (not $sharing.enabled) -}}
+{{- fail (printf "%s is on, but gpuSharing.enabled is off: switch it on, or managePolicy off" (include "vdi-operator.valueName" (dict "root" . "name" "gpuSharing.managePolicy"))) -}}
+{{- end -}}
+{{- if and $sharing.configs (not $sharing.managePolicy) -}}
+{{- fail (printf "%s is set, but written only with gpuSharing.managePolicy: where the umbrella installs the GPU Operator set gpu-operator.devicePlugin.config.data instead" (include "vdi-operator.valueName" (dict "root" . "name" "gpuSharing.configs"))) -}}
+{{- end -}}
+{{- if and $sharing.configs (not (hasKey $sharing.configs $sharing.default)) -}}
+{{- fail (printf "%s is %q, but gpuSharing.configs does not hold it: nodes without a label would get no configuration" (include "vdi-operator.valueName" (dict "root" . "name" "gpuSharing.default")) $sharing.default) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* GitOps tools render without a cluster: they pass the API to helm template
 with --api-versions. */}}
 {{- define "vdi-operator.require.serviceMonitorCRD" -}}
 {{- if not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") -}}
 {{- fail (printf "%s is on, but this cluster does not know ServiceMonitor (monitoring.coreos.com/v1): install the Prometheus Operator first, or switch it off; when rendering without a cluster add --api-versions monitoring.coreos.com/v1/ServiceMonitor" (include "vdi-operator.valueName" (dict "root" . "name" "serviceMonitor.enabled"))) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Two operators would both act on the same sessions. Only a cluster can tell:
+rendered without one, Helm finds nothing here, and refuses at install because
+the roles below have the same names. */}}
+{{- define "vdi-operator.require.alone" -}}
+{{- $everywhere := lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" (include "vdi-operator.clusterRole.sessionsName" .) -}}
+{{- include "vdi-operator.require.aloneIn" (dict "root" . "role" $everywhere "where" "all namespaces") -}}
+{{- range $namespace := .Values.watchNamespaces -}}
+{{- $role := lookup "rbac.authorization.k8s.io/v1" "Role" $namespace (include "vdi-operator.sessionRole.name" $) -}}
+{{- include "vdi-operator.require.aloneIn" (dict "root" $ "role" $role "where" (printf "namespace %s" $namespace)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.require.aloneIn" -}}
+{{- if .role -}}
+{{- $owner := .role.metadata.annotations | default dict -}}
+{{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
+{{- $release := get $owner "meta.helm.sh/release-name" -}}
+{{- if or (ne $namespace .root.Release.Namespace) (ne $release .root.Release.Name) -}}
+{{- fail (printf "release %q in namespace %q already serves %s, and two operators must not act on the same sessions: upgrade that one, uninstall it first, or give each its own list in %s" $release $namespace .where (include "vdi-operator.valueName" (dict "root" .root "name" "watchNamespaces"))) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,11 @@
 {{/* What to watch out for in the way the parts are put together. */}}
 
 {{- define "vdi-platform.notes.warnings" -}}
+{{- if (index .Values "gpu-operator").enabled }}
+NVIDIA's GPU Operator runs privileged pods in {{ .Release.Namespace }}. Where Pod Security is enforced:
+
+kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=privileged
+{{ end -}}
 {{- $mode := (index .Values "vdi-operator" "sessions" "tls" | default dict).mode | default "Wildcard" -}}
 {{- if .Values.traefik.enabled -}}
 {{- if and (eq $mode "Wildcard") (not .Values.traefik.tlsStore.default) }}

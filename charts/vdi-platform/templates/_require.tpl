@@ -17,6 +17,50 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- if .Values.traefik.enabled -}}
 {{- include "vdi-platform.require.traefik" $in -}}
 {{- end -}}
+{{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (index .Values "gpu-operator") -}}
+{{- if $gpus.gpu.enabled -}}
+{{- include "vdi-platform.require.sharingConfig" $gpus -}}
+{{- end -}}
+{{- if and $operator.enabled $gpus.sharing.enabled -}}
+{{- include (ternary "vdi-platform.require.sameGPUs" "vdi-platform.require.ownGPUs" $gpus.gpu.enabled) $gpus -}}
+{{- end -}}
+{{- end -}}
+
+{{/* One writer, one configuration: the operator verifies what the GPU Operator's
+values made. */}}
+{{- define "vdi-platform.require.sameGPUs" -}}
+{{- $config := .gpu.devicePlugin.config -}}
+{{- if .sharing.managePolicy -}}
+{{- fail "gpu-operator.enabled and vdi-operator.gpuSharing.managePolicy are both on: two would write the same configuration; set gpu-operator.devicePlugin.config.data and switch managePolicy off, or switch gpu-operator.enabled off to use your own GPU Operator" -}}
+{{- end -}}
+{{- if not (has .sharing.namespace (list "" .root.Release.Namespace)) -}}
+{{- fail (printf "vdi-operator.gpuSharing.namespace is %q, but gpu-operator.enabled puts the GPU Operator into %q: leave it empty, or switch gpu-operator.enabled off to use your own" .sharing.namespace .root.Release.Namespace) -}}
+{{- end -}}
+{{- if ne .sharing.configMap $config.name -}}
+{{- fail (printf "vdi-operator.gpuSharing.configMap is %q, but gpu-operator.devicePlugin.config.name is %q: give both the same name, or switch vdi-operator.gpuSharing.enabled off" .sharing.configMap $config.name) -}}
+{{- end -}}
+{{- if ne .sharing.default $config.default -}}
+{{- fail (printf "vdi-operator.gpuSharing.default is %q, but gpu-operator.devicePlugin.config.default is %q: give both the same key" .sharing.default $config.default) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-platform.require.ownGPUs" -}}
+{{- if not .sharing.namespace -}}
+{{- fail "vdi-operator.gpuSharing.namespace is required while gpu-operator.enabled is off: say where your own GPU Operator runs, see values/bring-your-own.yaml, or switch vdi-operator.gpuSharing.enabled off" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-platform.require.sharingConfig" -}}
+{{- $config := .gpu.devicePlugin.config -}}
+{{- if and $config.create $config.default (not (hasKey ($config.data | default dict) $config.default)) -}}
+{{- fail (printf "gpu-operator.devicePlugin.config.default is %q, but gpu-operator.devicePlugin.config.data does not hold it: every GPU node would lose its GPUs" $config.default) -}}
+{{- end -}}
+{{- range $key, $text := $config.data -}}
+{{- $file := $text | toString | fromYaml -}}
+{{- if or (hasKey $file "Error") (ne ($file.version | default "") "v1") -}}
+{{- fail (printf "gpu-operator.devicePlugin.config.data.%s is no configuration of the device plugin: it must be YAML text that begins with version: v1" $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The operator's proxy must be the one this release installs. */}}

@@ -336,6 +336,11 @@ type VDISessionStatus struct {
 	// +optional
 	StopReason StopReason `json:"stopReason,omitempty"`
 
+	// EndReason is set by the operator right before it deletes the session, and
+	// says why. A session so marked keeps its home, whatever its reclaimPolicy.
+	// +optional
+	EndReason StopReason `json:"endReason,omitempty"`
+
 	// Identity is the hash that stands for spec.user in labels: the first 80
 	// bits of its SHA-256 in base32.
 	// +optional

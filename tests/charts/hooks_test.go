@@ -1,0 +1,115 @@
+package charts
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// hookAnnotation says around what Helm runs an object.
+const hookAnnotation = "helm.sh/hook"
+
+func withoutHooks(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
+	return slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return obj.GetAnnotations()[hookAnnotation] != "" })
+}
+
+// jobs are the hooks' Jobs by task, without the release's name.
+func jobs(t *testing.T, objs []*unstructured.Unstructured) map[string]batchv1.Job {
+	t.Helper()
+	out := map[string]batchv1.Job{}
+	for _, obj := range ofKind(objs, "Job") {
+		out[strings.TrimPrefix(obj.GetName(), operatorName+"-")] = typed[batchv1.Job](t, obj)
+	}
+	return out
+}
+
+// TestHooks: which Jobs there are, when they run, and what with.
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	got := jobs(t, objects(t, operator(map[string]string{"templates.plain.image": "registry.example.com/desktop:1", "watchNamespaces": "{team-a,team-b}"})))
+	for task, want := range map[string]struct {
+		events string
+		args   []string
+	}{
+		"crds":      {"pre-upgrade", []string{"crds", "apply"}},
+		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
+		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--watch-namespaces=team-a,team-b"}},
+	} {
+		require.Contains(t, got, task)
+		job := got[task]
+		require.Equal(t, want.events, job.Annotations[hookAnnotation])
+		require.Equal(t, "hook-failed", job.Annotations["helm.sh/hook-output-log-policy"])
+		require.Equal(t, want.args, job.Spec.Template.Spec.Containers[0].Args)
+		require.Equal(t, []int32{2}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values)
+	}
+	require.Len(t, got, 3)
+}
+
+// TestHooksCanBeOff: each by its own value; without templates there is nothing
+// to apply.
+func TestHooksCanBeOff(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false"}))
+	require.Empty(t, jobs(t, objs))
+	for _, obj := range objs {
+		require.Contains(t, []string{"", "test"}, obj.GetAnnotations()[hookAnnotation], key(obj))
+	}
+}
+
+// TestHookPodsAreNotTheOperator: its Service, its network policy and the wait
+// for its last pod must not find them.
+func TestHookPodsAreNotTheOperator(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, operator(map[string]string{"templates.plain.image": "a", "podLabels.app": "vdi-operator"}))
+	selector := find[corev1.Service](t, objs, "Service", operatorName).Spec.Selector
+	for _, obj := range ofKind(objs, "Job", "Pod") {
+		require.NotSubset(t, podOf(t, obj).Labels, selector, key(obj))
+	}
+}
+
+// TestHookRights: a hook's rights come before its Job, are gone with it, and
+// name what they are for wherever the API allows that.
+func TestHookRights(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, operator(map[string]string{"templates.plain.image": "a", "templates.three.image": "a"}))
+	for _, obj := range objs {
+		if obj.GetAnnotations()[hookAnnotation] != "" {
+			require.Equal(t, "before-hook-creation,hook-succeeded", obj.GetAnnotations()["helm.sh/hook-delete-policy"], key(obj))
+			isRunner := obj.GetKind() == "Job" || obj.GetKind() == "Pod"
+			require.Equal(t, isRunner, obj.GetAnnotations()["helm.sh/hook-weight"] == "0", key(obj))
+		}
+	}
+	const cluster = "vdi-system:" + operatorName
+	crds := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":crds").Rules
+	require.Len(t, crds, 1)
+	require.Equal(t, []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"}, crds[0].ResourceNames)
+	templates := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":templates").Rules
+	require.Len(t, templates, 1)
+	require.Equal(t, []string{"plain", "three"}, templates[0].ResourceNames)
+	for _, rule := range slices.Concat(crds, templates, find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":uninstall").Rules) {
+		require.NotContains(t, rule.Verbs, "delete")
+		require.NotContains(t, rule.Resources, "secrets")
+	}
+}
+
+// TestNamespacedUninstall: no rights in other namespaces than those served.
+func TestNamespacedUninstall(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, scenarios(t)["vdi-operator-namespaced"])
+	for _, obj := range ofKind(objs, "ClusterRole") {
+		require.False(t, strings.HasSuffix(obj.GetName(), ":uninstall"), key(obj))
+	}
+	var namespaces []string
+	for _, obj := range ofKind(objs, "Role") {
+		if strings.HasSuffix(obj.GetName(), "sessions-uninstall") {
+			namespaces = append(namespaces, obj.GetNamespace())
+		}
+	}
+	require.ElementsMatch(t, []string{"team-a", "team-b"}, namespaces)
+}

@@ -1,0 +1,136 @@
+package charts
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+const sharingRole = "vdi-system-vdi-operator-gpu-sharing"
+
+// TestSharingByTheGPUOperator (mode A): a fresh install is sliced by the GPU
+// Operator's own values, and ours reads what they made.
+func TestSharingByTheGPUOperator(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, platformChart(nil))
+	config := find[corev1.ConfigMap](t, objs, "ConfigMap", "time-slicing-config")
+	require.Equal(t, releaseNamespace, config.Namespace)
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, config.Data, ""))
+
+	policies := ofKind(objs, "ClusterPolicy")
+	require.Len(t, policies, 1)
+	plugin, _, err := unstructured.NestedMap(policies[0].Object, "spec", "devicePlugin", "config")
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"name": "time-slicing-config", "default": "any"}, plugin)
+	mig, _, err := unstructured.NestedString(policies[0].Object, "spec", "mig", "strategy")
+	require.NoError(t, err)
+	require.Equal(t, "none", mig, "the GPU Operator's setting beats the configuration's")
+
+	settings := settingsOf(t, objs)
+	require.Equal(t, "vdi-system", settings.GPUSharing.Namespace)
+	require.False(t, settings.GPUSharing.ManagePolicy)
+	require.Empty(t, settings.GPUSharing.Configs, "one source of truth")
+	require.Equal(t, []string{"nvidia.com/gpu"}, settings.Sessions.GPUSharing.Sliced)
+	require.NotContains(t, verbsOn(t, objs, "configmaps"), "patch")
+	require.NotContains(t, verbsOn(t, objs, "clusterpolicies"), "patch")
+	require.Equal(t, []string{"get", "list", "watch", "patch"}, verbsOn(t, objs, "daemonsets"))
+}
+
+// TestSharingValuesReachTheChart: the stand-in records what it was given.
+func TestSharingValuesReachTheChart(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, platformChart(nil, inRepository("values", "production.yaml")))
+	record := find[corev1.ConfigMap](t, objs, "ConfigMap", "gpu-operator-values")
+	var given struct {
+		MIG          struct{ Strategy string }
+		DevicePlugin struct {
+			Config struct {
+				Create        bool
+				Name, Default string
+				Data          map[string]string
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(record.Data["values.yaml"]), &given))
+	config := given.DevicePlugin.Config
+	require.Equal(t, "none", given.MIG.Strategy)
+	require.True(t, config.Create)
+	require.Equal(t, "time-slicing-config any", config.Name+" "+config.Default)
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, config.Data, ""))
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, config.Data, "dedicated"))
+}
+
+// TestSharingByUs (mode B): a GPU Operator that runs already is told by ours.
+func TestSharingByUs(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, platformChart(nil, inRepository("values", "bring-your-own.yaml")))
+	require.Empty(t, ofKind(objs, "ClusterPolicy", "DaemonSet"), "nothing of theirs is installed")
+	sharing := settingsOf(t, objs).GPUSharing
+	require.True(t, sharing.ManagePolicy)
+	require.Equal(t, "gpu-operator", sharing.Namespace)
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, sharing.ConfigMapData(), ""))
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, sharing.ConfigMapData(), "dedicated"))
+	require.Equal(t, "gpu-operator", find[rbacv1.Role](t, objs, "Role", sharingRole).Namespace)
+	require.Equal(t, []string{"get", "list", "watch", "create", "patch"}, verbsOn(t, objs, "configmaps"))
+	require.Contains(t, verbsOn(t, objs, "clusterpolicies"), "patch")
+}
+
+// TestNoSharingNoRights: who shares no GPUs may look at no node.
+func TestNoSharingNoRights(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, operator(nil))
+	for _, obj := range ofKind(objs, "Role", "ClusterRole") {
+		for _, rule := range typed[rbacv1.ClusterRole](t, obj).Rules {
+			for _, resource := range []string{"nodes", "daemonsets", "clusterpolicies"} {
+				require.NotContains(t, rule.Resources, resource, key(obj))
+			}
+		}
+	}
+	require.Empty(t, settingsOf(t, objs).Sessions.GPUSharing.Sliced)
+}
+
+// planOf is what one card on a node with this label would be.
+func planOf(t *testing.T, data map[string]string, label string) map[string]int64 {
+	t.Helper()
+	configs := platform.ParsePluginConfigs(data)
+	require.Empty(t, configs.Problems())
+	plan, err := configs.PlanSlices(map[string]string{"nvidia.com/gpu.count": "1", platform.SharingLabel: label}, "any")
+	require.NoError(t, err)
+	return plan
+}
+
+func settingsOf(t *testing.T, objs []*unstructured.Unstructured) platform.Config {
+	t.Helper()
+	for _, obj := range ofKind(objs, "ConfigMap") {
+		if text := typed[corev1.ConfigMap](t, obj).Data["config.yaml"]; text != "" {
+			config, err := platform.ParseConfig([]byte(text))
+			require.NoError(t, err)
+			return config
+		}
+	}
+	require.Fail(t, "the operator has no settings")
+	return platform.Config{}
+}
+
+// verbsOn are the verbs of the rules about GPU sharing that name a resource.
+func verbsOn(t *testing.T, objs []*unstructured.Unstructured, resource string) (verbs []string) {
+	t.Helper()
+	for _, obj := range ofKind(objs, "Role", "ClusterRole") {
+		if obj.GetName() != sharingRole && obj.GetName() != "vdi-system:vdi-operator:gpu-sharing" {
+			continue
+		}
+		for _, rule := range typed[rbacv1.ClusterRole](t, obj).Rules {
+			if rule.Resources[0] == resource {
+				verbs = append(verbs, rule.Verbs...)
+			}
+		}
+	}
+	require.NotEmpty(t, verbs, resource)
+	return verbs
+}

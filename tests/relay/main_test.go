@@ -1,0 +1,141 @@
+// Package relay runs the real coturn with the file that the chart renders, in
+// namespaces of its own, and attacks it.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/vdi-platform/vdi-platform/tests/relay/debian"
+	"github.com/vdi-platform/vdi-platform/tests/standins"
+)
+
+// Addresses of the relay's node. Peers at the others would answer, if they could be reached.
+const (
+	public4  = "203.0.113.10"
+	public6  = "2001:db8::10"
+	private4 = "10.77.0.1"
+	metadata = "169.254.169.254"
+	private6 = "fd77::1"
+)
+
+// nobody is the user of the chart's pod.
+const nobody = 65534
+
+// toolVariable tells the inner run where the operator's small program lies.
+const toolVariable = "VDI_RELAY_TEST_TOOL"
+
+var (
+	repository string
+	tool       = os.Getenv(toolVariable)
+)
+
+// TestMain runs the tests a second time inside: what may need the network comes
+// first, and the tests themselves have a network and a /run of their own.
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tests/relay:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (int, error) {
+	var err error
+	if repository, err = standins.RepositoryRoot(); err != nil {
+		return 0, err
+	}
+	if tool != "" {
+		if err := setUp(); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	}
+	return runInside()
+}
+
+func runInside() (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, errors.New("run as root: the tests make network namespaces")
+	}
+	if _, err := os.Stat(filepath.Join(repository, "bin", "helm")); err != nil {
+		return 0, errors.New("bin/helm is missing: run `make tools-helm`")
+	}
+	if err := debian.Ensure(context.Background(), "coturn", "turnserver"); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "vdi-relay-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	tool := filepath.Join(dir, "vdi-turn-secret")
+	build := exec.Command("go", "build", "-o", tool, "./operator/cmd/vdi-turn-secret")
+	build.Dir = repository
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build vdi-turn-secret: %w\n%s", err, out)
+	}
+	inner := exec.Command(os.Args[0], os.Args[1:]...)
+	inner.Env = append(os.Environ(), toolVariable+"="+tool)
+	inner.Stdout, inner.Stderr = os.Stdout, os.Stderr
+	inner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if exit := new(exec.ExitError); errors.As(inner.Run(), &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, nil
+}
+
+// setUp gives this process' namespaces the addresses and the folder that the
+// pod would have.
+func setUp() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	node := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "node"}, PeerName: "wire"}
+	if err := netlink.LinkAdd(node); err != nil {
+		return fmt.Errorf("make the node's interface: %w", err)
+	}
+	wire, err := netlink.LinkByName("wire")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetUp(wire), netlink.LinkSetUp(node)); err != nil {
+		return fmt.Errorf("set up the network: %w", err)
+	}
+	for _, ip := range []string{public4, public6, private4, metadata, private6} {
+		if err := netlink.AddrAdd(node, hostAddress(ip)); err != nil {
+			return fmt.Errorf("add %s: %w", ip, err)
+		}
+	}
+	// An API server starts only where it finds a default route.
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Dst: everywhere()})
+}
+
+func everywhere() *net.IPNet { return &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)} }
+
+// hostAddress is usable at once: nobody else could hold it.
+func hostAddress(text string) *netlink.Addr {
+	ip, bits := net.ParseIP(text), 128
+	if ip.To4() != nil {
+		ip, bits = ip.To4(), 32
+	}
+	return &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(bits, bits)}, Flags: unix.IFA_F_NODAD}
+}

@@ -1,0 +1,129 @@
+// Package upgrade shows a release's life with the real Helm clients on a real
+// node: install, upgrade, rollback, uninstall and reinstall, while desktops run.
+// It has a cluster of its own, because it takes the platform away.
+package upgrade
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/install"
+	"github.com/vdi-platform/vdi-platform/tests/postrender"
+	"github.com/vdi-platform/vdi-platform/tests/standins"
+)
+
+// world is the cluster and what the tests run against it.
+type world struct {
+	*install.Platform
+	root   string
+	post   postrender.Built
+	dir    string // for values, charts and backups
+	proxy  string // values of the proxy's chart
+	values string // values of the operator's chart
+}
+
+var w world
+
+func TestMain(m *testing.M) {
+	code, err := runWithCluster(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "upgrade tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runWithCluster(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	const name = "upgrade"
+	c, err := cluster.Up(ctx, cluster.Options{Name: name, DieWithParent: true, Progress: os.Stderr})
+	if err != nil {
+		return 1, err
+	}
+	defer func() {
+		if err := cluster.Down(ctx, name); err != nil {
+			fmt.Fprintln(os.Stderr, "take the cluster down:", err)
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "vdi-upgrade-"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(w.dir)
+	if err := w.prepare(ctx, c); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// prepare installs the proxy by itself: the tests take the operator away, and
+// desktops stay reachable.
+func (w *world) prepare(ctx context.Context, c *cluster.Cluster) (err error) {
+	images := slices.DeleteFunc(install.Images(), func(i install.Image) bool { return filepath.Base(i.Archive) == "desktop.tar" })
+	if w.Platform, err = install.Prepare(ctx, c, os.Stderr, images...); err != nil {
+		return err
+	}
+	if w.root, err = standins.RepositoryRoot(); err != nil {
+		return err
+	}
+	if w.post, err = postrender.Build(ctx, filepath.Join(w.dir, "plugins")); err != nil {
+		return err
+	}
+	umbrella, err := standins.Assemble(ctx, w.dir)
+	if err != nil {
+		return err
+	}
+	if err := w.splitValues(); err != nil {
+		return err
+	}
+	out, err := w.try(ctx, "helm", "install", "proxy", filepath.Join(umbrella, "charts", "traefik"),
+		"-n", install.Namespace, "-f", w.proxy, "--wait", "--timeout", "3m")
+	if err != nil {
+		return fmt.Errorf("install the proxy: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// splitValues gives each chart its part of values/local.yaml.
+func (w *world) splitValues() error {
+	text, err := os.ReadFile(filepath.Join(w.root, "values", "local.yaml"))
+	if err != nil {
+		return err
+	}
+	var all map[string]map[string]any
+	if err := yaml.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	all["traefik"]["fullnameOverride"] = "vdi-traefik"
+	all["vdi-operator"]["fullnameOverride"] = "vdi-operator"
+	if w.proxy, err = w.write("proxy.yaml", all["traefik"]); err != nil {
+		return err
+	}
+	w.values, err = w.write("operator.yaml", all["vdi-operator"])
+	return err
+}
+
+func (w *world) write(name string, content any) (string, error) {
+	text, err := yaml.Marshal(content)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(w.dir, name)
+	return file, os.WriteFile(file, text, 0o600)
+}
+
+// try runs a program of bin/ against the cluster.
+func (w *world) try(ctx context.Context, program string, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, filepath.Join(w.root, "bin", program), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+w.Cluster.KubeconfigPath())
+	command.Env = append(command.Env, w.post.Environment(program)...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}

@@ -23,6 +23,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -53,7 +54,8 @@ type Options struct {
 	Workers int
 	// LogLevel: debug, info, warn or error.
 	LogLevel string
-	// Registry takes the metrics; the process-wide one when nil.
+	// Registry takes the metrics; the process-wide one when nil. With one of its
+	// own, several managers may run in a process.
 	Registry metrics.RegistererGatherer
 }
 
@@ -172,6 +174,7 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionID:              "vdi-operator",
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{SkipNameValidation: new(o.Registry != nil)},
 	}
 }
 

@@ -92,6 +92,7 @@ func TestHelm4(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"template", "vdi", s.chart, "--namespace", releaseNamespace}, offline()...)
+			args = append(args, s.args...)
 			for _, file := range s.files {
 				args = append(args, "--values", file)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,7 +126,11 @@ func platformChart(set map[string]string, files ...string) scenario {
 	if err != nil {
 		panic(err)
 	}
-	return scenario{chart: umbrella, files: append([]string{domain}, files...), set: set}
+	s := scenario{chart: umbrella, files: append([]string{domain}, files...), set: set}
+	if slices.ContainsFunc(files, func(file string) bool { return caseName(file) == "production" }) {
+		s.args = prometheusOperator() // which that profile asks for
+	}
+	return s
 }
 
 // scenarios are all ci values of both charts and all install profiles, by name.

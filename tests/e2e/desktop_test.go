@@ -87,6 +87,40 @@ func TestHomeSurvivesAndIsPrivate(t *testing.T) {
 	assert.Empty(t, refused.Status.PodName)
 }
 
+// A suspended desktop costs no GPU and loses nothing: same URL, same files, but a
+// fresh password.
+func TestSuspendAndResume(t *testing.T) {
+	s := session("break", "dave@example.com", "plain-desktop")
+	start(t, s)
+	first := await(t, s, install.Running)
+	user, password, err := platform.Credentials(t.Context(), first)
+	require.NoError(t, err)
+	inDesktop(t, s, "echo unfinished > ~/draft.txt")
+
+	setRunPolicy(t, s, vdi.RunPolicySuspended)
+	paused := await(t, s, suspended)
+	assert.Equal(t, vdi.StopUser, paused.Status.StopReason)
+	assert.Equal(t, http.StatusNotFound, get(t, first.Status.URL, user, password).Code, "nothing answers")
+
+	setRunPolicy(t, s, vdi.RunPolicyRunning)
+	again := await(t, s, install.Running)
+	assert.Equal(t, first.Status.URL, again.Status.URL)
+	assert.Equal(t, "unfinished\n", inDesktop(t, s, "cat ~/draft.txt"))
+	assert.Equal(t, http.StatusUnauthorized, get(t, again.Status.URL, user, password).Code, "the old password")
+	_, fresh, err := platform.Credentials(t.Context(), again)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, get(t, again.Status.URL, user, fresh).Code, "the new one")
+}
+
+func suspended(s *vdi.VDISession) bool { return s.Status.Phase == vdi.PhaseSuspended }
+
+// setRunPolicy turns the wish as a person would.
+func setRunPolicy(t *testing.T, s *vdi.VDISession, policy vdi.RunPolicy) {
+	t.Helper()
+	out, err := platform.Kubectl(t.Context(), "patch", "vdi", s.Name, "-n", s.Namespace, "--type", "merge", "-p", `{"spec":{"runPolicy":"`+string(policy)+`"}}`)
+	require.NoError(t, err, out)
+}
+
 // inDesktop runs a command in the desktop's container and returns what it printed.
 func inDesktop(t *testing.T, s *vdi.VDISession, command string) string {
 	t.Helper()
@@ -101,4 +135,3 @@ func get(t *testing.T, page, user, password string) install.Answer {
 	require.NoError(t, err)
 	return answer
 }
-

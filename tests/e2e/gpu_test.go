@@ -17,7 +17,7 @@ import (
 const slices = 8
 
 // The ninth desktop on a GPU with eight slices waits in words, and starts when
-// another one ends.
+// another one is suspended; that one waits in turn, and resumes when one ends.
 func TestNinthSessionWaitsForTheGPU(t *testing.T) {
 	var running []*vdi.VDISession
 	for i := range slices {
@@ -35,8 +35,14 @@ func TestNinthSessionWaitsForTheGPU(t *testing.T) {
 	assert.Contains(t, waiting.Status.Message, "Waiting for a GPU: all slices of nvidia.com/gpu are in use")
 	t.Log(waiting.Status.Message)
 
-	finish(t, running[0])
+	setRunPolicy(t, running[0], vdi.RunPolicySuspended)
 	await(t, ninth, install.Running)
+	await(t, running[0], suspended)
+
+	setRunPolicy(t, running[0], vdi.RunPolicyRunning)
+	await(t, running[0], func(s *vdi.VDISession) bool { return s.Status.WaitingFor == vdi.WaitingForGPU })
+	finish(t, ninth)
+	await(t, running[0], install.Running)
 }
 
 // A desktop without a GPU asks for none and starts though all slices are taken.

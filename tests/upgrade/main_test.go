@@ -25,9 +25,9 @@ type world struct {
 	*install.Platform
 	root   string
 	post   postrender.Built
-	dir    string // for values, charts and backups
-	proxy  string // values of the proxy's chart
-	values string // values of the operator's chart
+	dir    string   // for values, charts and backups
+	proxy  []string // helm's flags with values for the proxy's chart
+	values []string // the same for the operator's
 }
 
 var w world
@@ -83,31 +83,47 @@ func (w *world) prepare(ctx context.Context, c *cluster.Cluster) (err error) {
 	if err := w.splitValues(); err != nil {
 		return err
 	}
-	out, err := w.try(ctx, "helm", "install", "proxy", filepath.Join(umbrella, "charts", "traefik"),
-		"-n", install.Namespace, "-f", w.proxy, "--wait", "--timeout", "3m")
+	args := []string{"install", "proxy", filepath.Join(umbrella, "charts", "traefik"), "-n", install.Namespace, "--wait", "--timeout", "3m"}
+	out, err := w.try(ctx, "helm", append(args, w.proxy...)...)
 	if err != nil {
 		return fmt.Errorf("install the proxy: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// splitValues gives each chart its part of values/local.yaml.
+// splitValues gives each chart its part of what the umbrella would.
 func (w *world) splitValues() error {
-	text, err := os.ReadFile(filepath.Join(w.root, "values", "local.yaml"))
+	defaults, err := w.read("charts", "vdi-platform", "values.yaml")
 	if err != nil {
 		return err
 	}
-	var all map[string]map[string]any
-	if err := yaml.Unmarshal(text, &all); err != nil {
+	local, err := w.read("values", "local.yaml")
+	if err != nil {
 		return err
 	}
-	all["traefik"]["fullnameOverride"] = "vdi-traefik"
-	all["vdi-operator"]["fullnameOverride"] = "vdi-operator"
-	if w.proxy, err = w.write("proxy.yaml", all["traefik"]); err != nil {
-		return err
+	for _, part := range []struct {
+		name  string
+		chart string
+		files *[]string
+	}{{"traefik", "proxy", &w.proxy}, {"vdi-operator", "operator", &w.values}} {
+		for i, layer := range []map[string]any{defaults, local} {
+			file, err := w.write(fmt.Sprintf("%s-%d.yaml", part.chart, i), layer[part.name])
+			if err != nil {
+				return err
+			}
+			*part.files = append(*part.files, "-f", file)
+		}
 	}
-	w.values, err = w.write("operator.yaml", all["vdi-operator"])
-	return err
+	w.values = append(w.values, "--set", "fullnameOverride=vdi-operator")
+	return nil
+}
+
+func (w *world) read(path ...string) (values map[string]any, err error) {
+	text, err := os.ReadFile(filepath.Join(append([]string{w.root}, path...)...))
+	if err != nil {
+		return nil, err
+	}
+	return values, yaml.Unmarshal(text, &values)
 }
 
 func (w *world) write(name string, content any) (string, error) {

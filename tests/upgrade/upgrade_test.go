@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestLife(t *testing.T) {
 	})
 	t.Run("a second operator is refused", func(t *testing.T) {
 		for _, helm := range []string{"helm", "helm4"} {
-			out, err := w.try(t.Context(), helm, "install", "other", current, "-n", "elsewhere", "--create-namespace", "-f", w.values)
+			out, err := w.try(t.Context(), helm, append([]string{"install", "other", current, "-n", "elsewhere", "--create-namespace"}, w.values...)...)
 			require.Error(t, err)
 			assert.Contains(t, out, `release "vdi" in namespace "vdi-system" already serves all namespaces`)
 		}
@@ -186,8 +187,8 @@ func release(t *testing.T, helm, verb, chart string, more ...string) {
 }
 
 func (w *world) release(ctx context.Context, helm, verb, chart string, more ...string) (string, error) {
-	args := []string{verb, install.Release, chart, "-n", install.Namespace, "-f", w.values, "--wait", "--timeout", "3m"}
-	return w.try(ctx, helm, append(args, more...)...)
+	args := []string{verb, install.Release, chart, "-n", install.Namespace, "--wait", "--timeout", "3m"}
+	return w.try(ctx, helm, slices.Concat(args, w.values, more)...)
 }
 
 func uninstall(t *testing.T, helm string, more ...string) {

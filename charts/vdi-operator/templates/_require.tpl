@@ -7,6 +7,7 @@
 {{- include "vdi-operator.require.leader" . -}}
 {{- include "vdi-operator.require.ports" . -}}
 {{- include "vdi-operator.require.overlay" . -}}
+{{- include "vdi-operator.require.alone" . -}}
 {{- include "vdi-operator.require.gpuSharing" . -}}
 {{- end -}}
 

@@ -19,7 +19,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
-// ErrSite: the site's settings or rules refuse an object.
+// ErrSite means that the site's settings or rules refuse an object, or make no sense.
 var ErrSite = errors.New("refused by the site's rules")
 
 // Site is what an administrator wants of every object of the platform itself,

@@ -66,10 +66,11 @@ func TestHooksCanBeOff(t *testing.T) {
 // for its last pod must not find them.
 func TestHookPodsAreNotTheOperator(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"templates.plain.image": "a", "podLabels.app": "vdi-operator"}))
+	objs := objects(t, operator(map[string]string{"templates.plain.image": "a", "commonLabels.app": "vdi-operator"}))
 	selector := find[corev1.Service](t, objs, "Service", operatorName).Spec.Selector
 	for _, obj := range ofKind(objs, "Job", "Pod") {
 		require.NotSubset(t, podOf(t, obj).Labels, selector, key(obj))
+		require.NotEqual(t, "vdi-operator", podOf(t, obj).Labels["app"], key(obj))
 	}
 }
 

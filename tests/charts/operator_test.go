@@ -327,7 +327,7 @@ func TestDisruption(t *testing.T) {
 // TestLabelsCannotBeOverridden: a user's labels never break a selector.
 func TestLabelsCannotBeOverridden(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"podLabels.app": "mine", "commonLabels.app": "mine"}))
+	objs := withoutHooks(objects(t, operator(map[string]string{"podLabels.app": "mine", "commonLabels.app": "mine"})))
 	deployment := find[appsv1.Deployment](t, objs, "Deployment", operatorName)
 	require.Equal(t, "vdi-operator", deployment.Spec.Template.Labels["app"])
 	require.Subset(t, deployment.Spec.Template.Labels, deployment.Spec.Selector.MatchLabels)

@@ -391,7 +391,7 @@ func (g *gpus) wasTold(reason, node string) bool {
 func ownedBy(o client.Object, manager string) string {
 	for _, entry := range o.GetManagedFields() {
 		if entry.Manager == manager {
-			return string(entry.FieldsV1.Raw)
+			return entry.FieldsV1.GetRawString()
 		}
 	}
 	return ""

@@ -13,6 +13,7 @@ of its own, made for it and gone with it, that may do this one thing. */}}
 wait for its last pod select these. */}}
 {{- define "vdi-operator.hook.labels" -}}
 {{- $own := dict
+  "app" (printf "%s-%s" .root.Chart.Name .task)
   "app.kubernetes.io/name" (printf "%s-%s" .root.Chart.Name .task)
   "app.kubernetes.io/instance" .root.Release.Name
   "app.kubernetes.io/part-of" "vdi-platform"

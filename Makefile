@@ -77,7 +77,10 @@ image: build ## The operator's image as an OCI archive, without a container engi
 package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`
 	mkdir -p dist
 	for chart in vdi-session vdi-operator coturn; do $(HELM) package charts/$$chart --destination dist; done
-	$(HELM) dependency build charts/vdi-platform || { echo "vdi-platform is not packaged: its third-party charts could not be fetched"; exit 1; }
+	export HELM_REPOSITORY_CONFIG=$(CURDIR)/dist/.repositories.yaml; \
+	{ awk '/repository: https/ {print $$2}' charts/vdi-platform/Chart.yaml | sort -u | while read -r url; do \
+	  $(HELM) repo add "$$(echo "$$url" | tr -c 'a-z0-9\n' -)" "$$url"; done && \
+	$(HELM) dependency build charts/vdi-platform; } || { echo "vdi-platform is not packaged: its third-party charts could not be fetched"; exit 1; }
 	$(HELM) package charts/vdi-platform --destination dist
 
 .PHONY: docker-build

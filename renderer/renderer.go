@@ -109,10 +109,8 @@ func (r *Renderer) Values(in Input) (map[string]any, error) {
 // ValidateTemplate checks a template's values against the chart's schema and
 // renders a sample session from it. Errors are those of Render.
 func (r *Renderer) ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error {
-	if _, err := r.render(sampleOf(t, p)); err != nil {
-		return fmt.Errorf("template %q: %w", t.Name, err)
-	}
-	return nil
+	_, err := r.render(sampleOf(t, p))
+	return err
 }
 
 // sampleOf is a session that takes every default from the template.

@@ -84,7 +84,7 @@ func (n node) report(before NodeReport, late bool) NodeReport {
 	case late || known:
 		after.State, after.Message = Mismatch, fmt.Sprintf("Node %s offers%s, but%s is planned: look at the device plugin's pod on it", n.name, amounts(n.allocated), amounts(n.planned))
 	default:
-		after.State, after.Message = Changing, fmt.Sprintf("Node %s is to offer%s; the device plugin is being restarted", n.name, amounts(n.planned))
+		after.State, after.Message = Changing, fmt.Sprintf("Node %s offers%s and is to offer%s: waiting for the device plugin on it", n.name, amounts(n.allocated), amounts(n.planned))
 	}
 	return after
 }

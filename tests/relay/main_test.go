@@ -105,6 +105,9 @@ func setUp() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount /run: %w", err)
 	}
+	if err := ownEtc(); err != nil {
+		return fmt.Errorf("mount /etc: %w", err)
+	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
@@ -127,6 +130,17 @@ func setUp() error {
 	}
 	// An API server starts only where it finds a default route.
 	return netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Dst: everywhere()})
+}
+
+// ownEtc lets the tests put a certificate where the pod has it, and the machine
+// does not see it.
+func ownEtc() error {
+	for _, dir := range []string{"/run/etc", "/run/etc/upper", "/run/etc/work"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return unix.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work")
 }
 
 func everywhere() *net.IPNet { return &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)} }

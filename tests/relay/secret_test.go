@@ -175,6 +175,21 @@ func (w world) requireNoMore(t *testing.T) {
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
 }
 
+// TestObjectsAreValid: a real API server takes what the chart renders, hooks too.
+func TestObjectsAreValid(t *testing.T) {
+	w := newWorld(t)
+	files, err := filepath.Glob(filepath.Join(repository, "charts", "coturn", "ci", "*-values.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	w.kubectl(t, "", "delete", "serviceaccount,role,rolebinding", "-n", namespace, maker)
+	for _, file := range files {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(repository, "bin", "helm"), "template", "vdi",
+			filepath.Join(repository, "charts", "coturn"), "-n", namespace, "--kube-version", "1.37.2", "--values", file).Output()
+		require.NoError(t, err)
+		w.kubectl(t, string(out), "create", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-")
+	}
+}
+
 // TestCreateFindsBadSecret: a Secret of the name without a usable key is told at once.
 func TestCreateFindsBadSecret(t *testing.T) {
 	w := newWorld(t)

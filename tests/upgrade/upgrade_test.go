@@ -71,7 +71,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 	t.Run("uninstall with live sessions", func(t *testing.T) {
-		bob := start(t, "bob")
+		bob := start(t, "bob", func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete })
 		await(t, bob, install.Running)
 		uninstall(t, "helm")
 		left := get(t, alice)
@@ -81,7 +81,8 @@ func TestLife(t *testing.T) {
 		noHooksLeft(t)
 
 		w.must(t, "kubectl", "delete", "vdi", "bob", "-n", install.Sessions, "--timeout=60s")
-		homeUID(t, bob)
+		gone(t, bob)
+		homeUID(t, bob) // whatever its policy says: nobody was there to judge
 	})
 	t.Run("reinstall picks everything up", func(t *testing.T) {
 		release(t, "helm4", "install", current, append(postRendered(t, "helm4"), "-f", templates)...)
@@ -215,10 +216,13 @@ func backup(t *testing.T) {
 	}
 }
 
-func start(t *testing.T, name string) *vdi.VDISession {
+func start(t *testing.T, name string, with ...func(*vdi.VDISession)) *vdi.VDISession {
 	t.Helper()
 	s := &vdi.VDISession{Spec: vdi.VDISessionSpec{User: name + "@example.com", Template: "page", Persistence: vdi.Persistence{Size: "1Gi"}}}
 	s.Name, s.Namespace = name, install.Sessions
+	for _, change := range with {
+		change(s)
+	}
 	require.NoError(t, w.Client.Create(t.Context(), s))
 	return s
 }

@@ -233,7 +233,7 @@ func (r *Reconciler) nameHost(p *pass) error {
 func sliceable(gpus int32, resource string, sliced []string) error {
 	for _, name := range sliced {
 		if gpus > 1 && name == resource {
-			return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1, or use a template of a dedicated pool", gpus, resource)
+			return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1", gpus, resource)
 		}
 	}
 	return nil

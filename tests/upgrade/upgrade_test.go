@@ -52,9 +52,12 @@ func TestLife(t *testing.T) {
 	t.Run("a bad template fails in words", func(t *testing.T) {
 		bad := pageTemplate()
 		bad["values"] = map[string]any{"pod": map[string]any{"shmSize": true}}
-		out, err := w.release(t.Context(), "helm", "upgrade", current, "-f", w.templates(t, "bad.yaml", map[string]any{"bad": bad, "fine": pageTemplate()}))
-		require.Error(t, err)
-		assert.Contains(t, out, `template "bad": spec.values.pod.shmSize`)
+		values := w.templates(t, "bad.yaml", map[string]any{"bad": bad, "fine": pageTemplate()})
+		for _, helm := range []string{"helm", "helm4"} {
+			out, err := w.release(t.Context(), helm, "upgrade", current, "-f", values)
+			require.Error(t, err)
+			assert.Contains(t, out, "spec.values.pod.shmSize: got boolean, want string", "the Job's own words")
+		}
 		assert.NotContains(t, w.must(t, "kubectl", "get", "vditemplates", "-o", "name"), "fine", "one mistake changes nothing")
 	})
 	t.Run("rollback", func(t *testing.T) {

@@ -47,7 +47,7 @@ test-integration: tools-control-plane ## Controllers on a real API server
 
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real desktop
-	cd tests && go test -timeout 30m ./cluster/... ./e2e/... ./upgrade/...
+	cd tests && go test -p 1 -timeout 30m ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, and fuzzing

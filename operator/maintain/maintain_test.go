@@ -71,7 +71,7 @@ func TestBadTemplates(t *testing.T) {
 		"no map":        {"- image: a", "cannot unmarshal array"},
 		"unknown value": {"plain: {image: a, values: {podd: {}}}", `template "plain": spec.values.podd`},
 		"no size":       {"plain: {image: a, resources: {defaultMemory: 4Gb}}", "4Gb"},
-		"all of them":   {"one: {image: a, values: {x: 1}}\ntwo: {image: a, values: {z: 1}}", `template "two": invalid values: template "two": spec.values.z`},
+		"all of them":   {"one: {image: a, values: {x: 1}}\ntwo: {image: a, values: {z: 1}}", `invalid values: template "two": spec.values.z`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			templates, err := readTemplates(file(t, "templates.yaml", c.text))

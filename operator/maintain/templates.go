@@ -91,7 +91,7 @@ func judge(templates map[string]*vdi.VDITemplate, configFile string) error {
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		if err := r.ValidateTemplate(templates[name], config); err != nil {
-			problems = append(problems, err)
+			problems = append(problems, fmt.Errorf("templates.%s: %w", name, err))
 		}
 	}
 	if len(problems) > 0 {

@@ -123,5 +123,5 @@ func TestTemplatesApply(t *testing.T) {
 
 	err = apply("{Plain_: {image: a}}")
 	require.ErrorIs(t, err, maintain.ErrRefused)
-	require.ErrorContains(t, err, `template "Plain_"`)
+	require.ErrorContains(t, err, "templates.Plain_: ")
 }

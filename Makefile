@@ -91,7 +91,7 @@ docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an 
 ##@ Generate and check
 
 .PHONY: manifests
-manifests: $(DEV)/.built ## CRDs from the API types, into the operator chart
+manifests: bin/.dev-tools ## CRDs from the API types, into the operator chart
 	bin/controller-gen crd:crdVersions=v1,generateEmbeddedObjectMeta=false paths=./operator/api/... output:crd:dir=charts/vdi-operator/crds
 
 .PHONY: generate
@@ -111,7 +111,7 @@ verify: generate ## Fail if something generated is not committed
 	@git diff --exit-code -- . || { echo "generated files differ: run 'make generate', look at the difference and commit it"; exit 1; }
 
 .PHONY: lint
-lint: $(DEV)/.built tools-helm ## gofumpt, go vet, staticcheck, helm lint
+lint: bin/.dev-tools tools-helm ## gofumpt, go vet, staticcheck, helm lint
 	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
 	go vet $(ROOT_PACKAGES)
 	cd tests && go vet ./...
@@ -136,9 +136,9 @@ run: manifests ## Run the operator from source against the current context (DOMA
 ##@ Tools (built once from pinned Go modules, kept under bin/)
 
 .PHONY: tools
-tools: $(DEV)/.built tools-helm tools-control-plane tools-node ## All of them
+tools: bin/.dev-tools tools-helm tools-control-plane tools-node ## All of them
 
-$(DEV)/.built: $(DEV)/go.mod $(DEV)/go.sum
+bin/.dev-tools: $(DEV)/go.mod $(DEV)/go.sum
 	mkdir -p bin
 	go build -C $(DEV) -o $(CURDIR)/bin/ tool
 	@touch $@

@@ -150,17 +150,38 @@ func (w *world) outcome() outcome {
 	return out
 }
 
-// ends are the ways a session may go.
-func ends() map[string]func(*world) {
-	return map[string]func(*world){
-		"deleted by a person": func(w *world) { w.deleteSession() },
-		"expired":             func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) },
+// story is a session's life.
+type story struct {
+	paused bool // suspended and resumed on the way
+	end    func(*world)
+}
+
+func stories() map[string]story {
+	byPerson := func(w *world) { w.deleteSession() }
+	return map[string]story{
+		"deleted by a person":            {end: byPerson},
+		"expired":                        {end: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) }},
+		"suspended, resumed and deleted": {paused: true, end: byPerson},
 	}
+}
+
+// pause suspends the session and lets it go on.
+func (w *world) pause(m *mortal) {
+	w.t.Helper()
+	w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended })
+	w.settle(m)
+	w.podEnds(desk)
+	w.settle(m)
+	w.requirePhase(vdi.PhaseSuspended)
+	w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })
+	w.settle(m)
+	w.podStarts(desk)
+	w.settle(m)
 }
 
 // live takes a session from its creation to its end, with an operator that dies
 // at one of its writes, and tells what was there while it ran and afterwards.
-func (w *world) live(m *mortal, end func(*world)) (running, ended outcome) {
+func (w *world) live(m *mortal, life story) (running, ended outcome) {
 	w.t.Helper()
 	w.operator = w.newOperator(m)
 	w.createTemplate()
@@ -168,8 +189,11 @@ func (w *world) live(m *mortal, end func(*world)) (running, ended outcome) {
 	w.settle(m)
 	w.podStarts(desk)
 	w.settle(m)
+	if life.paused {
+		w.pause(m)
+	}
 	running = w.outcome()
-	end(w)
+	life.end(w)
 	w.settle(m)
 	w.podEnds(desk)
 	if w.sessionExists() {
@@ -186,12 +210,12 @@ func (w *world) live(m *mortal, end func(*world)) (running, ended outcome) {
 func TestOperatorDiesAtEveryWrite(t *testing.T) {
 	t.Parallel()
 	plane := sharedPlane(t)
-	for name, end := range ends() {
+	for name, life := range stories() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, byUser) // with a host claim, the longest way
 			reference := newMortal(plane.admin, 0, false)
-			running, ended := w.live(reference, end)
+			running, ended := w.live(reference, life)
 			require.Equal(t, vdi.PhaseRunning, running.Phase)
 			require.True(t, running.HomeIsOurs)
 			require.Empty(t, ended.Phase)
@@ -199,12 +223,13 @@ func TestOperatorDiesAtEveryWrite(t *testing.T) {
 			require.True(t, ended.HostFree)
 			require.Equal(t, name == "expired", len(ended.Kinds) == 1, "only a person's delete takes the home along")
 			require.Greater(t, reference.writes, 14)
+			t.Logf("%d writes, %d deaths", reference.writes, 2*reference.writes)
 			for k := 1; k <= reference.writes; k++ {
 				for when, after := range map[string]bool{"before": false, "after": true} {
 					t.Run(fmt.Sprintf("%s write %d", when, k), func(t *testing.T) {
 						t.Parallel()
 						w := newWorld(t, byUser)
-						gotRunning, gotEnded := w.live(newMortal(plane.admin, k, after), end)
+						gotRunning, gotEnded := w.live(newMortal(plane.admin, k, after), life)
 						require.Equal(t, running, gotRunning)
 						require.Equal(t, ended, gotEnded)
 					})

@@ -117,7 +117,8 @@ lint: bin/.dev-tools tools-helm ## gofumpt, go vet, staticcheck, helm lint
 	cd tests && go vet ./...
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
 	cd tests && ../bin/staticcheck -checks all ./...
-	$(HELM) lint charts/vdi-session charts/vdi-operator --set sessions.domain=vdi.example.com --kube-version 1.37.2
+	$(HELM) lint charts/vdi-session --set image=desktop --set session.host=alice.vdi.example.com --kube-version 1.37.2
+	$(HELM) lint charts/vdi-operator --set sessions.domain=vdi.example.com --kube-version 1.37.2
 	$(HELM) lint charts/coturn --set realm=turn.vdi.example.com --kube-version 1.37.2
 
 ##@ Your cluster

@@ -22,7 +22,7 @@ func forward(forwards []Forward, node netip.Addr) (stop func(), err error) {
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Host)))
 		if err != nil {
 			stop()
-			return nil, fmt.Errorf("forward %s: %w", f, err)
+			return nil, fmt.Errorf("forward %s: %w (end what listens there, such as another checkout's demo)", f, err)
 		}
 		listeners = append(listeners, listener)
 		go acceptAll(listener, netip.AddrPortFrom(node, uint16(f.Node)).String())

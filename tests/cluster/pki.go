@@ -36,8 +36,8 @@ func newAuthority(name string) (keyPair, error) {
 }
 
 // client issues a certificate that authenticates as user, a member of groups.
-func (ca keyPair) client(user string, groups ...string) (keyPair, error) {
-	return ca.issue(&x509.Certificate{
+func (k keyPair) client(user string, groups ...string) (keyPair, error) {
+	return k.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: groups},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -45,8 +45,8 @@ func (ca keyPair) client(user string, groups ...string) (keyPair, error) {
 }
 
 // server issues a certificate for the given DNS names and addresses.
-func (ca keyPair) server(names []string, addresses []net.IP) (keyPair, error) {
-	return ca.issue(&x509.Certificate{
+func (k keyPair) server(names []string, addresses []net.IP) (keyPair, error) {
+	return k.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -55,8 +55,8 @@ func (ca keyPair) server(names []string, addresses []net.IP) (keyPair, error) {
 	})
 }
 
-// issue signs the certificate with ca, or with its own key when ca is empty.
-func (ca keyPair) issue(template *x509.Certificate) (keyPair, error) {
+// issue signs the certificate with k, or with its own key when k is empty.
+func (k keyPair) issue(template *x509.Certificate) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return keyPair{}, fmt.Errorf("make key for %s: %w", template.Subject, err)
@@ -68,7 +68,7 @@ func (ca keyPair) issue(template *x509.Certificate) (keyPair, error) {
 	template.SerialNumber = serial
 	template.NotBefore = time.Now().Add(-time.Minute) // clocks of containers may lag
 	template.NotAfter = template.NotBefore.Add(certLife)
-	parent, signer := ca.cert, ca.key
+	parent, signer := k.cert, k.key
 	if parent == nil {
 		parent, signer = template, key
 	}
@@ -83,20 +83,20 @@ func (ca keyPair) issue(template *x509.Certificate) (keyPair, error) {
 	return keyPair{key: key, cert: cert}, nil
 }
 
-func (p keyPair) certPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw})
+func (k keyPair) certPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.cert.Raw})
 }
 
-func (p keyPair) keyPEM() ([]byte, error) {
-	der, err := x509.MarshalECPrivateKey(p.key)
+func (k keyPair) keyPEM() ([]byte, error) {
+	der, err := x509.MarshalECPrivateKey(k.key)
 	if err != nil {
 		return nil, fmt.Errorf("encode key: %w", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
 }
 
-func (p keyPair) publicPEM() ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(p.key.Public())
+func (k keyPair) publicPEM() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("encode public key: %w", err)
 	}
@@ -104,16 +104,16 @@ func (p keyPair) publicPEM() ([]byte, error) {
 }
 
 // write stores the pair as NAME.crt and NAME.key (and NAME.pub, for tokens).
-func (p keyPair) write(dir, name string) error {
-	key, err := p.keyPEM()
+func (k keyPair) write(dir, name string) error {
+	key, err := k.keyPEM()
 	if err != nil {
 		return err
 	}
-	pub, err := p.publicPEM()
+	pub, err := k.publicPEM()
 	if err != nil {
 		return err
 	}
-	for ext, content := range map[string][]byte{"key": key, "pub": pub, "crt": p.certPEM()} {
+	for ext, content := range map[string][]byte{"key": key, "pub": pub, "crt": k.certPEM()} {
 		if err := os.WriteFile(filepath.Join(dir, name+"."+ext), content, 0o600); err != nil {
 			return fmt.Errorf("write %s.%s: %w", name, ext, err)
 		}

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -430,5 +429,3 @@ func (w *world) eventually(done func() bool, what string) {
 }
 
 func isGone(err error) bool { return apierrors.IsNotFound(err) || errors.Is(err, context.Canceled) }
-
-func at(t *metav1.Time) *metav1.Time { return ptr.To(*t) }

@@ -22,8 +22,7 @@ const usage = `usage: vdi-cluster COMMAND
   status                                            list the clusters of this checkout
   kubeconfig [--name demo]                          print the path of the kubeconfig
   load [--name demo] ARCHIVE…                       import OCI archives into the node
-  tools [NAME…]                                     build tools into bin/
-`
+  tools [NAME…]                                     build tools into bin/`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig, "load": load, "tools": tools,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New(usage)
+		return errors.New("no such command\n" + usage)
 	}
 	return commands[args[0]](ctx, args[1:])
 }

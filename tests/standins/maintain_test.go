@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -95,7 +96,11 @@ func TestCRDsApply(t *testing.T) {
 	_, err = m.maintain(t, "crds", "apply")
 	require.NoError(t, err)
 	assert.Equal(t, before, version())
-	m.must(t, "kubectl", "explain", "vdisession.spec.user")
+	// The API server serves a new kind's documentation a moment after the kind.
+	require.Eventually(t, func() bool {
+		_, err := m.run(t.Context(), "kubectl", "explain", "vdisession.spec.user")
+		return err == nil
+	}, time.Minute, 200*time.Millisecond)
 }
 
 // TestTemplatesApply: what leaves the values' spec leaves the template, what

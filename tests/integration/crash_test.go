@@ -2,24 +2,62 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 )
 
 var errDied = errors.New("the operator died")
+
+// writesThrough is a client whose reads and writes pass a gate.
+func writesThrough(c client.WithWatch, read, write func(send func() error) error) client.Client {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			return read(func() error { return c.Get(ctx, key, o, opts...) })
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			return read(func() error { return c.List(ctx, list, opts...) })
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return write(func() error { return c.Create(ctx, o, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return write(func() error { return c.Update(ctx, o, opts...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			return write(func() error { return c.Delete(ctx, o, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			return write(func() error { return c.Patch(ctx, o, p, opts...) })
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			return write(func() error { return c.Apply(ctx, o, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			return write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
+		},
+	})
+}
 
 // mortal is a client whose process dies at one of its writes: just before the
 // API server hears of it, or just after, so that the answer is lost.
@@ -34,32 +72,7 @@ type mortal struct {
 
 func newMortal(c client.WithWatch, dieAt int, after bool) *mortal {
 	m := &mortal{dieAt: dieAt, after: after}
-	m.Client = interceptor.NewClient(c, interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			return m.read(func() error { return c.Get(ctx, key, o, opts...) })
-		},
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			return m.read(func() error { return c.List(ctx, list, opts...) })
-		},
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return m.write(func() error { return c.Create(ctx, o, opts...) })
-		},
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			return m.write(func() error { return c.Update(ctx, o, opts...) })
-		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return m.write(func() error { return c.Delete(ctx, o, opts...) })
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			return m.write(func() error { return c.Patch(ctx, o, p, opts...) })
-		},
-		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			return m.write(func() error { return c.Apply(ctx, o, opts...) })
-		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			return m.write(func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
-		},
-	})
+	m.Client = writesThrough(c, m.read, m.write)
 	return m
 }
 
@@ -154,15 +167,27 @@ func (w *world) outcome() outcome {
 type story struct {
 	paused bool // suspended and resumed on the way
 	end    func(*world)
+	ended  vdi.Phase // of what is left; "" when the session is gone
+	home   bool      // the home is left
 }
 
 func stories() map[string]story {
 	byPerson := func(w *world) { w.deleteSession() }
 	return map[string]story{
 		"deleted by a person":            {end: byPerson},
-		"expired":                        {end: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) }},
+		"expired":                        {end: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) }, home: true},
+		"idle":                           {end: goIdle, ended: vdi.PhaseSuspended, home: true},
 		"suspended, resumed and deleted": {paused: true, end: byPerson},
 	}
+}
+
+// goIdle tells of a last use that is longer ago than the idle timeout.
+func goIdle(w *world) {
+	used := w.clock.Now()
+	w.change(func(s *vdi.VDISession) {
+		s.Annotations = map[string]string{vdi.AnnotationLastActivity: used.Format(time.RFC3339)}
+	})
+	w.later(2 * time.Hour)
 }
 
 // pause suspends the session and lets it go on.
@@ -185,7 +210,7 @@ func (w *world) live(m *mortal, life story) (running, ended outcome) {
 	w.t.Helper()
 	w.operator = w.newOperator(m)
 	w.createTemplate()
-	w.createSession(deleteHome)
+	w.createSession(deleteHome, idleAfterAnHour)
 	w.settle(m)
 	w.podStarts(desk)
 	w.settle(m)
@@ -207,6 +232,8 @@ func (w *world) live(m *mortal, life story) (running, ended outcome) {
 	return running, ended
 }
 
+// TestOperatorDiesAtEveryWrite: as many deaths as two for each write that the
+// audit log shows for the undisturbed life.
 func TestOperatorDiesAtEveryWrite(t *testing.T) {
 	t.Parallel()
 	plane := sharedPlane(t)
@@ -214,15 +241,18 @@ func TestOperatorDiesAtEveryWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, byUser) // with a host claim, the longest way
-			reference := newMortal(plane.admin, 0, false)
+			reference := newMortal(plane.named(t, w.ns), 0, false)
 			running, ended := w.live(reference, life)
 			require.Equal(t, vdi.PhaseRunning, running.Phase)
 			require.True(t, running.HomeIsOurs)
-			require.Empty(t, ended.Phase)
+			require.Equal(t, life.ended, ended.Phase)
 			require.False(t, running.HostFree)
-			require.True(t, ended.HostFree)
-			require.Equal(t, name == "expired", len(ended.Kinds) == 1, "only a person's delete takes the home along")
+			require.Equal(t, life.ended == "", ended.HostFree)
+			require.Equal(t, life.home, len(ended.Kinds) == 1, "only a person's delete takes the home along")
 			require.Greater(t, reference.writes, 14)
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
+				assert.Equal(c, reference.writes, plane.writesOf(t, w.ns), "writes in the audit log")
+			}, othersWork, glance)
 			t.Logf("%d writes, %d deaths", reference.writes, 2*reference.writes)
 			for k := 1; k <= reference.writes; k++ {
 				for when, after := range map[string]bool{"before": false, "after": true} {
@@ -237,6 +267,34 @@ func TestOperatorDiesAtEveryWrite(t *testing.T) {
 			}
 		})
 	}
+}
+
+// named is the administrator's client under a name that the audit log shows.
+func (p *plane) named(t *testing.T, name string) client.WithWatch {
+	t.Helper()
+	config := rest.CopyConfig(p.RESTConfig())
+	config.UserAgent = name
+	named, err := client.NewWithWatch(config, client.Options{Scheme: run.Scheme()})
+	require.NoError(t, err)
+	return named
+}
+
+// writesOf counts the writes in the audit log under a name.
+func (p *plane) writesOf(t *testing.T, name string) int {
+	t.Helper()
+	text, err := os.ReadFile(p.AuditLog())
+	require.NoError(t, err)
+	writes := 0
+	for line := range strings.Lines(string(text)) {
+		var a asked
+		if !strings.Contains(line, `"userAgent":"`+name+`"`) || json.Unmarshal([]byte(line), &a) != nil {
+			continue
+		}
+		if slices.Contains([]string{"create", "update", "patch", "delete"}, a.Verb) {
+			writes++
+		}
+	}
+	return writes
 }
 
 func TestTwoOperatorsAtOnce(t *testing.T) {

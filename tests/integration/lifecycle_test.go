@@ -75,12 +75,13 @@ func TestSecondPassWritesNothing(t *testing.T) {
 	}
 }
 
-func suspend(s *vdi.VDISession)       { s.Spec.RunPolicy = vdi.RunPolicySuspended }
-func resume(s *vdi.VDISession)        { s.Spec.RunPolicy = vdi.RunPolicyRunning }
-func deleteHome(s *vdi.VDISession)    { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete }
-func noHome(s *vdi.VDISession)        { s.Spec.Persistence.Enabled = ptr.To(false) }
-func suspendAtEnd(s *vdi.VDISession)  { s.Spec.TimeoutAction = vdi.TimeoutSuspend }
-func (w *world) setClock(t time.Time) { w.clock.SetTime(t) }
+func suspend(s *vdi.VDISession)         { s.Spec.RunPolicy = vdi.RunPolicySuspended }
+func resume(s *vdi.VDISession)          { s.Spec.RunPolicy = vdi.RunPolicyRunning }
+func deleteHome(s *vdi.VDISession)      { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete }
+func idleAfterAnHour(s *vdi.VDISession) { s.Spec.IdleTimeout = "1h" }
+func noHome(s *vdi.VDISession)          { s.Spec.Persistence.Enabled = ptr.To(false) }
+func suspendAtEnd(s *vdi.VDISession)    { s.Spec.TimeoutAction = vdi.TimeoutSuspend }
+func (w *world) setClock(t time.Time)   { w.clock.SetTime(t) }
 
 // leave lets a deleted session go.
 func (w *world) leave() {

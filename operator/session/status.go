@@ -169,6 +169,10 @@ func (p *pass) describeTime(st *vdi.VDISessionStatus) {
 	switch {
 	case p.session.DeletionTimestamp != nil:
 		return
+	case st.EndReason != "": // an end that was recorded and did not come to pass
+		st.StopReason, st.EndReason = "", ""
+	}
+	switch {
 	case st.Phase == vdi.PhaseSuspended, p.decision.want == wantStop:
 		p.describeStop(st)
 	case st.Phase == vdi.PhaseRunning:
@@ -177,7 +181,6 @@ func (p *pass) describeTime(st *vdi.VDISessionStatus) {
 	if p.decision.want == wantRun {
 		st.StopReason = ""
 	}
-	st.EndReason = "" // an end that was recorded and did not come to pass
 	p.describeEnd(st)
 }
 

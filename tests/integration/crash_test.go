@@ -147,8 +147,8 @@ type outcome struct {
 func (w *world) outcome() outcome {
 	w.t.Helper()
 	host := &corev1.ConfigMap{}
-	w.read(host, "vdi-host-alice")
-	out := outcome{Kinds: w.existing(), HostFree: host.Data["holder"] == ""}
+	claimed := w.exists(host, "vdi-host-alice")
+	out := outcome{Kinds: w.existing(), HostFree: !claimed || host.Data["holder"] == ""}
 	if !w.sessionExists() {
 		return out
 	}

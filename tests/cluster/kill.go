@@ -14,7 +14,11 @@ import (
 // Kill kills one program of the node (etcd, kube-apiserver, kubelet, gpu …)
 // without grace. It is started again at once: use it for faults, and to make a
 // program read its configuration anew.
-func (c *Cluster) Kill(name string) error {
+func (c *Cluster) Kill(name string) error { return c.Signal(name, syscall.SIGKILL) }
+
+// Signal sends a signal to one program of the node: a kubelet that is stopped
+// (SIGSTOP) and continued later (SIGCONT) is a node that does not answer for a while.
+func (c *Cluster) Signal(name string, signal syscall.Signal) error {
 	pids, err := c.state.pidsOf(name)
 	if err != nil {
 		return err
@@ -24,7 +28,7 @@ func (c *Cluster) Kill(name string) error {
 	}
 	var errs []error
 	for _, pid := range pids {
-		errs = append(errs, syscall.Kill(pid, syscall.SIGKILL))
+		errs = append(errs, syscall.Kill(pid, signal))
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 IMG ?= docker.io/vdi-platform/vdi-operator:dev
 HELM ?= bin/helm
+DIST ?= dist
 DEV := tests/tools/dev
 GO_FLAGS := -trimpath -ldflags "-s -w"
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
@@ -31,7 +32,7 @@ test: test-unit test-charts test-relay test-integration test-e2e ## Pass every t
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
-	cd tests && go test ./image/... ./parity/... .
+	cd tests && go test ./image/... ./parity/... ./bench/... .
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients
@@ -44,20 +45,27 @@ test-relay: tools-helm tools-control-plane ## The real coturn attacked in namesp
 .PHONY: test-integration
 test-integration: tools-control-plane ## Controllers on a real API server
 	cd tests && go test -race -timeout 20m ./integration/...
+	cd tests && go test -v -timeout 10m ./scale/... | grep -v '^=== ' # 100 sessions at rest
 
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real desktop
 	cd tests && go test -p 1 -timeout 30m ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, and fuzzing
+test-long: ## What takes longer: everything again under the race detector, 1,000 sessions at rest, and fuzzing
 	go test -race -count=3 $(ROOT_PACKAGES)
+	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime 60s; done
 
 .PHONY: bench
-bench: ## Cost of rendering a session beside Helm's own path
+bench: ## Cost of rendering beside Helm's own path, and of deciding, status and cache
 	cd tests && go test -run '^$$' -bench . -benchmem -count 3 ./bench/...
+	go test -run '^$$' -bench . -benchmem -count 3 ./operator/session
+
+.PHONY: bench-cluster
+bench-cluster: tools-helm tools-control-plane ## Cost of sessions beside the floor and beside other operators, about an hour; goes on where it was (BENCH="--sessions 100 --repeats 1")
+	cd tests && go build -o ../bin/vdi-bench ./cmd/vdi-bench && ../bin/vdi-bench $(BENCH)
 
 ##@ Build
 
@@ -75,13 +83,18 @@ image: build ## The operator's image as an OCI archive, without a container engi
 
 .PHONY: package
 package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`
-	mkdir -p dist
-	for chart in vdi-session vdi-operator coturn; do $(HELM) package charts/$$chart --destination dist; done
-	export HELM_REPOSITORY_CONFIG=$(CURDIR)/dist/.repositories.yaml; \
-	{ awk '/repository: https/ {print $$2}' charts/vdi-platform/Chart.yaml | sort -u | while read -r url; do \
-	  $(HELM) repo add "$$(echo "$$url" | tr -c 'a-z0-9\n' -)" "$$url"; done && \
-	$(HELM) dependency build charts/vdi-platform; } || { echo "vdi-platform is not packaged: its third-party charts could not be fetched"; exit 1; }
-	$(HELM) package charts/vdi-platform --destination dist
+	mkdir -p $(DIST)/third-party
+	for chart in vdi-session vdi-operator coturn; do $(HELM) package charts/$$chart --destination $(DIST); done
+	@awk '/^- name:/ {n=$$3} /repository: https/ {r=$$2} /version:/ && r {print n, $$2, r; r=""}' charts/vdi-platform/Chart.lock | while read -r name version url; do \
+	  [ -f $(DIST)/third-party/$$name-$$version.tgz ] || $(HELM) pull $$name --repo $$url --version $$version --destination $(DIST)/third-party || { \
+	    echo "vdi-platform is not packaged: chart $$name $$version could not be fetched from $$url. Where that can be reached, run"; \
+	    echo "  helm pull $$name --repo $$url --version $$version"; \
+	    echo "put the archive into $(DIST)/third-party/, and run 'make package' again."; exit 1; }; done
+	rm -rf $(DIST)/umbrella && mkdir -p $(DIST)/umbrella && cp -r charts/vdi-platform $(DIST)/umbrella/ && rm -rf $(DIST)/umbrella/vdi-platform/charts
+	awk '/^- name:/ {n=$$3} /version:/ {print n "-" $$2 ".tgz"}' charts/vdi-platform/Chart.lock | while read -r archive; do \
+	  install -D -m 644 -t $(DIST)/umbrella/vdi-platform/charts $$(ls $(DIST)/$$archive $(DIST)/third-party/$$archive 2>/dev/null); done
+	$(HELM) package $(DIST)/umbrella/vdi-platform --destination $(DIST)
+	rm -rf $(DIST)/umbrella
 
 .PHONY: docker-build
 docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs
@@ -111,15 +124,17 @@ verify: generate ## Fail if something generated is not committed
 	@git diff --exit-code -- . || { echo "generated files differ: run 'make generate', look at the difference and commit it"; exit 1; }
 
 .PHONY: lint
-lint: bin/.dev-tools tools-helm ## gofumpt, go vet, staticcheck, helm lint
+lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck, ct lint
 	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
 	go vet $(ROOT_PACKAGES)
 	cd tests && go vet ./...
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
 	cd tests && ../bin/staticcheck -checks all ./...
-	$(HELM) lint charts/vdi-session --set image=desktop --set session.host=alice.vdi.example.com --kube-version 1.37.2
-	$(HELM) lint charts/vdi-operator --set sessions.domain=vdi.example.com --kube-version 1.37.2
-	$(HELM) lint charts/coturn --set realm=turn.vdi.example.com --kube-version 1.37.2
+	$(HELM) lint charts/vdi-session --strict --set image=desktop --set session.host=alice.vdi.example.com --kube-version 1.37.2
+	rm -rf bin/umbrella; cd tests && go run ./cmd/vdi-umbrella --dir ../bin/umbrella
+	PATH="$(CURDIR)/bin:$(CURDIR)/bin/python/bin:$$PATH" PYTHONPATH="$(CURDIR)/bin/python" bin/ct lint --config ct.yaml \
+	  --charts charts/vdi-operator,charts/coturn,bin/umbrella/vdi-platform \
+	  --chart-yaml-schema "$$(go list -C tests/tools/ct -m -f '{{.Dir}}' github.com/helm/chart-testing/v3)/etc/chart_schema.yaml"
 
 ##@ Your cluster
 
@@ -137,16 +152,21 @@ run: manifests ## Run the operator from source against the current context (DOMA
 ##@ Tools (built once from pinned Go modules, kept under bin/)
 
 .PHONY: tools
-tools: bin/.dev-tools tools-helm tools-control-plane tools-node ## All of them
+tools: bin/.dev-tools bin/.lint-tools tools-helm tools-control-plane tools-node ## All of them
 
 bin/.dev-tools: $(DEV)/go.mod $(DEV)/go.sum
 	mkdir -p bin
 	go build -C $(DEV) -o $(CURDIR)/bin/ tool
 	@touch $@
 
+bin/.lint-tools: tests/tools/lint/requirements.txt
+	rm -rf bin/python
+	python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --no-compile --target bin/python --requirement $<
+	@touch $@
+
 .PHONY: tools-helm
 tools-helm:
-	cd tests && go run ./cmd/vdi-cluster tools helm helm4
+	cd tests && go run ./cmd/vdi-cluster tools helm helm4 ct
 
 .PHONY: tools-control-plane
 tools-control-plane:

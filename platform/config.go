@@ -12,6 +12,8 @@ type Config struct {
 	Sessions Sessions `json:"sessions"`
 	// GPUSharing says how the cluster's GPUs are shared by time.
 	GPUSharing Sharing `json:"gpuSharing,omitempty"`
+	// Access says how people show that a desktop is theirs.
+	Access Access `json:"access,omitempty"`
 }
 
 // Sessions are settings of every session.
@@ -122,6 +124,10 @@ type GPUSharing struct {
 	// Sliced resource names, such as nvidia.com/gpu: more than one of them per
 	// session is refused, because two slices are not twice a GPU.
 	Sliced []string `json:"sliced,omitempty"`
+	// Dedicated are keys of the sharing configuration that keep GPUs whole: nodes
+	// labelled nvidia.com/device-plugin.config with one of them may give a session
+	// more than one GPU.
+	Dedicated []string `json:"dedicated,omitempty"`
 }
 
 // Egress is how programs in desktops reach the world outside where a site's

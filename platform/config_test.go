@@ -22,6 +22,19 @@ func TestParseConfigFillsInDefaults(t *testing.T) {
 	assert.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
 	assert.Equal(t, "kube-system", s.Network.DNSNamespace)
 	assert.Equal(t, DefaultDeniedRanges(), s.Network.DeniedRanges)
+	assert.Equal(t, AccessPassword, c.Access.Mode)
+	assert.Equal(t, "auth.vdi.example.com", AuthHost(s))
+}
+
+func TestParseConfigOfOIDC(t *testing.T) {
+	c, err := ParseConfig([]byte(`
+sessions: {domain: vdi.example.com}
+access: {mode: OIDC, oidc: {issuerURL: "https://login.example.com/realms/main", clientID: vdi}}
+`))
+	require.NoError(t, err)
+	assert.Equal(t, Access{
+		Mode: AccessOIDC, OIDC: OIDC{IssuerURL: "https://login.example.com/realms/main", ClientID: "vdi", UserClaim: "email"},
+	}, c.Access)
 }
 
 func TestParseConfigKeepsWhatIsSet(t *testing.T) {
@@ -58,6 +71,12 @@ func TestWithDefaultsLeavesItsArgumentAlone(t *testing.T) {
 
 func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 	for text, want := range map[string]string{
+		`{sessions: {domain: a.b}, access: {mode: Magic}}`:                                  "access.mode: \"Magic\" is unknown; use Password or OIDC",
+		`{sessions: {domain: a.b}, access: {oidc: {clientID: x}}}`:                          "access.oidc: set, but access.mode is Password",
+		`{sessions: {domain: a.b}, access: {mode: OIDC}}`:                                   "access.oidc.issuerURL: not set",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "https://i.b"}}}`: "access.oidc.clientID: not set",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "http://i.b"}}}`:  "access.oidc.issuerURL: \"http://i.b\" is no issuer; use its https",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {userClaim: " x"}}}`:          "access.oidc.userClaim: \" x\" is no claim",
 		`sessions: {}`:                                                                        "sessions.domain: not set; set it",
 		`sessions: {domain: localhost}`:                                                       "sessions.domain: \"localhost\" is no DNS name",
 		`sessions: {domain: a.b, hosttemplate: x}`:                                            "hosttemplate",

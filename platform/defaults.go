@@ -36,6 +36,7 @@ func (c Config) WithDefaults() Config {
 		s.ExternalPort = 443
 	}
 	c.GPUSharing = c.GPUSharing.withDefaults()
+	c.Access = c.Access.withDefaults()
 	return c
 }
 

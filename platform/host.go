@@ -69,6 +69,9 @@ func hostLabel(tpl string, values map[string]string) (string, error) {
 	label := placeholder.ReplaceAllStringFunc(tpl, func(p string) string {
 		return values[p[1:len(p)-1]]
 	})
+	if label == authLabel {
+		return "", fmt.Errorf("%w: sessions.hostTemplate %q gives %q, which is the host of the login; rename the session or use {id} in the template", ErrHost, tpl, label)
+	}
 	if !isLabel(label) {
 		return "", fmt.Errorf("%w: sessions.hostTemplate %q gives %q, which is no DNS label of at most %d characters", ErrHost, tpl, label, maxLabelValue)
 	}

@@ -80,6 +80,7 @@ func TestHost(t *testing.T) {
 		"brackets in user":  {tpl: "{user}", user: "{id}{session}", want: "id-session.vdi.example.com"},
 		"too long a label":  {tpl: "{user}-{id}-{namespace}-{session}-{session}", user: strings.Repeat("a", 60), wantErr: "DNS label"},
 		"unknown placement": {tpl: "{user}{unknown}-", user: "a", wantErr: "DNS label"},
+		"login host":        {tpl: "{user}", user: "auth@example.com", wantErr: "the host of the login"},
 		"bad domain":        {domain: "Example.com", user: "a", wantErr: "sessions.domain"},
 		"long domain":       {domain: strings.Repeat("a.", 120) + "com", user: "a", wantErr: "sessions.domain"},
 	} {

@@ -118,6 +118,26 @@ func (s Slicing) render() string {
 	return string(text)
 }
 
+// CheckCount says in words why a session may not have that many GPUs: where
+// slices of one card are handed out, two are not twice a GPU. More than one is
+// for nodes that keep GPUs whole, which only the template's node selector can
+// promise: it is the one key of the pod that nobody below can override.
+func (g GPUSharing) CheckCount(gpus int32, resource string, nodeSelector map[string]string) error {
+	key := nodeSelector[SharingLabel]
+	if gpus <= 1 || !g.IsSliced(resource) || slices.Contains(g.Dedicated, key) {
+		return nil
+	}
+	return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1, or %s", gpus, resource, g.wayToWholeGPUs())
+}
+
+// wayToWholeGPUs ends a sentence that says no.
+func (g GPUSharing) wayToWholeGPUs() string {
+	if len(g.Dedicated) == 0 {
+		return "let the administrator keep the GPUs of a node pool whole (gpuSharing.dedicated) and offer a template for it"
+	}
+	return fmt.Sprintf("for whole GPUs use a template whose scheduling.nodeSelector holds %s: %s", SharingLabel, strings.Join(g.Dedicated, " or "))
+}
+
 // HashOf identifies the content of a sharing ConfigMap.
 func HashOf(data map[string]string) string {
 	hash := sha256.New()

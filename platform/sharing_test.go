@@ -134,3 +134,41 @@ func TestHashOf(t *testing.T) {
 	assert.NotEqual(t, HashOf(map[string]string{"ab": "c"}), HashOf(map[string]string{"a": "bc"}))
 	assert.Len(t, one, 16)
 }
+
+func TestCheckCount(t *testing.T) {
+	t.Parallel()
+	pool := func(key string) map[string]string { return map[string]string{SharingLabel: key} }
+	plain := GPUSharing{Sliced: []string{"nvidia.com/gpu"}}
+	mixed := GPUSharing{Sliced: []string{"nvidia.com/gpu"}, Dedicated: []string{"dedicated", "workstations"}}
+	for name, c := range map[string]struct {
+		sharing  GPUSharing
+		gpus     int32
+		resource string
+		selector map[string]string
+		want     string // of the error; "" for none
+	}{
+		"none":                          {plain, 0, "nvidia.com/gpu", nil, ""},
+		"one slice":                     {plain, 1, "nvidia.com/gpu", nil, ""},
+		"two slices":                    {plain, 2, "nvidia.com/gpu", nil, "let the administrator keep the GPUs of a node pool whole (gpuSharing.dedicated)"},
+		"nothing is sliced":             {GPUSharing{}, 2, "nvidia.com/gpu", nil, ""},
+		"a resource of its own":         {plain, 2, "nvidia.com/gpu.shared", nil, ""},
+		"anywhere":                      {mixed, 2, "nvidia.com/gpu", nil, "use a template whose scheduling.nodeSelector holds nvidia.com/device-plugin.config: dedicated or workstations"},
+		"a dedicated pool":              {mixed, 2, "nvidia.com/gpu", pool("dedicated"), ""},
+		"another dedicated pool":        {mixed, 8, "nvidia.com/gpu", pool("workstations"), ""},
+		"a shared pool":                 {mixed, 2, "nvidia.com/gpu", pool("any"), "2 slices of the shared GPU nvidia.com/gpu were asked for"},
+		"a label that says nothing":     {mixed, 2, "nvidia.com/gpu", map[string]string{"pool": "dedicated"}, "ask for 1, or"},
+		"an empty label":                {mixed, 2, "nvidia.com/gpu", pool(""), "ask for 1, or"},
+		"a dedicated pool nobody named": {plain, 2, "nvidia.com/gpu", pool("dedicated"), "ask for 1, or let the administrator"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := c.sharing.CheckCount(c.gpus, c.resource, c.selector)
+			if c.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, "spec.resources.gpu: ")
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}

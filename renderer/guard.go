@@ -33,7 +33,7 @@ func expectationOf(in Input, all values) expectation {
 	e := expectation{
 		session:     in.Session,
 		names:       map[string]string{kindPolicy: name, kindService: name, kindPod: name, kindRoute: name},
-		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindRoute: "traefik.io/v1alpha1"},
+		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindBudget: "policy/v1", kindRoute: "traefik.io/v1alpha1"},
 		host:        in.Host,
 		secret:      CredentialsName(name),
 		passwords:   textsAt(all, "credentials", "passwordVariables"),
@@ -43,6 +43,9 @@ func expectationOf(in Input, all values) expectation {
 	}
 	e.gpus, _ = nested(all, "resources", "gpu", "count").(int64)
 	e.expectHome(all)
+	if enabled, _ := nested(all, "pod", "disruptionBudget", "enabled").(bool); enabled {
+		e.names[kindBudget] = name
+	}
 	return e
 }
 
@@ -142,6 +145,8 @@ func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
 		e.checkService(f, spec)
 	case kindPolicy:
 		e.checkPolicy(f, spec)
+	case kindBudget:
+		e.checkBudget(f, spec)
 	case kindClaim:
 		onlyKeys(f, "spec.", spec, "accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
 	}
@@ -204,6 +209,14 @@ func (e expectation) checkPolicy(f *findings, spec map[string]any) {
 	selector := map[string]any{"matchLabels": anyMap(selectorOf(e.session.Name))}
 	f.refuse(!reflect.DeepEqual(spec["podSelector"], any(selector)), "spec.podSelector must select this session's pod alone")
 	f.refuse(!reflect.DeepEqual(spec["policyTypes"], any([]any{"Ingress", "Egress"})), "spec.policyTypes must be Ingress and Egress")
+}
+
+// checkBudget keeps a session's budget to its own pod: it would else hold up the
+// drain of other people's desktops.
+func (e expectation) checkBudget(f *findings, spec map[string]any) {
+	onlyKeys(f, "spec.", spec, "minAvailable", "maxUnavailable", "selector", "unhealthyPodEvictionPolicy")
+	selector := map[string]any{"matchLabels": anyMap(selectorOf(e.session.Name))}
+	f.refuse(!reflect.DeepEqual(spec["selector"], any(selector)), "spec.selector must select this session's pod alone")
 }
 
 func isListOf(v any, length int) bool {

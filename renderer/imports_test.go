@@ -1,6 +1,7 @@
 package renderer
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"path/filepath"
@@ -34,12 +35,36 @@ func importsOf(t *testing.T, dir string) map[string][]string {
 	return out
 }
 
-// TestPurePackages: no client, manager, clock, file, process, network, chance.
+// clocks are the functions of package time that ask or wait for the time;
+// everything else in it is arithmetic.
+func clocks() []string {
+	return []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer"}
+}
+
+// TestNoClock: whoever decides is told the time.
+func TestNoClock(t *testing.T) {
+	for _, dir := range []string{".", "../platform"} {
+		for file := range importsOf(t, dir) {
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file), nil, 0)
+			require.NoError(t, err)
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				if call, ok := n.(*ast.SelectorExpr); ok {
+					if name, ok := call.X.(*ast.Ident); ok && name.Name == "time" {
+						assert.NotContains(t, clocks(), call.Sel.Name, "%s/%s", dir, file)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+// TestPurePackages: no client, manager, file, process, network, chance.
 func TestPurePackages(t *testing.T) {
 	for _, dir := range []string{".", "../platform"} {
 		for file, imports := range importsOf(t, dir) {
 			for _, name := range imports {
-				for _, banned := range []string{"os", "net", "net/http", "time", "syscall", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog"} {
+				for _, banned := range []string{"os", "net", "net/http", "syscall", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog"} {
 					assert.NotEqual(t, banned, name, "%s/%s", dir, file)
 				}
 				for _, banned := range []string{"os/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "helm.sh/helm/v3/pkg/action", "helm.sh/helm/v4"} {

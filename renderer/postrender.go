@@ -28,6 +28,7 @@ const (
 	kindPolicy  = "NetworkPolicy"
 	kindClaim   = "PersistentVolumeClaim"
 	kindService = "Service"
+	kindBudget  = "PodDisruptionBudget"
 	kindPod     = "Pod"
 	kindRoute   = "IngressRoute"
 )

@@ -35,7 +35,7 @@ type Input struct {
 // Rendered are the objects of one session.
 type Rendered struct {
 	// Objects in install order: NetworkPolicy, PersistentVolumeClaim, Service,
-	// Pod, IngressRoute.
+	// PodDisruptionBudget, Pod, IngressRoute.
 	Objects []*unstructured.Unstructured
 	// Revision is a hash over all objects.
 	Revision string

@@ -30,6 +30,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -50,6 +51,8 @@ type Options struct {
 	MetricsAddress string
 	// HealthAddress of the probes; "0" switches them off.
 	HealthAddress string
+	// PprofAddress of the profiler (net/http/pprof); "0" switches it off.
+	PprofAddress string
 	// Workers is how many sessions are looked at at the same time.
 	Workers int
 	// LogLevel: debug, info, warn or error.
@@ -67,6 +70,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let several replicas stand by for each other")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 switches it off")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 switches them off")
+	f.StringVar(&o.PprofAddress, "pprof-bind-address", "0", "address of the profiler, such as 127.0.0.1:6060; 0 switches it off")
 	f.IntVar(&o.Workers, "workers", 8, "sessions looked at at the same time")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
@@ -118,7 +122,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		return err
 	}
 	counters := session.NewMetrics(mgr.GetClient())
-	if err := o.registry().Register(counters); err != nil {
+	if err := errors.Join(o.registry().Register(counters), o.registry().Register(homes.NewMetrics(mgr.GetClient()))); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	sessions := &session.Reconciler{
@@ -127,7 +131,11 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		Probe: newRouteProbe(config.Sessions), Activity: newAgents(), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Renderer: render, Config: config, Clock: clock.RealClock{}}
-	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))
+	left := &homes.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: clock.RealClock{}, ServerTime: serverTime,
+		Events: mgr.GetEventRecorder("vdi-operator"),
+	}
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))
 }
 
 // addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
@@ -170,6 +178,7 @@ func managerOptions(o Options) ctrl.Options {
 		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
 		HealthProbeBindAddress:        o.HealthAddress,
+		PprofBindAddress:              o.PprofAddress,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              "vdi-operator",
 		LeaderElectionNamespace:       o.Namespace,

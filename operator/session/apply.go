@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -56,10 +57,10 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unst
 }
 
 // wanted tells whether a rendered object should exist now: a stopped session
-// has neither pod nor route.
+// has neither pod nor route, and nothing that a drain would wait for.
 func (p *pass) wanted(o *unstructured.Unstructured) bool {
 	stopped := p.decision.want != wantRun
-	return !stopped || (o.GetKind() != "Pod" && o.GetKind() != routeKind.Kind)
+	return !stopped || (o.GetKind() != "Pod" && o.GetKind() != routeKind.Kind && o.GetKind() != budgetKind.Kind)
 }
 
 // applyPod starts the desktop when there is none. A pod is never patched.
@@ -83,6 +84,10 @@ func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unst
 // applyCompared creates a policy, service or route, or puts it back.
 func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	current := p.seen.others[keyOf(o)]
+	if current == nil && o.GetKind() == budgetKind.Kind && p.seen.podLives() && !p.sameRevision() {
+		p.pending = append(p.pending, o.GetKind()) // the desktop was started without one
+		return nil
+	}
 	if current == nil {
 		created, err := r.create(ctx, p, o)
 		if err == nil {
@@ -215,6 +220,9 @@ func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstr
 	if err := r.removeAdded(ctx, o, live); err != nil {
 		return err
 	}
+	if live.GetResourceVersion() != found.GetResourceVersion() {
+		p.noteRepair(ctx, o, found) // also if a status written meanwhile ends this pass here
+	}
 	if err := r.upgradeOwnership(ctx, live); err != nil {
 		return err
 	}
@@ -228,11 +236,16 @@ func (r *Reconciler) putBack(ctx context.Context, p *pass, o *unstructured.Unstr
 	if wanted.GetResourceVersion() == found.GetResourceVersion() {
 		return nil // the API server sees no difference
 	}
-	logf.FromContext(ctx).Info("put back", "kind", o.GetKind(), "name", o.GetName())
-	if p.isRepair(o, found) {
-		p.repaired = append(p.repaired, o.GetKind())
-	}
+	p.noteRepair(ctx, o, found)
 	return nil
+}
+
+// noteRepair remembers, once, what was put back, to be told.
+func (p *pass) noteRepair(ctx context.Context, rendered, found *unstructured.Unstructured) {
+	logf.FromContext(ctx).Info("put back", "kind", rendered.GetKind(), "name", rendered.GetName())
+	if p.isRepair(rendered, found) && !slices.Contains(p.repaired, rendered.GetKind()) {
+		p.repaired = append(p.repaired, rendered.GetKind())
+	}
 }
 
 // removeAdded removes from the spec what was not rendered. The apply that
@@ -275,6 +288,7 @@ func (r *Reconciler) upgradeOwnership(ctx context.Context, live *unstructured.Un
 
 // prune deletes what is ours and no longer wanted. It never touches a home or a Secret.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
+	p.noteSurplus()
 	for key, o := range p.seen.others {
 		if p.stale(key) && o.GetDeletionTimestamp() == nil {
 			if err := r.remove(ctx, o); err != nil {
@@ -289,6 +303,25 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// noteSurplus remembers that the next start does without an object that the
+// living desktop was started with.
+func (p *pass) noteSurplus() {
+	budget := objectKey{budgetKind.Kind, p.session.Name}
+	if p.desired != nil && p.seen.podLives() && p.seen.others[budget] != nil && !p.renders(budget) {
+		p.pending = append(p.pending, budget.kind)
+	}
+}
+
+// renders tells whether the object is rendered now and wanted.
+func (p *pass) renders(key objectKey) bool {
+	for _, o := range p.desired {
+		if keyOf(o) == key && p.wanted(o) {
+			return true
+		}
+	}
+	return false
+}
+
 // stale tells whether a child of ours should not exist now.
 func (p *pass) stale(key objectKey) bool {
 	if p.decision.want != wantRun && key.kind == routeKind.Kind {
@@ -297,12 +330,7 @@ func (p *pass) stale(key objectKey) bool {
 	if p.desired == nil || p.seen.podLives() {
 		return false // nothing was rendered, or a living desktop keeps what it started with
 	}
-	for _, o := range p.desired {
-		if keyOf(o) == key && p.wanted(o) {
-			return false
-		}
-	}
-	return true
+	return !p.renders(key)
 }
 
 // remove deletes exactly the object that was seen.

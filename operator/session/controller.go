@@ -5,13 +5,14 @@
 // by one timer set to the next deadline.
 //
 // It must not render (package renderer does), must never patch a pod, and must
-// never delete a home but in finalize.go.
+// never delete a home but in finalize.go (those left behind are package homes').
 package session
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -61,20 +62,32 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Metrics counts what happened.
 	Metrics *Metrics
+
+	superseded superseded
+	indexed    bool // the cache finds sessions and pods by claim
+	// existing lets one desktop at a time start on a claim that several sessions
+	// may name, from the look at the claim's pods to the new pod.
+	existing sync.Mutex
 }
 
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &vdi.VDISession{}
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
+		r.superseded.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion) {
+		return ctrl.Result{RequeueAfter: cacheLag}, nil
+	}
 	p := &pass{session: s, now: r.Clock.Now()}
+	defer p.release()
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
 	if !p.gone() && !onlyConflicts(err) { // stale knowledge is not worth telling
 		err = errors.Join(err, r.report(ctx, p, before, err))
 	}
+	r.superseded.remember(req.NamespacedName, p.replaced)
 	r.tell(before, s, p)
 	return resultOf(p.lookAgain, err)
 }
@@ -83,11 +96,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // the next look does both.
 func (r *Reconciler) report(ctx context.Context, p *pass, before *vdi.VDISession, failed error) error {
 	p.session.Status = statusOf(p, before.Status, failed)
+	version := p.session.ResourceVersion
 	err := r.patchStatus(ctx, before, p.session)
 	if err != nil {
 		p.session.Status = before.Status
+		return err
 	}
-	return err
+	p.wrote(version)
+	return nil
 }
 
 // steps are what a pass does, in order.
@@ -98,6 +114,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) err
 			r.finalizeRoute, // write: the URL dies first
 			r.finalizePod,   // write: then the desktop
 			r.finalizeHome,  // write: the home only if its owner asked for that
+			r.leaveHome,     // write: a home that stays says so, and for how long
 			r.releaseHost,   // write: the host's claim lets go of this session
 			r.finalizeDone,  // write: the session itself may go
 		}
@@ -166,9 +183,12 @@ func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// withoutTemplate halts a session that cannot start. A running one goes on: a
-// missing template never ends a desktop.
+// withoutTemplate halts a session that cannot start. A running one goes on and
+// says so: a missing template never ends a desktop.
 func (r *Reconciler) withoutTemplate(p *pass) error {
+	if p.seen.podLives() {
+		p.cannotRender = "Template not found: " + p.session.Spec.Template
+	}
 	if p.seen.podLives() || p.session.Spec.RunPolicy == vdi.RunPolicySuspended {
 		return nil
 	}
@@ -209,7 +229,8 @@ func (r *Reconciler) accept(_ context.Context, p *pass) error {
 		return refused(vdi.ReasonInvalidResources, err)
 	}
 	p.resources = resources
-	if err := sliceable(*resources.GPU, p.template.Spec.GPU.ResourceName, r.Config.Sessions.GPUSharing.Sliced); err != nil {
+	template := p.template.Spec
+	if err := r.Config.Sessions.GPUSharing.CheckCount(*resources.GPU, template.GPU.ResourceName, template.Scheduling.NodeSelector); err != nil {
 		return refused(vdi.ReasonGPUCountNotSliceable, err)
 	}
 	return r.nameHost(p)
@@ -227,15 +248,6 @@ func (r *Reconciler) nameHost(p *pass) error {
 		return refused(vdi.ReasonInvalidHost, err)
 	}
 	p.host, p.url = host, platform.URL(r.Config.Sessions, host)
-	return nil
-}
-
-func sliceable(gpus int32, resource string, sliced []string) error {
-	for _, name := range sliced {
-		if gpus > 1 && name == resource {
-			return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1", gpus, resource)
-		}
-	}
 	return nil
 }
 
@@ -258,6 +270,7 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("add finalizer: %w", err)
 	}
+	p.wrote(before.ResourceVersion)
 	return nil
 }
 

@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -22,8 +24,23 @@ import (
 // passwordBytes are 160 bits: 32 base32 characters without padding.
 const passwordBytes = 20
 
+// cookieKeyBytes are the key of an HMAC-SHA256 (RFC 2104, section 3).
+const cookieKeyBytes = 32
+
 // loginName is the user name of every desktop's login; the password alone is secret.
 const loginName = "desktop"
+
+// Keys of a session's Secret beside username and password, which are the
+// visitor's: the agent alone reads them, but for the desktop's own login.
+const (
+	keyDesktopUsername = "desktop-username"
+	keyDesktopPassword = "desktop-password"
+	keyCookie          = "cookie-key"
+)
+
+// keysVersion tells which keys a Secret has, so that one of an older operator
+// gets the missing ones before its next pod is made.
+const keysVersion = "2"
 
 // ensureCredentials writes the Secret of a session that is about to start,
 // create-only: the password of a session never changes behind its user's back.
@@ -35,6 +52,7 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 	err = r.Client.Create(ctx, secret, client.FieldOwner(FieldOwner))
 	switch {
 	case err == nil:
+		p.verifier = secret.Annotations[vdi.AnnotationPasswordVerifier]
 	case apierrors.IsAlreadyExists(err):
 		if err := r.existingCredentials(ctx, p, secret); err != nil {
 			return err
@@ -58,19 +76,25 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if err := ownedBy(p.session, found, "Secret"); err != nil {
 		return err
 	}
-	if p.session.Status.Phase != vdi.PhaseSuspended {
+	p.verifier = found.Annotations[vdi.AnnotationPasswordVerifier]
+	resumes := p.session.Status.Phase == vdi.PhaseSuspended
+	if !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
 		return nil
 	}
-	return r.rotate(ctx, found, fresh.Data[corev1.BasicAuthPasswordKey])
+	if err := r.renew(ctx, found, fresh); err != nil {
+		return err
+	}
+	p.verifier = fresh.Annotations[vdi.AnnotationPasswordVerifier]
+	return nil
 }
 
-// rotate changes the password of exactly the Secret that was looked at. If the
+// renew changes everything in exactly the Secret that was looked at. If the
 // operator dies before the pod is made, the next pass does it again, and nobody
 // has been told the one in between.
-func (r *Reconciler) rotate(ctx context.Context, found *metav1.PartialObjectMetadata, password []byte) error {
+func (r *Reconciler) renew(ctx context.Context, found *metav1.PartialObjectMetadata, fresh *corev1.Secret) error {
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": found.UID, "resourceVersion": found.ResourceVersion},
-		"data":     map[string][]byte{corev1.BasicAuthPasswordKey: password},
+		"metadata": map[string]any{"uid": found.UID, "resourceVersion": found.ResourceVersion, "annotations": fresh.Annotations},
+		"data":     fresh.Data,
 	})
 	if err != nil {
 		return fmt.Errorf("write new password: %w", err)
@@ -83,11 +107,12 @@ func (r *Reconciler) rotate(ctx context.Context, found *metav1.PartialObjectMeta
 }
 
 func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
-	random := make([]byte, passwordBytes)
+	random := make([]byte, 2*passwordBytes+cookieKeyBytes)
 	if _, err := rand.Read(random); err != nil {
 		return nil, fmt.Errorf("make password: %w", err)
 	}
-	password := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random))
+	password, desktop := readable(random[:passwordBytes]), readable(random[passwordBytes:2*passwordBytes])
+	verifier := sha256.Sum256([]byte(password))
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: renderer.CredentialsName(s.Name), Namespace: s.Namespace,
@@ -95,14 +120,26 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
 				vdi.LabelUser: platform.Identity(s.Spec.User),
 			},
+			Annotations: map[string]string{
+				vdi.AnnotationKeysVersion:      keysVersion,
+				vdi.AnnotationPasswordVerifier: base64.StdEncoding.EncodeToString(verifier[:]),
+			},
 			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
 		},
 		Type: corev1.SecretTypeBasicAuth,
 		Data: map[string][]byte{
 			corev1.BasicAuthUsernameKey: []byte(loginName),
 			corev1.BasicAuthPasswordKey: []byte(password),
+			keyDesktopUsername:          []byte(loginName),
+			keyDesktopPassword:          []byte(desktop),
+			keyCookie:                   random[2*passwordBytes:],
 		},
 	}, nil
+}
+
+// readable is a password that can be read aloud and typed.
+func readable(random []byte) string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random))
 }
 
 // ownerReference makes the session the controller of an object. It does not

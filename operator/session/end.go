@@ -95,6 +95,7 @@ func (r *Reconciler) setRunPolicy(ctx context.Context, p *pass, policy vdi.RunPo
 	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("turn spec.runPolicy to %s: %w", policy, err)
 	}
+	p.wrote(before.ResourceVersion)
 	p.session.Status = status // the answer carries the stored one
 	return nil
 }
@@ -112,6 +113,7 @@ func (r *Reconciler) record(ctx context.Context, p *pass, stop, end vdi.StopReas
 	if err := r.Client.Status().Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("record stop reason: %w", err)
 	}
+	p.wrote(before.ResourceVersion)
 	p.session.Status.Activity = activity // the answer carries the stored one
 	return nil
 }

@@ -34,7 +34,11 @@ func eventsOf(before, after *vdi.VDISession, p *pass) []happening {
 	if p.ended {
 		return append(list, happening{corev1.EventTypeNormal, string(p.decision.reason), "End", endWords(p.decision.reason)})
 	}
-	list = append(list, phaseEvents(before.Status, after.Status)...)
+	if evicted := evictionEvents(before.Status, after.Status); evicted != nil {
+		list = append(list, evicted...) // the new phase would say the same again
+	} else {
+		list = append(list, phaseEvents(before.Status, after.Status)...)
+	}
 	return append(list, conditionEvents(before.Status, after.Status)...)
 }
 

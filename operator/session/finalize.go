@@ -45,7 +45,8 @@ func (r *Reconciler) finalizePod(ctx context.Context, p *pass) error {
 
 // finalizeHome deletes a home only when all of this holds: a person deleted the
 // session, its policy says Delete, the claim is the very one the operator made
-// for it, and no pod is left on the API server that could use it.
+// for this user and session, no other session names it as its own, and no pod is
+// left on the API server that could use it.
 func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if !mayDeleteHome(p.session) {
 		return nil
@@ -62,8 +63,12 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	if claim.UID != p.session.Status.Home.UID || !madeByOperator(claim) || claim.DeletionTimestamp != nil {
+	if claim.UID != p.session.Status.Home.UID || !ownHome(p.session, claim) || claim.DeletionTimestamp != nil {
 		return nil
+	}
+	named, err := r.namedAsExisting(ctx, claim.Namespace, claim.Name)
+	if err != nil || named {
+		return err // another session of this user has it
 	}
 	if err := r.remove(ctx, claim); err != nil {
 		return err
@@ -114,6 +119,7 @@ func (r *Reconciler) finalizeDone(ctx context.Context, p *pass) error {
 		controllerutil.AddFinalizer(p.session, vdi.Finalizer) // it is still there
 		return fmt.Errorf("remove finalizer: %w", err)
 	}
+	p.wrote(before.ResourceVersion)
 	p.letGo = err == nil
 	return nil
 }

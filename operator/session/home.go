@@ -3,16 +3,19 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -48,6 +51,9 @@ func persistent(s *vdi.VDISession) bool {
 func (r *Reconciler) inspectHome(ctx context.Context, p *pass) error {
 	claim := homeClaim(p.session)
 	if claim != "" && p.starting() {
+		if err := r.takeTurn(ctx, p, claim); err != nil {
+			return err
+		}
 		if err := r.inspectClaim(ctx, p, claim); err != nil {
 			return err
 		}
@@ -59,12 +65,37 @@ func (r *Reconciler) inspectHome(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// takeTurn lets desktops start one after another where several sessions could
+// start on the claim.
+func (r *Reconciler) takeTurn(ctx context.Context, p *pass, claim string) error {
+	shared, err := r.namedAsExisting(ctx, p.session.Namespace, claim)
+	if err == nil && shared {
+		r.existing.Lock()
+		p.claimLock = &r.existing
+	}
+	return err
+}
+
+// namedAsExisting tells whether any session names the claim as its existing one.
+func (r *Reconciler) namedAsExisting(ctx context.Context, namespace, claim string) (bool, error) {
+	list := &vdi.VDISessionList{}
+	if err := r.Client.List(ctx, list, r.onClaim(namespace, claim)...); err != nil {
+		return false, fmt.Errorf("list sessions that name home %q: %w", claim, err)
+	}
+	return slices.ContainsFunc(list.Items, func(s vdi.VDISession) bool {
+		return s.Spec.Persistence.ExistingClaim == claim
+	}), nil
+}
+
 func (r *Reconciler) inspectClaim(ctx context.Context, p *pass, name string) error {
 	if name != p.session.Spec.Persistence.ExistingClaim {
 		if p.seen.claim == nil {
 			return nil // not made yet; the create will tell
 		}
-		return usableHome(p.session, p.seen.claim)
+		if err := usableHome(p.session, p.seen.claim); err != nil {
+			return err
+		}
+		return notLeaving(p.seen.claim)
 	}
 	claim := &corev1.PersistentVolumeClaim{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
@@ -75,14 +106,38 @@ func (r *Reconciler) inspectClaim(ctx context.Context, p *pass, name string) err
 		return fmt.Errorf("read existing claim: %w", err)
 	}
 	p.seen.claim = claim
-	return usableHome(p.session, claim)
+	return r.useExisting(ctx, p, claim)
+}
+
+// useExisting takes over an existing claim that is this user's. It may be a home
+// that another session of theirs has left.
+func (r *Reconciler) useExisting(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+	if claim.DeletionTimestamp != nil {
+		return homeHalt(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: the PersistentVolumeClaim %q is being deleted", claim.Name))
+	}
+	if err := usableHome(p.session, claim); err != nil {
+		return err
+	}
+	return r.takeHome(ctx, p)
+}
+
+// notLeaving halts while a home of ours is being deleted; its end wakes us, and
+// the desktop starts with a new one.
+func notLeaving(claim *corev1.PersistentVolumeClaim) error {
+	if claim.DeletionTimestamp == nil {
+		return nil
+	}
+	return &halt{
+		condition: vdi.ConditionHomeReady, reason: vdi.ReasonWaiting, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
+		message: fmt.Sprintf("The home %q is being deleted; the desktop starts with a new one when it is gone", claim.Name),
+	}
 }
 
 // usableHome halts unless the claim is this identity's: made by the operator for
 // it, or labelled for it by an administrator. A planted home is a poisoned .bashrc.
 func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	identity := platform.Identity(s.Spec.User)
-	made := madeByOperator(claim)
+	made := homes.MadeByOperator(claim)
 	switch {
 	case claim.Labels[vdi.LabelHomeFor] == identity:
 		return nil
@@ -95,14 +150,6 @@ func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	}
 }
 
-// madeByOperator: an administrator's label means that somebody else vouched for
-// the claim, so it is never treated as the operator's own.
-func madeByOperator(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Labels[labelManagedBy] == managedBy &&
-		claim.Annotations[vdi.AnnotationSessionUID] != "" &&
-		claim.Labels[vdi.LabelHomeFor] == ""
-}
-
 func homeHalt(reason, message string) *halt {
 	return &halt{
 		condition: vdi.ConditionHomeReady, reason: reason, message: message,
@@ -110,39 +157,63 @@ func homeHalt(reason, message string) *halt {
 	}
 }
 
-// oneWriter keeps a second desktop off a claim: ReadWriteOnce is per node, not per pod.
+// oneWriter keeps a second desktop off a claim: ReadWriteOnce is per node, not
+// per pod. A home that one session alone knows is looked up among the pods that
+// are watched; for a shared one the API server itself is asked about every pod.
 func (r *Reconciler) oneWriter(ctx context.Context, p *pass, claim string) error {
 	pods := &corev1.PodList{}
-	err := r.Client.List(ctx, pods, client.InNamespace(p.session.Namespace), client.MatchingLabels{labelName: sessionName})
-	if err != nil {
+	from, which := client.Reader(r.Client), append(r.onClaim(p.session.Namespace, claim), client.MatchingLabels{labelName: sessionName})
+	if p.claimLock != nil {
+		from, which = r.Live, []client.ListOption{client.InNamespace(p.session.Namespace)}
+	}
+	if err := from.List(ctx, pods, which...); err != nil {
 		return fmt.Errorf("list pods that use home %q: %w", claim, err)
 	}
 	for i := range pods.Items {
-		pod := &pods.Items[i]
-		if !podEnded(pod) && mounts(pod, claim) {
-			return &halt{
-				condition: vdi.ConditionHomeReady, reason: vdi.ReasonHomeInUse, phase: vdi.PhasePending,
-				waiting: vdi.WaitingForVolume, retry: ownerGoneRetry * 5,
-				message: fmt.Sprintf("The home %q is in use by the desktop %q; it starts when that one ends", claim, pod.Name),
-			}
+		if pod := &pods.Items[i]; !podEnded(pod) && mounts(pod, claim) && !metav1.IsControlledBy(pod, p.session) {
+			return inUse(claim, pod)
 		}
 	}
 	return nil
 }
 
-func mounts(pod *corev1.Pod, claim string) bool {
+// inUse halts until the holder of a home ends: for a desktop of ours its end
+// wakes us, of others nobody tells.
+func inUse(claim string, pod *corev1.Pod) *halt {
+	h := &halt{
+		condition: vdi.ConditionHomeReady, reason: vdi.ReasonHomeInUse, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
+		message: fmt.Sprintf("The home %q is in use by the desktop %q; it starts when that one ends", claim, pod.Name),
+	}
+	if pod.Labels[labelName] != sessionName || pod.Labels[labelManagedBy] != managedBy {
+		h.message = fmt.Sprintf("The home %q is in use by the pod %q, which is no desktop of this platform; it starts when that one ends", claim, pod.Name)
+		h.retry = deniedRetry
+	}
+	return h
+}
+
+func mounts(pod *corev1.Pod, claim string) bool { return slices.Contains(claimsOf(pod), claim) }
+
+// claimsOf are the claims that a pod mounts.
+func claimsOf(pod *corev1.Pod) []string {
+	var claims []string
 	for _, v := range pod.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim {
-			return true
+		if v.PersistentVolumeClaim != nil {
+			claims = append(claims, v.PersistentVolumeClaim.ClaimName)
 		}
 	}
-	return false
+	return claims
 }
 
 // applyHome makes the home when there is none and lets it grow; nothing else of
 // a claim is ever written.
 func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	if p.seen.claim != nil {
+		if usableHome(p.session, p.seen.claim) != nil {
+			return nil // also a session that does not start leaves another's home alone
+		}
+		if err := r.takeHome(ctx, p); err != nil {
+			return err
+		}
 		return r.growHome(ctx, p, o)
 	}
 	made := o.DeepCopy()
@@ -174,13 +245,13 @@ func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
 	}
 	p.seen.claim = claim
 	p.home = homeStatus(p)
-	return nil
+	return r.takeHome(ctx, p)
 }
 
 // growHome raises the claim's request. A volume cannot shrink.
 func (r *Reconciler) growHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	wish, found, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
-	if !found || !madeByOperator(p.seen.claim) {
+	if !found || !homes.MadeByOperator(p.seen.claim) {
 		return nil
 	}
 	size, err := resource.ParseQuantity(wish)
@@ -204,7 +275,8 @@ func (r *Reconciler) growHome(ctx context.Context, p *pass, o *unstructured.Unst
 	return nil
 }
 
-// homeStatus tells what the home is, from what was seen.
+// homeStatus tells what the home is, from what was seen. A claim that is not
+// this user's is never recorded: what is recorded may be deleted with the session.
 func homeStatus(p *pass) *vdi.HomeStatus {
 	name := homeClaim(p.session)
 	kept := retained(p, name)
@@ -212,8 +284,11 @@ func homeStatus(p *pass) *vdi.HomeStatus {
 		return nil
 	}
 	h := &vdi.HomeStatus{ClaimName: name, RetainedClaims: kept}
-	if p.seen.claim != nil && p.seen.claim.Name == name {
-		h.UID, h.CreatedByOperator = p.seen.claim.UID, madeByOperator(p.seen.claim)
+	if p.seen.claim != nil && p.seen.claim.Name == name && usableHome(p.session, p.seen.claim) == nil {
+		h.UID, h.CreatedByOperator = p.seen.claim.UID, homes.MadeByOperator(p.seen.claim)
+	}
+	if keep := retainForOf(p.session.Spec, p.lifecycleRules()); keep > 0 && name == renderer.HomeClaimName(p.session.Name) {
+		h.RetainFor = keep.String()
 	}
 	return h
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,17 +19,18 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// Kinds of the children that are compared with what was rendered.
+// Kinds of children that have rules of their own.
 var (
 	serviceKind = schema.GroupVersionKind{Version: "v1", Kind: "Service"}
-	policyKind  = schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}
+	budgetKind  = schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}
 	routeKind   = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"}
 )
 
-// ComparedKinds are read as they are on the wire, because they are compared
-// field by field with the rendered objects.
-func ComparedKinds() []schema.GroupVersionKind {
-	return []schema.GroupVersionKind{policyKind, serviceKind, routeKind}
+// compared are the children that are compared field by field with the rendered
+// objects. The cache holds them as Go types, which take a fraction of the memory
+// of unstructured ones; the proxy's kind has none.
+func compared() []client.Object {
+	return []client.Object{&networkingv1.NetworkPolicy{}, &corev1.Service{}, &policyv1.PodDisruptionBudget{}, unstructuredOf(routeKind)}
 }
 
 // observe reads the session's objects from the cache.
@@ -38,8 +42,8 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.seen.others = map[objectKey]*unstructured.Unstructured{}
-	for _, kind := range ComparedKinds() {
-		if err := r.observeOther(ctx, p, kind); err != nil {
+	for _, o := range compared() {
+		if err := r.observeOther(ctx, p, o); err != nil {
 			return err
 		}
 	}
@@ -75,20 +79,40 @@ func (r *Reconciler) observeClaim(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func (r *Reconciler) observeOther(ctx context.Context, p *pass, kind schema.GroupVersionKind) error {
-	o := &unstructured.Unstructured{}
-	o.SetGroupVersionKind(kind)
+func (r *Reconciler) observeOther(ctx context.Context, p *pass, o client.Object) error {
 	err := r.Client.Get(ctx, client.ObjectKeyFromObject(p.session), o)
 	if apierrors.IsNotFound(err) || isRouteKindMissing(err) || isNotWatched(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", kind.Kind, err)
+		return fmt.Errorf("read %T: %w", o, err)
 	}
-	if metav1.IsControlledBy(o, p.session) {
-		p.seen.others[keyOf(o)] = o
+	if !metav1.IsControlledBy(o, p.session) {
+		return nil
 	}
+	u, err := r.asUnstructured(o)
+	if err != nil {
+		return err
+	}
+	p.seen.others[keyOf(u)] = u
 	return nil
+}
+
+func (r *Reconciler) asUnstructured(o client.Object) (*unstructured.Unstructured, error) {
+	if u, ok := o.(*unstructured.Unstructured); ok {
+		return u, nil
+	}
+	kind, err := r.Client.GroupVersionKindFor(o)
+	if err != nil {
+		return nil, fmt.Errorf("read %T: %w", o, err)
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", kind.Kind, err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(kind)
+	return u, nil
 }
 
 // isNotWatched tells whether the kind is not in the cache: the proxy's kinds

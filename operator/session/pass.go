@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,14 +30,17 @@ type pass struct {
 	seen          children
 	home          *vdi.HomeStatus
 	credentials   bool     // the Secret of this session exists
+	verifier      string   // of its password, when the pass saw the Secret
 	pending       []string // what the next start will change
 	cannotRender  string   // why the next start would fail as things are
 	shrinkRefused bool     // a smaller home was asked for
 	repaired      []string // kinds that had drifted and were put back
 	reachable     reach
-	ended         bool // the session's end was recorded and its deletion sent
-	letGo         bool // the deleted session was let go
+	replaced      []string // resource versions of the session that this pass replaced
+	ended         bool     // the session's end was recorded and its deletion sent
+	letGo         bool     // the deleted session was let go
 
+	claimLock *sync.Mutex // held while this desktop starts on an existing claim
 	halted    *halt
 	lookAgain time.Duration
 }
@@ -96,6 +100,13 @@ func (p *pass) run(ctx context.Context, steps ...func(context.Context, *pass) er
 		}
 	}
 	return nil
+}
+
+// release lets others start on the claim that this pass has looked at.
+func (p *pass) release() {
+	if p.claimLock != nil {
+		p.claimLock.Unlock()
+	}
 }
 
 // look asks for another pass after d, unless an earlier one is already asked for.

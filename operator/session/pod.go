@@ -42,8 +42,6 @@ func podScheduled(pod *corev1.Pod) bool {
 // podWait says in words what a pod that is not ready waits for.
 func podWait(pod *corev1.Pod, gpuResource string) *halt {
 	switch {
-	case pod.DeletionTimestamp != nil:
-		return leaving(pod)
 	case podEnded(pod):
 		return podFailed(pod)
 	case !podScheduled(pod):
@@ -51,20 +49,6 @@ func podWait(pod *corev1.Pod, gpuResource string) *halt {
 	default:
 		return containerWait(pod)
 	}
-}
-
-// leaving tells why a pod goes that was not asked to: a drained or a lost node.
-func leaving(pod *corev1.Pod) *halt {
-	words := "The former desktop is shutting down; a new one starts when it is gone"
-	c := podCondition(pod, corev1.DisruptionTarget)
-	switch {
-	case c == nil || c.Status != corev1.ConditionTrue:
-	case c.Reason == "DeletionByTaintManager":
-		words = fmt.Sprintf("The node %s does not answer. The desktop starts on another node when it is back or has been removed from the cluster; until then the home may still be written to", pod.Spec.NodeName)
-	default:
-		words = "The desktop has to leave its node (" + c.Message + "); it starts on another one with its home"
-	}
-	return progressing(vdi.ConditionDesktopReady, words)
 }
 
 func progressing(condition, message string) *halt {

@@ -49,6 +49,9 @@ func (p *pass) describeWay(st *vdi.VDISessionStatus) {
 		st.Host = p.host
 		st.URL = p.url
 	}
+	if p.verifier != "" {
+		st.Access = &vdi.AccessStatus{PasswordVerifier: p.verifier}
+	}
 	if p.credentials {
 		st.CredentialsSecret = renderer.CredentialsName(p.session.Name)
 	}
@@ -116,6 +119,8 @@ func (p *pass) verdict(failed error) *halt {
 		return p.stopped()
 	case p.seen.pod == nil:
 		return &halt{condition: vdi.ConditionScheduled, reason: vdi.ReasonProgressing, phase: vdi.PhasePending, message: "The desktop is about to start"}
+	case p.seen.pod.DeletionTimestamp != nil:
+		return leaving(p.seen.pod, p.session.Status.StartTime != nil)
 	case !podReady(p.seen.pod):
 		return podWait(p.seen.pod, p.gpuResource())
 	case p.reachable == reachSilent:

@@ -2,8 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,39 +26,72 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// TemplateIndex finds the sessions of a template.
-const TemplateIndex = "spec.template"
+const (
+	// TemplateIndex finds the sessions of a template.
+	TemplateIndex = "spec.template"
+	// claimIndex finds the sessions and the pods that use a claim.
+	claimIndex = "claim"
+)
 
 // Setup registers the controller with the manager. Only events that can change
 // a decision wake it.
 func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) error {
-	err := mgr.GetFieldIndexer().IndexField(ctx, &vdi.VDISession{}, TemplateIndex, func(o client.Object) []string {
-		return []string{o.(*vdi.VDISession).Spec.Template}
-	})
-	if err != nil {
+	if err := r.index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	c, err := ctrl.NewControllerManagedBy(mgr).Named("session").
+	b := ctrl.NewControllerManagedBy(mgr).Named("session").
 		For(&vdi.VDISession{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, r.owner(mgr), builder.WithPredicates(podChanged())).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podLetGo())).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
-		Watches(UnstructuredOf(serviceKind), r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(UnstructuredOf(policyKind), r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Build(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers})
+	watching := servesRoutes(mgr)
+	if watching { // no session is looked at before its route is in the cache
+		b = b.Watches(unstructuredOf(routeKind), r.owner(mgr), builder.WithPredicates(childChanged()))
+	}
+	c, err := b.Build(r)
 	if err != nil {
 		return err
 	}
-	return r.watchRoutes(mgr, c)
+	return r.watchRoutes(mgr, c, watching)
+}
+
+// index makes the cache answer without looking through all sessions and pods.
+func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) error {
+	err := errors.Join(
+		indexer.IndexField(ctx, &vdi.VDISession{}, TemplateIndex, func(o client.Object) []string {
+			return []string{o.(*vdi.VDISession).Spec.Template}
+		}),
+		indexer.IndexField(ctx, &vdi.VDISession{}, claimIndex, func(o client.Object) []string {
+			return []string{homeClaim(o.(*vdi.VDISession))}
+		}),
+		indexer.IndexField(ctx, &corev1.Pod{}, claimIndex, func(o client.Object) []string {
+			return claimsOf(o.(*corev1.Pod))
+		}),
+	)
+	r.indexed = err == nil
+	return err
+}
+
+// onClaim selects what may use a claim. Without an index it selects everything
+// in the namespace, so that the caller looks again.
+func (r *Reconciler) onClaim(namespace, claim string) []client.ListOption {
+	options := []client.ListOption{client.InNamespace(namespace), client.UnsafeDisableDeepCopy}
+	if r.indexed {
+		options = append(options, client.MatchingFields{claimIndex: claim})
+	}
+	return options
 }
 
 func (r *Reconciler) owner(mgr ctrl.Manager) handler.EventHandler {
 	return handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &vdi.VDISession{}, handler.OnlyControllerOwner())
 }
 
-// UnstructuredOf is an empty object of a kind.
-func UnstructuredOf(kind schema.GroupVersionKind) *unstructured.Unstructured {
+func unstructuredOf(kind schema.GroupVersionKind) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(kind)
 	return u
@@ -86,6 +122,34 @@ func sessionOfHome(_ context.Context, o client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}
+
+// waitForHomeOf are the sessions that could be waiting for the pod's home.
+func (r *Reconciler) waitForHomeOf(ctx context.Context, o client.Object) []reconcile.Request {
+	pod := o.(*corev1.Pod)
+	list := &vdi.VDISessionList{}
+	var waiting []reconcile.Request
+	for _, claim := range claimsOf(pod) {
+		if err := r.Client.List(ctx, list, r.onClaim(pod.Namespace, claim)...); err != nil {
+			return nil // the cache answers; it fails only while it is shutting down
+		}
+		for i := range list.Items {
+			if s := &list.Items[i]; s.Name != pod.Name && homeClaim(s) == claim {
+				waiting = append(waiting, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
+			}
+		}
+	}
+	return waiting
+}
+
+// podLetGo lets pass that a pod is gone or has ended, and so uses no home.
+func podLetGo() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return !podEnded(e.ObjectOld.(*corev1.Pod)) && podEnded(e.ObjectNew.(*corev1.Pod))
+		},
+	}
 }
 
 // podChanged lets pass what the status speaks of. Our own create is not news.
@@ -144,16 +208,27 @@ func childChanged() predicate.Predicate {
 }
 
 func childDiffers(before, after client.Object) bool {
-	b, okB := before.(*unstructured.Unstructured)
-	a, okA := after.(*unstructured.Unstructured)
-	if !okA || !okB {
-		return true
+	same := equality.Semantic.DeepEqual(specOf(before), specOf(after)) &&
+		equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels()) &&
+		equality.Semantic.DeepEqual(before.GetAnnotations(), after.GetAnnotations()) &&
+		equality.Semantic.DeepEqual(before.GetOwnerReferences(), after.GetOwnerReferences())
+	return !same || (before.GetDeletionTimestamp() == nil) != (after.GetDeletionTimestamp() == nil)
+}
+
+// specOf is the part of a child that people and programs may change.
+func specOf(o client.Object) any {
+	switch o := o.(type) {
+	case *corev1.Service:
+		return o.Spec
+	case *networkingv1.NetworkPolicy:
+		return o.Spec
+	case *policyv1.PodDisruptionBudget:
+		return o.Spec
+	case *unstructured.Unstructured:
+		return o.Object["spec"]
+	default:
+		return o
 	}
-	same := equality.Semantic.DeepEqual(b.Object["spec"], a.Object["spec"]) &&
-		equality.Semantic.DeepEqual(b.GetLabels(), a.GetLabels()) &&
-		equality.Semantic.DeepEqual(b.GetAnnotations(), a.GetAnnotations()) &&
-		equality.Semantic.DeepEqual(b.GetOwnerReferences(), a.GetOwnerReferences())
-	return !same || (b.GetDeletionTimestamp() == nil) != (a.GetDeletionTimestamp() == nil)
 }
 
 // routeWatcher starts to watch the proxy's routes once their kind is installed:
@@ -176,8 +251,14 @@ func (wakeAll) String() string { return "route kind installed" }
 // RouteCRD is the one definition the operator looks at.
 const RouteCRD = "ingressroutes.traefik.io"
 
-func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller) error {
-	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, wake: make(chan event.GenericEvent, 1)}
+// servesRoutes tells whether the proxy's kind is installed.
+func servesRoutes(mgr ctrl.Manager) bool {
+	_, err := mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version)
+	return err == nil
+}
+
+func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller, watching bool) error {
+	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, watching: watching, wake: make(chan event.GenericEvent, 1)}
 	err := sessions.Watch(wakeAll{source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
 		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }))})
 	if err != nil {
@@ -195,10 +276,10 @@ func (w *routeWatcher) Reconcile(_ context.Context, req ctrl.Request) (ctrl.Resu
 	if w.watching || req.Name != RouteCRD {
 		return ctrl.Result{}, nil
 	}
-	if _, err := w.mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version); err != nil {
+	if !servesRoutes(w.mgr) {
 		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil // defined, not served yet
 	}
-	route := client.Object(UnstructuredOf(routeKind))
+	route := client.Object(unstructuredOf(routeKind))
 	err := w.controller.Watch(source.Kind(w.mgr.GetCache(), route, w.sessions.owner(w.mgr), childChanged()))
 	if err != nil {
 		return ctrl.Result{}, err

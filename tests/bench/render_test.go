@@ -1,5 +1,3 @@
-// Package bench compares costs of ways to do the same work. It asserts no
-// times: machines differ; the numbers are for people, side by side.
 package bench
 
 import (

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
+	"k8s.io/utils/ptr"
 )
 
 const relayName = "vdi-coturn" // release vdi, chart coturn
@@ -144,8 +145,8 @@ func pods(t *testing.T, objs []*unstructured.Unstructured) map[string]corev1.Pod
 	return all
 }
 
-// TestCoturnPodSecurity: the host network is the only thing that keeps the relay from the level
-// "restricted".
+// TestCoturnPodSecurity: the host network, and a port below 1024 there, are the only things that
+// keep the relay from the level "restricted".
 func TestCoturnPodSecurity(t *testing.T) {
 	t.Parallel()
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
@@ -157,6 +158,10 @@ func TestCoturnPodSecurity(t *testing.T) {
 			for part, pod := range pods(t, objects(t, s)) {
 				onHost := pod.Spec.HostNetwork
 				pod.Spec.HostNetwork = false
+				if first := pod.Spec.Containers[0].SecurityContext; part == "relay" && name == "everything" {
+					require.True(t, *first.AllowPrivilegeEscalation, "TLS on port 443")
+					first.AllowPrivilegeEscalation = ptr.To(false)
+				}
 				result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec))
 				require.True(t, result.Allowed, "%s: %s", part, result.ForbiddenDetail())
 				require.Equal(t, part == "relay" && name != "service", onHost, part)
@@ -165,6 +170,26 @@ func TestCoturnPodSecurity(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCoturnLowPorts: privileges may grow only where a port of the node needs it.
+func TestCoturnLowPorts(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want bool
+	}{
+		"usual ports":          {nil, false},
+		"TLS on 443":           {map[string]string{"tls.enabled": "true", "tls.secretName": "a", "ports.tls": "443"}, true},
+		"no TLS":               {map[string]string{"ports.tls": "443"}, false},
+		"TURN on 80":           {map[string]string{"ports.turn": "80"}, true},
+		"in the pod's network": {map[string]string{"ports.turn": "80", "exposure": "Service", "address.external": "192.0.2.1", "ports.relayMin": "50000", "ports.relayMax": "50019"}, false},
+	} {
+		pod := pods(t, objects(t, relay(c.set)))["relay"]
+		require.Equal(t, c.want, *pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation, name)
+		asked := pod.Spec.Containers[0].ReadinessProbe.TCPSocket.Port.String()
+		require.Equal(t, map[bool]string{true: "turn-tls", false: "turn-tcp"}[c.set["tls.enabled"] == "true"], asked, name)
 	}
 }
 

@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "rewrite testdata/golden")
 var (
 	repository string // root of the repository
 	umbrella   string // the umbrella chart with its dependencies
+	scratch    string // folder that goes with the tests
 )
 
 func TestMain(m *testing.M) {
@@ -46,12 +47,11 @@ func runTests(m *testing.M) (int, error) {
 	if err := os.Setenv("PATH", filepath.Join(repository, "bin")+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
 		return 0, err
 	}
-	dir, err := os.MkdirTemp("", "vdi-charts-")
-	if err != nil {
+	if scratch, err = os.MkdirTemp("", "vdi-charts-"); err != nil {
 		return 0, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if umbrella, err = standins.Assemble(context.Background(), dir); err != nil {
+	defer func() { _ = os.RemoveAll(scratch) }()
+	if umbrella, err = standins.Assemble(context.Background(), scratch); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil

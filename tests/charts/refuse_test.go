@@ -34,7 +34,21 @@ func TestOperatorRefuses(t *testing.T) {
 		"unwatched policy":   {map[string]string{"gpuSharing.managePolicy": "true"}, "gpuSharing.managePolicy is on, but gpuSharing.enabled is off"},
 		"unwritten configs":  {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.configs.any.replicas": "4"}, "gpuSharing.configs is set, but written only with gpuSharing.managePolicy"},
 		"no default config":  {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.managePolicy": "true", "gpuSharing.configs.some.replicas": "4"}, `gpuSharing.default is "any", but gpuSharing.configs does not hold it`},
-		"no slices":          {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.managePolicy": "true", "gpuSharing.configs.any.replicas": "0"}, "at '/gpuSharing/configs/any/replicas': minimum"},
+		"no slices":          {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.managePolicy": "true", "gpuSharing.configs.any.replicas": "0"}, "gpuSharing.configs.any.replicas is 0, which is no number of slices: write 1 for whole GPUs, or 2 and more"},
+		"dedicated twice":    {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.managePolicy": "true", "gpuSharing.dedicated": "{a}"}, "gpuSharing.dedicated is set, but with gpuSharing.managePolicy these are the keys of gpuSharing.configs with replicas: 1"},
+		"no operator":        {map[string]string{"replicas": "0"}, "replicas is 0: nothing would serve sessions; set it to 1 or more"},
+		"Secret unused":      {map[string]string{"sessions.tls.secretName": "a"}, "sessions.tls.secretName is set, but sessions.tls.mode is Wildcard, which ignores it: set the mode to Secret"},
+		"resolver unused":    {map[string]string{"sessions.tls.certResolver": "a"}, `sessions.tls.certResolver is "a", but sessions.tls.mode is Wildcard, which ignores it: set the mode to CertResolver`},
+		"two ways to TLS":    {map[string]string{"sessions.tls.mode": "CertResolver", "sessions.tls.secretName": "a"}, "sessions.tls.secretName is set, but sessions.tls.mode is CertResolver"},
+		"OIDC, no issuer":    {map[string]string{"access.mode": "OIDC"}, "access.oidc.issuerURL is required when access.mode is OIDC: the URL of your identity provider"},
+		"OIDC, no client":    {map[string]string{"access.mode": "OIDC", "access.oidc.issuerURL": "https://a"}, "access.oidc.clientID is required when access.mode is OIDC: the client registered"},
+		"OIDC, no secret":    {without("access.oidc.clientSecret.name"), "access.oidc.clientSecret.name is required when access.mode is OIDC: the Secret in the release namespace"},
+		"OIDC, no key":       {without("access.oidc.clientSecret.key"), "access.oidc.clientSecret.key is required when access.mode is OIDC"},
+		"OIDC, no claim":     {without("access.oidc.userClaim"), "access.oidc.userClaim is required when access.mode is OIDC: the claim that equals a session's spec.user"},
+		"OIDC, plain http":   {map[string]string{"access.oidc.issuerURL": "http://a"}, "at '/access/oidc/issuerURL'"},
+		"OIDC, complete":     {without(), "access.mode: OIDC needs the front door, which this release does not contain; use Password"},
+		"OIDC by half":       {map[string]string{"access.oidc.clientID": "vdi"}, "access.oidc.clientID is set, but access.mode is Password, which ignores it: set access.mode to OIDC"},
+		"unknown mode":       {map[string]string{"access.mode": "oidc"}, "at '/access/mode': value must be one of 'Password', 'OIDC'"},
 		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel'"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,6 +57,18 @@ func TestOperatorRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// without is a complete single sign-on less some keys.
+func without(keys ...string) map[string]string {
+	set := map[string]string{
+		"access.mode": "OIDC", "access.oidc.issuerURL": "https://login.example.com/realms/vdi", "access.oidc.clientID": "vdi",
+		"access.oidc.clientSecret.name": "vdi-oidc", "access.oidc.clientSecret.key": "client-secret", "access.oidc.userClaim": "email",
+	}
+	for _, key := range keys {
+		set[key] = ""
+	}
+	return set
 }
 
 // TestPlatformRefuses: combinations of parts that cannot work. In the umbrella
@@ -72,6 +98,13 @@ func TestPlatformRefuses(t *testing.T) {
 		"another GPU default":   {map[string]string{"vdi-operator.gpuSharing.default": "some"}, `vdi-operator.gpuSharing.default is "some", but gpu-operator.devicePlugin.config.default is "any"`},
 		"no GPU default":        {map[string]string{"gpu-operator.devicePlugin.config.default": "some", "vdi-operator.gpuSharing.default": "some"}, "every GPU node would lose its GPUs"},
 		"no GPU configuration":  {map[string]string{"gpu-operator.devicePlugin.config.data.any": "replicas: 4"}, "gpu-operator.devicePlugin.config.data.any is no configuration of the device plugin"},
+		"no GPU slices":         {map[string]string{"gpu-operator.devicePlugin.config.data.any": noSlices}, "gpu-operator.devicePlugin.config.data.any gives nvidia.com/gpu 0 replicas, which the device plugin refuses: write 2 or more slices, or leave the sharing section out for whole GPUs"},
+		"unknown pool":          {map[string]string{"vdi-operator.gpuSharing.dedicated": "{a}"}, `vdi-operator.gpuSharing.dedicated holds "a", but gpu-operator.devicePlugin.config.data does not: add the configuration`},
+		"shared pool":           {map[string]string{"vdi-operator.gpuSharing.dedicated": "{any}"}, `vdi-operator.gpuSharing.dedicated holds "any", but gpu-operator.devicePlugin.config.data.any shares GPUs`},
+		"two certificates":      {map[string]string{"traefik.tlsStore.default.defaultCertificate.secretName": "a", "traefik.tlsStore.default.defaultGeneratedCert.resolver": "b"}, "traefik.tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
+		"no operator":           {map[string]string{"vdi-operator.replicas": "0"}, "vdi-operator.replicas is 0: nothing would serve sessions"},
+		"half OIDC":             {map[string]string{"vdi-operator.access.mode": "OIDC"}, "vdi-operator.access.oidc.issuerURL is required when access.mode is OIDC"},
+		"OIDC":                  {prefixed("vdi-operator.", without()), "vdi-operator.access.mode: OIDC needs the front door, which this release does not contain; use Password"},
 		"unread GPU slices":     {map[string]string{"vdi-operator.gpuSharing.configs.any.replicas": "4"}, "set gpu-operator.devicePlugin.config.data instead"},
 		"unknown GPU key":       {map[string]string{"gpu-operator.devicePlugins.enabled": "true"}, "additional properties 'devicePlugins' not allowed"},
 		"unknown top key":       {map[string]string{"sessions.domain": "a"}, "additional properties 'sessions' not allowed"},
@@ -84,6 +117,17 @@ func TestPlatformRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// noSlices is a configuration that the device plugin refuses, as one line for --set.
+const noSlices = "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu\\, replicas: 0}]}}"
+
+func prefixed(prefix string, set map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range set {
+		out[prefix+key] = value
+	}
+	return out
 }
 
 // TestGlobal: both charts can be part of someone else's umbrella.

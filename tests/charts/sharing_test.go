@@ -64,6 +64,7 @@ func TestSharingValuesReachTheChart(t *testing.T) {
 	require.Equal(t, "time-slicing-config any", config.Name+" "+config.Default)
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, config.Data, ""))
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, config.Data, "dedicated"))
+	require.Equal(t, []string{"dedicated"}, settingsOf(t, objs).Sessions.GPUSharing.Dedicated, "whose nodes may give two")
 }
 
 // TestSharingByUs (mode B): a GPU Operator that runs already is told by ours.
@@ -76,6 +77,7 @@ func TestSharingByUs(t *testing.T) {
 	require.Equal(t, "gpu-operator", sharing.Namespace)
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, sharing.ConfigMapData(), ""))
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, sharing.ConfigMapData(), "dedicated"))
+	require.Equal(t, []string{"dedicated"}, settingsOf(t, objs).Sessions.GPUSharing.Dedicated, "from its one replica")
 	require.Equal(t, "gpu-operator", find[rbacv1.Role](t, objs, "Role", sharingRole).Namespace)
 	require.Equal(t, []string{"get", "list", "watch", "create", "patch"}, verbsOn(t, objs, "configmaps"))
 	require.Contains(t, verbsOn(t, objs, "clusterpolicies"), "patch")

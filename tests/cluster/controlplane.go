@@ -124,8 +124,8 @@ func stateDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Data of an earlier run was made with other certificates.
-	return dir, errors.Join(os.RemoveAll(filepath.Join(dir, "etcd")), ensureDirs(dir))
+	// Data of an earlier run was made with other certificates, and its requests are not ours.
+	return dir, errors.Join(os.RemoveAll(filepath.Join(dir, "etcd")), os.RemoveAll(filepath.Join(dir, "audit.log")), ensureDirs(dir))
 }
 
 // write makes certificates, kubeconfigs and the audit policy.

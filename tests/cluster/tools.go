@@ -50,7 +50,9 @@ var tools = []tool{
 	{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns"},
 	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0"},
 	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+	{name: "ct", module: "ct", pkg: "github.com/helm/chart-testing/v3/ct", ldflags: "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
 	{name: "kwok", module: "kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok", ldflags: "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0"},
+	{name: "agent-sandbox-controller", module: "agentsandbox", pkg: "sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller"},
 	{name: "traefik", module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik", ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=3.6.0"},
 }
 

@@ -18,8 +18,9 @@ import (
 type Rootfs struct {
 	Suite    string
 	Packages []string
-	StandIn  string // control file of a package that only provides names; see Bootstrap
-	User     string // uid and gid 1000, home in /home
+	StandIn  string // control file of a package that only provides names; see Bootstrap. Empty: none
+	User     string // uid and gid 1000, home in /home. Empty: none
+	LowPorts string // program that may bind ports below 1024 whoever runs it. Empty: none
 }
 
 const aptSources = "/etc/apt"
@@ -66,11 +67,16 @@ func (r Rootfs) args(control string) []string {
 	for _, unread := range []string{"doc", "info", "locale", "man"} {
 		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
 	}
-	return append(args,
-		"--essential-hook="+installStandIn(control),
-		"--customize-hook="+addUser(r.User),
-		`--customize-hook=find "$1" -xdev -perm /6000 -type f -exec chmod a-s {} +`,
-	)
+	if r.StandIn != "" {
+		args = append(args, "--essential-hook="+installStandIn(control))
+	}
+	if r.User != "" {
+		args = append(args, "--customize-hook="+addUser(r.User))
+	}
+	if r.LowPorts != "" {
+		args = append(args, `--customize-hook=chroot "$1" setcap cap_net_bind_service=+ep `+r.LowPorts)
+	}
+	return append(args, `--customize-hook=find "$1" -xdev -perm /6000 -type f -exec chmod a-s {} +`)
 }
 
 func installStandIn(control string) string {

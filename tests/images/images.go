@@ -7,12 +7,17 @@ import (
 	"io/fs"
 )
 
-//go:embed all:desktop
+//go:embed all:desktop all:relay
 var files embed.FS
 
 // Desktop is the folder of the desktop image.
-func Desktop() fs.FS {
-	sub, err := fs.Sub(files, "desktop")
+func Desktop() fs.FS { return folder("desktop") }
+
+// Relay is the folder of the relay's image.
+func Relay() fs.FS { return folder("relay") }
+
+func folder(name string) fs.FS {
+	sub, err := fs.Sub(files, name)
 	if err != nil {
 		panic(err) // the folder is embedded above
 	}

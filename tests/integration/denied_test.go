@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // denial is a rule of the cluster that refuses one of a session's objects.
@@ -101,6 +102,29 @@ func TestDenials(t *testing.T) {
 			w.requirePhase(vdi.PhaseRunning)
 		})
 	}
+}
+
+// TestMoreThanOneGPU: two slices are not twice a GPU, and whole ones come only
+// from nodes that keep theirs whole.
+func TestMoreThanOneGPU(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *platform.Config) {
+		c.Sessions.GPUSharing = platform.GPUSharing{Sliced: []string{"nvidia.com/gpu"}, Dedicated: []string{"dedicated"}}
+	})
+	template := w.createTemplate()
+	w.createSession(func(s *vdi.VDISession) { s.Spec.Resources.GPU = ptr.To[int32](2) })
+	w.pass()
+	w.requirePhase(vdi.PhaseFailed)
+	c := w.requireCondition(vdi.ConditionAccepted, metav1.ConditionFalse, vdi.ReasonGPUCountNotSliceable)
+	require.Contains(t, c.Message, "for whole GPUs use a template whose scheduling.nodeSelector holds nvidia.com/device-plugin.config: dedicated")
+	require.False(t, w.podExists())
+
+	template.Spec.Scheduling.NodeSelector = map[string]string{platform.SharingLabel: "dedicated"}
+	require.NoError(t, w.client.Update(w.ctx, template))
+	w.pass()
+	pod := w.pod()
+	require.Equal(t, "2", pod.Spec.Containers[0].Resources.Limits.Name("nvidia.com/gpu", resource.DecimalSI).String())
+	require.Equal(t, "dedicated", pod.Spec.NodeSelector[platform.SharingLabel])
 }
 
 func (w *world) imposeQuota(what corev1.ResourceName, limit string) {

@@ -41,7 +41,7 @@ func TestLife(t *testing.T) {
 	require.Equal(t, s.Generation, s.Status.ObservedGeneration)
 	w.requireCondition(vdi.ConditionReady, metav1.ConditionTrue, vdi.ReasonAsExpected)
 
-	before := w.versions()
+	before := w.home()
 	w.deleteSession()
 	w.pass()
 	require.False(t, w.routeExists(), "the URL dies first")
@@ -51,7 +51,9 @@ func TestLife(t *testing.T) {
 	require.False(t, w.sessionExists())
 	w.eventually(func() bool { return len(w.existing()) == 1 }, "the garbage collector takes what the session owned")
 	require.Equal(t, []string{"PersistentVolumeClaim"}, w.existing())
-	require.Equal(t, before["PersistentVolumeClaim"], w.versions()["PersistentVolumeClaim"], "the home is untouched")
+	require.Equal(t, before.UID, w.home().UID, "the home is kept")
+	require.Equal(t, before.Spec, w.home().Spec)
+	require.Equal(t, "true", w.home().Labels[vdi.LabelRetained], "and listed")
 }
 
 func TestSecondPassWritesNothing(t *testing.T) {

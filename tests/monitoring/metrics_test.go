@@ -5,66 +5,85 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
-	"unsafe"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
-	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
-// operator serves what a busy operator's /metrics serves, from its own collectors.
+// operator serves what a busy operator's /metrics serves: its reconcilers have
+// brought a desktop up and stopped it when nobody used it, and looked at a node.
 func operator(t *testing.T) string {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	require.NoError(t, vdi.AddToScheme(scheme))
-	cache := fake.NewClientBuilder().WithScheme(scheme)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(sessions(t), gpus(t), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+}
+
+// sessions count one run from start to end, and sessions in all other phases.
+func sessions(t *testing.T) prometheus.Collector {
+	t.Helper()
+	w := newWorld(t)
 	for _, phase := range []vdi.Phase{vdi.PhasePending, vdi.PhaseCreating, vdi.PhaseRunning, vdi.PhaseTerminating, vdi.PhaseFailed} {
-		cache.WithObjects(&vdi.VDISession{
+		w.create(t, &vdi.VDISession{
 			ObjectMeta: metav1.ObjectMeta{Name: strings.ToLower(string(phase)), Namespace: "desktops"},
 			Spec:       vdi.VDISessionSpec{User: "a", Template: "plain"},
 			Status:     vdi.VDISessionStatus{Phase: phase},
 		})
 	}
-	sessions := session.NewMetrics(cache.Build())
-	for _, name := range []string{"start", "duration"} {
-		hidden[*prometheus.HistogramVec](sessions, name).WithLabelValues("plain").Observe(100)
-	}
-	for name, label := range map[string]string{"stops": "Expired", "slices": "plain", "idle": "plain"} {
-		hidden[*prometheus.CounterVec](sessions, name).WithLabelValues(label).Add(10)
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(sessions, gpus(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	w.create(t, &vdi.VDITemplate{
+		ObjectMeta: metav1.ObjectMeta{Name: "plain"},
+		Spec:       vdi.VDITemplateSpec{Image: "desktop", Streamer: vdi.StreamerSelkies},
+	})
+	w.create(t, &vdi.VDISession{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "alice", Namespace: "desktops", UID: "3b4c7f7e", CreationTimestamp: metav1.NewTime(w.clock.Now()),
+			Annotations: map[string]string{vdi.AnnotationLastActivity: w.clock.Now().Format(time.RFC3339)},
+		},
+		Spec: vdi.VDISessionSpec{User: "alice", Template: "plain", IdleTimeout: "1h", Resources: vdi.SessionResources{GPU: ptr.To[int32](1)}},
+	})
+	w.pass(t)
+	w.podIsReady(t)
+	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
+	require.Equal(t, vdi.PhaseRunning, w.pass(t).Status.Phase)
+	w.clock.SetTime(w.clock.Now().Add(55 * time.Minute))
+	w.pass(t) // it warns, and asks when the desktop was last used
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	w.pass(t)
+	require.Equal(t, vdi.StopIdle, w.pass(t).Status.StopReason)
+	return w.operator.Metrics
 }
 
-// gpus has looked at one node.
-func gpus() prometheus.Collector {
-	metrics := gpusharing.NewMetrics()
-	last := reflect.ValueOf(metrics).Elem().FieldByName("last").FieldByName("nodes")
-	nodes := map[string]gpusharing.NodeReport{"gpu-node": {
-		Planned:     map[string]int64{"nvidia.com/gpu": 8},
-		Allocatable: map[string]int64{"nvidia.com/gpu": 8},
-	}}
-	reflect.NewAt(last.Type(), unsafe.Pointer(last.UnsafeAddr())).Elem().Set(reflect.ValueOf(nodes))
-	return metrics
-}
-
-// hidden reaches a collector's own vector: only a pass of the operator counts,
-// and the names, labels and buckets are what matters here.
-func hidden[T any](metrics *session.Metrics, field string) T {
-	value := reflect.ValueOf(metrics).Elem().FieldByName(field)
-	return *(*T)(unsafe.Pointer(value.UnsafeAddr()))
+// gpus has looked at one node with one card.
+func gpus(t *testing.T) prometheus.Collector {
+	t.Helper()
+	w := newWorld(t)
+	w.create(t, &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "gpu-node", Labels: map[string]string{"nvidia.com/gpu.count": "1"}},
+		Status:     corev1.NodeStatus{Allocatable: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("8")}},
+	})
+	settings := platform.Config{GPUSharing: platform.Sharing{Enabled: true, ManagePolicy: true, Namespace: namespace}}.WithDefaults().GPUSharing
+	looker := &gpusharing.Reconciler{
+		Client: w.client, Live: w.client, Settings: settings, Namespace: namespace,
+		Clock: w.clock, Events: events.NewFakeRecorder(100), Metrics: gpusharing.NewMetrics(),
+	}
+	_, err := looker.Reconcile(t.Context(), ctrl.Request{})
+	require.NoError(t, err)
+	return looker.Metrics
 }
 
 // recorded serves the names and labels of a program that does not run here.

@@ -1,74 +1,32 @@
 package relay
 
 import (
-	"crypto/hmac"
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v3"
-	"github.com/pion/turn/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/relay/visitor"
 )
 
-const relayPort = "3478"
+const relayPort = visitor.Port
 
-// credential in coturn's REST format: the expiry and an ID, signed.
-type credential struct{ user, password string }
+// credential in coturn's REST format.
+type credential = visitor.Credential
 
-func signed(secret, id string, expiry time.Time) credential {
-	user := fmt.Sprintf("%d:%s", expiry.Unix(), id)
-	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write([]byte(user))
-	return credential{user, base64.StdEncoding.EncodeToString(mac.Sum(nil))}
-}
+var signed = visitor.Signed
 
 func valid(id string) credential { return signed(secret, id, time.Now().Add(time.Hour)) }
 
-// allocate asks for a relay address as a browser does, with pion's client.
-func allocate(t *testing.T, c credential, server string) (*turn.Client, net.PacketConn, error) {
-	t.Helper()
-	conn, err := net.ListenPacket("udp4", server+":0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	client, err := turn.NewClient(&turn.ClientConfig{
-		TURNServerAddr: net.JoinHostPort(server, relayPort), Conn: conn, Username: c.user, Password: c.password,
-	})
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	require.NoError(t, client.Listen())
-	relayed, err := client.Allocate()
-	if err == nil {
-		t.Cleanup(func() { _ = relayed.Close() })
-	}
-	return client, relayed, err
-}
-
-// meet lets two users of the relay talk through it, one packet each way.
+// meet lets two users of the relay talk through it.
 func meet(t *testing.T, a, b credential, server string) {
 	t.Helper()
-	oneClient, one, err := allocate(t, a, server)
-	require.NoError(t, err)
-	twoClient, two, err := allocate(t, b, server)
-	require.NoError(t, err)
-	require.NoError(t, oneClient.CreatePermission(two.LocalAddr()))
-	require.NoError(t, twoClient.CreatePermission(one.LocalAddr()))
-	for _, way := range [][2]net.PacketConn{{one, two}, {two, one}} {
-		_, err := way[0].WriteTo([]byte("hello"), way[1].LocalAddr())
-		require.NoError(t, err)
-		require.NoError(t, way[1].SetReadDeadline(time.Now().Add(5*time.Second)))
-		buffer := make([]byte, 64)
-		n, from, err := way[1].ReadFrom(buffer)
-		require.NoError(t, err)
-		require.Equal(t, "hello", string(buffer[:n]))
-		require.Equal(t, way[0].LocalAddr().String(), from.String())
-	}
+	visitor.Path{From: server, Relay: server}.Meet(t, a, b)
 }
 
 // raw is a client that says what no library would let it say.
@@ -116,8 +74,8 @@ func (r *raw) ask(t *testing.T, method stun.Method, attributes ...stun.Setter) *
 	t.Helper()
 	setters := append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, attributes...)
 	if r.nonce != "" {
-		setters = append(setters, stun.NewUsername(r.user.user), stun.NewRealm(r.realm), stun.NewNonce(r.nonce),
-			stun.NewLongTermIntegrity(r.user.user, r.realm, r.user.password))
+		setters = append(setters, stun.NewUsername(r.user.User), stun.NewRealm(r.realm), stun.NewNonce(r.nonce),
+			stun.NewLongTermIntegrity(r.user.User, r.realm, r.user.Password))
 	}
 	request, err := stun.Build(append(setters, stun.Fingerprint)...)
 	require.NoError(t, err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/relay/visitor"
 )
 
 // bad is what coturn says of a line it does not know, and then ignores.
@@ -57,7 +59,7 @@ func TestRelays(t *testing.T) {
 // meet there.
 func TestRelaysBehindNAT(t *testing.T) {
 	start(t, setup{listen: private4, external: "198.51.100.7"})
-	_, relayed, err := allocate(t, valid("alice"), private4)
+	_, relayed, err := visitor.Path{From: private4, Relay: private4}.Allocate(t, valid("alice"))
 	require.NoError(t, err)
 	require.Contains(t, relayed.LocalAddr().String(), "198.51.100.7:")
 	meet(t, valid("alice"), valid("bob"), private4)
@@ -70,12 +72,12 @@ func TestCredentials(t *testing.T) {
 	good := valid("alice")
 	for name, c := range map[string]credential{
 		"anonymous":      {},
-		"no password":    {good.user, ""},
-		"wrong password": {good.user, good.password[1:]},
+		"no password":    {User: good.User},
+		"wrong password": {User: good.User, Password: good.Password[1:]},
 		"expired":        signed(secret, "alice", time.Now().Add(-time.Minute)),
 		"other secret":   signed(otherSecret, "alice", time.Now().Add(time.Hour)),
-		"other user":     {valid("bob").user, good.password},
-		"longer expiry":  {"9" + good.user, good.password},
+		"other user":     {User: valid("bob").User, Password: good.Password},
+		"longer expiry":  {User: "9" + good.User, Password: good.Password},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, code := rawAllocate(t, c, family4)

@@ -55,7 +55,7 @@ func TestTLS(t *testing.T) {
 	for user, works := range map[credential]bool{valid("alice"): true, signed(otherSecret, "alice", time.Now().Add(time.Hour)): false} {
 		conn, err := tls.Dial("tcp", net.JoinHostPort(public4, "5349"), &tls.Config{RootCAs: trusted})
 		require.NoError(t, err)
-		client, err := turn.NewClient(&turn.ClientConfig{TURNServerAddr: net.JoinHostPort(public4, "5349"), Conn: turn.NewSTUNConn(conn), Username: user.user, Password: user.password})
+		client, err := turn.NewClient(&turn.ClientConfig{TURNServerAddr: net.JoinHostPort(public4, "5349"), Conn: turn.NewSTUNConn(conn), Username: user.User, Password: user.Password})
 		require.NoError(t, err)
 		t.Cleanup(client.Close)
 		require.NoError(t, client.Listen())

@@ -107,7 +107,7 @@ func addTraefik(ctx context.Context, root, to string) error {
 	if err := addStandIn("traefik", to); err != nil {
 		return err
 	}
-	module, err := moduleFolder(ctx, filepath.Join(root, "tests", "tools", "traefik"), traefikModule)
+	module, err := ModuleFolder(ctx, filepath.Join(root, "tests", "tools", "traefik"), traefikModule)
 	if err != nil {
 		return err
 	}
@@ -117,9 +117,9 @@ func addTraefik(ctx context.Context, root, to string) error {
 	return copyFile(os.DirFS(module), traefikCRDs, filepath.Join(to, "crds", "traefik.yaml"))
 }
 
-// moduleFolder is where the module cache keeps a module, which is fetched when
-// it is not there yet.
-func moduleFolder(ctx context.Context, toolModule, path string) (string, error) {
+// ModuleFolder is where the module cache keeps a module in the version that the
+// module in folder toolModule pins. It is fetched when it is not there yet.
+func ModuleFolder(ctx context.Context, toolModule, path string) (string, error) {
 	if _, err := goCommand(ctx, toolModule, "mod", "download", path); err != nil {
 		return "", err
 	}

@@ -67,7 +67,10 @@ func runWithCluster(m *testing.M) (code int, err error) {
 // desktops stay reachable.
 func (w *world) prepare(ctx context.Context, c *cluster.Cluster) (err error) {
 	images := slices.DeleteFunc(install.Images(), func(i install.Image) bool { return filepath.Base(i.Archive) == "desktop.tar" })
-	if w.Platform, err = install.Prepare(ctx, c, os.Stderr, images...); err != nil {
+	if w.Platform, err = install.Prepare(ctx, c, os.Stderr, append(images, install.RelayImage())...); err != nil {
+		return err
+	}
+	if err := cluster.BuildTools(ctx, os.Stderr, "helm4", "ct"); err != nil {
 		return err
 	}
 	if w.root, err = standins.RepositoryRoot(); err != nil {

@@ -287,9 +287,14 @@ func operatorPod(t *testing.T) corev1.Pod {
 // noHooksLeft: what a hook may do is gone with it.
 func noHooksLeft(t *testing.T) {
 	t.Helper()
-	left := &batchv1.JobList{}
-	require.NoError(t, w.Client.List(t.Context(), left, client.InNamespace(install.Namespace)))
-	assert.Empty(t, left.Items)
+	noJobsLeft(t, install.Namespace)
 	out := w.must(t, "kubectl", "get", "clusterroles,clusterrolebindings", "-o", "name")
 	assert.NotRegexp(t, `vdi-operator:(crds|templates|uninstall)`, out)
+}
+
+func noJobsLeft(t *testing.T, namespace string) {
+	t.Helper()
+	left := &batchv1.JobList{}
+	require.NoError(t, w.Client.List(t.Context(), left, client.InNamespace(namespace)))
+	assert.Empty(t, left.Items)
 }

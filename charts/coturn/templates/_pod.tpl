@@ -16,6 +16,9 @@ spec:
   {{- if eq .Values.exposure "HostNetwork" }}
   hostNetwork: true
   {{- end }}
+  # Else coturn is process 1, which SIGTERM does not end (4.6.1 has no handler): each
+  # restart would take the whole grace period, and the new one needs the ports.
+  shareProcessNamespace: true
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
     {{- range . }}
@@ -155,7 +158,8 @@ spec:
   resources: {{- toYaml . | nindent 4 }}
   {{- end }}
   securityContext:
-    allowPrivilegeEscalation: false
+    # The kernel grants a file capability only where privileges may grow.
+    allowPrivilegeEscalation: {{ eq (include "coturn.bindsLowPort" .) "true" }}
     readOnlyRootFilesystem: true
     capabilities:
       drop: [ALL]
@@ -175,10 +179,19 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* The first listening address must be told to the kubelet where it is not the pod's. */}}
+{{/* Ports below 1024 of the node are for the privileged; those of a pod's own
+network are for everybody (container runtimes lower the bound there). */}}
+{{- define "coturn.bindsLowPort" -}}
+{{- $low := or (lt (int .Values.ports.turn) 1024) (and .Values.tls.enabled (lt (int .Values.ports.tls) 1024)) -}}
+{{- if and $low (eq .Values.exposure "HostNetwork") -}}true{{- end -}}
+{{- end -}}
+
+{{/* A port that could not be bound is only a line in coturn's log, so the last
+one is asked. The first listening address must be told to the kubelet where it is
+not the pod's. */}}
 {{- define "coturn.pod.probe" -}}
 tcpSocket:
-  port: turn-tcp
+  port: {{ ternary "turn-tls" "turn-tcp" .Values.tls.enabled }}
   {{- with .Values.address.listen }}
   host: {{ splitList "," . | first | quote }}
   {{- end }}

@@ -19,19 +19,27 @@ are left out, so that the operator's own defaults hold. */}}
 {{- end -}}
 {{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
 {{- with include "vdi-operator.config.egress" . | fromYaml }}{{ $_ := set $sessions "egress" . }}{{ end -}}
-{{- with include "vdi-operator.config.sliced" . | fromYamlArray }}{{ $_ := set $sessions "gpuSharing" (dict "sliced" .) }}{{ end -}}
+{{- with include "vdi-operator.config.slices" . | fromYaml }}{{ $_ := set $sessions "gpuSharing" . }}{{ end -}}
 {{- $config := dict "sessions" $sessions -}}
 {{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
 
 {{/* Where GPUs are shared, a GPU is a slice unless the values say otherwise. */}}
-{{- define "vdi-operator.config.sliced" -}}
-{{- $sliced := .Values.gpuSharing.sliced -}}
-{{- if and .Values.gpuSharing.enabled (not $sliced) -}}
+{{- define "vdi-operator.config.slices" -}}
+{{- $sharing := .Values.gpuSharing -}}
+{{- $sliced := $sharing.sliced -}}
+{{- if and $sharing.enabled (not $sliced) -}}
 {{- $sliced = list "nvidia.com/gpu" -}}
 {{- end -}}
-{{- toYaml $sliced -}}
+{{- $dedicated := $sharing.dedicated -}}
+{{- range $key, $config := $sharing.configs -}}
+{{- if eq (int $config.replicas) 1 }}{{ $dedicated = append $dedicated $key }}{{ end -}}
+{{- end -}}
+{{- $out := dict -}}
+{{- with $sliced }}{{ $_ := set $out "sliced" . }}{{ end -}}
+{{- with $dedicated }}{{ $_ := set $out "dedicated" . }}{{ end -}}
+{{- if $out }}{{ toYaml $out }}{{ end -}}
 {{- end -}}
 
 {{- define "vdi-operator.config.gpuSharing" -}}

@@ -3,12 +3,15 @@
 {{- define "vdi-operator.require" -}}
 {{- include "vdi-operator.require.domain" . -}}
 {{- include "vdi-operator.require.tls" . -}}
+{{- include "vdi-operator.require.access" . -}}
 {{- include "vdi-operator.require.namespaces" . -}}
+{{- include "vdi-operator.require.replicas" . -}}
 {{- include "vdi-operator.require.leader" . -}}
 {{- include "vdi-operator.require.ports" . -}}
 {{- include "vdi-operator.require.overlay" . -}}
 {{- include "vdi-operator.require.alone" . -}}
 {{- include "vdi-operator.require.gpuSharing" . -}}
+{{- include "vdi-operator.require.slices" . -}}
 {{- end -}}
 
 {{- define "vdi-operator.require.domain" -}}
@@ -19,6 +22,7 @@
 
 {{- define "vdi-operator.require.tls" -}}
 {{- $tls := .Values.sessions.tls -}}
+{{- include "vdi-operator.require.oneTLS" . -}}
 {{- if and (eq $tls.mode "Secret") (not $tls.secretName) -}}
 {{- fail (printf "%s is required in mode Secret: the name of the TLS Secret in every session namespace, or use mode Wildcard" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.tls.secretName"))) -}}
 {{- end -}}
@@ -27,9 +31,56 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A setting of another mode would be ignored in silence. */}}
+{{- define "vdi-operator.require.oneTLS" -}}
+{{- $tls := .Values.sessions.tls -}}
+{{- if and $tls.secretName (ne $tls.mode "Secret") -}}
+{{- fail (printf "%s is set, but sessions.tls.mode is %s, which ignores it: set the mode to Secret, or leave the name empty" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.tls.secretName")) $tls.mode) -}}
+{{- end -}}
+{{- if and (not (has $tls.certResolver (list "" "letsencrypt"))) (ne $tls.mode "CertResolver") -}}
+{{- fail (printf "%s is %q, but sessions.tls.mode is %s, which ignores it: set the mode to CertResolver, or leave the resolver out" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.tls.certResolver")) $tls.certResolver $tls.mode) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Half a single sign-on lets nobody in, or everybody. */}}
+{{- define "vdi-operator.require.access" -}}
+{{- $oidc := .Values.access.oidc -}}
+{{- $required := list
+  (list "issuerURL" $oidc.issuerURL "the URL of your identity provider, e.g. https://login.example.com/realms/vdi")
+  (list "clientID" $oidc.clientID "the client registered with your identity provider")
+  (list "clientSecret.name" $oidc.clientSecret.name "the Secret in the release namespace that holds the client's secret")
+  (list "clientSecret.key" $oidc.clientSecret.key "the key in that Secret")
+  (list "userClaim" $oidc.userClaim "the claim that equals a session's spec.user, e.g. email") -}}
+{{- if eq .Values.access.mode "OIDC" -}}
+{{- range $required -}}
+{{- if not (index . 1) -}}
+{{- fail (printf "%s is required when access.mode is OIDC: %s" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .)))) (last .)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "vdi-operator.require.frontDoor" . -}}
+{{- else -}}
+{{- range list (index $required 0) (index $required 1) (index $required 2) -}}
+{{- if index . 1 -}}
+{{- fail (printf "%s is set, but access.mode is Password, which ignores it: set access.mode to OIDC, or leave access.oidc out" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .))))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* To be removed, with its one use above, when the front door ships. */}}
+{{- define "vdi-operator.require.frontDoor" -}}
+{{- fail (printf "%s: OIDC needs the front door, which this release does not contain; use Password" (include "vdi-operator.valueName" (dict "root" . "name" "access.mode"))) -}}
+{{- end -}}
+
 {{- define "vdi-operator.require.namespaces" -}}
 {{- if has .Release.Namespace .Values.watchNamespaces -}}
 {{- fail (printf "%s must not hold the release namespace %s: sessions live in namespaces of their own, so that tenants cannot reach the platform's parts" (include "vdi-operator.valueName" (dict "root" . "name" "watchNamespaces")) .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.require.replicas" -}}
+{{- if lt (int .Values.replicas) 1 -}}
+{{- fail (printf "%s is %d: nothing would serve sessions; set it to 1 or more (for a pause, kubectl scale the Deployment to 0)" (include "vdi-operator.valueName" (dict "root" . "name" "replicas")) (int .Values.replicas)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -64,6 +115,17 @@
 {{- end -}}
 {{- if and $sharing.configs (not (hasKey $sharing.configs $sharing.default)) -}}
 {{- fail (printf "%s is %q, but gpuSharing.configs does not hold it: nodes without a label would get no configuration" (include "vdi-operator.valueName" (dict "root" . "name" "gpuSharing.default")) $sharing.default) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.require.slices" -}}
+{{- if and .Values.gpuSharing.dedicated .Values.gpuSharing.managePolicy -}}
+{{- fail (printf "%s is set, but with gpuSharing.managePolicy these are the keys of gpuSharing.configs with replicas: 1: leave it empty" (include "vdi-operator.valueName" (dict "root" . "name" "gpuSharing.dedicated"))) -}}
+{{- end -}}
+{{- range $key, $config := .Values.gpuSharing.configs -}}
+{{- if lt (int $config.replicas) 1 -}}
+{{- fail (printf "%s is %d, which is no number of slices: write 1 for whole GPUs, or 2 and more" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "gpuSharing.configs.%s.replicas" $key))) (int $config.replicas)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -36,11 +36,25 @@ values made. */}}
 {{- if not (has .sharing.namespace (list "" .root.Release.Namespace)) -}}
 {{- fail (printf "vdi-operator.gpuSharing.namespace is %q, but gpu-operator.enabled puts the GPU Operator into %q: leave it empty, or switch gpu-operator.enabled off to use your own" .sharing.namespace .root.Release.Namespace) -}}
 {{- end -}}
+{{- include "vdi-platform.require.dedicated" . -}}
 {{- if ne .sharing.configMap $config.name -}}
 {{- fail (printf "vdi-operator.gpuSharing.configMap is %q, but gpu-operator.devicePlugin.config.name is %q: give both the same name, or switch vdi-operator.gpuSharing.enabled off" .sharing.configMap $config.name) -}}
 {{- end -}}
 {{- if ne .sharing.default $config.default -}}
 {{- fail (printf "vdi-operator.gpuSharing.default is %q, but gpu-operator.devicePlugin.config.default is %q: give both the same key" .sharing.default $config.default) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* More than one GPU per desktop is for nodes that keep theirs whole. */}}
+{{- define "vdi-platform.require.dedicated" -}}
+{{- $data := .gpu.devicePlugin.config.data | default dict -}}
+{{- range $key := .sharing.dedicated -}}
+{{- if not (hasKey $data $key) -}}
+{{- fail (printf "vdi-operator.gpuSharing.dedicated holds %q, but gpu-operator.devicePlugin.config.data does not: add the configuration, or take the key out" $key) -}}
+{{- end -}}
+{{- if (get $data $key | fromYaml).sharing -}}
+{{- fail (printf "vdi-operator.gpuSharing.dedicated holds %q, but gpu-operator.devicePlugin.config.data.%s shares GPUs: leave its sharing section out, or take the key out" $key $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -59,6 +73,11 @@ values made. */}}
 {{- $file := $text | toString | fromYaml -}}
 {{- if or (hasKey $file "Error") (ne ($file.version | default "") "v1") -}}
 {{- fail (printf "gpu-operator.devicePlugin.config.data.%s is no configuration of the device plugin: it must be YAML text that begins with version: v1" $key) -}}
+{{- end -}}
+{{- range $resource := (($file.sharing | default dict).timeSlicing | default dict).resources -}}
+{{- if lt (int $resource.replicas) 2 -}}
+{{- fail (printf "gpu-operator.devicePlugin.config.data.%s gives %s %d replicas, which the device plugin refuses: write 2 or more slices, or leave the sharing section out for whole GPUs" $key $resource.name (int $resource.replicas)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -113,6 +132,10 @@ sessions without a route. */}}
 {{- end -}}
 {{- if not .traefik.ports.websecure.http.tls.enabled -}}
 {{- fail "traefik.ports.websecure.http.tls.enabled is off: sessions are never served without TLS" -}}
+{{- end -}}
+{{- $certificate := .traefik.tlsStore.default | default dict -}}
+{{- if and $certificate.defaultCertificate $certificate.defaultGeneratedCert -}}
+{{- fail "traefik.tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one, or it is left to Traefik which certificate desktops show" -}}
 {{- end -}}
 {{- with $crd.defaultTLSResourcesNamespace -}}
 {{- if and $.traefik.tlsStore.default (ne . $.root.Release.Namespace) -}}

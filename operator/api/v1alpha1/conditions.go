@@ -81,6 +81,11 @@ const (
 	ReasonImagePull = "ImagePull"
 	// ReasonCrashLoop: the desktop keeps ending.
 	ReasonCrashLoop = "CrashLoop"
+	// ReasonEvicted: the desktop has to leave its node (a drain, a lost node,
+	// room for others); it starts again elsewhere with its home.
+	ReasonEvicted = "Evicted"
+	// ReasonPodDeleted: somebody other than the operator deleted the desktop's pod.
+	ReasonPodDeleted = "PodDeleted"
 	// ReasonPodFailed: the pod ended.
 	ReasonPodFailed = "PodFailed"
 
@@ -122,9 +127,30 @@ const (
 	AnnotationUser = "vdi.kasm.io/user"
 	// AnnotationRevision holds the hash of an object as it was rendered.
 	AnnotationRevision = "vdi.kasm.io/revision"
+	// AnnotationKeysVersion tells, on a session's Secret, which keys it has.
+	AnnotationKeysVersion = "vdi.kasm.io/keys-version"
+	// AnnotationPasswordVerifier holds, on a session's Secret, the SHA-256 of its
+	// password in base64, for status.access.
+	AnnotationPasswordVerifier = "vdi.kasm.io/password-verifier"
 	// AnnotationLastActivity may be written on a session by whoever knows when
 	// the desktop was last used: a time as in RFC 3339.
 	AnnotationLastActivity = "vdi.kasm.io/last-activity"
+	// LabelRetained is "true" on a home that its session has left behind:
+	// kubectl get pvc -l vdi.kasm.io/retained
+	LabelRetained = "vdi.kasm.io/retained"
+	// AnnotationRetainedSince holds, on a retained home, when its session left
+	// it, by the API server's clock: a time as in RFC 3339.
+	AnnotationRetainedSince = "vdi.kasm.io/retained-since"
+	// AnnotationRetainFor holds, on a retained home, how long it is kept from
+	// then on: a duration. Without it the home is kept for ever; an administrator
+	// may change or remove it.
+	AnnotationRetainFor = "vdi.kasm.io/retain-for"
+	// AnnotationRetainedUID holds, on a retained home, the claim's own UID: a
+	// copy that a backup brings back is another claim, and its time never ends.
+	AnnotationRetainedUID = "vdi.kasm.io/retained-uid"
+	// AnnotationDeletionWarned holds, on a retained home, when its deletion was
+	// announced: a time as in RFC 3339.
+	AnnotationDeletionWarned = "vdi.kasm.io/deletion-warned"
 	// AnnotationSessionUID holds, on a home, the UID of the session that made it.
 	AnnotationSessionUID = "vdi.kasm.io/session-uid"
 )

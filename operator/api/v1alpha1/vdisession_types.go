@@ -75,7 +75,8 @@ type VDISessionSpec struct {
 	Resources SessionResources `json:"resources,omitempty"`
 
 	// Persistence is the home volume. A home is never deleted unless
-	// reclaimPolicy is Delete and a person deletes the session.
+	// reclaimPolicy is Delete and a person deletes the session, or retainFor
+	// says how long it is kept after that.
 	// +optional
 	// +kubebuilder:default={}
 	Persistence Persistence `json:"persistence,omitempty"`
@@ -177,6 +178,14 @@ type Persistence struct {
 	// +optional
 	// +kubebuilder:default=Retain
 	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
+
+	// RetainFor is how long a home made by the operator is kept after its
+	// session has left it: a duration such as "720h" (30 days). Then the operator
+	// deletes it, after a warning event on the claim. A session of the same user
+	// and name takes it back before that. "0" keeps it for ever. Default: the
+	// template's lifecycle.retainHomesFor, else "0".
+	// +optional
+	RetainFor Duration `json:"retainFor,omitempty"`
 }
 
 // Quantity is a positive Kubernetes quantity in its text form, such as "4Gi" or "500m".
@@ -351,6 +360,10 @@ type VDISessionStatus struct {
 	// +optional
 	CredentialsSecret string `json:"credentialsSecret,omitempty"`
 
+	// Access is what the front door needs to know its user.
+	// +optional
+	Access *AccessStatus `json:"access,omitempty"`
+
 	// Home is the home volume.
 	// +optional
 	Home *HomeStatus `json:"home,omitempty"`
@@ -382,6 +395,15 @@ type VDISessionStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
+// AccessStatus is what the front door needs to know a session's user.
+type AccessStatus struct {
+	// PasswordVerifier is the SHA-256 of the session's password in base64 (access
+	// mode Password). The password has 160 bits, so it cannot be found from it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=44
+	PasswordVerifier string `json:"passwordVerifier,omitempty"`
+}
+
 // HomeStatus is the home volume of a session.
 type HomeStatus struct {
 	// ClaimName is the PersistentVolumeClaim in use.
@@ -394,6 +416,10 @@ type HomeStatus struct {
 	// session name and user. A claim it did not make is never deleted.
 	// +optional
 	CreatedByOperator bool `json:"createdByOperator,omitempty"`
+	// RetainFor is how long the home is kept after this session has left it:
+	// the session's wish, else the template's. Left out: for ever.
+	// +optional
+	RetainFor string `json:"retainFor,omitempty"`
 	// RetainedClaims are claims of this session that are kept but not mounted.
 	// +optional
 	// +listType=set

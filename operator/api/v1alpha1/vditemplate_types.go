@@ -342,6 +342,12 @@ type TemplateLifecycle struct {
 	// its timeout. Default "24h"; "0" forbids it.
 	// +optional
 	MaxExtension Duration `json:"maxExtension,omitempty"`
+	// RetainHomesFor is how long homes are kept after their sessions have left
+	// them, for sessions whose persistence.retainFor says nothing. Default "0":
+	// for ever. It is recorded on a home when its session leaves it: a later
+	// change counts for homes that are left later.
+	// +optional
+	RetainHomesFor Duration `json:"retainHomesFor,omitempty"`
 }
 
 // VDITemplateStatus is what the operator saw at its last look.

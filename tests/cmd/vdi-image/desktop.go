@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -112,7 +111,7 @@ type reader struct {
 func (r *reader) text(name string) string {
 	data, err := fs.ReadFile(r.folder, path.Clean(name))
 	if err != nil && r.err == nil {
-		r.err = fmt.Errorf("read desktop image: %w", err)
+		r.err = fmt.Errorf("read what the image is made of: %w", err)
 	}
 	return string(data)
 }
@@ -129,10 +128,7 @@ func packagesOf(text string) []string {
 // layers keeps what takes minutes in the cache folder, so that a changed
 // script costs seconds.
 func (p *parts) layers(ctx context.Context, cache string) ([]v1.Layer, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, fmt.Errorf("create cache: %w", err)
-	}
-	rootfs, err := p.rootfsLayer(ctx, filepath.Join(cache, "rootfs.tar"))
+	rootfs, err := rootfsLayer(ctx, p.Rootfs, filepath.Join(cache, "rootfs.tar"))
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +143,9 @@ func (p *parts) layers(ctx context.Context, cache string) ([]v1.Layer, error) {
 	return []v1.Layer{rootfs, python, own}, nil
 }
 
-func (p *parts) rootfsLayer(ctx context.Context, file string) (layer v1.Layer, err error) {
-	err = once(file, p.Rootfs.Recipe(), func() error {
-		return timed("install Debian packages", func() error { return image.Bootstrap(ctx, p.Rootfs, file) })
+func rootfsLayer(ctx context.Context, rootfs image.Rootfs, file string) (layer v1.Layer, err error) {
+	err = once(file, rootfs.Recipe(), func() error {
+		return timed("install Debian packages", func() error { return image.Bootstrap(ctx, rootfs, file) })
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 const usage = `usage:
   vdi-image binary  --tag NAME --binary FILE [--binary FILE…] [--entrypoint PATH] [--cmd ARG…] [--out FILE]
   vdi-image desktop --tag NAME [--out FILE]
+  vdi-image relay   --tag NAME [--out FILE]
 
 Archives go to bin/images/ of the repository unless --out says otherwise, and
 are left alone when nothing they are made of has changed`
@@ -42,6 +43,8 @@ func run(ctx context.Context, args []string) error {
 		return binary(args[1:])
 	case "desktop":
 		return desktop(ctx, args[1:])
+	case "relay":
+		return relay(ctx, args[1:])
 	}
 	return fmt.Errorf("no such command: %s\n%s", args[0], usage)
 }

@@ -1,0 +1,140 @@
+// Package agent is the way into one desktop: a reverse proxy beside it that lets
+// in who may come, hands the desktop its own login, counts viewers and input,
+// and says goodbye before the end. It runs in the session's pod, so it knows one
+// session, holds no right in the cluster and imports no Kubernetes client. What
+// it cannot check it refuses, and it writes no secret anywhere.
+package agent
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"sync/atomic"
+	"time"
+)
+
+// Agent serves one desktop.
+type Agent struct {
+	config      Config
+	log         *slog.Logger
+	credentials *watched[credentials]
+	keys        *watched[[]ed25519.PublicKey] // nil in Password mode
+	visitorOf   func(*http.Request) (visitor, *refusal)
+	attempts    *attempts
+	revoked     *revoked
+	activity    *activity
+	input       inputRule
+	exchanges   *exchanges
+	desktop     *desktop
+	proxy       *httputil.ReverseProxy
+	pages       *pages
+	metrics     *metrics
+	// stopping is set by the first goodbye and stays.
+	stopping atomic.Bool
+}
+
+// New reads the mounted folders and keeps following them until Close. Errors
+// name the setting or file, and the remedy.
+func New(c Config) (*Agent, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	rule := inputRules()[c.Input]
+	a := &Agent{
+		config: c, log: c.Log, input: rule,
+		attempts: newAttempts(c.Now), revoked: newRevoked(c.Now),
+		activity: newActivity(rule == nil, c.Now), exchanges: newExchanges(),
+		pages: newPages(c), metrics: newMetrics(),
+	}
+	a.metrics.observe(a.activity)
+	if err := a.watchFolders(); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, a.credentials.get)
+	a.proxy = a.newProxy()
+	return a, nil
+}
+
+func (a *Agent) watchFolders() (err error) {
+	a.credentials, err = watch(a.config.CredentialsDir, a.log, readCredentials(a.config.Mode), a.credentialsChanged)
+	if err != nil {
+		return fmt.Errorf("--credentials-dir: %w", err)
+	}
+	a.visitorOf = a.visitorByPassword
+	if a.config.Mode != ModeOIDC {
+		return nil
+	}
+	a.keys, err = watch(a.config.StatementKeysDir, a.log, readStatementKeys, a.keysChanged)
+	if err != nil {
+		return fmt.Errorf("--statement-keys-dir: %w", err)
+	}
+	a.visitorOf = a.visitorByStatement
+	return nil
+}
+
+// Close stops following the folders.
+func (a *Agent) Close() error {
+	var errs []error
+	if a.credentials != nil {
+		errs = append(errs, a.credentials.close())
+	}
+	if a.keys != nil {
+		errs = append(errs, a.keys.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Session is the handler of the listener that the proxy leads visitors to.
+func (a *Agent) Session() http.Handler { return http.HandlerFunc(a.serve) }
+
+// serve is one request's way in.
+func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
+	e := a.begin(w, r)
+	defer a.finish(e)
+	no := checkTarget(r, a.config.Host) // for this desktop?
+	if no == nil {
+		no = a.checkStopping() // still open?
+	}
+	if no == nil {
+		no = checkFetch(r) // not on behalf of another site?
+	}
+	switch {
+	case no != nil:
+		a.refuse(e, no)
+	case isOwnPath(r.URL.Path):
+		a.ownPage(e)
+	default:
+		a.enter(e) // by whom? then on to the desktop
+	}
+}
+
+// enter lets a visitor through to the desktop.
+func (a *Agent) enter(e *exchange) {
+	v, no := a.visitorOf(e.request)
+	if no == nil {
+		e.visitor = v
+		no = checkOrigin(e.request, v.login != loginBasic)
+	}
+	if no != nil {
+		a.refuse(e, no)
+		return
+	}
+	a.forward(e)
+}
+
+// checkStopping refuses everything after a goodbye.
+func (a *Agent) checkStopping() *refusal {
+	if !a.stopping.Load() {
+		return nil
+	}
+	return &refusal{http.StatusServiceUnavailable, reasonStopping, stoppingSentence}
+}
+
+// stoppingSentence is the reason of close frames and the text of pages.
+const stoppingSentence = "this desktop is stopping"

@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// refusal is why a request goes no further.
+type refusal struct {
+	status int
+	// reason is the metric's label.
+	reason string
+	// sentence is for the visitor.
+	sentence string
+}
+
+// Reasons of refusals, the values of the label reason of vdi_agent_denied_total.
+const (
+	reasonHost      = "host"
+	reasonMethod    = "method"
+	reasonFetch     = "cross-site"
+	reasonOrigin    = "origin"
+	reasonLogin     = "login"
+	reasonStatement = "statement"
+	reasonPassword  = "password"
+	reasonLimited   = "rate"
+	reasonStopping  = "stopping"
+	reasonForm      = "form"
+)
+
+// checkTarget refuses requests that were not meant for this session's host, and
+// methods that mean something to proxies themselves.
+func checkTarget(r *http.Request, host string) *refusal {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		return &refusal{http.StatusMethodNotAllowed, reasonMethod, "This method is not allowed."}
+	}
+	if hostOf(r.Host) != host {
+		return &refusal{http.StatusMisdirectedRequest, reasonHost, "This is not the desktop you are looking for: the host name is another one."}
+	}
+	return nil
+}
+
+// hostOf is the host of a Host header in lower case, without its port; "" when
+// it is malformed.
+func hostOf(header string) string {
+	host, port, err := net.SplitHostPort(header)
+	if err != nil {
+		return strings.ToLower(header)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return ""
+	}
+	return strings.ToLower(host)
+}
+
+// checkFetch refuses what other sites make a browser load, frame or send from
+// here; following a link is allowed. Desktops of other users are the same site,
+// so cookies alone do not tell them apart. Old browsers and command-line clients
+// send no such headers (https://www.w3.org/TR/fetch-metadata/).
+func checkFetch(r *http.Request) *refusal {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return nil
+	}
+	link := isSafe(r.Method) && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	if link {
+		return nil
+	}
+	return &refusal{http.StatusForbidden, reasonFetch, "Another site asked for this; open the desktop itself."}
+}
+
+// checkOrigin refuses WebSockets and changes that another site asks for.
+// originRequired is off for visitors who are no browsers.
+func checkOrigin(r *http.Request, originRequired bool) *refusal {
+	if isSafe(r.Method) && len(r.Header["Upgrade"]) == 0 {
+		return nil
+	}
+	origins := r.Header["Origin"]
+	if len(origins) == 0 && !originRequired {
+		return nil
+	}
+	if len(origins) == 1 && isOrigin(origins[0], r.Host) {
+		return nil
+	}
+	return &refusal{http.StatusForbidden, reasonOrigin, "This did not come from the desktop's own page."}
+}
+
+// isOrigin says whether an Origin header names https://HOST, where the default
+// port may be written or not.
+func isOrigin(origin, host string) bool {
+	withoutPort := func(s string) string { return strings.TrimSuffix(strings.ToLower(s), ":443") }
+	return withoutPort(origin) == "https://"+withoutPort(host)
+}
+
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// isWebSocket says whether a request asks for a WebSocket (RFC 6455 §4.1).
+func isWebSocket(h http.Header) bool {
+	return len(h["Upgrade"]) == 1 && strings.EqualFold(strings.TrimSpace(h["Upgrade"][0]), "websocket")
+}
+
+// isNavigation says whether a person's browser asks for a page.
+func isNavigation(r *http.Request) bool {
+	return r.Method == http.MethodGet && len(r.Header["Upgrade"]) == 0 && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// isBrowser says whether a request carries headers that only browsers send.
+func isBrowser(h http.Header) bool { return h.Get("Sec-Fetch-Mode") != "" }
+
+// localPath returns a path of this host to go to after a login; "/" for
+// everything that could lead elsewhere or back to the agent's own pages.
+func localPath(text string) string {
+	const home = "/"
+	if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || len(text) > maxPath {
+		return home
+	}
+	// Browsers read a backslash as a slash and drop tabs and line ends.
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
+		return home
+	}
+	target, err := url.Parse(text)
+	if err != nil || target.Scheme != "" || target.Host != "" || isOwnPath(target.Path) {
+		return home
+	}
+	return text
+}
+
+// maxPath is the longest path to come back to after a login, in bytes.
+const maxPath = 2 << 10
+
+// ownPath begins the agent's own pages; a desktop never sees them asked for.
+const ownPath = "/.vdi/"
+
+func isOwnPath(path string) bool { return strings.HasPrefix(path+"/", ownPath) }
+
+// addressOf tells where a request came from: the last hop that the proxy tells,
+// else the peer itself.
+func addressOf(r *http.Request) string {
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
+		return last
+	}
+	return peerOf(r)
+}
+
+// peerOf is the address of who opened the connection, normally the proxy.
+func peerOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// sameHeader says whether a client or a proxy on the way may take one header's
+// name for the other: case, hyphens and underscores do not count.
+func sameHeader(name, other string) bool {
+	return strings.EqualFold(strings.ReplaceAll(name, "_", "-"), strings.ReplaceAll(other, "_", "-"))
+}
+
+// onlyHeader returns the value of a header that must come exactly once, under
+// exactly this name.
+func onlyHeader(h http.Header, name string) (string, bool) {
+	var names []string
+	for n := range h {
+		if sameHeader(n, name) {
+			names = append(names, n)
+		}
+	}
+	if !slices.Equal(names, []string{name}) || len(h[name]) != 1 {
+		return "", false
+	}
+	return h[name][0], true
+}

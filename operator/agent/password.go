@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Paths of the agent's own pages.
+const (
+	pathLogin  = ownPath + "login"
+	pathLogout = ownPath + "logout"
+)
+
+const (
+	maxForm     = 4 << 10 // bytes
+	formTimeout = 10 * time.Second
+)
+
+// ownPage serves the agent's own pages.
+func (a *Agent) ownPage(e *exchange) {
+	r := e.request
+	switch r.Method + " " + r.URL.Path {
+	case "GET " + pathLogout, "HEAD " + pathLogout:
+		a.pages.logout(e)
+	case "POST " + pathLogout:
+		a.logout(e)
+	case "GET " + pathLogin, "HEAD " + pathLogin:
+		a.loginPage(e)
+	case "POST " + pathLogin:
+		a.login(e)
+	default:
+		a.pages.message(e, r, http.StatusNotFound, "There is no such page.")
+	}
+}
+
+// loginPage needs no page for who is logged in already.
+func (a *Agent) loginPage(e *exchange) {
+	if _, no := a.visitorOf(e.request); no == nil || a.config.Mode != ModePassword {
+		redirect(e, "/")
+		return
+	}
+	a.pages.login(e, http.StatusOK, "/", "")
+}
+
+// login exchanges the password for a cookie.
+func (a *Agent) login(e *exchange) {
+	r := e.request
+	if a.config.Mode != ModePassword {
+		a.pages.message(e, r, http.StatusNotFound, "There is no such page.")
+		return
+	}
+	if no := checkOrigin(r, true); no != nil {
+		a.refuse(e, no)
+		return
+	}
+	// Whoever is not logged in cannot hold a connection by a slow form.
+	_ = http.NewResponseController(e.ResponseWriter).SetReadDeadline(time.Now().Add(formTimeout))
+	r.Body = http.MaxBytesReader(e.ResponseWriter, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		a.refuse(e, &refusal{http.StatusBadRequest, reasonForm, "The form could not be read; open the page again."})
+		return
+	}
+	login, next := a.credentials.get(), localPath(r.PostForm.Get("next"))
+	// A password is often pasted together with a blank or a line end.
+	no := a.checkPassword(r, true, strings.TrimSpace(r.PostForm.Get("password")), login)
+	if no != nil {
+		a.deny(e, no)
+		a.pages.login(e, no.status, next, no.sentence)
+		return
+	}
+	a.welcome(e, login)
+	redirect(e, next)
+}
+
+// welcome logs a visitor in.
+func (a *Agent) welcome(e *exchange, login credentials) {
+	c := cookie{id: rand.Text(), expires: a.config.Now().Add(a.config.MaxSessionAge)}
+	e.visitor = visitor{login: loginCookie, name: login.username}
+	setCookie(e, c.seal(login, a.config.SessionUID, a.config.Host), a.config.MaxSessionAge)
+	a.metrics.logins.WithLabelValues(resultAccepted).Inc()
+	a.activity.used()
+}
+
+// logout takes the login out of the browser, makes copies of it worthless, and
+// ends everything that came by it.
+func (a *Agent) logout(e *exchange) {
+	v, no := a.visitorOf(e.request)
+	if forbidden := checkOrigin(e.request, v.login != loginBasic); forbidden != nil {
+		a.refuse(e, forbidden)
+		return
+	}
+	if no == nil {
+		e.visitor = v
+		if v.login == loginCookie {
+			a.revoked.add(v.cookie)
+		}
+		a.exchanges.end(func(other *exchange) bool { return other.visitor.key == v.key }, ending{closePolicy, "you have logged out"})
+	}
+	clearCookie(e)
+	redirect(e, pathLogin) // which is the front door's "/" in OIDC mode
+}
+
+// redirect makes the browser GET a path of this host.
+func redirect(e *exchange, path string) {
+	ownHeaders(e.Header())
+	e.Header().Set("Location", path)
+	e.WriteHeader(http.StatusSeeOther)
+}

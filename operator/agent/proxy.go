@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+)
+
+// httpBuffer is the size of the buffers that bodies pass through, in bytes.
+const httpBuffer = 32 << 10
+
+// errDesktopLogin means that the desktop's own login and the Secret differ.
+var errDesktopLogin = errors.New("the desktop refused the agent's login")
+
+// newProxy passes requests on and answers back, each part at once.
+func (a *Agent) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: a.rewrite, Transport: a.desktop.transport,
+		FlushInterval: -1, BufferPool: newBuffers(),
+		ModifyResponse: checkAnswer, ErrorHandler: a.noAnswer,
+		ErrorLog: newErrorLog(a.log),
+	}
+}
+
+// rewrite makes the desktop's request from the visitor's. The host stays: the
+// desktop compares it with the origin.
+func (a *Agent) rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host = "http", a.config.Desktop
+	p.Out.Trailer = nil // would be headers that nobody looked at
+	forDesktop(p.Out.Header, a.credentials.get())
+	p.Out.Header.Set("X-Forwarded-For", addressOf(p.In))
+	p.Out.Header.Set("X-Forwarded-Host", p.In.Host)
+	p.Out.Header.Set("X-Forwarded-Proto", "https")
+}
+
+// checkAnswer keeps the desktop from asking visitors for a login that the agent
+// would strip, and from setting the agent's own cookie.
+func checkAnswer(answer *http.Response) error {
+	challenge := strings.Join(answer.Header["Www-Authenticate"], ",")
+	if answer.StatusCode == http.StatusUnauthorized && strings.Contains(strings.ToLower(challenge), "basic") {
+		return errDesktopLogin
+	}
+	if cookies := answer.Header["Set-Cookie"]; len(cookies) > 0 {
+		answer.Header["Set-Cookie"] = withoutSetCookie(cookies)
+	}
+	return nil
+}
+
+// noAnswer tells the visitor that the desktop did not answer; why is for the log.
+func (a *Agent) noAnswer(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		a.log.Error("the desktop did not answer", "error", err.Error())
+	}
+	a.pages.message(w, r, http.StatusBadGateway, "The desktop does not answer yet. This page tries again by itself.")
+}
+
+// forward hands a visitor's request to the desktop, and stays as long as the
+// answer or the WebSocket lasts.
+func (a *Agent) forward(e *exchange) {
+	socket := isWebSocket(e.request.Header)
+	if !socket {
+		// Nothing but WebSockets may take the connection over.
+		e.request.Header.Del("Upgrade")
+	}
+	a.exchanges.add(e)
+	defer a.exchanges.remove(e)
+	// From here on a change of password or key, or a logout, ends this exchange;
+	// one that came in between has not seen it.
+	if _, no := a.visitorOf(e.request); no != nil {
+		a.refuse(e, no)
+		return
+	}
+	if a.input != nil && !isSafe(e.request.Method) {
+		a.activity.used() // an upload, for example
+	}
+	a.activity.enter()
+	defer a.activity.leave()
+	if a.stopping.Load() { // a goodbye came in between and has not seen this one
+		e.end(goodbye())
+	}
+	timer := time.AfterFunc(e.visitor.until.Sub(a.config.Now()), func() { e.end(ending{closePolicy, "your login has ended"}) })
+	defer timer.Stop()
+	e.opened = func(conn net.Conn, early *bufio.Reader) *stream { return a.open(e, conn, early) }
+	defer a.closed(e)
+	a.proxy.ServeHTTP(e, e.request)
+}
+
+// open makes the visitor's end of a WebSocket.
+func (a *Agent) open(e *exchange, conn net.Conn, early *bufio.Reader) *stream {
+	var message func(byte, []byte)
+	if a.input != nil {
+		message = func(opcode byte, head []byte) {
+			if a.input(opcode, head) {
+				a.activity.used()
+			}
+		}
+	}
+	a.activity.connect(e.visitor.key)
+	a.logOpened(e)
+	return newStream(conn, early, &e.counts, message, a.activity.lost)
+}
+
+// closed accounts for the end of a WebSocket, if it was one.
+func (a *Agent) closed(e *exchange) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stream != nil {
+		a.activity.disconnect(e.visitor.key, e.stream.lost.Load())
+	}
+}
+
+// Goodbye tells all viewers that the desktop stops, lets nobody else in from now
+// on, and returns when all have gone, at the latest when the context ends. It
+// returns how many viewers there were.
+func (a *Agent) Goodbye(ctx context.Context) int {
+	viewers := a.activity.openStreams()
+	if !a.stopping.Swap(true) {
+		a.log.Info("goodbye", "streams", viewers)
+	}
+	a.exchanges.end(everybody, goodbye())
+	a.exchanges.drained(ctx)
+	return viewers
+}
+
+func goodbye() ending { return ending{closeGoingAway, stoppingSentence} }
+
+// buffers implements httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{sync.Pool{New: func() any { b := make([]byte, httpBuffer); return &b }}}
+}
+
+func (b *buffers) Get() []byte  { return *b.pool.Get().(*[]byte) }
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

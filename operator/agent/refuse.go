@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"net/http"
+	"time"
+)
+
+// refuseTimeout is how long the rest of a refused request may take to arrive.
+const refuseTimeout = 5 * time.Second
+
+// deny notes a refusal in log and metrics.
+func (a *Agent) deny(e *exchange, no *refusal) {
+	e.refused = no.reason
+	a.metrics.denied.WithLabelValues(no.reason).Inc()
+}
+
+// refuse answers a request that goes no further: people get a page, and where a
+// password is missing the login page; programs get a sentence.
+func (a *Agent) refuse(e *exchange, no *refusal) {
+	a.deny(e, no)
+	// The body of who was not let in is not waited for.
+	_ = http.NewResponseController(e.ResponseWriter).SetReadDeadline(time.Now().Add(refuseTimeout))
+	r, h := e.request, e.Header()
+	switch no.status {
+	case http.StatusUnauthorized:
+		h.Set("Www-Authenticate", a.challenge(r))
+		if isNavigation(r) && a.config.Mode == ModePassword {
+			a.pages.login(e, no.status, localPath(r.URL.RequestURI()), "")
+			return
+		}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", retryAfter)
+	}
+	a.pages.message(e, r, no.status, no.sentence)
+}
+
+// retryAfter is in seconds.
+const retryAfter = "5"
+
+// challenge is what the answer 401 asks for. Browsers get one that they do not
+// know: at "Basic" they would open a dialog of their own over the page.
+func (a *Agent) challenge(r *http.Request) string {
+	if a.config.Mode == ModePassword && !isBrowser(r.Header) && !isNavigation(r) {
+		return `Basic realm="desktop", charset="UTF-8"`
+	}
+	return `Vdi-Login realm="desktop"`
+}

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Codes of WebSocket close frames (RFC 6455 §7.4.1).
+const (
+	closeGoingAway = 1001
+	closePolicy    = 1008
+)
+
+const (
+	// closeGrace is how long a viewer has to answer a goodbye.
+	closeGrace = 3 * time.Second
+	// Buffers: what a person types is short, video frames are long.
+	inputBuffer = 4 << 10
+	videoBuffer = 32 << 10
+)
+
+// stream is the visitor's end of a WebSocket. The bytes pass as they are; they
+// are counted and followed, and a goodbye is put in between two frames. Read
+// and Write are each called by one goroutine at a time, farewell by any.
+type stream struct {
+	net.Conn
+	// early are bytes that came together with the handshake.
+	early *bufio.Reader
+
+	in     frames // from the visitor; only Read uses it
+	onLost func()
+	lost   atomic.Bool // the visitor's frames cannot be followed
+	counts *counts
+
+	mu       sync.Mutex // guards out and what follows, and the order of writes
+	out      frames     // to the visitor
+	goodbye  []byte     // the close frame to send at the next boundary
+	departed bool       // it was sent; nothing may follow it
+}
+
+func newStream(conn net.Conn, early *bufio.Reader, c *counts, message func(byte, []byte), lost func()) *stream {
+	return &stream{Conn: conn, early: early, counts: c, in: frames{masked: true, message: message}, onLost: lost}
+}
+
+// Read takes bytes from the visitor.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.read(p)
+	s.counts.read(n)
+	s.in.feed(p[:n])
+	if s.in.broken && s.lost.CompareAndSwap(false, true) {
+		s.onLost()
+	}
+	if errors.Is(err, io.EOF) {
+		// A viewer who went stays away: both directions end.
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (s *stream) read(p []byte) (int, error) {
+	if s.early != nil && s.early.Buffered() > 0 {
+		return s.early.Read(p[:min(len(p), s.early.Buffered())])
+	}
+	s.early = nil
+	return s.Conn.Read(p)
+}
+
+// WriteTo implements io.WriterTo, so that copying takes a small buffer.
+func (s *stream) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(w, struct{ io.Reader }{s}, make([]byte, inputBuffer))
+}
+
+// Write hands bytes to the visitor. After a goodbye they are dropped: the
+// connection stays open for the viewer's answer.
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.goodbye == nil {
+		s.out.feed(p)
+		return s.write(p)
+	}
+	if s.departed {
+		return len(p), nil
+	}
+	n, err := s.write(p[:s.out.untilBoundary(p)])
+	if err != nil {
+		return n, err
+	}
+	return len(p), s.depart()
+}
+
+func (s *stream) write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	s.counts.wrote(n)
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, so that copying takes one buffer of a
+// known size and every read goes out at once.
+func (s *stream) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{s}, r, make([]byte, videoBuffer))
+}
+
+// depart sends the goodbye if a frame has just ended.
+func (s *stream) depart() error {
+	switch {
+	case s.out.broken: // no place to put it in
+		s.departed = true
+		return io.ErrClosedPipe
+	case !s.out.atBoundary():
+		return nil
+	}
+	s.departed = true
+	_, err := s.write(s.goodbye)
+	return err
+}
+
+// farewell tells the viewer that this is the end, and ends the connection when
+// the viewer answers, at the latest after closeGrace. A viewer who reads slowly
+// holds nobody up. Only the first farewell counts.
+func (s *stream) farewell(code uint16, reason string) {
+	// Also frees a Write that a slow viewer holds.
+	_ = s.SetDeadline(time.Now().Add(closeGrace)) // fails only on a closed connection
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.goodbye != nil {
+		return
+	}
+	s.goodbye = closeFrame(code, reason)
+	if err := s.depart(); err != nil {
+		_ = s.Close() // the copying ends by it
+	}
+}
+
+// CloseWrite is called when the desktop has closed its end. The viewer has a
+// moment to read what is left.
+func (s *stream) CloseWrite() error {
+	if tcp, ok := s.Conn.(*net.TCPConn); ok {
+		if err := tcp.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return s.SetReadDeadline(time.Now().Add(closeGrace))
+}

@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// Kinds of logins, as the access log tells them.
+const (
+	loginCookie    = "cookie"
+	loginBasic     = "basic"
+	loginStatement = "statement"
+)
+
+// visitor is somebody whose login was checked.
+type visitor struct {
+	login string
+	// name is for the log: the login's user name, or the identity of a statement.
+	name string
+	// key is the same for everything that came by one login.
+	key string
+	// until is when the login ends, and every stream with it.
+	until time.Time
+	// cookie is the login's, if it came by one.
+	cookie cookie
+	// signedBy is the key behind a statement.
+	signedBy string
+}
+
+// visitorByPassword accepts a cookie of ours, else basic auth with the session's
+// password.
+func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
+	login, now := a.credentials.get(), a.config.Now()
+	for _, c := range r.CookiesNamed(cookieName) {
+		opened, valid := openCookie(c.Value, login, a.config.SessionUID, a.config.Host, now)
+		if valid && !a.revoked.has(opened.id) {
+			return visitor{login: loginCookie, name: login.username, key: loginCookie + ":" + opened.id, until: opened.expires, cookie: opened}, nil
+		}
+	}
+	username, password, given := r.BasicAuth()
+	if !given {
+		return visitor{}, &refusal{http.StatusUnauthorized, reasonLogin, "Log in with this desktop's password."}
+	}
+	if no := a.checkPassword(r, same(username, login.username), password, login); no != nil {
+		return visitor{}, no
+	}
+	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + addressOf(r), until: now.Add(a.config.MaxSessionAge)}, nil
+}
+
+// checkPassword judges one attempt. The right password always comes in: it has
+// 160 bits, so the limit is there for the processor and the log, and must not
+// give anybody a way to lock the owner out.
+func (a *Agent) checkPassword(r *http.Request, rightUser bool, password string, login credentials) *refusal {
+	if rightPassword := same(password, login.password); rightUser && rightPassword {
+		return nil
+	}
+	if !a.attempts.allow(addressOf(r)) {
+		a.metrics.logins.WithLabelValues(resultLimited).Inc()
+		return &refusal{http.StatusTooManyRequests, reasonLimited, "Too many wrong passwords came from this address; wait a few seconds."}
+	}
+	a.metrics.logins.WithLabelValues(resultWrong).Inc()
+	return &refusal{http.StatusUnauthorized, reasonPassword, "This is not the desktop's password."}
+}
+
+// same compares in a time that depends on neither text.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// visitorByStatement accepts what the front door says about a visitor.
+func (a *Agent) visitorByStatement(r *http.Request) (visitor, *refusal) {
+	no := &refusal{http.StatusUnauthorized, reasonStatement, "Open this desktop through its front door, which asks who you are."}
+	token, once := onlyHeader(r.Header, platform.StatementHeader)
+	if !once {
+		return visitor{}, no
+	}
+	now := a.config.Now()
+	for _, key := range a.keys.get() {
+		s, err := platform.VerifyStatement(token, []ed25519.PublicKey{key}, a.config.SessionUID, a.config.Host, now)
+		if err == nil {
+			return a.stated(s, key, now), nil
+		}
+	}
+	return visitor{}, no
+}
+
+func (a *Agent) stated(s platform.Statement, key ed25519.PublicKey, now time.Time) visitor {
+	until := now.Add(a.config.MaxSessionAge)
+	if end := time.Unix(s.LoginExpires, 0); s.LoginExpires != 0 && end.Before(until) {
+		until = end
+	}
+	return visitor{login: loginStatement, name: s.Identity, key: loginStatement + ":" + s.Identity, until: until, signedBy: string(key)}
+}
+
+// credentialsChanged ends what the old password had opened.
+func (a *Agent) credentialsChanged(before, after credentials) {
+	if a.config.Mode != ModePassword || before.sameLogin(after) {
+		return
+	}
+	a.log.Info("the login has changed; all streams end")
+	a.exchanges.end(everybody, ending{closePolicy, "the password has changed"})
+}
+
+// keysChanged ends what came in by a key that is trusted no more.
+func (a *Agent) keysChanged(before, after []ed25519.PublicKey) {
+	if slices.EqualFunc(before, after, func(x, y ed25519.PublicKey) bool { return x.Equal(y) }) {
+		return
+	}
+	gone := func(e *exchange) bool {
+		return !slices.ContainsFunc(after, func(key ed25519.PublicKey) bool { return string(key) == e.visitor.signedBy })
+	}
+	a.log.Info("the statement keys have changed", "keys", len(after))
+	a.exchanges.end(gone, ending{closePolicy, "the front door's key has changed"})
+}
+
+// revoked remembers logins that were ended before their time, as long as their
+// cookies would hold. Only a login adds to it, so it stays small.
+type revoked struct {
+	now func() time.Time
+	mu  sync.Mutex
+	ids map[string]time.Time // → end of the cookie
+}
+
+func newRevoked(now func() time.Time) *revoked {
+	return &revoked{now: now, ids: map[string]time.Time{}}
+}
+
+func (v *revoked) add(c cookie) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for id, expires := range v.ids {
+		if !v.now().Before(expires) {
+			delete(v.ids, id)
+		}
+	}
+	v.ids[c.id] = c.expires
+}
+
+func (v *revoked) has(id string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, found := v.ids[id]
+	return found
+}

@@ -1,0 +1,119 @@
+// vdi-agent is the way into one desktop: it stands before the desktop in the
+// session's pod (package agent). `vdi-agent goodbye` tells a running agent that
+// the pod is about to stop; it is the sidecar's preStop command.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/agent"
+)
+
+const defaultLocal = "127.0.0.1:8092"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "vdi-agent:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "goodbye" {
+		return sayGoodbye(ctx, args[1:])
+	}
+	return serve(ctx, args)
+}
+
+func sayGoodbye(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("vdi-agent goodbye", flag.ContinueOnError)
+	local := flags.String("local-listen", defaultLocal, "address of the running agent's local listener")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	return agent.SendGoodbye(ctx, *local)
+}
+
+// addresses of the three listeners.
+type addresses struct{ session, status, local string }
+
+func serve(ctx context.Context, args []string) error {
+	var c agent.Config
+	var at addresses
+	flags := flag.NewFlagSet("vdi-agent", flag.ContinueOnError)
+	register(flags, &c, &at)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	c.Log = slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("session", c.Session)
+	a, err := agent.New(c)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	listeners, err := listen(ctx, at)
+	if err != nil {
+		return err
+	}
+	c.Log.Info("ready for visitors", "mode", c.Mode, "host", c.Host, "listen", at.session)
+	return a.Serve(ctx, listeners)
+}
+
+func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
+	flags.StringVar(&at.session, "listen", ":8090", "address for visitors, plain HTTP behind the proxy's TLS")
+	flags.StringVar(&at.status, "status-listen", ":8091", "address for the operator, the kubelet and Prometheus")
+	flags.StringVar(&at.local, "local-listen", defaultLocal, "address for this pod alone")
+	flags.StringVar(&c.Desktop, "desktop", "127.0.0.1:8080", "address of the desktop")
+	flags.StringVar(&c.DesktopHealth, "desktop-health", "/api/health", "path that answers below 400 when the desktop is up; empty: an open port has to do")
+	flags.StringVar(&c.CredentialsDir, "credentials-dir", "/etc/vdi/credentials", "folder with the files username, password, cookie-key, desktop-username and desktop-password")
+	flags.StringVar(&c.Host, "host", "", "the session's host, without a port")
+	flags.StringVar(&c.Session, "session", "", "the session's NAMESPACE/NAME")
+	flags.StringVar(&c.SessionUID, "session-uid", "", "the session's metadata.uid")
+	flags.Func("mode", "how visitors show who they are: Password (default) or OIDC", func(text string) error {
+		c.Mode = agent.Mode(text)
+		return nil
+	})
+	flags.StringVar(&c.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (OIDC)")
+	flags.StringVar(&c.Input, "input", "selkies", "rule for what counts as use: selkies, or none where only presence can be seen")
+	flags.DurationVar(&c.MaxSessionAge, "max-session-age", 12*time.Hour, "how long one login holds")
+	c.Mode = agent.ModePassword
+}
+
+// parse refuses words that are no flags: a misspelt subcommand must not start a
+// second agent.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no command; give flags, or goodbye", flags.Arg(0))
+	}
+	return nil
+}
+
+func listen(ctx context.Context, at addresses) (l agent.Listeners, err error) {
+	if !agent.IsLoopback(at.local) {
+		return l, fmt.Errorf("%w: --local-listen is %q; give a loopback address, since whoever reaches it can end the session's streams", agent.ErrConfig, at.local)
+	}
+	var config net.ListenConfig
+	if l.Session, err = config.Listen(ctx, "tcp", at.session); err != nil {
+		return l, fmt.Errorf("--listen: %w", err)
+	}
+	if l.Status, err = config.Listen(ctx, "tcp", at.status); err != nil {
+		return l, fmt.Errorf("--status-listen: %w", err)
+	}
+	if l.Local, err = config.Listen(ctx, "tcp", at.local); err != nil {
+		return l, fmt.Errorf("--local-listen: %w", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/operator/agent"
+)
+
+// The agent has no right in the cluster, so it carries no way to use one.
+func TestNoClusterClient(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	packages := strings.Fields(string(out))
+	require.Contains(t, packages, "github.com/vdi-platform/vdi-platform/operator/agent")
+	for _, p := range packages {
+		for _, forbidden := range []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "helm.sh/"} {
+			assert.False(t, strings.HasPrefix(p, forbidden), "the agent must not import %s", p)
+		}
+	}
+}
+
+func TestBadArguments(t *testing.T) {
+	for want, args := range map[string][]string{
+		"is no command":  {"godbye"},
+		"not defined":    {"--no-such-flag"},
+		"--host is":      {"--session=a/b"},
+		"--mode is":      {"--host=alice.vdi.example.com", "--session=a/b", "--session-uid=c", "--mode=None"},
+		"no such file":   {"--host=alice.vdi.example.com", "--session=a/b", "--session-uid=c", "--credentials-dir=/missing"},
+		"reach the agen": {"goodbye", "--local-listen=127.0.0.1:1"},
+	} {
+		require.ErrorContains(t, run(t.Context(), args), want)
+	}
+}
+
+func credentialsDir(t *testing.T) string {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"username": "desktop", "password": "secret", "cookie-key": strings.Repeat("k", 32)} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	return dir
+}
+
+func TestLocalListenerStaysLocal(t *testing.T) {
+	for _, address := range []string{":8092", "0.0.0.0:8092", "192.0.2.1:8092", "localhost"} {
+		_, err := listen(t.Context(), addresses{local: address})
+		require.ErrorIs(t, err, agent.ErrConfig, address)
+	}
+}
+
+// The program starts, says goodbye on command, and ends on a signal.
+func TestServe(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	local := free.Addr().String()
+	require.NoError(t, free.Close())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{
+			"--listen=127.0.0.1:0", "--status-listen=127.0.0.1:0", "--local-listen=" + local, "--credentials-dir=" + credentialsDir(t),
+			"--host=alice.vdi.example.com", "--session=team/alice", "--session-uid=uid", "--mode=Password",
+		})
+	}()
+	require.Eventually(t, func() bool { return run(ctx, []string{"goodbye", "--local-listen=" + local}) == nil }, time.Minute, 5*time.Millisecond)
+	stop()
+	require.NoError(t, <-done)
+}

@@ -1,0 +1,90 @@
+package frontdoor
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Cookies. Their prefix lets only the very host set them, over TLS, for all its
+// paths (RFC 6265bis §4.1.3.2). Agents keep every "__Host-vdi" cookie from the
+// desktop.
+const (
+	// desktopCookie is a login on the host of one session.
+	desktopCookie = "__Host-vdi"
+	// pageCookie is a login on a session's page in mode Password, where the agent
+	// has a cookie of its own with the name above.
+	pageCookie = "__Host-vdi-page"
+	// browserCookie makes one browser recognisable before and without a login.
+	browserCookie = "__Host-vdi-browser"
+	// loginCookie is a login on the front door's own host.
+	loginCookie = "__Host-vdi-login"
+	// flowCookie begins the names of cookies that wait for the identity
+	// provider's answer, one for each tab.
+	flowCookie = "__Host-vdi-flow-"
+)
+
+const (
+	browserLifetime = 24 * time.Hour
+	// maxFlows bounds the cookies of logins that were begun and not ended.
+	maxFlows = 8
+)
+
+// setCookie hands a value to the browser. Lax, not Strict: whoever follows a
+// link to a desktop from a mail stays logged in. Every change needs more than
+// the cookie (see isFrom and form tickets).
+func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(lifetime / time.Second),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+func clearCookie(w http.ResponseWriter, name string) { setCookie(w, name, "", -time.Second) }
+
+// ticketIn returns the first valid ticket in the cookies of a name.
+func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
+	for _, c := range v.at.CookiesNamed(name) {
+		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil {
+			return t, true
+		}
+	}
+	return ticket{}, false
+}
+
+// browser returns the hash of the browser's cookie on this host, and gives it
+// one where it has none.
+func (d *Door) browser(w http.ResponseWriter, v visit) string {
+	if hash, known := knownBrowser(v); known {
+		return hash
+	}
+	value := random()
+	setCookie(w, browserCookie, value, browserLifetime)
+	return digest(value)
+}
+
+func knownBrowser(v visit) (hash string, known bool) {
+	if c, err := v.at.Cookie(browserCookie); err == nil && len(c.Value) == len(random()) {
+		return digest(c.Value), true
+	}
+	return "", false
+}
+
+// flowName is the name of the cookie of the flow with this state.
+func flowName(state string) string { return flowCookie + digest(state)[:12] }
+
+// forgetFlows clears logins that were begun too often.
+func forgetFlows(w http.ResponseWriter, v visit) {
+	var begun []string
+	for _, c := range v.at.Cookies() {
+		if strings.HasPrefix(c.Name, flowCookie) {
+			begun = append(begun, c.Name)
+		}
+	}
+	if len(begun) < maxFlows {
+		return
+	}
+	for _, name := range begun {
+		clearCookie(w, name)
+	}
+}

@@ -1,0 +1,226 @@
+// Package frontdoor is the way in to desktops that do not answer themselves, and
+// the only place that knows people: it logs them in at the identity provider,
+// tells the proxy who a visitor is and whose session they want (forward auth),
+// and shows a page for a session that is suspended, starting, failed or gone.
+//
+// It keeps nothing in memory that another replica would need. It reads sessions
+// from a watch and writes two fields of them, and it reads no Secret through the
+// API. It must never start a desktop for a request that is not its user's press
+// of a button.
+package frontdoor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// Paths of our own pages, on every host.
+const (
+	ownPath      = "/.vdi/"
+	pathLogin    = ownPath + "login"
+	pathLogout   = ownPath + "logout"
+	pathCallback = ownPath + "callback"
+	pathEvents   = ownPath + "events"
+	pathResume   = ownPath + "resume"
+	pathSignOut  = ownPath + "signout"
+)
+
+// Paths on the front door's own host.
+const (
+	doorHome     = "/"
+	doorLogin    = "/login"
+	doorCallback = "/callback"
+	doorLogout   = "/logout"
+	doorExtend   = "/extend"
+)
+
+const (
+	startLifetime = 10 * time.Minute
+	// codeLifetime bounds how long a login takes from our own host to a desktop's.
+	codeLifetime = 30 * time.Second
+	formLifetime = 12 * time.Hour
+	// pageLifetime is how long the password opens a session's page, on which a
+	// desktop can be resumed and nothing else.
+	pageLifetime = time.Hour
+)
+
+// Options are what a front door is made of.
+type Options struct {
+	Sessions platform.Sessions
+	Access   platform.Access
+	// LoginLifetime is how long a login at the identity provider holds, and with
+	// it every stream.
+	LoginLifetime time.Duration
+	// Provider is nil in mode Password.
+	Provider *Provider
+	Keys     func() Keys
+	Known    Sessions
+	Changer  Changer
+	Ended    Ended
+	Now      func() time.Time
+	Log      *slog.Logger
+	Metrics  *Metrics
+	// Closing ends the streams to open pages, so that they find another replica.
+	Closing <-chan struct{}
+}
+
+// Door is a front door.
+type Door struct {
+	Options
+	authHost string
+	pages    *pages
+	attempts *rate.Limiter
+	used     *usedCodes
+}
+
+// New returns a front door.
+func New(o Options) *Door {
+	return &Door{
+		Options: o, authHost: platform.AuthHost(o.Sessions), pages: newPages(),
+		attempts: rate.NewLimiter(rate.Every(wrongPasswordEvery), wrongPasswordBurst), used: newUsedCodes(o.Now),
+	}
+}
+
+// CallbackURL is where the identity provider sends people back to.
+func CallbackURL(s platform.Sessions) string {
+	return platform.URL(s, platform.AuthHost(s)) + doorCallback
+}
+
+// origin is the origin of a host's pages.
+func (d *Door) origin(host string) string { return platform.URL(d.Sessions, host) }
+
+// isSessionHost says whether a host could be a session's.
+func (d *Door) isSessionHost(host string) bool {
+	label, under := strings.CutSuffix(host, "."+d.Sessions.Domain)
+	return under && host != d.authHost && platform.ValidHost(host) && !strings.Contains(label, ".")
+}
+
+// standing is what a visitor is to a session.
+type standing string
+
+// Standings, also the values of the label result of
+// vdi_frontdoor_forward_auth_total.
+const (
+	// allowed: the session is theirs.
+	allowed standing = "allowed"
+	// anonymous: nobody knows who they are, on this host.
+	anonymous standing = "anonymous"
+	// stranger: somebody is logged in, and the session is not theirs, or is none.
+	stranger standing = "stranger"
+)
+
+// judge compares a login on a session's host with the session there, which is
+// nil where there is none. The same host may belong to a later session of the
+// same user: the login was for the one before.
+func judge(login ticket, host string, s *vdi.VDISession) standing {
+	switch {
+	case s == nil || login.User != s.Spec.User:
+		return stranger
+	case login.Host != host || login.SessionUID != string(s.UID):
+		return anonymous
+	}
+	return allowed
+}
+
+// caller is a visitor on a session's host.
+type caller struct {
+	standing standing
+	// login is the one behind the standing, or, where ended says so, one that
+	// counted before.
+	login ticket
+	ended bool
+	// session is nil where the host has none.
+	session *vdi.VDISession
+}
+
+// callerOf finds out who visits a session's host. An error means that it cannot
+// be known now; then nobody comes in.
+func (d *Door) callerOf(v visit) (caller, error) {
+	ctx := v.at.Context()
+	s, found, err := d.Known.ByHost(ctx, v.host)
+	if err != nil {
+		return caller{}, err
+	}
+	if !found {
+		s = nil
+	}
+	login, has := d.ticketIn(v, d.hostCookie(), forDesktop)
+	if !has {
+		return caller{standing: anonymous, session: s}, nil
+	}
+	ended, err := d.Ended.Ended(ctx, login.Login)
+	switch {
+	case err != nil:
+		return caller{}, err
+	case ended:
+		return caller{standing: anonymous, login: login, ended: d.judge(login, v.host, s) == allowed, session: s}, nil
+	}
+	return caller{standing: d.judge(login, v.host, s), login: login, session: s}, nil
+}
+
+func (d *Door) judge(login ticket, host string, s *vdi.VDISession) standing {
+	if d.Access.Mode == platform.AccessPassword {
+		return judgePage(login, host, s)
+	}
+	return judge(login, host, s)
+}
+
+// judgePage is judge for a login by password, which names no user.
+func judgePage(login ticket, host string, s *vdi.VDISession) standing {
+	if s == nil || login.User != "" || login.Host != host || login.SessionUID != string(s.UID) {
+		return anonymous
+	}
+	return allowed
+}
+
+// hostCookie is the cookie of a login on a session's host.
+func (d *Door) hostCookie() string {
+	if d.Access.Mode == platform.AccessOIDC {
+		return desktopCookie
+	}
+	return pageCookie
+}
+
+// form returns the hidden field that proves that a form is ours.
+func (d *Door) form(w http.ResponseWriter, v visit) (string, error) {
+	return d.Keys().seal(forForm, ticket{Expires: d.Now().Add(formLifetime).Unix(), Host: v.host, Browser: d.browser(w, v)})
+}
+
+const (
+	formField = "form"
+	maxForm   = 8 << 10 // bytes
+)
+
+var errForgery = errors.New("the form is not one of this page")
+
+// submitted reads a form that our own page on this very host, in this very
+// browser, has sent. Each of the three signs would do in a current browser.
+func (d *Door) submitted(w http.ResponseWriter, v visit) error {
+	if !v.isFrom(d.origin(v.host)) {
+		return errForgery
+	}
+	v.at.Body = http.MaxBytesReader(w, v.at.Body, maxForm)
+	if err := v.at.ParseForm(); err != nil {
+		return errForgery
+	}
+	proof, err := d.Keys().open(forForm, v.at.PostForm.Get(formField), d.Now())
+	browser, known := knownBrowser(v)
+	if err != nil || !known || proof.Host != v.host || proof.Browser != browser {
+		return errForgery
+	}
+	return nil
+}
+
+// endLogin makes copies of a login worthless in all replicas.
+func (d *Door) endLogin(ctx context.Context, login ticket) error {
+	return d.Ended.End(ctx, login.Login, time.Unix(login.LoginExpires, 0))
+}

@@ -1,0 +1,105 @@
+package frontdoor
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// heartbeat keeps proxies from closing a quiet stream, finds out that nobody
+// listens any more, and that a login has ended meanwhile.
+const heartbeat = 25 * time.Second
+
+// change is what a page is told (server-sent events, HTML §9.2).
+type change struct {
+	// HTML replaces what the page shows.
+	HTML string `json:"html"`
+	// Running: the desktop answers at this address now.
+	Running bool `json:"running"`
+}
+
+// events tells a page what changes. Watching starts and keeps nothing alive.
+func (d *Door) events(w http.ResponseWriter, v visit) {
+	who, err := d.callerOf(v)
+	if err != nil || who.standing != allowed {
+		d.pages.message(w, v, http.StatusUnauthorized, "Your desktop", "Open the page again to log in.")
+		return
+	}
+	note(w, who.login)
+	changed, stop, ok := d.Known.Follow(v.host)
+	if !ok {
+		d.pages.message(w, v, http.StatusTooManyRequests, "Your desktop", "This page is open too often.")
+		return
+	}
+	defer stop()
+	form, err := d.Keys().seal(forForm, ticket{Expires: d.Now().Add(formLifetime).Unix(), Host: v.host, Browser: who.browser(v)})
+	if err != nil {
+		d.broken(w, v, "a form cannot be made", err)
+		return
+	}
+	// The limit for whole requests would end the stream.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	ownHeaders(w.Header())
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	d.Metrics.followers.Inc()
+	defer d.Metrics.followers.Dec()
+	d.follow(w, v, form, changed)
+}
+
+// browser binds the forms of a stream to the browser that opened it.
+func (caller) browser(v visit) string {
+	hash, _ := knownBrowser(v)
+	return hash
+}
+
+// follow ends when the browser goes, the login ends, or the session is gone.
+func (d *Door) follow(w http.ResponseWriter, v visit, form string, changed <-chan struct{}) {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	flush, last := http.NewResponseController(w), ""
+	for {
+		who, err := d.callerOf(v)
+		if err != nil || who.standing != allowed {
+			return
+		}
+		line, err := d.changeLine(v, who, form)
+		if err != nil {
+			d.Log.Error("a page cannot be kept up to date", "error", err.Error())
+			return
+		}
+		if line != last {
+			last = line
+		} else {
+			line = ": still here\n\n"
+		}
+		if _, err := fmt.Fprint(w, line); err != nil || flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-v.at.Context().Done():
+			return
+		case <-d.Closing:
+			return
+		case <-changed:
+		case <-beat.C:
+		}
+	}
+}
+
+func (d *Door) changeLine(v visit, who caller, form string) (string, error) {
+	now, err := d.stateOf(v, who.session)
+	if err != nil {
+		return "", err
+	}
+	html, err := d.pages.render("fragment", page{State: now, Form: form, Door: d.door()})
+	if err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(change{HTML: string(html), Running: now.Running})
+	if err != nil {
+		return "", err
+	}
+	return "data: " + string(data) + "\n\n", nil
+}

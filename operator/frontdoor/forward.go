@@ -1,0 +1,119 @@
+package frontdoor
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// ForwardAuth answers the proxy's question, before each request to a session's
+// host, whether the visitor may go on. An answer from 200 to 299 lets them, with
+// the statement that the agent wants to see; the proxy hands every other answer
+// to the browser. So nothing here but the statement is answered with 2xx, and
+// every Location is absolute (Traefik resolves others against our own address).
+//
+// The proxy's address alone may reach it: a NetworkPolicy says so.
+func (d *Door) ForwardAuth() http.Handler {
+	return d.logged(func(w http.ResponseWriter, r *http.Request) {
+		v, clear := toldVisit(r)
+		switch {
+		case d.Access.Mode != platform.AccessOIDC:
+			d.told(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
+		case !clear:
+			d.told(w, v, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
+		case !d.isSessionHost(v.host):
+			d.refuseStranger(w, v)
+		case v.path == pathCallback:
+			d.callback(w, v)
+		case v.path == pathSignOut:
+			d.signOut(w, v)
+		case v.path == pathLogin:
+			// Where an agent sends people after a logout.
+			d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+			d.Metrics.forwardAuth.WithLabelValues("login").Inc()
+		default:
+			d.askWho(w, v)
+		}
+	})
+}
+
+// told answers the proxy, in words for the person behind it.
+func (d *Door) told(w http.ResponseWriter, v visit, status int, result, sentence string) {
+	d.Metrics.forwardAuth.WithLabelValues(result).Inc()
+	d.pages.message(w, v, status, "Your desktop", sentence)
+}
+
+func (d *Door) askWho(w http.ResponseWriter, v visit) {
+	who, err := d.callerOf(v)
+	if err != nil {
+		d.Log.Error("forward auth cannot be answered", "error", err.Error())
+		d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
+		return
+	}
+	note(w, who.login)
+	switch {
+	case who.standing == stranger:
+		d.refuseStranger(w, v)
+	case v.path == pathLogout && v.method == http.MethodPost && (who.standing == allowed || who.ended):
+		d.logoutThroughAgent(w, v, who)
+	case who.standing == anonymous:
+		d.Metrics.forwardAuth.WithLabelValues(string(anonymous)).Inc()
+		d.startLogin(w, v)
+	default:
+		d.letIn(w, v, who)
+	}
+}
+
+// letIn answers who the visitor is and whose session this is.
+func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
+	now := d.Now()
+	statement, err := platform.SignStatement(d.Keys().signing[0], platform.Statement{
+		SessionUID: string(who.session.UID), Host: v.host, Identity: platform.Identity(who.login.User),
+		IssuedAt: now.Unix(), Expires: now.Add(platform.MaxStatementAge).Truncate(time.Second).Unix(), LoginExpires: who.login.LoginExpires,
+	})
+	if err != nil {
+		d.Log.Error("a statement cannot be signed", "error", err.Error())
+		d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be said now whose desktop this is; try again in a moment.")
+		return
+	}
+	d.Metrics.forwardAuth.WithLabelValues(string(allowed)).Inc()
+	ownHeaders(w.Header())
+	w.Header().Set(platform.StatementHeader, statement)
+	w.WriteHeader(http.StatusOK)
+}
+
+// logoutThroughAgent ends the login everywhere and lets the request go on to
+// the agent, which closes this person's streams and clears the cookie. A login
+// that has ended still does that much. Only the desktop's own page may ask for
+// it; the agent checks that, too.
+func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
+	if !v.isFrom(d.origin(v.host)) {
+		d.told(w, v, http.StatusForbidden, "forged", "This did not come from the desktop's own page.")
+		return
+	}
+	if who.ended {
+		d.letIn(w, v, who)
+		return
+	}
+	if err := d.endLogin(v.at.Context(), who.login); err != nil {
+		d.Log.Error("a logout cannot be written", "error", err.Error())
+		d.told(w, v, http.StatusServiceUnavailable, "error", "The logout could not be completed; try again in a moment.")
+		return
+	}
+	d.Metrics.logins.WithLabelValues("logout").Inc()
+	d.letIn(w, v, who)
+}
+
+// refuseStranger says the same about other people's desktops and about none.
+func (d *Door) refuseStranger(w http.ResponseWriter, v visit) {
+	d.Metrics.forwardAuth.WithLabelValues(string(stranger)).Inc()
+	d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+}
+
+// redirect sends the browser to an absolute address.
+func (d *Door) redirect(w http.ResponseWriter, address string, status int) {
+	ownHeaders(w.Header())
+	w.Header().Set("Location", address)
+	w.WriteHeader(status)
+}

@@ -1,0 +1,104 @@
+package frontdoor
+
+import (
+	"sync"
+
+	toolscache "k8s.io/client-go/tools/cache"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// hub tells open pages that something they show has changed. It never waits
+// for a page: changes that come quickly are told once.
+type hub struct {
+	mu        sync.Mutex
+	followers map[string]map[chan struct{}]bool // by host
+}
+
+func newHub() *hub { return &hub{followers: map[string]map[chan struct{}]bool{}} }
+
+// maxFollowers bounds the open pages of one session in one replica.
+const maxFollowers = 32
+
+func (h *hub) follow(host string) (<-chan struct{}, func(), bool) {
+	changed := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.followers[host]) >= maxFollowers {
+		return nil, nil, false
+	}
+	if h.followers[host] == nil {
+		h.followers[host] = map[chan struct{}]bool{}
+	}
+	h.followers[host][changed] = true
+	return changed, func() { h.leave(host, changed) }, true
+}
+
+func (h *hub) leave(host string, changed chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.followers[host], changed)
+	if len(h.followers[host]) == 0 {
+		delete(h.followers, host)
+	}
+}
+
+func (h *hub) handler() toolscache.ResourceEventHandler {
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(after any) { h.saw(nil, sessionIn(after)) },
+		UpdateFunc: func(before, after any) { h.saw(sessionIn(before), sessionIn(after)) },
+		DeleteFunc: func(before any) { h.saw(sessionIn(before), nil) },
+	}
+}
+
+// sessionIn also looks into what stands for an object whose deletion was missed.
+func sessionIn(o any) *vdi.VDISession {
+	if missed, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = missed.Obj
+	}
+	s, _ := o.(*vdi.VDISession)
+	return s
+}
+
+// saw wakes the pages of a session, and, where a queue has changed, those of
+// everybody: each shows how many are before it.
+func (h *hub) saw(before, after *vdi.VDISession) {
+	poolBefore, poolAfter := "", ""
+	for _, s := range []*vdi.VDISession{before, after} {
+		if s != nil {
+			h.wake(s.Status.Host)
+		}
+	}
+	if before != nil {
+		poolBefore = poolOf(before)
+	}
+	if after != nil {
+		poolAfter = poolOf(after)
+	}
+	if poolBefore != poolAfter {
+		h.wakeAll()
+	}
+}
+
+func (h *hub) wake(host string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	wake(h.followers[host])
+}
+
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, followers := range h.followers {
+		wake(followers)
+	}
+}
+
+func wake(followers map[chan struct{}]bool) {
+	for changed := range followers {
+		select {
+		case changed <- struct{}{}:
+		default: // it will look again anyway
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package frontdoor
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// maxLogged bounds what a visitor can write into one field, in bytes.
+const maxLogged = 256
+
+// watchedAnswer remembers what was answered, and to whom.
+type watchedAnswer struct {
+	http.ResponseWriter
+	status   int
+	identity string
+}
+
+func (w *watchedAnswer) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watchedAnswer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets streams be flushed.
+func (w *watchedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// note tells the access log whose request it was; never by name.
+func note(w http.ResponseWriter, login ticket) {
+	if answer, ok := w.(*watchedAnswer); ok && login.User != "" {
+		answer.identity = platform.Identity(login.User)
+	}
+}
+
+// logged writes one line for each request: who, from where, what. It never holds
+// a query, a header or a body: they may carry secrets. What the proxy asks
+// before every request of a desktop is logged at debug level where it was allowed.
+func (d *Door) logged(serve http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, began := &watchedAnswer{ResponseWriter: w}, d.Now()
+		serve(answer, r)
+		v, question := toldVisit(r)
+		level := slog.LevelInfo
+		if !question {
+			v = directVisit(r)
+		}
+		if answer.Header().Get(platform.StatementHeader) != "" {
+			level = slog.LevelDebug
+		}
+		d.Log.LogAttrs(r.Context(), level, "request",
+			slog.String("from", v.from), slog.String("method", short(v.method)), slog.String("host", short(v.host)), slog.String("path", short(v.path)),
+			slog.Int("status", answer.status), slog.String("identity", answer.identity), slog.Duration("duration", d.Now().Sub(began)),
+		)
+	})
+}
+
+func short(text string) string { return text[:min(len(text), maxLogged)] }

@@ -1,0 +1,234 @@
+package frontdoor
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// ownHost serves auth.DOMAIN: login, logout and the list of one's desktops.
+func (d *Door) ownHost(w http.ResponseWriter, v visit) {
+	if d.Access.Mode != platform.AccessOIDC {
+		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "Open the address of your desktop; each has a password of its own.")
+		return
+	}
+	switch v.method + " " + v.path {
+	case "GET " + doorHome, "HEAD " + doorHome:
+		d.home(w, v)
+	case "GET " + doorLogin:
+		d.login(w, v)
+	case "GET " + doorCallback:
+		d.finishLogin(w, v)
+	case "POST " + doorLogout:
+		d.logout(w, v)
+	case "POST " + doorExtend:
+		d.extend(w, v)
+	default:
+		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "There is no such page.")
+	}
+}
+
+// loginOf is the login on our own host, if there is one that still holds.
+func (d *Door) loginOf(v visit) (login ticket, has bool, err error) {
+	login, has = d.ticketIn(v, loginCookie, forLogin)
+	if !has {
+		return ticket{}, false, nil
+	}
+	ended, err := d.Ended.Ended(v.at.Context(), login.Login)
+	return login, err == nil && !ended, err
+}
+
+// login begins a login, or goes on at once where there is one.
+func (d *Door) login(w http.ResponseWriter, v visit) {
+	var start ticket
+	if to := v.query.Get("to"); to != "" {
+		var err error
+		if start, err = d.Keys().open(forStart, to, d.Now()); err != nil {
+			d.pages.message(w, v, http.StatusBadRequest, "Log in again", "This address is too old; open the desktop again.")
+			return
+		}
+	}
+	login, has, err := d.loginOf(v)
+	switch {
+	case err != nil:
+		d.broken(w, v, "a login cannot be checked", err)
+	case has:
+		note(w, login)
+		d.handOff(w, v, login, start)
+	default:
+		d.askProvider(w, v, start)
+	}
+}
+
+// askProvider sends the browser to the identity provider. What must match the
+// answer stays in a cookie of this browser, one for each tab.
+func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket) {
+	f := newFlow()
+	address, err := d.Provider.address(f)
+	if err != nil {
+		d.providerFailed(w, v, err)
+		return
+	}
+	sealed, err := d.Keys().seal(forFlow, ticket{
+		Expires: d.Now().Add(startLifetime).Unix(), Host: start.Host, Path: start.Path, Browser: start.Browser,
+		State: f.state, Nonce: f.nonce, Verifier: f.verifier,
+	})
+	if err != nil {
+		d.broken(w, v, "a login cannot be started", err)
+		return
+	}
+	forgetFlows(w, v)
+	setCookie(w, flowName(f.state), sealed, startLifetime)
+	d.redirect(w, address, http.StatusFound)
+}
+
+// finishLogin takes the identity provider's answer.
+func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
+	state := v.query.Get("state")
+	begun, found := d.ticketIn(v, flowName(state), forFlow)
+	issuer := v.query.Get("iss") // RFC 9207
+	if !found || state == "" || begun.State != state || issuer != "" && issuer != d.Access.OIDC.IssuerURL {
+		d.Metrics.logins.WithLabelValues("state").Inc()
+		d.pages.show(w, http.StatusBadRequest, "message.html", page{
+			Title: "Log in again", Text: "This login did not begin in this browser, or took too long.",
+			Link: d.origin(d.authHost) + doorLogin, LinkText: "Log in",
+		})
+		return
+	}
+	clearCookie(w, flowName(state))
+	if v.query.Get("error") != "" || v.query.Get("code") == "" {
+		d.Metrics.logins.WithLabelValues("denied").Inc()
+		d.pages.message(w, v, http.StatusForbidden, "Not logged in", "The identity provider did not log you in.")
+		return
+	}
+	user, err := d.Provider.user(v.at.Context(), flow{begun.State, begun.Nonce, begun.Verifier}, v.query.Get("code"))
+	if err != nil {
+		d.providerFailed(w, v, err)
+		return
+	}
+	d.welcome(w, v, user, begun)
+}
+
+// providerFailed tells the log why, and the person what to do.
+func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
+	d.Log.Warn("login failed", "error", err.Error())
+	if errors.Is(err, errIdentity) {
+		d.Metrics.logins.WithLabelValues("identity").Inc()
+		d.pages.message(w, v, http.StatusForbidden, "Not logged in",
+			"The identity provider's answer does not say for sure who you are. If your e-mail address is new, confirm it there first; else ask an administrator.")
+		return
+	}
+	d.Metrics.logins.WithLabelValues("provider").Inc()
+	d.pages.message(w, v, http.StatusBadGateway, "Not logged in", "The identity provider does not answer as it should. Try again; if that does not help, ask an administrator.")
+}
+
+// welcome logs a person in on our own host and sends them on.
+func (d *Door) welcome(w http.ResponseWriter, v visit, user string, start ticket) {
+	expires := d.Now().Add(d.LoginLifetime).Unix()
+	login := ticket{Expires: expires, LoginExpires: expires, Host: v.host, User: user, Login: random()}
+	sealed, err := d.Keys().seal(forLogin, login)
+	if err != nil {
+		d.broken(w, v, "a login cannot be sealed", err)
+		return
+	}
+	note(w, login)
+	d.Metrics.logins.WithLabelValues("accepted").Inc()
+	setCookie(w, loginCookie, sealed, d.LoginLifetime)
+	d.handOff(w, v, login, start)
+}
+
+// home lists one's desktops.
+func (d *Door) home(w http.ResponseWriter, v visit) {
+	login, has, err := d.loginOf(v)
+	switch {
+	case err != nil:
+		d.broken(w, v, "a login cannot be checked", err)
+	case !has:
+		d.pages.show(w, http.StatusOK, "message.html", page{
+			Title: "Your desktops", Text: "You are not logged in.", Link: doorLogin, LinkText: "Log in",
+		})
+	default:
+		note(w, login)
+		d.list(w, v, login)
+	}
+}
+
+func (d *Door) list(w http.ResponseWriter, v visit, login ticket) {
+	sessions, err := d.Known.ByUser(v.at.Context(), login.User)
+	if err != nil {
+		d.broken(w, v, "sessions cannot be listed", err)
+		return
+	}
+	form, err := d.form(w, v)
+	if err != nil {
+		d.broken(w, v, "a form cannot be made", err)
+		return
+	}
+	d.pages.show(w, http.StatusOK, "list.html", page{Title: "Your desktops", User: login.User, Form: form, Desktops: desktopsOf(sessions)})
+}
+
+// logout ends the login in all replicas, on our own host and on all desktops'.
+func (d *Door) logout(w http.ResponseWriter, v visit) {
+	if err := d.submitted(w, v); err != nil {
+		d.forged(w, v)
+		return
+	}
+	login, has, err := d.loginOf(v)
+	var frames []string
+	if err == nil && has {
+		note(w, login)
+		frames, err = d.end(v, login)
+	}
+	if err != nil {
+		d.broken(w, v, "a logout cannot be written", err)
+		return
+	}
+	d.Metrics.logins.WithLabelValues("logout").Inc()
+	clearCookie(w, loginCookie)
+	d.pages.show(w, http.StatusOK, "message.html", page{
+		Title: "Logged out", Text: "No desktop opens with this login any more.", Link: doorLogin, LinkText: "Log in again", Frames: frames,
+	})
+}
+
+// end ends a login, and returns the frames that close this browser's streams.
+func (d *Door) end(v visit, login ticket) ([]string, error) {
+	if err := d.endLogin(v.at.Context(), login); err != nil {
+		return nil, err
+	}
+	sessions, err := d.Known.ByUser(v.at.Context(), login.User)
+	if err != nil {
+		return nil, err
+	}
+	return d.framesFor(login, sessions)
+}
+
+// extension is how far one press of the button moves the end of a run; the
+// template bounds it.
+const extension = time.Hour
+
+// extend moves the end of a run of one's own.
+func (d *Door) extend(w http.ResponseWriter, v visit) {
+	if err := d.submitted(w, v); err != nil {
+		d.forged(w, v)
+		return
+	}
+	login, has, err := d.loginOf(v)
+	if err != nil || !has {
+		d.pages.message(w, v, http.StatusUnauthorized, "Your desktops", "Log in again.")
+		return
+	}
+	note(w, login)
+	s, found, err := d.Known.ByHost(v.at.Context(), v.at.PostForm.Get("host"))
+	switch {
+	case err != nil:
+		d.broken(w, v, "a session cannot be looked up", err)
+	case !found || s.Spec.User != login.User:
+		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+	case s.Status.ExpiresAt == nil:
+		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+	default:
+		d.changed(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.authHost)+doorHome)
+	}
+}

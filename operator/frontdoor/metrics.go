@@ -1,0 +1,24 @@
+package frontdoor
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics name no person, session or host.
+type Metrics struct {
+	logins, forwardAuth, resumes *prometheus.CounterVec
+	followers                    prometheus.Gauge
+}
+
+// NewMetrics registers the front door's metrics.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	counter := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"result"})
+	}
+	m := &Metrics{
+		logins:      counter("vdi_frontdoor_logins_total", "Steps of logins and logouts that ended, by result."),
+		forwardAuth: counter("vdi_frontdoor_forward_auth_total", "Answers to the proxy, by result."),
+		resumes:     counter("vdi_frontdoor_resumes_total", "Presses of the button Resume, by result."),
+		followers:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "vdi_frontdoor_open_pages", Help: "Pages that are kept up to date."}),
+	}
+	registry.MustRegister(m.logins, m.forwardAuth, m.resumes, m.followers)
+	return m
+}

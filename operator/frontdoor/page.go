@@ -1,0 +1,217 @@
+package frontdoor
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// Pages serves what people see: our own host, and the page of every session
+// whose desktop does not answer itself.
+func (d *Door) Pages() http.Handler {
+	return d.logged(func(w http.ResponseWriter, r *http.Request) {
+		v := directVisit(r)
+		switch {
+		case v.host == d.authHost:
+			d.ownHost(w, v)
+		case d.isSessionHost(v.host):
+			d.sessionHost(w, v)
+		default:
+			d.pages.message(w, v, http.StatusMisdirectedRequest, "No desktop", "There is no desktop at this address.")
+		}
+	})
+}
+
+// sessionHost serves the host of a session. Whatever is not a page is told that
+// no desktop answers here, so that programs, and the operator's question whether
+// the route is up, do not take us for the desktop.
+func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
+	switch v.method + " " + v.path {
+	case "GET " + pathCallback:
+		if d.Access.Mode == platform.AccessOIDC {
+			d.callback(w, v)
+			return
+		}
+	case "GET " + pathEvents:
+		d.events(w, v)
+		return
+	case "POST " + pathLogin:
+		if d.Access.Mode == platform.AccessPassword {
+			d.passwordLogin(w, v)
+			return
+		}
+	case "POST " + pathResume:
+		d.resume(w, v)
+		return
+	case "POST " + pathLogout:
+		d.leavePage(w, v)
+		return
+	}
+	if !v.isNavigation() {
+		w.Header().Set("Retry-After", "5")
+		d.pages.message(w, v, http.StatusServiceUnavailable, "Your desktop", "No desktop answers here now.")
+		return
+	}
+	d.sessionPage(w, v)
+}
+
+// sessionPage shows the state of a session to its user, and others the way to
+// log in. Nothing tells them whether there is a session.
+func (d *Door) sessionPage(w http.ResponseWriter, v visit) {
+	who, err := d.callerOf(v)
+	if err != nil {
+		d.broken(w, v, "a visitor cannot be judged", err)
+		return
+	}
+	note(w, who.login)
+	switch {
+	case who.standing == allowed:
+		d.showState(w, v, who.session)
+	case who.standing == stranger:
+		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+	case d.Access.Mode == platform.AccessPassword:
+		d.askPassword(w, v, http.StatusOK, "")
+	default:
+		d.startLogin(w, v)
+	}
+}
+
+func (d *Door) showState(w http.ResponseWriter, v visit, s *vdi.VDISession) {
+	form, err := d.form(w, v)
+	if err != nil {
+		d.broken(w, v, "a form cannot be made", err)
+		return
+	}
+	now, err := d.stateOf(v, s)
+	if err != nil {
+		d.broken(w, v, "a queue cannot be counted", err)
+		return
+	}
+	shown := page{Title: now.Title, State: now, Form: form, Events: pathEvents, Door: d.door()}
+	if now.Running {
+		// The proxy has not heard of the route yet.
+		shown.Refresh = 3
+	}
+	d.pages.show(w, http.StatusOK, "state.html", shown)
+}
+
+// door is the address of the list of one's desktops; "" where there is none.
+func (d *Door) door() string {
+	if d.Access.Mode == platform.AccessOIDC {
+		return d.origin(d.authHost) + doorHome
+	}
+	return ""
+}
+
+func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
+	now := describe(s)
+	if now.Queued {
+		pool, err := d.Known.InPool(v.at.Context(), poolOf(s))
+		if err != nil {
+			return state{}, err
+		}
+		now.Ahead = ahead(s, pool)
+	}
+	return now, nil
+}
+
+// resume starts a suspended desktop: for its user only, who pressed the button
+// on this very page. Nothing else does.
+func (d *Door) resume(w http.ResponseWriter, v visit) {
+	if err := d.submitted(w, v); err != nil {
+		d.Metrics.resumes.WithLabelValues("forged").Inc()
+		d.forged(w, v)
+		return
+	}
+	who, err := d.callerOf(v)
+	switch {
+	case err != nil:
+		d.broken(w, v, "a visitor cannot be judged", err)
+	case who.standing != allowed:
+		note(w, who.login)
+		d.Metrics.resumes.WithLabelValues("denied").Inc()
+		d.pages.message(w, v, http.StatusForbidden, "Not resumed", "Log in first.")
+	default:
+		note(w, who.login)
+		err := d.Changer.Resume(v.at.Context(), who.session)
+		d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
+		d.changed(w, v, err, d.origin(v.host)+"/")
+	}
+}
+
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return "accepted"
+	case errors.Is(err, errGone):
+		return "gone"
+	}
+	return "error"
+}
+
+// changed tells how a change went: by the page that shows it.
+func (d *Door) changed(w http.ResponseWriter, v visit, err error, next string) {
+	switch {
+	case errors.Is(err, errGone):
+		d.pages.message(w, v, http.StatusGone, "Your desktop", "This session is not there any more.")
+	case err != nil:
+		d.broken(w, v, "a session cannot be changed", err)
+	default:
+		d.redirect(w, next, http.StatusSeeOther)
+	}
+}
+
+// leavePage ends a login on a session's page.
+func (d *Door) leavePage(w http.ResponseWriter, v visit) {
+	if err := d.submitted(w, v); err != nil {
+		d.forged(w, v)
+		return
+	}
+	if login, has := d.ticketIn(v, d.hostCookie(), forDesktop); has {
+		note(w, login)
+		if err := d.endLogin(v.at.Context(), login); err != nil {
+			d.broken(w, v, "a logout cannot be written", err)
+			return
+		}
+	}
+	d.Metrics.logins.WithLabelValues("logout").Inc()
+	clearCookie(w, d.hostCookie())
+	next := d.origin(v.host) + "/"
+	if d.door() != "" {
+		next = d.door()
+	}
+	d.redirect(w, next, http.StatusSeeOther)
+}
+
+func (d *Door) forged(w http.ResponseWriter, v visit) {
+	d.pages.message(w, v, http.StatusForbidden, "Try again", "This did not come from this page in this browser. Open the page again and repeat it there.")
+}
+
+// broken tells the log what failed, and the person only that.
+func (d *Door) broken(w http.ResponseWriter, v visit, what string, err error) {
+	d.Log.Error(what, "error", err.Error())
+	d.pages.message(w, v, http.StatusServiceUnavailable, "Try again", "This did not work. Try again in a moment.")
+}
+
+// desktopsOf are the lines of the list, by name.
+func desktopsOf(sessions []vdi.VDISession) []desktop {
+	lines := make([]desktop, 0, len(sessions))
+	for i := range sessions {
+		s := &sessions[i]
+		line := desktop{Name: s.Name, Namespace: s.Namespace, Template: s.Spec.Template, Host: s.Status.Host, URL: s.Status.URL, State: describe(s).Title}
+		if !strings.HasPrefix(line.URL, "https://") {
+			line.URL = ""
+		}
+		if s.Status.ExpiresAt != nil {
+			line.Ends = s.Status.ExpiresAt.UTC().Format(time.RFC3339)
+			line.CanExtend = s.Status.Phase == vdi.PhaseRunning
+		}
+		lines = append(lines, line)
+	}
+	sortDesktops(lines)
+	return lines
+}

@@ -1,0 +1,2 @@
+"use strict";
+fetch("/.vdi/logout", { method: "POST", redirect: "manual" });

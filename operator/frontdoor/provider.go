@@ -1,0 +1,184 @@
+package frontdoor
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+var (
+	// errProvider: the identity provider does not answer, or not as it should.
+	errProvider = errors.New("the identity provider cannot be used")
+	// errIdentity: the identity provider answered, and we do not accept who it names.
+	errIdentity = errors.New("the identity is not accepted")
+)
+
+// providerTimeout bounds one request to the identity provider.
+const providerTimeout = 10 * time.Second
+
+// Provider logs people in at an OpenID Connect provider: authorization code flow
+// with PKCE, state and nonce.
+type Provider struct {
+	settings platform.OIDC
+	secret   func() (string, error)
+	scopes   []string
+	redirect string
+	client   *http.Client
+
+	asking singleflight.Group
+	found  atomic.Pointer[oidc.Provider]
+}
+
+// NewProvider prepares a provider; it is asked at the first login only, so that
+// desktops stay reachable while it is down. The secret is read at each login, so
+// that a new one needs no restart. Redirect is where the provider sends people
+// back to.
+func NewProvider(settings platform.OIDC, secret func() (string, error), scopes []string, redirect string, transport http.RoundTripper) *Provider {
+	client := &http.Client{Transport: transport, Timeout: providerTimeout}
+	return &Provider{settings: settings, secret: secret, scopes: scopes, redirect: redirect, client: client}
+}
+
+// flow is what protects one login: it stays in the browser, sealed.
+type flow struct{ state, nonce, verifier string }
+
+func newFlow() flow { return flow{random(), random(), oauth2.GenerateVerifier()} }
+
+// address is where a browser goes to log in.
+func (p *Provider) address(f flow) (string, error) {
+	config, _, err := p.config()
+	if err != nil {
+		return "", err
+	}
+	return config.AuthCodeURL(f.state, oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)), nil
+}
+
+// user exchanges a code for the name of who logged in.
+func (p *Provider) user(ctx context.Context, f flow, code string) (string, error) {
+	ctx = oidc.ClientContext(ctx, p.client)
+	config, provider, err := p.config()
+	if err != nil {
+		return "", err
+	}
+	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(f.verifier))
+	if err != nil {
+		return "", fmt.Errorf("%w: it does not accept the code: %w", errProvider, withoutBody(err))
+	}
+	raw, ok := token.Extra("id_token").(string)
+	if !ok {
+		return "", fmt.Errorf("%w: it sent no ID token; allow the scope openid for this client", errProvider)
+	}
+	id, err := provider.VerifierContext(ctx, &oidc.Config{ClientID: p.settings.ClientID}).Verify(ctx, raw)
+	if err != nil {
+		return "", fmt.Errorf("%w: its ID token does not hold: %w", errIdentity, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(f.nonce)) != 1 {
+		return "", fmt.Errorf("%w: the ID token was made for another login (nonce)", errIdentity)
+	}
+	return p.name(ctx, provider, id, oauth2.StaticTokenSource(token))
+}
+
+// name reads the user from the ID token, else asks the userinfo endpoint: where
+// scopes asked for the claims, providers may answer them there only (OpenID
+// Connect Core §5.4).
+func (p *Provider) name(ctx context.Context, provider *oidc.Provider, id *oidc.IDToken, token oauth2.TokenSource) (string, error) {
+	claims := map[string]json.RawMessage{}
+	if err := id.Claims(&claims); err != nil {
+		return "", fmt.Errorf("%w: the claims cannot be read", errIdentity)
+	}
+	if lacks(claims, p.settings.UserClaim) {
+		info, err := provider.UserInfo(ctx, token)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("%w: the ID token has no claim %q, and userinfo does not answer: %w", errProvider, p.settings.UserClaim, withoutBody(err))
+		case info.Subject != id.Subject:
+			return "", fmt.Errorf("%w: userinfo speaks of somebody else", errIdentity)
+		}
+		clear(claims)
+		if err := info.Claims(&claims); err != nil {
+			return "", fmt.Errorf("%w: the claims cannot be read", errIdentity)
+		}
+	}
+	return userIn(claims, p.settings.UserClaim)
+}
+
+// lacks says whether claims leave open who the user is.
+func lacks(claims map[string]json.RawMessage, claim string) bool {
+	_, named := claims[claim]
+	_, verified := claims[emailVerified]
+	return !named || claim == platform.DefaultUserClaim && !verified
+}
+
+// emailVerified says of the claim email that it is really the person's (OpenID
+// Connect Core §5.1).
+const emailVerified = "email_verified"
+
+// config is what the library needs for one login.
+func (p *Provider) config() (*oauth2.Config, *oidc.Provider, error) {
+	secret, err := p.secret()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: read the client secret: %w", errProvider, err)
+	}
+	found, err := p.discover()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &oauth2.Config{
+		ClientID: p.settings.ClientID, ClientSecret: secret, Endpoint: found.Endpoint(), RedirectURL: p.redirect, Scopes: p.scopes,
+	}, found, nil
+}
+
+// discover asks the provider for its addresses. An answer is kept, a failure is
+// not; many who log in at once ask once.
+func (p *Provider) discover() (*oidc.Provider, error) {
+	if found := p.found.Load(); found != nil {
+		return found, nil
+	}
+	found, err, _ := p.asking.Do("", func() (any, error) {
+		// The provider keeps this context for its keys, so it is no request's.
+		return oidc.NewProvider(oidc.ClientContext(context.Background(), p.client), p.settings.IssuerURL)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: discovery: %w", errProvider, err)
+	}
+	p.found.Store(found.(*oidc.Provider))
+	return found.(*oidc.Provider), nil
+}
+
+// withoutBody keeps answers of the token endpoint out of the log: they could
+// hold tokens.
+func withoutBody(err error) error {
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("status %d, error %q", refused.Response.StatusCode, refused.ErrorCode)
+	}
+	return err
+}
+
+// userIn is the user whom claims name. An e-mail address counts only where the
+// provider says that it has verified it: else anybody could enter anybody's.
+// Some providers write the word true in quotes.
+func userIn(claims map[string]json.RawMessage, claim string) (string, error) {
+	var user string
+	if err := json.Unmarshal(claims[claim], &user); err != nil {
+		return "", fmt.Errorf("%w: the claim %q is missing or no text; set access.oidc.userClaim to one that the provider sends, or add its scope", errIdentity, claim)
+	}
+	verified := string(claims[emailVerified])
+	if claim == platform.DefaultUserClaim && verified != `true` && verified != `"true"` {
+		return "", fmt.Errorf("%w: the provider has not verified the e-mail address", errIdentity)
+	}
+	if err := platform.ValidateUser(user); err != nil {
+		return "", fmt.Errorf("%w: claim %q: %w", errIdentity, claim, err)
+	}
+	return user, nil
+}

@@ -1,0 +1,251 @@
+package frontdoor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// ErrFlags is the kind of every error about flags.
+var ErrFlags = errors.New("invalid flag")
+
+const (
+	headerTimeout = 10 * time.Second
+	// readTimeout is for whole requests: the front door takes small forms only.
+	readTimeout = 30 * time.Second
+	// idleClient is longer than proxies keep idle connections (Traefik: 90 s),
+	// so that they close first and never send into a closed one.
+	idleClient     = 3 * time.Minute
+	maxHeaderBytes = 64 << 10
+	shutdownGrace  = 5 * time.Second
+)
+
+// Flags are the program's flags; each is a value of the operator chart.
+type Flags struct {
+	// Config is the path of the platform's settings (platform.Config as YAML).
+	Config string
+	// Namespace of the front door, and of the ConfigMap of ended logins.
+	Namespace string
+	// EndedLogins is the name of that ConfigMap.
+	EndedLogins string
+	// WatchNamespaces limits the front door to these namespaces; empty means all.
+	WatchNamespaces string
+	// Listen serves people, AuthListen the proxy, MetricsListen metrics and probes.
+	Listen, AuthListen, MetricsListen string
+	// KeysDir is a folder of keys, see ReadKeys.
+	KeysDir       string
+	LoginLifetime time.Duration
+	// Mode and the next three replace what the settings say, where they are set.
+	Mode, OIDCIssuerURL, OIDCClientID, OIDCUserClaim string
+	OIDCClientSecretFile, OIDCScopes                 string
+	LogLevel                                         string
+}
+
+// Register declares the flags.
+func (f *Flags) Register(set *flag.FlagSet) {
+	set.StringVar(&f.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
+	set.StringVar(&f.Namespace, "namespace", f.Namespace, "namespace of the front door (default: environment POD_NAMESPACE)")
+	set.StringVar(&f.EndedLogins, "ended-logins", "vdi-frontdoor-ended-logins", "ConfigMap of that namespace where logins that were ended are kept")
+	set.StringVar(&f.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
+	set.StringVar(&f.Listen, "listen", ":8080", "address for people")
+	set.StringVar(&f.AuthListen, "auth-listen", ":8081", "address for the proxy's forward auth")
+	set.StringVar(&f.MetricsListen, "metrics-listen", ":8082", "address of /metrics, /healthz and /readyz")
+	set.StringVar(&f.KeysDir, "keys-dir", "/etc/vdi/frontdoor-keys", "folder with NAME.pem (Ed25519 private keys) and NAME.key (32 random bytes); the name that sorts last is used, the others still count")
+	set.DurationVar(&f.LoginLifetime, "login-lifetime", 8*time.Hour, "how long a login at the identity provider holds")
+	set.StringVar(&f.Mode, "mode", "", "Password or OIDC (default: access.mode of the settings)")
+	set.StringVar(&f.OIDCIssuerURL, "oidc-issuer-url", "", "issuer (default: access.oidc.issuerURL of the settings)")
+	set.StringVar(&f.OIDCClientID, "oidc-client-id", "", "client ID (default: access.oidc.clientID of the settings)")
+	set.StringVar(&f.OIDCUserClaim, "oidc-user-claim", "", "claim that names people (default: access.oidc.userClaim of the settings)")
+	set.StringVar(&f.OIDCClientSecretFile, "oidc-client-secret-file", "", "file with the client secret; empty for a public client")
+	set.StringVar(&f.OIDCScopes, "oidc-scopes", "openid email profile", "scopes to ask for, separated by blanks")
+	set.StringVar(&f.LogLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// Listeners are where the front door serves.
+type Listeners struct{ People, Proxy, Metrics net.Listener }
+
+// Run serves until the context ends.
+func Run(ctx context.Context, cluster *rest.Config, f Flags) error {
+	var l Listeners
+	for _, each := range []struct {
+		flag, address string
+		listener      *net.Listener
+	}{{"--listen", f.Listen, &l.People}, {"--auth-listen", f.AuthListen, &l.Proxy}, {"--metrics-listen", f.MetricsListen, &l.Metrics}} {
+		var err error
+		if *each.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", each.address); err != nil {
+			return fmt.Errorf("%w: %s: %w; give a free address such as :8080", ErrFlags, each.flag, err)
+		}
+	}
+	return Serve(ctx, cluster, f, l)
+}
+
+// Serve is Run on listeners that are open already.
+func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) error {
+	config, err := f.settings()
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		return fmt.Errorf("%w: --log-level: %w", ErrFlags, err)
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	keys, err := WatchKeys(f.KeysDir, log)
+	if err != nil {
+		return fmt.Errorf("%w: --keys-dir: %w", ErrFlags, err)
+	}
+	defer keys.Close()
+	return f.serve(ctx, cluster, config, keys, log, l)
+}
+
+// settings are the file's, with what flags replace.
+func (f Flags) settings() (platform.Config, error) {
+	data, err := os.ReadFile(f.Config)
+	if err != nil {
+		return platform.Config{}, fmt.Errorf("read settings: %w", err)
+	}
+	config, err := platform.ParseConfig(data)
+	if err != nil {
+		return platform.Config{}, fmt.Errorf("settings in %s: %w", f.Config, err)
+	}
+	a := &config.Access
+	for _, replace := range []struct {
+		setting *string
+		flag    string
+	}{
+		{(*string)(&a.Mode), f.Mode},
+		{&a.OIDC.IssuerURL, f.OIDCIssuerURL},
+		{&a.OIDC.ClientID, f.OIDCClientID},
+		{&a.OIDC.UserClaim, f.OIDCUserClaim},
+	} {
+		if replace.flag != "" {
+			*replace.setting = replace.flag
+		}
+	}
+	config = config.WithDefaults()
+	return config, errors.Join(config.Validate(), f.check(config.Access))
+}
+
+func (f Flags) check(access platform.Access) error {
+	switch {
+	case f.Namespace == "":
+		return fmt.Errorf("%w: the namespace is unknown; set --namespace or the environment variable POD_NAMESPACE", ErrFlags)
+	case f.LoginLifetime <= 0:
+		return fmt.Errorf("%w: --login-lifetime is %s; give a positive duration such as 8h", ErrFlags, f.LoginLifetime)
+	case access.Mode == platform.AccessOIDC && !strings.Contains(" "+f.OIDCScopes+" ", " "+oidc.ScopeOpenID+" "):
+		return fmt.Errorf("%w: --oidc-scopes lacks openid; without it there is no ID token", ErrFlags)
+	}
+	return nil
+}
+
+func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, keys *KeyFolder, log *slog.Logger, l Listeners) error {
+	group, ctx := errgroup.WithContext(ctx)
+	known, writer, err := f.connect(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	door := New(Options{
+		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
+		Keys: keys.Keys, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
+		Now: time.Now, Log: log, Metrics: NewMetrics(registry), Closing: ctx.Done(),
+	})
+	group.Go(func() error { return known.Start(ctx) })
+	serveOn(ctx, group, log, l.Metrics, probes(known, registry))
+	serveOn(ctx, group, log, l.People, door.Pages())
+	serveOn(ctx, group, log, l.Proxy, door.ForwardAuth())
+	return group.Wait()
+}
+
+// connect prepares the watch, and a client that writes and reads past it.
+func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, client.Client, error) {
+	cluster = rest.CopyConfig(cluster)
+	cluster.UserAgent = fieldOwner
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), vdi.AddToScheme(scheme)); err != nil {
+		return nil, nil, err
+	}
+	writer, err := client.New(cluster, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, nil, fmt.Errorf("build client: %w", err)
+	}
+	namespaces := strings.FieldsFunc(f.WatchNamespaces, func(r rune) bool { return r == ',' || r == ' ' })
+	known, err := NewWatched(ctx, cluster, namespaces, EndedStore{Namespace: f.Namespace, Name: f.EndedLogins})
+	return known, writer, err
+}
+
+func (f Flags) provider(config platform.Config) *Provider {
+	if config.Access.Mode != platform.AccessOIDC {
+		return nil
+	}
+	return NewProvider(config.Access.OIDC, f.clientSecret, strings.Fields(f.OIDCScopes), CallbackURL(config.Sessions), http.DefaultTransport)
+}
+
+// clientSecret is read at each login: the kubelet brings a new one by itself.
+func (f Flags) clientSecret() (string, error) {
+	if f.OIDCClientSecretFile == "" {
+		return "", nil
+	}
+	secret, err := os.ReadFile(f.OIDCClientSecretFile)
+	return strings.TrimSpace(string(secret)), err
+}
+
+// probes say that we live, and that everything has been read once.
+func probes(known *Watched, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !known.Ready(ctx) {
+			http.Error(w, "the sessions have not been read yet", http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+// serveOn serves until the context ends, then lets short requests finish; open
+// pages find another replica by themselves.
+func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, listener net.Listener, h http.Handler) {
+	server := &http.Server{
+		Handler: h, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleClient, MaxHeaderBytes: maxHeaderBytes,
+	}
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			return server.Close() // what is left is cut
+		}
+		return nil
+	})
+}

@@ -1,0 +1,184 @@
+package frontdoor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// Sessions is what the front door knows about sessions. Nothing in what it
+// returns may be changed.
+type Sessions interface {
+	// ByHost returns the one session that has a host.
+	ByHost(ctx context.Context, host string) (*vdi.VDISession, bool, error)
+	// ByUser returns all sessions of a user.
+	ByUser(ctx context.Context, user string) ([]vdi.VDISession, error)
+	// InPool returns all sessions that wait for the same thing, see poolOf.
+	InPool(ctx context.Context, pool string) ([]vdi.VDISession, error)
+	// Follow returns a channel that says when what a session's page shows may
+	// have changed, until stop is called; nothing where too many do so already.
+	Follow(host string) (changed <-chan struct{}, stop func(), ok bool)
+}
+
+// Indexes of the cache.
+const (
+	indexHost = "host"
+	indexUser = "user"
+	indexPool = "pool"
+)
+
+// Watched is what a watch of the API server tells: sessions and ended logins.
+type Watched struct {
+	cache cache.Cache
+	hub   *hub
+	ended EndedStore
+}
+
+// NewWatched prepares the watch. Namespaces limit it; none means all.
+func NewWatched(ctx context.Context, cluster *rest.Config, namespaces []string, ended EndedStore) (*Watched, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(vdi.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	c, err := cache.New(cluster, cacheOptions(scheme, namespaces, ended))
+	if err != nil {
+		return nil, fmt.Errorf("build the watch of sessions: %w", err)
+	}
+	w := &Watched{cache: c, hub: newHub(), ended: ended}
+	if err := w.index(ctx); err != nil {
+		return nil, fmt.Errorf("index sessions: %w", err)
+	}
+	sessions, err := c.GetInformer(ctx, &vdi.VDISession{})
+	if err != nil {
+		return nil, fmt.Errorf("watch sessions: %w", err)
+	}
+	if _, err := c.GetInformer(ctx, &corev1.ConfigMap{}); err != nil {
+		return nil, fmt.Errorf("watch ended logins: %w", err)
+	}
+	_, err = sessions.AddEventHandler(w.hub.handler())
+	return w, err
+}
+
+// cacheOptions watch sessions, and of all ConfigMaps the one with ended logins.
+// Objects are handed out as they are: the front door changes none.
+func cacheOptions(scheme *runtime.Scheme, namespaces []string, ended EndedStore) cache.Options {
+	shared := true
+	sessions := cache.ByObject{Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &shared}
+	for _, namespace := range namespaces {
+		if sessions.Namespaces == nil {
+			sessions.Namespaces = map[string]cache.Config{}
+		}
+		sessions.Namespaces[namespace] = cache.Config{}
+	}
+	only := fields.OneTermEqualSelector("metadata.name", ended.Name)
+	return cache.Options{
+		Scheme:                      scheme,
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&vdi.VDISession{}: sessions,
+			&corev1.ConfigMap{}: {
+				Namespaces:            map[string]cache.Config{ended.Namespace: {FieldSelector: only}},
+				UnsafeDisableDeepCopy: &shared,
+			},
+		},
+	}
+}
+
+func (w *Watched) index(ctx context.Context) error {
+	by := func(name string, value func(*vdi.VDISession) string) error {
+		return w.cache.IndexField(ctx, &vdi.VDISession{}, name, func(o client.Object) []string {
+			if text := value(o.(*vdi.VDISession)); text != "" {
+				return []string{text}
+			}
+			return nil
+		})
+	}
+	return errors.Join(
+		by(indexHost, func(s *vdi.VDISession) string { return s.Status.Host }),
+		by(indexUser, func(s *vdi.VDISession) string { return s.Spec.User }),
+		by(indexPool, poolOf),
+	)
+}
+
+// Start watches until the context ends.
+func (w *Watched) Start(ctx context.Context) error { return w.cache.Start(ctx) }
+
+// Ready waits until everything has been read once.
+func (w *Watched) Ready(ctx context.Context) bool { return w.cache.WaitForCacheSync(ctx) }
+
+// ByHost returns nothing where two live sessions claim one host: the front door
+// does not choose between people.
+func (w *Watched) ByHost(ctx context.Context, host string) (*vdi.VDISession, bool, error) {
+	found, err := w.list(ctx, indexHost, host)
+	if err != nil {
+		return nil, false, err
+	}
+	s, one := theOne(found)
+	return s, one, nil
+}
+
+// theOne prefers a session that lives over those that are being removed.
+func theOne(sessions []vdi.VDISession) (*vdi.VDISession, bool) {
+	if len(sessions) == 1 {
+		return &sessions[0], true
+	}
+	var living []*vdi.VDISession
+	for i := range sessions {
+		if sessions[i].DeletionTimestamp == nil {
+			living = append(living, &sessions[i])
+		}
+	}
+	if len(living) != 1 {
+		return nil, false
+	}
+	return living[0], true
+}
+
+// ByUser returns a user's sessions.
+func (w *Watched) ByUser(ctx context.Context, user string) ([]vdi.VDISession, error) {
+	return w.list(ctx, indexUser, user)
+}
+
+// InPool returns the sessions that wait for the same thing.
+func (w *Watched) InPool(ctx context.Context, pool string) ([]vdi.VDISession, error) {
+	return w.list(ctx, indexPool, pool)
+}
+
+func (w *Watched) list(ctx context.Context, index, value string) ([]vdi.VDISession, error) {
+	found := &vdi.VDISessionList{}
+	if err := w.cache.List(ctx, found, client.MatchingFields{index: value}); err != nil {
+		return nil, fmt.Errorf("look for sessions by %s: %w", index, err)
+	}
+	return found.Items, nil
+}
+
+// Follow tells about changes.
+func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w.hub.follow(host) }
+
+// Ended says whether a login was ended before its time.
+func (w *Watched) Ended(ctx context.Context, login string) (bool, error) {
+	list := &corev1.ConfigMap{}
+	if err := w.cache.Get(ctx, client.ObjectKey(w.ended), list); err != nil {
+		return false, fmt.Errorf("read ended logins: %w", err)
+	}
+	_, ended := list.Data[endedKey(login)]
+	return ended, nil
+}
+
+// Changer writes what the front door may write.
+type Changer interface {
+	// Resume asks for a desktop that its user suspended.
+	Resume(ctx context.Context, s *vdi.VDISession) error
+	// KeepAlive moves the end of the run to a time.
+	KeepAlive(ctx context.Context, s *vdi.VDISession, until time.Time) error
+}

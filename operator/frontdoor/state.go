@@ -1,0 +1,138 @@
+package frontdoor
+
+import (
+	"time"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// state is what a session's page says about it.
+type state struct {
+	// Title and Text are ours; Message is the operator's own sentence, "" where it
+	// would only repeat them.
+	Title, Text, Message string
+	// Running: the desktop answers at the same address.
+	Running bool
+	// CanResume: the desktop is stopped, and its user may start it.
+	CanResume bool
+	// Ahead is how many sessions have waited longer for the same thing; it counts
+	// only where Queued.
+	Queued bool
+	Ahead  int
+}
+
+// describe puts a session's status into plain words.
+func describe(s *vdi.VDISession) state {
+	switch s.Status.Phase {
+	case vdi.PhaseRunning:
+		if s.Spec.RunPolicy == vdi.RunPolicySuspended {
+			return state{Title: "Your desktop is shutting down", Text: "Your files are kept. You can start it again right away.", CanResume: true}
+		}
+		return state{Title: "Your desktop is running", Text: "It opens in a moment.", Running: true}
+	case vdi.PhaseSuspended:
+		if s.Spec.RunPolicy != vdi.RunPolicySuspended {
+			return state{Title: "Your desktop is about to start", Text: "Somebody asked for it a moment ago."}
+		}
+		return state{Title: "Your desktop is suspended", Text: suspendedBecause(s), CanResume: true}
+	case vdi.PhaseTerminating:
+		return state{Title: "Your desktop is being removed", Text: "This session has ended."}
+	case vdi.PhaseFailed:
+		return state{Title: "Your desktop cannot start", Text: "Somebody may have to change something first.", Message: s.Status.Message}
+	case vdi.PhaseCreating:
+		return state{Title: "Your desktop is starting", Text: startingFor(s.Status.WaitingFor), Message: s.Status.Message}
+	}
+	return state{
+		Title: "Your desktop is waiting", Text: waitingFor(s.Status.WaitingFor), Message: s.Status.Message, Queued: poolOf(s) != "",
+	}
+}
+
+func suspendedBecause(s *vdi.VDISession) string {
+	kept := "Your files are kept."
+	if s.Status.GPU != nil && s.Status.GPU.Count > 0 {
+		kept = "Your files are kept, and its GPU is free for others."
+	}
+	switch s.Status.StopReason {
+	case vdi.StopIdle:
+		return "Nobody used it for a while. " + kept
+	case vdi.StopExpired:
+		return "It reached its longest run. " + kept
+	}
+	return kept
+}
+
+func startingFor(what vdi.WaitingFor) string {
+	switch what {
+	case vdi.WaitingForImage:
+		return "Its software is being brought to the machine. The first time this can take some minutes."
+	case vdi.WaitingForVolume:
+		return "Your files are being attached."
+	case vdi.WaitingForRoute:
+		return "The desktop is up; its address is being opened."
+	}
+	return "This page opens it as soon as it answers."
+}
+
+func waitingFor(what vdi.WaitingFor) string {
+	switch what {
+	case vdi.WaitingForGPU:
+		return "All GPUs are in use. It starts as soon as one is free."
+	case vdi.WaitingForNode:
+		return "No machine has room for it. It starts as soon as one has."
+	case vdi.WaitingForQuota:
+		return "The limit for desktops here is reached. It starts as soon as there is room."
+	case vdi.WaitingForTemplate:
+		return "Its template is missing. An administrator has to add it."
+	case vdi.WaitingForVolume:
+		return "Your files are not ready yet."
+	}
+	return "It starts in a moment."
+}
+
+// poolOf names what a session waits for, so that sessions with the same name
+// wait for each other; "" when it waits for nothing that others hold. Which
+// nodes a template may use is not in the status: sessions that wait for a node
+// are counted by template, those that wait for a GPU by the kind of GPU.
+func poolOf(s *vdi.VDISession) string {
+	if s.DeletionTimestamp != nil || s.Spec.RunPolicy == vdi.RunPolicySuspended {
+		return ""
+	}
+	switch s.Status.WaitingFor {
+	case vdi.WaitingForGPU:
+		if s.Status.GPU != nil {
+			return "GPU/" + s.Status.GPU.ResourceName
+		}
+		return "GPU/"
+	case vdi.WaitingForNode:
+		return "Node/" + s.Spec.Template
+	case vdi.WaitingForQuota:
+		return "Quota/" + s.Namespace
+	}
+	return ""
+}
+
+// ahead counts the sessions of a pool that have waited longer than one of them.
+func ahead(s *vdi.VDISession, pool []vdi.VDISession) int {
+	count := 0
+	for i := range pool {
+		if pool[i].UID != s.UID && isOlder(&pool[i], s) {
+			count++
+		}
+	}
+	return count
+}
+
+func isOlder(a, b *vdi.VDISession) bool {
+	if x, y := queuedAt(a), queuedAt(b); !x.Equal(y) {
+		return x.Before(y)
+	}
+	return a.UID < b.UID
+}
+
+// queuedAt is when a session began to wait: when the pod of this run was made,
+// else when the session was.
+func queuedAt(s *vdi.VDISession) time.Time {
+	if t := s.Status.Timings; t != nil && t.Queued != nil {
+		return t.Queued.Time
+	}
+	return s.CreationTimestamp.Time
+}

@@ -1,0 +1,171 @@
+package frontdoor
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+func session(phase vdi.Phase, policy vdi.RunPolicy, change ...func(*vdi.VDISession)) *vdi.VDISession {
+	s := &vdi.VDISession{Spec: vdi.VDISessionSpec{RunPolicy: policy}, Status: vdi.VDISessionStatus{Phase: phase, Message: "from the operator"}}
+	for _, edit := range change {
+		edit(s)
+	}
+	return s
+}
+
+// The button is there exactly where a press of it would start something.
+func TestDescribe(t *testing.T) {
+	for _, c := range []struct {
+		phase                      vdi.Phase
+		policy                     vdi.RunPolicy
+		title                      string
+		running, resume, fromThere bool
+	}{
+		{"", vdi.RunPolicyRunning, "Your desktop is waiting", false, false, true},
+		{vdi.PhasePending, vdi.RunPolicyRunning, "Your desktop is waiting", false, false, true},
+		{vdi.PhaseCreating, vdi.RunPolicyRunning, "Your desktop is starting", false, false, true},
+		{vdi.PhaseRunning, vdi.RunPolicyRunning, "Your desktop is running", true, false, false},
+		{vdi.PhaseRunning, vdi.RunPolicySuspended, "Your desktop is shutting down", false, true, false},
+		{vdi.PhaseSuspended, vdi.RunPolicySuspended, "Your desktop is suspended", false, true, false},
+		{vdi.PhaseSuspended, vdi.RunPolicyRunning, "Your desktop is about to start", false, false, false},
+		{vdi.PhaseFailed, vdi.RunPolicyRunning, "Your desktop cannot start", false, false, true},
+		{vdi.PhaseTerminating, vdi.RunPolicyRunning, "Your desktop is being removed", false, false, false},
+	} {
+		got := describe(session(c.phase, c.policy))
+		assert.Equal(t, c.title, got.Title)
+		assert.Equal(t, c.running, got.Running, c.title)
+		assert.Equal(t, c.resume, got.CanResume, c.title)
+		assert.Equal(t, c.fromThere, got.Message == "from the operator", c.title)
+		assert.NotEmpty(t, got.Text)
+	}
+}
+
+func TestDescribeWhatIsAwaited(t *testing.T) {
+	seen := map[string]bool{}
+	for _, what := range []vdi.WaitingFor{vdi.WaitingForGPU, vdi.WaitingForNode, vdi.WaitingForQuota, vdi.WaitingForTemplate, vdi.WaitingForVolume} {
+		text := describe(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Status.WaitingFor = what })).Text
+		assert.False(t, seen[text], text)
+		seen[text] = true
+	}
+	idle := describe(session(vdi.PhaseSuspended, vdi.RunPolicySuspended, func(s *vdi.VDISession) { s.Status.StopReason = vdi.StopIdle }))
+	assert.Contains(t, idle.Text, "Nobody used it")
+}
+
+func TestAheadCountsOlderOnesOfTheSamePool(t *testing.T) {
+	at := func(uid string, minute int, gpu string) *vdi.VDISession {
+		return session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) {
+			s.UID = types.UID(uid)
+			s.CreationTimestamp = metav1.NewTime(noon)
+			s.Status.WaitingFor = vdi.WaitingForGPU
+			s.Status.GPU = &vdi.GPUStatus{ResourceName: gpu, Count: 1}
+			if minute > 0 {
+				s.Status.Timings = &vdi.TimingsStatus{Queued: new(metav1.NewTime(noon.Add(time.Duration(minute) * time.Minute)))}
+			}
+		})
+	}
+	mine := at("m", 5, "nvidia.com/gpu")
+	pool := []vdi.VDISession{*mine, *at("older", 1, "nvidia.com/gpu"), *at("created", 0, "nvidia.com/gpu"), *at("a", 5, "nvidia.com/gpu"), *at("z", 5, "nvidia.com/gpu"), *at("younger", 9, "nvidia.com/gpu")}
+	assert.Equal(t, 3, ahead(mine, pool), "the same moment counts by UID")
+	assert.Equal(t, poolOf(mine), poolOf(&pool[1]))
+	assert.NotEqual(t, poolOf(mine), poolOf(at("x", 1, "nvidia.com/gpu.shared")))
+	assert.Empty(t, poolOf(session(vdi.PhaseSuspended, vdi.RunPolicySuspended, func(s *vdi.VDISession) { s.Status.WaitingFor = vdi.WaitingForGPU })))
+	assert.Empty(t, poolOf(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Status.WaitingFor = vdi.WaitingForImage })))
+}
+
+func TestUserIn(t *testing.T) {
+	for _, c := range []struct{ claims, claim, want, wantErr string }{
+		{`{"email":"a@b.c","email_verified":true}`, "email", "a@b.c", ""},
+		{`{"email":"a@b.c","email_verified":"true"}`, "email", "a@b.c", ""},
+		{`{"sub":"248289761001"}`, "sub", "248289761001", ""},
+		{`{"upn":"A@b.C"}`, "upn", "A@b.C", ""},
+		{`{"email":"a@b.c","email_verified":false}`, "email", "", "not verified"},
+		{`{"email":"a@b.c","email_verified":"false"}`, "email", "", "not verified"},
+		{`{"email":"a@b.c","email_verified":1}`, "email", "", "not verified"},
+		{`{"email":"a@b.c"}`, "email", "", "not verified"},
+		{`{"sub":"x"}`, "email", "", `the claim "email" is missing`},
+		{`{"sub":["x"]}`, "sub", "", "no text"},
+		{`{"sub":7}`, "sub", "", "no text"},
+		{`{"sub":null}`, "sub", "", "invalid user"},
+		{`{"sub":""}`, "sub", "", "invalid user"},
+		{`{"sub":" x"}`, "sub", "", "invalid user"},
+		{`{"sub":"e\u0301"}`, "sub", "", "composed characters"},
+	} {
+		claims := map[string]json.RawMessage{}
+		require.NoError(t, json.Unmarshal([]byte(c.claims), &claims))
+		got, err := userIn(claims, c.claim)
+		assert.Equal(t, c.want, got, c.claims)
+		if c.wantErr != "" {
+			require.ErrorIs(t, err, errIdentity)
+			assert.ErrorContains(t, err, c.wantErr, c.claims)
+		}
+	}
+}
+
+func TestExpiredLoginsMakeRoom(t *testing.T) {
+	at := func(d time.Duration) string { return jsonNumber(noon.Add(d)) }
+	patch := expired(map[string]string{"past": at(-time.Second), "now": at(0), "soon": at(time.Minute), "later": at(time.Hour), "broken": "x"}, noon, 3)
+	assert.Equal(t, map[string]any{"past": nil, "now": nil, "broken": nil}, patch)
+	patch = expired(map[string]string{"soon": at(time.Minute), "later": at(time.Hour)}, noon, 2)
+	assert.Equal(t, map[string]any{"soon": nil}, patch, "the one that would expire first")
+}
+
+func jsonNumber(t time.Time) string {
+	text, _ := json.Marshal(t.Unix())
+	return string(text)
+}
+
+func TestTheOneSessionOfAHost(t *testing.T) {
+	dying := *session(vdi.PhaseTerminating, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.DeletionTimestamp = &metav1.Time{Time: noon}; s.Name = "dying" })
+	living := *session(vdi.PhaseRunning, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Name = "living" })
+	s, found := theOne([]vdi.VDISession{dying, living})
+	require.True(t, found)
+	assert.Equal(t, "living", s.Name)
+	_, found = theOne([]vdi.VDISession{living, living})
+	assert.False(t, found, "nobody chooses between two people")
+	_, found = theOne([]vdi.VDISession{dying})
+	assert.True(t, found)
+	_, found = theOne(nil)
+	assert.False(t, found)
+}
+
+func TestHubTellsWhoseQueueMoved(t *testing.T) {
+	h := newHub()
+	mine, stopMine, _ := h.follow("a.example.com")
+	other, stopOther, _ := h.follow("b.example.com")
+	defer stopOther()
+	told := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	a := session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Status.Host = "a.example.com" })
+	h.saw(a, a)
+	h.saw(a, a)
+	assert.True(t, told(mine))
+	assert.False(t, told(mine), "told once")
+	assert.False(t, told(other))
+	waits := a.DeepCopy()
+	waits.Status.WaitingFor = vdi.WaitingForGPU
+	h.saw(a, waits)
+	assert.True(t, told(other), "the queue has changed")
+	stopMine()
+	h.saw(a, nil)
+	assert.False(t, told(other))
+	for range maxFollowers {
+		_, _, ok := h.follow("c.example.com")
+		assert.True(t, ok)
+	}
+	_, _, ok := h.follow("c.example.com")
+	assert.False(t, ok, "the pages of one host are bounded")
+}

@@ -1,0 +1,144 @@
+package frontdoor
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// visit is one request of a browser, whether it came straight or was told by
+// the proxy.
+type visit struct {
+	// host is in lower case and without a port; "" when it is malformed.
+	host   string
+	method string
+	// path is as it was sent: encoded forms of our own paths are not our paths.
+	path  string
+	query url.Values
+	// target is path and query as they were sent.
+	target string
+	header http.Header
+	// from is the address of the last hop before us that is told.
+	from string
+	// at is the request for cookies; its address and method say nothing in a
+	// visit that the proxy told.
+	at *http.Request
+}
+
+// directVisit is a request that the proxy passed on.
+func directVisit(r *http.Request) visit {
+	return newVisit(r, r.Host, r.Method, r.RequestURI)
+}
+
+// toldVisit is a request that the proxy asks about (forward auth). Each header
+// that tells about it must come exactly once, under exactly its name, and in one
+// piece: what could be read in two ways is refused.
+func toldVisit(r *http.Request) (visit, bool) {
+	told := map[string]string{}
+	for name, values := range r.Header {
+		if lookalike := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")); strings.HasPrefix(lookalike, "X-Forwarded-") {
+			if name != lookalike {
+				return visit{}, false
+			}
+			if len(values) == 1 {
+				told[name] = values[0]
+			}
+		}
+	}
+	host, method, target := told["X-Forwarded-Host"], told["X-Forwarded-Method"], told["X-Forwarded-Uri"]
+	secure := told["X-Forwarded-Proto"] == "https" || told["X-Forwarded-Proto"] == "wss"
+	if host == "" || method == "" || !strings.HasPrefix(target, "/") || !secure || strings.Contains(host, ",") {
+		return visit{}, false
+	}
+	return newVisit(r, host, method, target), true
+}
+
+func newVisit(r *http.Request, host, method, target string) visit {
+	path, query, _ := strings.Cut(target, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		values = url.Values{}
+	}
+	return visit{
+		host: hostOf(host), method: method, path: path, query: values, target: target,
+		header: r.Header, from: addressOf(r), at: r,
+	}
+}
+
+// hostOf is the host of a Host header in lower case, without its port; "" when
+// it is malformed.
+func hostOf(header string) string {
+	host, port, err := net.SplitHostPort(header)
+	if err != nil {
+		return strings.ToLower(header)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return ""
+	}
+	return strings.ToLower(host)
+}
+
+// addressOf tells where a request came from: the last hop that the proxy tells,
+// else the peer itself.
+func addressOf(r *http.Request) string {
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
+		return last
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// isNavigation says whether a person's browser asks for a page of its own, not
+// a script, a frame or a WebSocket (https://www.w3.org/TR/fetch-metadata/).
+func (v visit) isNavigation() bool {
+	oneOf := func(name string, words ...string) bool {
+		value := v.header.Get(name)
+		for _, word := range words {
+			if value == word {
+				return true
+			}
+		}
+		return value == ""
+	}
+	return (v.method == http.MethodGet || v.method == http.MethodHead) && strings.Contains(v.header.Get("Accept"), "text/html") &&
+		oneOf("Sec-Fetch-Mode", "navigate") && oneOf("Sec-Fetch-Dest", "document")
+}
+
+// isFrom says whether a page of this origin, and no other, made the request.
+// Hosts of other desktops are the same site, so SameSite cookies do not tell
+// them apart.
+func (v visit) isFrom(origin string) bool {
+	origins, sites := v.header["Origin"], v.header["Sec-Fetch-Site"]
+	if len(sites) > 1 || len(sites) == 1 && sites[0] != "same-origin" {
+		return false
+	}
+	return len(origins) == 1 && strings.EqualFold(origins[0], origin)
+}
+
+// maxPath is the longest path to come back to after a login, in bytes: it
+// travels in a cookie.
+const maxPath = 1 << 10
+
+// backTo is the path to come back to after a login: "/" for everything that
+// could lead elsewhere or to our own pages.
+func (v visit) backTo() string {
+	const home = "/"
+	if len(v.target) > maxPath || !strings.HasPrefix(v.target, "/") || strings.HasPrefix(v.target, "//") || v.method != http.MethodGet {
+		return home
+	}
+	// Browsers read a backslash as a slash and drop tabs and line ends.
+	if strings.ContainsFunc(v.target, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
+		return home
+	}
+	target, err := url.Parse(v.target)
+	if err != nil || target.Scheme != "" || target.Host != "" || strings.HasPrefix(target.Path+"/", ownPath) {
+		return home
+	}
+	return v.target
+}

@@ -1,0 +1,189 @@
+package homes
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// noon is when the sessions of these tests left their homes.
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+const (
+	hour = time.Hour
+	day  = 24 * hour
+)
+
+// aHome is a claim that the operator made.
+func aHome(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Name: "vdi-data-desk", Namespace: "ns", UID: "home",
+		Labels:      map[string]string{labelManagedBy: managedBy, labelInstance: "desk"},
+		Annotations: map[string]string{vdi.AnnotationSessionUID: "session"},
+	}}
+	for _, change := range changes {
+		change(claim)
+	}
+	return claim
+}
+
+func left(keep time.Duration) func(*corev1.PersistentVolumeClaim) {
+	return func(c *corev1.PersistentVolumeClaim) { Leave(c, noon, keep) }
+}
+
+func annotated(key, value string) func(*corev1.PersistentVolumeClaim) {
+	return func(c *corev1.PersistentVolumeClaim) { c.Annotations[key] = value }
+}
+
+func labelled(key, value string) func(*corev1.PersistentVolumeClaim) {
+	return func(c *corev1.PersistentVolumeClaim) { c.Labels[key] = value }
+}
+
+func warned(after time.Duration) func(*corev1.PersistentVolumeClaim) {
+	return annotated(vdi.AnnotationDeletionWarned, stamp(noon.Add(after)))
+}
+
+// foreign are changes that make a claim not the operator's to delete.
+func foreign() map[string]func(*corev1.PersistentVolumeClaim) {
+	return map[string]func(*corev1.PersistentVolumeClaim){
+		"made by somebody else":        labelled(labelManagedBy, "helm"),
+		"made by nobody known":         func(c *corev1.PersistentVolumeClaim) { c.Labels = map[string]string{vdi.LabelRetained: "true"} },
+		"made by hand":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, vdi.AnnotationSessionUID) },
+		"vouched for":                  labelled(vdi.LabelHomeFor, "identity"),
+		"another name":                 func(c *corev1.PersistentVolumeClaim) { c.Name = "data" },
+		"another session's name":       labelled(labelInstance, "other"),
+		"no session's":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, labelInstance) },
+		"brought back by a backup":     func(c *corev1.PersistentVolumeClaim) { c.UID = "restored" },
+		"never marked":                 func(c *corev1.PersistentVolumeClaim) { Take(c) },
+		"the label removed":            func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, vdi.LabelRetained) },
+		"the end removed":              func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, vdi.AnnotationRetainFor) },
+		"an end that nobody can read":  annotated(vdi.AnnotationRetainFor, "30 days"),
+		"an end of 0":                  annotated(vdi.AnnotationRetainFor, "0"),
+		"an end before the start":      annotated(vdi.AnnotationRetainFor, "-1h"),
+		"a start that nobody can read": annotated(vdi.AnnotationRetainedSince, "yesterday"),
+		"being deleted":                func(c *corev1.PersistentVolumeClaim) { c.DeletionTimestamp = &metav1.Time{Time: noon} },
+	}
+}
+
+// TestDecide is the specification of the end of homes.
+func TestDecide(t *testing.T) {
+	keepFor := func(lookAgain, endsAt time.Duration) decision {
+		return decision{want: wantKeep, lookAgain: lookAgain, endsAt: noon.Add(endsAt)}
+	}
+	for name, c := range map[string]struct {
+		claim *corev1.PersistentVolumeClaim
+		after time.Duration // since noon
+		want  decision
+	}{
+		"just left: looks again at the warning":         {aHome(left(30 * day)), 0, keepFor(27*day, 30*day)},
+		"a moment before the warning":                   {aHome(left(30 * day)), 27*day - 1, keepFor(1, 30*day)},
+		"the warning":                                   {aHome(left(30 * day)), 27 * day, decision{want: wantWarn, endsAt: noon.Add(30 * day)}},
+		"warned: looks again at the end":                {aHome(left(30*day), warned(27*day)), 27 * day, keepFor(3*day, 30*day)},
+		"a moment before the end":                       {aHome(left(30*day), warned(27*day)), 30*day - 1, keepFor(1, 30*day)},
+		"the end":                                       {aHome(left(30*day), warned(27*day)), 30 * day, decision{want: wantDelete, endsAt: noon.Add(30 * day)}},
+		"its time over while nobody looked: warned yet": {aHome(left(30 * day)), 90 * day, decision{want: wantWarn, endsAt: noon.Add(93 * day)}},
+		"warned late: the notice is kept":               {aHome(left(30*day), warned(90*day)), 90 * day, keepFor(3*day, 93*day)},
+		"warned late: the end":                          {aHome(left(30*day), warned(90*day)), 93 * day, decision{want: wantDelete, endsAt: noon.Add(93 * day)}},
+		"prolonged after the warning: warned again":     {aHome(left(100*day), warned(27*day)), 90 * day, decision{want: wantWarn, endsAt: noon.Add(100 * day)}},
+		"prolonged after the warning: not yet":          {aHome(left(100*day), warned(27*day)), 30 * day, keepFor(60*day, 100*day)},
+		"a short time is announced a day ahead":         {aHome(left(4 * day)), 0, keepFor(3*day, 4*day)},
+		"a very short one at its half":                  {aHome(left(2 * hour)), 0, keepFor(hour, 2*hour)},
+		"a warning that nobody can read is none":        {aHome(left(30*day), annotated(vdi.AnnotationDeletionWarned, "x")), 30 * day, decision{want: wantWarn, endsAt: noon.Add(33 * day)}},
+		"no end: kept for ever":                         {aHome(left(0)), 100000 * hour, decision{want: wantKeep}},
+		"not marked: listed":                            {aHome(), 0, decision{want: wantList}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.want, decide(c.claim, true, noon.Add(c.after)))
+			require.Equal(t, decision{want: wantKeep}, decide(c.claim, false, noon.Add(c.after)), "its session has it")
+		})
+	}
+}
+
+func TestNeverAForeignClaim(t *testing.T) {
+	require.Equal(t, wantDelete, decide(aHome(left(day), warned(12*hour)), true, noon.Add(day)).want, "the one that is ours")
+	for name, change := range foreign() {
+		t.Run(name, func(t *testing.T) {
+			d := decide(aHome(left(day), warned(12*hour), change), true, noon.Add(1000*day))
+			require.Contains(t, []want{wantKeep, wantList}, d.want)
+		})
+	}
+}
+
+func TestTake(t *testing.T) {
+	claim := aHome(left(day), warned(12*hour))
+	Take(claim)
+	require.Equal(t, aHome(), claim, "nothing of the mark stays")
+	Leave(claim, noon.Add(100*day), day)
+	require.Equal(t, wantKeep, decide(claim, true, noon.Add(100*day)).want, "its time begins anew")
+}
+
+// aTime rounds to seconds or not.
+func aTime(r *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(most)))
+}
+
+// TestNeverBeforeItsTime: whatever is written and whenever one looks, a home is
+// deleted neither before its time nor without a warning long enough before.
+func TestNeverBeforeItsTime(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	deletions := 0
+	for range 50000 {
+		keep := 1 + aTime(r, 100*day)
+		claim := aHome(left(keep))
+		if r.IntN(2) == 0 {
+			warned(aTime(r, 200*day) - 50*day)(claim)
+		}
+		at := noon.Add(aTime(r, 400*day) - 100*day)
+		words := fmt.Sprintf("%s %v", at, claim.Annotations)
+		d := decide(claim, true, at)
+		if d.want != wantDelete {
+			continue
+		}
+		deletions++
+		require.False(t, at.Before(noon.Add(keep)), "before its time: %s", words)
+		m, ends := markOf(claim)
+		require.True(t, ends && !m.warned.IsZero(), "never announced: %s", words)
+		require.GreaterOrEqual(t, at.Sub(m.warned), min(max(keep/10, day), keep/2), "announced too late: %s", words)
+		require.Equal(t, wantDelete, decide(claim, true, at.Add(day)).want, "no longer due: %s", words)
+	}
+	require.Greater(t, deletions, 1000)
+}
+
+// TestAClockThatJumpsLosesNothing: the operator's clock jumps about; what it
+// decides is confirmed by the API server's, as Reconcile does. The home is
+// announced and deleted, each in time by the server's clock.
+func TestAClockThatJumpsLosesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 3000 {
+		keep := hour + aTime(r, 60*day)
+		claim, server := aHome(left(keep)), noon
+		var announced time.Time
+		for looks := 0; ; looks++ {
+			require.Less(t, looks, 100000, "forgotten")
+			ours := server.Add(aTime(r, 2000*day) - 1000*day)
+			d := decide(claim, true, ours)
+			if d.want != wantKeep {
+				d = decide(claim, true, server)
+			}
+			switch d.want {
+			case wantWarn:
+				announced = server
+				warned(server.Sub(noon))(claim)
+			case wantDelete:
+				require.False(t, server.Before(noon.Add(keep)))
+				require.GreaterOrEqual(t, server.Sub(announced), notice(keep))
+			}
+			if d.want == wantDelete {
+				break
+			}
+			server = server.Add(min(max(d.lookAgain, time.Second), day)) // events wake it too
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package session
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// What a pass costs beside rendering, which tests/bench measures. Nothing here
+// asserts a time: machines differ.
+
+// aRun is a session with every end that a template can set.
+func aRun() (*vdi.VDISession, vdi.TemplateLifecycle) {
+	s := aSession()
+	s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "8h", "30m", at(noon.Add(9*time.Hour))
+	s.Status.Phase, s.Status.StartTime, s.Status.PhaseSince = vdi.PhaseRunning, at(noon), at(noon)
+	s.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(noon)}
+	rules := vdi.TemplateLifecycle{MaxTimeout: "24h", MaxIdleTimeout: "2h", MaxStarting: "10m", MaxFailed: "1h", MaxSuspended: "720h"}
+	return s, rules
+}
+
+func BenchmarkDecide(b *testing.B) {
+	s, rules := aRun()
+	now := noon.Add(time.Hour)
+	b.ReportAllocs()
+	for b.Loop() {
+		decide(s, rules, now)
+	}
+}
+
+// BenchmarkStatus is the status of a desktop that runs, and whether it differs
+// from what was written before: most passes end there.
+func BenchmarkStatus(b *testing.B) {
+	s, rules := aRun()
+	p := &pass{
+		session: s, template: &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Lifecycle: rules}}, now: noon,
+		decision: decision{want: wantRun}, seen: children{pod: aPod(placed, ready)}, reachable: reachAnswered,
+		host: "alice.vdi.example.com", url: "https://alice.vdi.example.com", credentials: true,
+	}
+	s.Status = statusOf(p, s.Status, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if !statusEqual(s.Status, statusOf(p, s.Status, nil)) {
+			b.Fatal("the same pass gave another status")
+		}
+	}
+}
+
+// aLivePod is about as large as a desktop's pod in a cluster.
+func aLivePod() *corev1.Pod {
+	p := aPod(placed, ready)
+	p.Labels = map[string]string{labelManagedBy: managedBy, labelInstance: "desk", labelName: sessionName}
+	p.Spec.Containers = []corev1.Container{{Name: desktopContainer, Image: "img", Env: make([]corev1.EnvVar, 20)}}
+	p.Spec.Volumes = make([]corev1.Volume, 3)
+	fields := metav1.NewFieldsV1(`{"f:spec":{` + strings.Repeat(`"f:field":{},`, 300) + `"f:last":{}}}`)
+	for _, manager := range []string{"vdi-operator", "kubelet"} {
+		p.ManagedFields = append(p.ManagedFields, metav1.ManagedFieldsEntry{Manager: manager, FieldsV1: fields})
+	}
+	return p
+}
+
+// BenchmarkCacheTransform is what every object passes on its way into the cache
+// (operator/run): its managed fields are about half of it and never read.
+func BenchmarkCacheTransform(b *testing.B) {
+	transform, pod := cache.TransformStripManagedFields(), aLivePod()
+	managed := pod.ManagedFields
+	b.ReportAllocs()
+	for b.Loop() {
+		pod.ManagedFields = managed
+		out, err := transform(pod)
+		if err != nil || len(out.(*corev1.Pod).ManagedFields) > 0 {
+			b.Fatal("managed fields are still there", err)
+		}
+	}
+}
+
+// BenchmarkPodChanged is asked at every event of a pod: most are no news.
+func BenchmarkPodChanged(b *testing.B) {
+	changed := podChanged()
+	before, after := aLivePod(), aLivePod()
+	after.Status.StartTime = at(noon)
+	b.ReportAllocs()
+	for b.Loop() {
+		if changed.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {
+			b.Fatal("the start time is no news")
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package session
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// cacheLag is when a session is looked at again whose cached state is older than
+// our own last write; the watch event is on its way.
+const cacheLag = 20 * time.Millisecond
+
+// superseded remembers, until the cache shows something newer, the resource
+// versions of sessions that our own writes replaced. A pass that began from one
+// of them would decide on the past, and each of its writes would be a conflict.
+// The zero value is ready to use.
+type superseded struct{ versions sync.Map } // types.NamespacedName → []string
+
+// isStale tells whether the cache has not seen our last write yet.
+func (s *superseded) isStale(key types.NamespacedName, version string) bool {
+	versions, known := s.versions.Load(key)
+	if !known {
+		return false
+	}
+	if slices.Contains(versions.([]string), version) {
+		return true
+	}
+	s.versions.Delete(key)
+	return false
+}
+
+// remember keeps what a pass replaced.
+func (s *superseded) remember(key types.NamespacedName, versions []string) {
+	if len(versions) > 0 {
+		s.versions.Store(key, versions)
+	}
+}
+
+// forget is called for a session that is gone.
+func (s *superseded) forget(key types.NamespacedName) { s.versions.Delete(key) }
+
+// wrote notes the version of the session that a write replaced. A write that
+// changed nothing replaced nothing.
+func (p *pass) wrote(version string) {
+	if version != p.session.ResourceVersion {
+		p.replaced = append(p.replaced, version)
+	}
+}

@@ -1,0 +1,104 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// leaveHome marks the home that a session leaves behind, and for how long it is
+// to be kept; package homes does the rest. A home that this session never had
+// keeps the mark of the one that had it.
+func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
+	claim := &corev1.PersistentVolumeClaim{}
+	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
+	err := r.Live.Get(ctx, key, claim)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read home: %w", err)
+	}
+	had := hadHome(p.session, claim)
+	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || (!had && homes.Left(claim)) {
+		return nil
+	}
+	named, err := r.namedAsExisting(ctx, claim.Namespace, claim.Name)
+	if err != nil || named {
+		return err // it is not left, but another session's
+	}
+	var keep time.Duration // a home that was switched off before is kept for ever
+	if had {
+		keep, err = r.retainFor(ctx, p.session)
+	}
+	if err != nil {
+		return err
+	}
+	now, err := r.ServerTime(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the API server's time: %w", err)
+	}
+	logf.FromContext(ctx).Info("home left behind", "claim", claim.Name, "retainFor", keep)
+	return r.writeMark(ctx, claim, func() { homes.Leave(claim, now, keep) })
+}
+
+// hadHome tells whether the claim is the very one this session had as its home
+// to the end.
+func hadHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	home := s.Status.Home
+	return homeClaim(s) == claim.Name && s.Spec.Persistence.ExistingClaim == "" &&
+		home != nil && home.CreatedByOperator && home.UID != "" && home.UID == claim.UID
+}
+
+// ownHome tells whether the operator made the claim for this session's user.
+func ownHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	return homes.MadeByOperator(claim) && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+}
+
+// retainFor reads the template for its default. A template that is gone has none.
+func (r *Reconciler) retainFor(ctx context.Context, s *vdi.VDISession) (time.Duration, error) {
+	t := &vdi.VDITemplate{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: s.Spec.Template}, t)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return 0, fmt.Errorf("read template %q: %w", s.Spec.Template, err)
+	}
+	return retainForOf(s.Spec, t.Spec.Lifecycle), nil
+}
+
+// retainForOf is how long a home is kept after its session: the session's wish,
+// else the template's default. 0 means for ever.
+func retainForOf(spec vdi.VDISessionSpec, rules vdi.TemplateLifecycle) time.Duration {
+	return durationOr(spec.Persistence.RetainFor, durationOr(rules.RetainHomesFor, 0))
+}
+
+// takeHome removes the mark from a home that its user's session has again,
+// before its desktop starts: whoever was about to delete it finds it changed.
+func (r *Reconciler) takeHome(ctx context.Context, p *pass) error {
+	claim := p.seen.claim
+	if homeClaim(p.session) != claim.Name || !homes.Left(claim) {
+		return nil
+	}
+	logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
+	return r.writeMark(ctx, claim, func() { homes.Take(claim) })
+}
+
+// writeMark changes the very claim that was looked at.
+func (r *Reconciler) writeMark(ctx context.Context, claim *corev1.PersistentVolumeClaim, change func()) error {
+	before := claim.DeepCopy()
+	change()
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, claim, patch, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("mark home %q: %w", claim.Name, err)
+	}
+	return nil
+}

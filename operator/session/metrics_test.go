@@ -1,0 +1,89 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// samples are the values of all counters, and the sums and counts of all
+// histograms, by name and label value.
+func samples(t *testing.T, m *Metrics) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m.duration, m.start, m.stops, m.slices, m.idle)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	found := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			require.Len(t, metric.GetLabel(), 1)
+			name := family.GetName() + " " + metric.GetLabel()[0].GetValue()
+			if h := metric.GetHistogram(); h != nil {
+				found[name] = h.GetSampleSum()
+				found[name+" count"] = float64(h.GetSampleCount())
+				continue
+			}
+			found[name] = metric.GetCounter().GetValue()
+		}
+	}
+	return found
+}
+
+// A run of two slices, started in 30 seconds, last used after 40 minutes and
+// ended after an hour.
+func TestMetricsOfARun(t *testing.T) {
+	waiting := aSession()
+	waiting.Status.Timings = &vdi.TimingsStatus{Queued: at(noon.Add(-30 * time.Second))}
+	running := waiting.DeepCopy()
+	running.Status.StartTime = at(noon)
+	running.Status.GPU = &vdi.GPUStatus{Count: 2}
+	running.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(noon.Add(40 * time.Minute))}
+	started := map[string]float64{"vdi_session_start_seconds tpl": 30, "vdi_session_start_seconds tpl count": 1}
+	ended := func(reason string) map[string]float64 {
+		return map[string]float64{
+			"vdi_session_start_seconds tpl": 30, "vdi_session_start_seconds tpl count": 1,
+			"vdi_session_stops_total " + reason:       1,
+			"vdi_session_duration_seconds tpl":        3600,
+			"vdi_session_duration_seconds tpl count":  1,
+			"vdi_session_gpu_slice_seconds_total tpl": 7200,
+			"vdi_session_idle_seconds_total tpl":      1200,
+		}
+	}
+	suspended := func(reason vdi.StopReason) *vdi.VDISession {
+		s := running.DeepCopy()
+		s.Status.StartTime, s.Status.Activity, s.Status.StopReason = nil, nil, reason
+		return s
+	}
+	removed := func(reason vdi.StopReason) *vdi.VDISession {
+		s := running.DeepCopy()
+		s.Status.StopReason = reason
+		return s
+	}
+	for name, c := range map[string]struct {
+		after *vdi.VDISession
+		letGo bool
+		want  map[string]float64
+	}{
+		"goes on":             {running, false, started},
+		"suspended by a user": {suspended(vdi.StopUser), false, ended("User")},
+		"suspended when idle": {suspended(vdi.StopIdle), false, ended("Idle")},
+		"expired":             {removed(vdi.StopExpired), true, ended("Expired")},
+		"deleted by a person": {removed(""), true, ended("User")},
+		"not gone yet":        {removed(vdi.StopExpired), false, started},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := NewMetrics(nil)
+			m.observe(waiting, running, &pass{now: noon})
+			m.observe(running, running, &pass{now: noon.Add(time.Minute)})
+			m.observe(running, c.after, &pass{now: noon.Add(time.Hour), letGo: c.letGo})
+			require.Equal(t, c.want, samples(t, m))
+			m.observe(c.after, c.after, &pass{now: noon.Add(2 * time.Hour)})
+			require.Equal(t, c.want, samples(t, m), "counted once")
+		})
+	}
+}

@@ -1,0 +1,92 @@
+package platform
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Access says how people show that a desktop is theirs.
+type Access struct {
+	// Mode: Password (default; every session has a password of its own) or OIDC
+	// (people log in at an identity provider).
+	Mode AccessMode `json:"mode,omitempty"`
+	// OIDC is the identity provider of mode OIDC.
+	OIDC OIDC `json:"oidc,omitempty"`
+}
+
+// AccessMode says how people show that a desktop is theirs.
+type AccessMode string
+
+// Words of AccessMode.
+const (
+	AccessPassword AccessMode = "Password"
+	AccessOIDC     AccessMode = "OIDC"
+)
+
+// OIDC is an OpenID Connect provider.
+type OIDC struct {
+	// IssuerURL of the provider, exactly as its discovery document spells it.
+	IssuerURL string `json:"issuerURL,omitempty"`
+	// ClientID of the platform at the provider.
+	ClientID string `json:"clientID,omitempty"`
+	// UserClaim is the claim that must equal a session's spec.user byte for byte.
+	// Default "email", which counts only where the provider says that it verified
+	// the address.
+	UserClaim string `json:"userClaim,omitempty"`
+}
+
+// DefaultUserClaim is the claim that names people when nothing else is set.
+const DefaultUserClaim = "email"
+
+func (a Access) withDefaults() Access {
+	if a.Mode == "" {
+		a.Mode = AccessPassword
+	}
+	if a.Mode == AccessOIDC && a.OIDC.UserClaim == "" {
+		a.OIDC.UserClaim = DefaultUserClaim
+	}
+	return a
+}
+
+func (a Access) problems() []string {
+	switch {
+	case a.Mode != AccessPassword && a.Mode != AccessOIDC:
+		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password or OIDC", a.Mode)}
+	case a.Mode == AccessPassword && a.OIDC != (OIDC{}):
+		return []string{"access.oidc: set, but access.mode is Password; use mode OIDC or remove it"}
+	case a.Mode == AccessPassword:
+		return nil
+	}
+	return a.OIDC.problems()
+}
+
+func (o OIDC) problems() (out []string) {
+	issuer, err := url.Parse(o.IssuerURL)
+	switch {
+	case o.IssuerURL == "":
+		out = append(out, "access.oidc.issuerURL: not set; mode OIDC needs the address of the identity provider")
+	case err != nil || issuer.Host == "" || !isConfidential(issuer) || issuer.User != nil || issuer.RawQuery != "" || issuer.Fragment != "":
+		out = append(out, fmt.Sprintf("access.oidc.issuerURL: %q is no issuer; use its https address without a query, such as https://login.example.com/realms/main", o.IssuerURL))
+	}
+	if o.ClientID == "" {
+		out = append(out, "access.oidc.clientID: not set; register the platform at the identity provider and set the client ID that it gives")
+	}
+	if strings.TrimSpace(o.UserClaim) != o.UserClaim || o.UserClaim == "" {
+		out = append(out, fmt.Sprintf("access.oidc.userClaim: %q is no claim; use one such as email or sub", o.UserClaim))
+	}
+	return out
+}
+
+// isConfidential: nobody on the way can read or change what goes there.
+func isConfidential(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	local := u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && local
+}
+
+// AuthHost is the host where people log in in mode OIDC. No session can have it.
+func AuthHost(cfg Sessions) string { return authLabel + "." + cfg.Domain }
+
+const authLabel = "auth"

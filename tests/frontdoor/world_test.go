@@ -1,0 +1,451 @@
+// Package frontdoor logs people in at a real identity provider and sees which
+// doors open. Sessions are kept in memory; tests/integration has them at a real
+// API server.
+package frontdoor
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	door "github.com/vdi-platform/vdi-platform/operator/frontdoor"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/tests/oidc"
+)
+
+const (
+	domain = "vdi.example.com"
+	auth   = "https://auth." + domain
+
+	alice     = "alice@example.com"
+	aliceHost = "alice-1." + domain
+	aliceURL  = "https://" + aliceHost
+	bob       = "bob@example.com"
+	bobHost   = "bob-1." + domain
+	mallory   = "mallory@example.com" // whose address nobody has verified
+	nobody    = "nobody-1." + domain  // a host without a session
+	password  = "abcdefghijklmnopqrstuvwxyz234567"
+)
+
+// world is a platform with two replicas of the front door behind a proxy, and a
+// desktop of Alice's and one of Bob's.
+type world struct {
+	t        *testing.T
+	provider *oidc.Provider
+	known    *memory
+	now      atomic.Int64
+	clock    func() time.Time // w.time by default
+	registry *prometheus.Registry
+	log      *recorder
+	// keys are the files of the folder of keys.
+	keys    atomic.Pointer[door.Keys]
+	signing ed25519.PublicKey
+	pem     []byte
+	doors   []*door.Door
+	// turn chooses the replica of the next request.
+	turn    atomic.Int64
+	address string
+}
+
+type recorder struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
+func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *platform.Sessions)) *world {
+	t.Helper()
+	w := &world{t: t, known: newMemory(), registry: prometheus.NewRegistry(), log: &recorder{}}
+	w.now.Store(time.Now().UnixNano())
+	w.known.add("alice-1", alice, vdi.PhaseRunning)
+	w.known.add("bob-1", bob, vdi.PhaseRunning)
+	w.makeSigningKey()
+	w.useKeys(map[string]string{"1.key": "one"})
+	w.clock = w.time
+	config := platform.Config{Sessions: platform.Sessions{Domain: domain}, Access: platform.Access{Mode: mode}}
+	for _, set := range settings {
+		set(w, &config.Sessions)
+	}
+	if mode == platform.AccessOIDC {
+		w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
+		config.Access.OIDC = platform.OIDC{IssuerURL: w.provider.Issuer, ClientID: oidc.ClientID}
+	}
+	config = config.WithDefaults()
+	require.NoError(t, config.Validate())
+	metrics := door.NewMetrics(w.registry)
+	for range 2 {
+		options := door.Options{
+			Sessions: config.Sessions, Access: config.Access, LoginLifetime: 8 * time.Hour, Keys: func() door.Keys { return *w.keys.Load() },
+			Known: w.known, Changer: w.known, Ended: w.known, Now: w.clock, Metrics: metrics,
+			Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		}
+		if mode == platform.AccessOIDC {
+			secret := func() (string, error) { return oidc.ClientSecret, nil }
+			options.Provider = door.NewProvider(config.Access.OIDC, secret, []string{"openid", "email"}, door.CallbackURL(config.Sessions), http.DefaultTransport)
+		}
+		w.doors = append(w.doors, door.New(options))
+	}
+	if w.address == "" {
+		server := httptest.NewTLSServer(http.HandlerFunc(w.proxy))
+		t.Cleanup(server.Close)
+		w.address = server.Listener.Addr().String()
+	}
+	return w
+}
+
+func (w *world) time() time.Time { return time.Unix(0, w.now.Load()) }
+
+func (w *world) pass(d time.Duration) { w.now.Add(int64(d)) }
+
+func (w *world) makeSigningKey() {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(w.t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(w.t, err)
+	w.signing, w.pem = public, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// useKeys replaces the keys of cookies, in all replicas: file → seed.
+func (w *world) useKeys(cookies map[string]string) {
+	files := fstest.MapFS{"1.pem": {Data: w.pem}}
+	for name, seed := range cookies {
+		key := sha256.Sum256([]byte(seed))
+		files[name] = &fstest.MapFile{Data: key[:]}
+	}
+	keys, err := door.ReadKeys(files)
+	require.NoError(w.t, err)
+	w.keys.Store(&keys)
+}
+
+// replica is the front door that gets the next request: they take turns.
+func (w *world) replica() *door.Door { return w.doors[int(w.turn.Add(1))%len(w.doors)] }
+
+// proxy does what Traefik does with its routes, here by the session's phase,
+// and with its middleware forwardAuth (traefik/v3 pkg/middlewares/auth/forward.go).
+func (w *world) proxy(out http.ResponseWriter, r *http.Request) {
+	s, found, _ := w.known.ByHost(r.Context(), r.Host)
+	if !found || s.Status.Phase != vdi.PhaseRunning {
+		r.Header.Set("X-Forwarded-Host", r.Host)
+		r.Header.Set("X-Forwarded-Proto", "https")
+		w.replica().Pages().ServeHTTP(out, r)
+		return
+	}
+	answer := w.ask(r)
+	if answer.Code < 200 || answer.Code > 299 {
+		for name, values := range answer.Header() {
+			out.Header()[name] = values
+		}
+		out.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(out)
+		return
+	}
+	r.Header.Del(platform.StatementHeader)
+	r.Header[platform.StatementHeader] = answer.Header()[platform.StatementHeader]
+	w.agent(out, r, s)
+}
+
+// ask is the request that the middleware makes.
+func (w *world) ask(r *http.Request) *httptest.ResponseRecorder {
+	question := httptest.NewRequest(http.MethodGet, "http://front-door:8081/auth", nil)
+	question.Header = r.Header.Clone()
+	for _, hop := range []string{"Connection", "Upgrade", "Te", "Trailers", "Transfer-Encoding", "Keep-Alive"} {
+		question.Header.Del(hop)
+	}
+	question.Header.Set("X-Forwarded-Method", r.Method)
+	question.Header.Set("X-Forwarded-Proto", "https")
+	question.Header.Set("X-Forwarded-Host", r.Host)
+	question.Header.Set("X-Forwarded-Uri", r.URL.RequestURI())
+	answer := httptest.NewRecorder()
+	w.replica().ForwardAuth().ServeHTTP(answer, question)
+	return answer
+}
+
+// agent judges the statement as the agent of the session does, and tells who
+// came to which path.
+func (w *world) agent(out http.ResponseWriter, r *http.Request, s *vdi.VDISession) {
+	statement, err := platform.VerifyStatement(r.Header.Get(platform.StatementHeader), []ed25519.PublicKey{w.signing}, string(s.UID), r.Host, w.time())
+	if err != nil {
+		http.Error(out, err.Error(), http.StatusUnauthorized)
+		return
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/.vdi/logout" {
+		http.SetCookie(out, &http.Cookie{Name: "__Host-vdi", Path: "/", Secure: true, MaxAge: -1})
+		http.Redirect(out, r, "/.vdi/login", http.StatusSeeOther)
+		return
+	}
+	fmt.Fprintf(out, "desktop of %s at %s until %d", statement.Identity, r.URL.RequestURI(), statement.LoginExpires)
+}
+
+// browser is one with no cookies yet.
+type browser struct {
+	*http.Client
+	w *world
+}
+
+func (w *world) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	require.NoError(w.t, err)
+	dialer := &net.Dialer{}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if host, _, _ := net.SplitHostPort(address); strings.HasSuffix(host, domain) {
+				address = w.address
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test's own server
+	}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	return &browser{&http.Client{Jar: jar, Transport: transport}, w}
+}
+
+// staying stops at the first redirect.
+func (b *browser) staying() *browser {
+	client := *b.Client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &browser{&client, b.w}
+}
+
+// do sends a request as a navigation unless headers say otherwise.
+func (b *browser) do(method, url string, body string, headers ...string) *http.Response {
+	b.w.t.Helper()
+	r, err := http.NewRequestWithContext(b.w.t.Context(), method, url, strings.NewReader(body))
+	require.NoError(b.w.t, err)
+	r.Header.Set("Accept", "text/html")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header[headers[i]] = append(r.Header[headers[i]], headers[i+1])
+	}
+	if r.Header.Get("Accept") == "text/html" && len(r.Header["Accept"]) > 1 {
+		r.Header["Accept"] = r.Header["Accept"][1:]
+	}
+	answer, err := b.Do(r)
+	require.NoError(b.w.t, err)
+	return answer
+}
+
+func (b *browser) get(url string, headers ...string) *http.Response {
+	b.w.t.Helper()
+	return b.do(http.MethodGet, url, "", headers...)
+}
+
+// open opens a page and, where it leads to the provider, logs in there.
+func (b *browser) open(url, email string) *http.Response {
+	b.w.t.Helper()
+	answer := b.get(url)
+	if strings.HasPrefix(answer.Request.URL.String(), b.w.provider.Issuer) {
+		answer = b.logIn(answer, email)
+	}
+	return answer
+}
+
+func (b *browser) logIn(form *http.Response, email string) *http.Response {
+	b.w.t.Helper()
+	client := *b.Client
+	client.Transport = navigating{b.Transport}
+	return b.w.provider.LogIn(b.w.t, &client, form, email)
+}
+
+// navigating asks for pages, as a browser does after a form.
+type navigating struct{ http.RoundTripper }
+
+func (n navigating) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("Accept", "text/html")
+	return n.RoundTripper.RoundTrip(r)
+}
+
+// cookie is a cookie that the browser holds for an address; "" for none.
+func (b *browser) cookie(address, name string) string {
+	r, err := http.NewRequestWithContext(b.w.t.Context(), http.MethodGet, address, nil)
+	require.NoError(b.w.t, err)
+	for _, c := range b.Jar.Cookies(r.URL) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func text(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	return string(body)
+}
+
+var formField = regexp.MustCompile(`name="form" value="([^"]+)"`)
+
+// formOf is the hidden field of a page's form.
+func formOf(t *testing.T, page string) string {
+	t.Helper()
+	found := formField.FindStringSubmatch(page)
+	require.NotNil(t, found, page)
+	return "form=" + found[1]
+}
+
+// --- what the API server would know
+
+type memory struct {
+	mu       sync.Mutex
+	sessions map[string]*vdi.VDISession // by host
+	ended    map[string]bool
+	follow   map[chan struct{}]bool
+	changes  []string
+}
+
+func newMemory() *memory {
+	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, follow: map[chan struct{}]bool{}}
+}
+
+func (m *memory) add(label, user string, phase vdi.Phase) {
+	sum := sha256.Sum256([]byte(password))
+	s := &vdi.VDISession{
+		ObjectMeta: metav1.ObjectMeta{Name: label, Namespace: "team", UID: types.UID("uid of " + label)},
+		Spec:       vdi.VDISessionSpec{User: user, Template: "office", RunPolicy: vdi.RunPolicyRunning},
+		Status: vdi.VDISessionStatus{
+			Phase: phase, Host: label + "." + domain, URL: "https://" + label + "." + domain,
+			Access: &vdi.AccessStatus{PasswordVerifier: base64.StdEncoding.EncodeToString(sum[:])},
+		},
+	}
+	m.sessions[s.Status.Host] = s
+}
+
+// edit replaces a session, as a watch does.
+func (m *memory) edit(host string, change func(*vdi.VDISession)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[host].DeepCopy()
+	change(s)
+	m.sessions[host] = s
+	for c := range m.follow {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (m *memory) ByHost(_ context.Context, host string) (*vdi.VDISession, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, found := m.sessions[host]
+	return s, found, nil
+}
+
+func (m *memory) ByUser(_ context.Context, user string) (found []vdi.VDISession, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if s.Spec.User == user {
+			found = append(found, *s)
+		}
+	}
+	return found, nil
+}
+
+func (m *memory) InPool(context.Context, string) (found []vdi.VDISession, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if s.Status.WaitingFor == vdi.WaitingForGPU {
+			found = append(found, *s)
+		}
+	}
+	return found, nil
+}
+
+func (m *memory) Follow(string) (<-chan struct{}, func(), bool) {
+	c := make(chan struct{}, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.follow[c] = true
+	return c, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.follow, c)
+	}, true
+}
+
+func (m *memory) Resume(_ context.Context, s *vdi.VDISession) error {
+	m.edit(s.Status.Host, func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })
+	return m.did("resume " + s.Name)
+}
+
+func (m *memory) KeepAlive(_ context.Context, s *vdi.VDISession, until time.Time) error {
+	return m.did("keep " + s.Name + " until " + until.UTC().Format(time.RFC3339))
+}
+
+func (m *memory) did(what string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changes = append(m.changes, what)
+	return nil
+}
+
+// done returns what was written, and forgets it.
+func (m *memory) done() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changes := m.changes
+	m.changes = nil
+	return changes
+}
+
+func (m *memory) Ended(_ context.Context, login string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ended[login], nil
+}
+
+func (m *memory) End(_ context.Context, login string, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended[login] = true
+	return nil
+}
+
+// isFollowed says whether a page listens.
+func (m *memory) isFollowed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.follow) > 0
+}

@@ -1,0 +1,72 @@
+package standins_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chart/loader"
+)
+
+// makePackage runs `make package` into a folder of its own.
+func (m machine) makePackage(t *testing.T, dist string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "package", "DIST="+dist)
+	command.Dir = m.root
+	// Where no chart repository answers, with or without the internet.
+	command.Env = append(os.Environ(), "HTTPS_PROXY=http://127.0.0.1:9", "NO_PROXY=")
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// TestPackage: `make package` says what to do where third-party charts cannot
+// be fetched; with them at hand it makes an umbrella that holds exactly what
+// Chart.lock names, and that both helms install from its archive.
+func TestPackage(t *testing.T) {
+	m := start(t)
+	dist := t.TempDir()
+	out, err := m.makePackage(t, dist)
+	require.Error(t, err)
+	require.Contains(t, out, "chart gpu-operator v26.7.0 could not be fetched from https://helm.ngc.nvidia.com/nvidia")
+	require.Contains(t, out, "put the archive into "+dist+"/third-party/, and run 'make package' again")
+	require.NoFileExists(t, filepath.Join(dist, "vdi-platform-0.1.0.tgz"))
+
+	for _, name := range []string{"gpu-operator", "traefik"} {
+		m.must(t, "helm", "package", filepath.Join(m.chart, "charts", name), "--destination", filepath.Join(dist, "third-party"))
+	}
+	out, err = m.makePackage(t, dist)
+	require.NoError(t, err, out)
+
+	archive := filepath.Join(dist, "vdi-platform-0.1.0.tgz")
+	packed, err := loader.Load(archive)
+	require.NoError(t, err)
+	require.NotNil(t, packed.Lock, "Chart.lock is packed")
+	have := map[string]string{}
+	for _, dependency := range packed.Dependencies() {
+		have[dependency.Name()] = dependency.Metadata.Version
+	}
+	want := map[string]string{}
+	for _, dependency := range packed.Lock.Dependencies {
+		want[dependency.Name] = dependency.Version
+	}
+	require.Equal(t, want, have)
+	locked, err := os.ReadFile(filepath.Join(m.root, "charts", "vdi-platform", "Chart.lock"))
+	require.NoError(t, err)
+	for _, file := range packed.Raw {
+		if file.Name == "Chart.lock" {
+			require.YAMLEq(t, string(locked), string(file.Data))
+		}
+	}
+	local := filepath.Join(m.root, "values", "local.yaml")
+	for _, helm := range []string{"helm", "helm4"} {
+		m.must(t, helm, "install", "vdi", archive, "-n", "vdi-system", "--create-namespace", "-f", local)
+		m.must(t, "kubectl", "get", "-n", "vdi-system", "deployment/vdi-operator", "deployment/vdi-traefik")
+		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
+		// Only now: helm 3 asks a cluster that it reaches for the kinds.
+		m.must(t, helm, "install", "vdi", archive, "-n", "vdi-system", "-f", local, "--dry-run=client")
+		require.Equal(t, m.must(t, helm, "template", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--kube-version", "1.37.2"),
+			m.must(t, helm, "template", "vdi", archive, "-n", "vdi-system", "-f", local, "--kube-version", "1.37.2"), "as from the folder")
+	}
+}

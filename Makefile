@@ -45,11 +45,10 @@ test-relay: tools-helm tools-control-plane ## The real coturn attacked in namesp
 .PHONY: test-integration
 test-integration: tools-control-plane ## Controllers on a real API server
 	cd tests && go test -race -timeout 20m ./integration/...
-	cd tests && go test -v -timeout 10m ./scale/... | grep -v '^=== ' # 100 sessions at rest
 
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real desktop
-	cd tests && go test -p 1 -timeout 30m ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
+	cd tests && go test -p 1 -timeout 30m ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, 1,000 sessions at rest, and fuzzing
@@ -72,6 +71,7 @@ bench-cluster: tools-helm tools-control-plane ## Cost of sessions beside the flo
 .PHONY: build
 build: ## The operator's binary for this machine, and the post-renderer for both Helms
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-operator ./operator/cmd/vdi-operator
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-agent ./operator/cmd/vdi-agent
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-turn-secret ./operator/cmd/vdi-turn-secret
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-postrender ./operator/cmd/vdi-postrender
 	install -D -t bin/helm-plugins/vdi-postrender bin/vdi-postrender
@@ -79,7 +79,7 @@ build: ## The operator's binary for this machine, and the post-renderer for both
 
 .PHONY: image
 image: build ## The operator's image as an OCI archive, without a container engine
-	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-turn-secret --tag $(IMG)
+	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-turn-secret --tag $(IMG)
 
 .PHONY: package
 package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`
@@ -130,7 +130,7 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 	cd tests && go vet ./...
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
 	cd tests && ../bin/staticcheck -checks all ./...
-	$(HELM) lint charts/vdi-session --strict --set image=desktop --set session.host=alice.vdi.example.com --kube-version 1.37.2
+	$(HELM) lint charts/vdi-session --strict --set image=desktop --set agent.image=vdi-operator --set session.host=alice.vdi.example.com --kube-version 1.37.2
 	rm -rf bin/umbrella; cd tests && go run ./cmd/vdi-umbrella --dir ../bin/umbrella
 	PATH="$(CURDIR)/bin:$(CURDIR)/bin/python/bin:$$PATH" PYTHONPATH="$(CURDIR)/bin/python" bin/ct lint --config ct.yaml \
 	  --charts charts/vdi-operator,charts/coturn,bin/umbrella/vdi-platform \

@@ -31,6 +31,10 @@ type Sessions struct {
 	// VerifyRoute sends one request through the proxy before a session is called
 	// Running. Default true.
 	VerifyRoute *bool `json:"verifyRoute,omitempty"`
+	// Agent is the program beside every desktop that lets visitors in.
+	Agent Agent `json:"agent,omitempty"`
+	// Operator tells where the operator runs; sessions admit its questions.
+	Operator Peer `json:"operator,omitempty"`
 	// Proxy is the proxy that carries the sessions.
 	Proxy Proxy `json:"proxy,omitempty"`
 	// Network holds the ranges of the sessions' network policy.
@@ -73,6 +77,21 @@ const (
 	TLSCertResolver TLSMode = "CertResolver"
 	TLSSecret       TLSMode = "Secret"
 )
+
+// Agent is the program beside every desktop that lets visitors in.
+type Agent struct {
+	// Image that holds it: the operator's own. Default: the one that "make
+	// docker-build" names.
+	Image string `json:"image,omitempty"`
+}
+
+// Peer is a set of pods that may reach the sessions.
+type Peer struct {
+	// Namespace of the pods.
+	Namespace string `json:"namespace,omitempty"`
+	// PodLabels of the pods.
+	PodLabels map[string]string `json:"podLabels,omitempty"`
+}
 
 // Proxy is the proxy that carries the sessions.
 type Proxy struct {

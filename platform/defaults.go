@@ -7,6 +7,8 @@ const (
 	DefaultCertResolver   = "letsencrypt"
 	DefaultDNSNamespace   = "kube-system"
 	DefaultProxyNamespace = "vdi-system"
+	DefaultAgentImage     = "docker.io/vdi-platform/vdi-operator:dev"
+	DefaultNamespace      = "vdi-system"
 	DefaultCAKey          = "ca.crt"
 )
 
@@ -29,6 +31,10 @@ func (c Config) WithDefaults() Config {
 	s.HostTemplate = s.hostTemplate()
 	s.TLS = s.TLS.withDefaults()
 	s.VerifyRoute = orTrue(s.VerifyRoute)
+	if s.Agent.Image == "" {
+		s.Agent.Image = DefaultAgentImage
+	}
+	s.Operator = s.Operator.withDefaults()
 	s.Proxy = s.Proxy.withDefaults()
 	s.Network = s.Network.withDefaults()
 	s.Egress = s.Egress.withDefaults()
@@ -56,6 +62,16 @@ func (t TLS) withDefaults() TLS {
 		t.CertResolver = DefaultCertResolver
 	}
 	return t
+}
+
+func (p Peer) withDefaults() Peer {
+	if p.Namespace == "" {
+		p.Namespace = DefaultNamespace
+	}
+	if len(p.PodLabels) == 0 {
+		p.PodLabels = map[string]string{"app.kubernetes.io/name": "vdi-operator"}
+	}
+	return p
 }
 
 func (p Proxy) withDefaults() Proxy {

@@ -14,6 +14,9 @@ const (
 // Setting is one environment variable with a literal value.
 type Setting struct{ Name, Value string }
 
+// onlyPresence: an open page is all that can be seen of a desktop's use.
+const onlyPresence = "none"
+
 // StreamerFacts is what the platform knows about a program that sends a desktop
 // to the browser.
 type StreamerFacts struct {
@@ -32,6 +35,9 @@ type StreamerFacts struct {
 	HardwareEncoder, SoftwareEncoder string
 	// SoftwareSettings apply in addition when the desktop must not use a GPU.
 	SoftwareSettings []Setting
+	// Input is the agent's rule for what counts as use (vdi-agent --input): the
+	// streamer's own messages, or "none" where only presence can be seen.
+	Input string
 	// Fixed settings cannot be overridden by a template.
 	Fixed []Setting
 	// Defaults can be overridden by a template.
@@ -78,8 +84,9 @@ func selkies() StreamerFacts {
 		HardwareEncoder:   "h264enc", // NVENC, and by itself x264 where NVENC fails (pixelflux src/pipeline.rs)
 		SoftwareEncoder:   "h264enc", // there is no other name: SELKIES_USE_CPU decides
 		SoftwareSettings:  []Setting{{"SELKIES_USE_CPU", "true"}},
+		Input:             "selkies",
 		Fixed: []Setting{
-			{"SELKIES_ADDR", "0.0.0.0"},
+			{"SELKIES_ADDR", "127.0.0.1"}, // the agent alone leads there
 			{"SELKIES_PORT", "8080"},
 			{"SELKIES_MODE", "websockets"}, // no TURN, one port
 			{"SELKIES_ENABLE_DUAL_MODE", "false"},
@@ -110,6 +117,7 @@ func selkiesGStreamer() StreamerFacts {
 		EncoderVariable:   "SELKIES_ENCODER",
 		HardwareEncoder:   "nvh264enc", // needs NVIDIA driver < 580 (selkies issue 279)
 		SoftwareEncoder:   "x264enc",
+		Input:             onlyPresence, // input goes over WebRTC's data channel, past the agent
 		Fixed: []Setting{
 			{"NGINX_PORT", "8080"},
 			{"SELKIES_PORT", "8081"},
@@ -129,6 +137,7 @@ func custom() StreamerFacts {
 		Home:              DefaultHome,
 		UserVariables:     []string{"SELKIES_BASIC_AUTH_USER"},
 		PasswordVariables: []string{"SELKIES_BASIC_AUTH_PASSWORD"},
+		Input:             onlyPresence,
 		Protected:         []string{"SELKIES_TURN_SHARED_SECRET"},
 	}
 }

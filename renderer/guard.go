@@ -203,6 +203,9 @@ func (e expectation) checkService(f *findings, spec map[string]any) {
 	kind, found := spec["type"]
 	f.refuse(found && kind != "ClusterIP", "spec.type must be ClusterIP")
 	f.refuse(!reflect.DeepEqual(spec["selector"], any(anyMap(selectorOf(e.session.Name)))), "spec.selector must select this session's pod alone")
+	for i, port := range mapsIn(spec["ports"]) {
+		f.refuse(port["targetPort"] != agentContainer, "spec.ports[%d].targetPort must be %q: nothing leads past the agent", i, agentContainer)
+	}
 }
 
 func (e expectation) checkPolicy(f *findings, spec map[string]any) {

@@ -12,8 +12,12 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
-// desktopContainer is the name of container 0.
-const desktopContainer = "selkies"
+const (
+	desktopContainer  = "selkies" // container 0
+	agentContainer    = "agent"   // init container 0, a sidecar
+	agentProgram      = "/usr/local/bin/vdi-agent"
+	credentialsVolume = "credentials" // the session's Secret, for the agent alone
+)
 
 // podFields are the fields a session's pod may have. A list of what is allowed
 // stays right when Kubernetes adds fields; missing on purpose are, among others,
@@ -67,6 +71,7 @@ func (e expectation) checkPod(f *findings, spec map[string]any) {
 		}
 	}
 	e.checkDesktop(f, mapsIn(spec["containers"]))
+	e.checkAgent(f, spec)
 	e.checkGPUs(f, spec)
 }
 
@@ -173,12 +178,61 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 	_, found := containers[0]["envFrom"]
 	f.refuse(found, "spec.containers[0].envFrom is not allowed: it could carry a login")
 	for _, name := range e.passwords {
-		e.checkLogin(f, containers[0], name, "password")
+		e.checkLogin(f, containers[0], name, "desktop-password")
 	}
 	for _, name := range e.users {
-		e.checkLogin(f, containers[0], name, "username")
+		e.checkLogin(f, containers[0], name, "desktop-username")
 	}
 	checkUnique(f, containers[0])
+}
+
+// checkAgent insists on the way in: nobody takes the agent's place, and nobody
+// but it reads the session's Secret as files.
+func (e expectation) checkAgent(f *findings, spec map[string]any) {
+	first := mapsIn(spec["initContainers"])
+	if len(first) == 0 || first[0]["name"] != agentContainer || first[0]["restartPolicy"] != "Always" {
+		f.add("spec.initContainers[0] must be %q with restartPolicy Always", agentContainer)
+		return
+	}
+	f.refuse(!reflect.DeepEqual(first[0]["command"], any([]any{agentProgram})), "spec.initContainers[0].command must be %s", agentProgram)
+	for i, v := range mapsIn(spec["volumes"]) {
+		own := v["name"] == credentialsVolume
+		f.refuse(!own && holdsText(v, e.secret), "spec.volumes[%d] must not hold the Secret %s", i, e.secret)
+	}
+	for _, field := range []string{"containers", "initContainers"} {
+		for i, c := range mapsIn(spec[field]) {
+			agent := field == "initContainers" && i == 0
+			e.checkStranger(f, fmt.Sprintf("spec.%s[%d].", field, i), c, agent)
+		}
+	}
+}
+
+// checkStranger keeps others than the agent from its name, its ports and its files.
+func (e expectation) checkStranger(f *findings, at string, c map[string]any, agent bool) {
+	for i, m := range mapsIn(c["volumeMounts"]) {
+		f.refuse(!agent && m["name"] == credentialsVolume, "%svolumeMounts[%d]: only the agent reads the session's Secret", at, i)
+	}
+	for i, port := range mapsIn(c["ports"]) {
+		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"
+		f.refuse(!agent && taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
+	}
+}
+
+// holdsText tells whether a text stands anywhere in a value.
+func holdsText(v any, want string) bool {
+	switch v := v.(type) {
+	case string:
+		return v == want
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return holdsText(e, want) })
+	case map[string]any:
+		for _, e := range v {
+			if holdsText(e, want) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (e expectation) checkLogin(f *findings, desktop map[string]any, variable, key string) {

@@ -313,6 +313,7 @@ func enforcedValues(in Input) values {
 	return values{
 		"session": values{
 			"name":     name,
+			"uid":      string(in.Session.UID),
 			"user":     in.Session.Spec.User,
 			"identity": platform.Identity(in.Session.Spec.User),
 			"template": platform.TemplateLabel(in.Template.Name),
@@ -320,6 +321,7 @@ func enforcedValues(in Input) values {
 		},
 		"image":         in.Template.Spec.Image,
 		"credentials":   credentialValues(in),
+		"agent":         agentValues(in),
 		"streamer":      streamerValues(in),
 		"security":      securityValues(in.Template.Spec.Security),
 		"ingressRoute":  values{"tls": tlsValues(in.Platform.Sessions.TLS)},
@@ -333,6 +335,14 @@ func credentialValues(in Input) values {
 		"secretName":        CredentialsName(in.Session.Name),
 		"userVariables":     anys(facts.UserVariables),
 		"passwordVariables": anys(facts.PasswordVariables),
+	}
+}
+
+func agentValues(in Input) values {
+	return values{
+		"image": in.Platform.Sessions.Agent.Image,
+		"mode":  string(in.Platform.Access.Mode),
+		"input": platform.FactsOf(in.Template.Spec.Streamer).Input,
 	}
 }
 
@@ -399,6 +409,7 @@ func tlsValues(t platform.TLS) values {
 func networkValues(s platform.Sessions) values {
 	return values{
 		"proxy":         values{"namespace": s.Proxy.Namespace, "podLabels": anyMap(s.Proxy.PodLabels)},
+		"operator":      values{"namespace": s.Operator.Namespace, "podLabels": anyMap(s.Operator.PodLabels)},
 		"dns":           values{"namespace": s.Network.DNSNamespace, "ranges": anys(s.Network.DNSRanges)},
 		"internet":      *s.Network.Internet,
 		"deniedRanges":  anys(s.Network.DeniedRanges),

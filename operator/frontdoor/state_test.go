@@ -169,3 +169,26 @@ func TestHubTellsWhoseQueueMoved(t *testing.T) {
 	_, _, ok := h.follow("c.example.com")
 	assert.False(t, ok, "the pages of one host are bounded")
 }
+
+// A login counts for one user, host and session together.
+func TestJudge(t *testing.T) {
+	s := session(vdi.PhaseRunning, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.UID, s.Spec.User = "uid", "a@b.c" })
+	good := ticket{User: "a@b.c", Host: "h.example.com", SessionUID: "uid"}
+	with := func(change func(*ticket)) ticket {
+		login := good
+		change(&login)
+		return login
+	}
+	assert.Equal(t, allowed, judge(good, "h.example.com", s))
+	assert.Equal(t, stranger, judge(good, "h.example.com", nil))
+	assert.Equal(t, anonymous, judge(good, "i.example.com", s))
+	assert.Equal(t, anonymous, judge(with(func(l *ticket) { l.SessionUID = "other" }), "h.example.com", s))
+	assert.Equal(t, stranger, judge(with(func(l *ticket) { l.User = "A@b.c" }), "h.example.com", s), "byte for byte")
+
+	page := with(func(l *ticket) { l.User = "" })
+	assert.Equal(t, allowed, judgePage(page, "h.example.com", s))
+	assert.Equal(t, anonymous, judgePage(page, "h.example.com", nil))
+	assert.Equal(t, anonymous, judgePage(page, "i.example.com", s))
+	assert.Equal(t, anonymous, judgePage(with(func(l *ticket) { l.User, l.SessionUID = "", "other" }), "h.example.com", s))
+	assert.Equal(t, anonymous, judgePage(good, "h.example.com", s), "a login of the other mode")
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -199,6 +200,7 @@ func cacheOptions(namespaces string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&vdi.VDISession{}:  all,
 			&vdi.VDITemplate{}: all,
+			&corev1.Pod{}:      {Transform: session.TrimPod},
 			crdMetadata():      {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
 		},
 	}

@@ -81,16 +81,17 @@ func unscheduled(pod *corev1.Pod, gpuResource string) *halt {
 		}
 	}
 	h := &halt{condition: vdi.ConditionScheduled, reason: vdi.ReasonUnschedulable, phase: vdi.PhasePending}
+	says, _, _ := strings.Cut(c.Message, " preemption:") // whom it would not have pushed aside is no help
 	switch {
 	case gpuResource != "" && strings.Contains(c.Message, "Insufficient "+gpuResource):
 		h.waiting = vdi.WaitingForGPU
-		h.message = "Waiting for a GPU: all slices of " + gpuResource + " are in use; the desktop starts when another session ends. The scheduler says: " + c.Message
+		h.message = "Waiting for a GPU: all slices of " + gpuResource + " are in use; the desktop starts when another session ends. The scheduler says: " + says
 	case strings.Contains(c.Message, "PersistentVolumeClaim") || strings.Contains(c.Message, "volume"):
 		h.waiting = vdi.WaitingForVolume
-		h.message = "Waiting for the home volume. The scheduler says: " + c.Message
+		h.message = "Waiting for the home volume. The scheduler says: " + says
 	default:
 		h.waiting = vdi.WaitingForNode
-		h.message = "Waiting for a node with room for the desktop. The scheduler says: " + c.Message
+		h.message = "Waiting for a node with room for the desktop. The scheduler says: " + says
 	}
 	return h
 }

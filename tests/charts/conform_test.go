@@ -49,7 +49,7 @@ func TestConforms(t *testing.T) {
 	all := scenarios(t)
 	maps.Copy(all, relayScenarios(t))
 	all["monitored-relay"] = relay(map[string]string{"serviceMonitor.enabled": "true", "prometheusRule.enabled": "true"})
-	all["session"] = scenario{chart: inRepository("charts", "vdi-session"), set: map[string]string{"image": "desktop", "session.host": "alice.vdi.example.com"}}
+	all["session"] = scenario{chart: inRepository("charts", "vdi-session"), set: map[string]string{"image": "desktop", "agent.image": "vdi-operator", "session.host": "alice.vdi.example.com"}}
 	for name, s := range all {
 		s.args = append(s.args, prometheusOperator()...)
 		problems, valid := nonconformities(t, mustRender(t, s))

@@ -61,7 +61,7 @@ func TestDeletedSessionHasNoURL(t *testing.T) {
 	s := scratch("gone", "gone@example.com", "page")
 	start(t, s)
 	s = await(t, s, install.Running)
-	assert.Equal(t, http.StatusOK, get(t, s.Status.URL, "", "").Code)
+	assert.Equal(t, http.StatusUnauthorized, get(t, s.Status.URL, "", "").Code, "it asks for a login")
 	finish(t, s)
 	assert.Equal(t, http.StatusNotFound, get(t, s.Status.URL, "", "").Code)
 }

@@ -13,6 +13,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
+	"github.com/vdi-platform/vdi-platform/tests/relay/debian"
 )
 
 // patience bounds how long the real browser may take on a busy machine.
@@ -21,6 +22,7 @@ const patience = 2 * time.Minute
 // chromium starts the real browser, which finds all our hosts at this machine.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
+	require.NoError(t, debian.Ensure(t.Context(), "chromium", "chromium"))
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, // the tests run as root
 		chromedp.Flag("host-resolver-rules", "MAP *."+domain+" 127.0.0.1"),

@@ -59,6 +59,7 @@ func TestAnothersDesktopIsRefused(t *testing.T) {
 	text(t, b.open(aliceURL, alice))
 	others := b.get("https://" + bobHost + "/")
 	assert.Equal(t, http.StatusForbidden, others.StatusCode)
+	assert.Equal(t, "auth."+domain, others.Request.URL.Host, "no code is made for it")
 	page := text(t, others)
 	assert.Contains(t, page, "This is not your desktop")
 	none := b.get("https://" + nobody + "/")

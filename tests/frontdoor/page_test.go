@@ -93,6 +93,14 @@ func TestResumeCannotBeForged(t *testing.T) {
 			"token of another browser": func() *http.Response {
 				return b.do(http.MethodPost, aliceURL+"/.vdi/resume", formOf(t, otherPage), "Origin", aliceURL)
 			},
+			"login taken away": func() *http.Response {
+				cookie := "__Host-vdi-browser=" + b.cookie(aliceURL, "__Host-vdi-browser")
+				return w.browser().do(http.MethodPost, aliceURL+"/.vdi/resume", form, "Origin", aliceURL, "Cookie", cookie)
+			},
+			"form of another host": func() *http.Response {
+				cookie := "__Host-vdi-browser=" + b.cookie(aliceURL, "__Host-vdi-browser")
+				return w.browser().do(http.MethodPost, "https://"+bobHost+"/.vdi/logout", form, "Origin", "https://"+bobHost, "Cookie", cookie)
+			},
 			"no login": func() *http.Response {
 				return anonymous.do(http.MethodPost, aliceURL+"/.vdi/resume", form, "Origin", aliceURL)
 			},

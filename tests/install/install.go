@@ -50,7 +50,7 @@ type Image struct {
 // Images are what the platform and its desktops need on the node.
 func Images() []Image {
 	return []Image{
-		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator", "--binary", "../bin/vdi-turn-secret"}},
+		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator", "--binary", "../bin/vdi-agent", "--binary", "../bin/vdi-turn-secret"}},
 		{"docker.io/vdi-platform/traefik:dev", "bin/images/traefik.tar", []string{"binary", "--binary", "../bin/traefik"}},
 		{PageImage, "bin/images/page.tar", []string{"binary", "--binary", "../bin/page"}},
 		{"docker.io/vdi-platform/desktop:dev", "bin/images/desktop.tar", []string{"desktop"}},
@@ -142,6 +142,7 @@ func Step(out io.Writer, name string, do func() error) error {
 func (p *Platform) buildPrograms(ctx context.Context) error {
 	return errors.Join(
 		p.build(ctx, p.root, "vdi-operator", "./operator/cmd/vdi-operator"),
+		p.build(ctx, p.root, "vdi-agent", "./operator/cmd/vdi-agent"),
 		p.build(ctx, p.root, "vdi-turn-secret", "./operator/cmd/vdi-turn-secret"),
 		p.build(ctx, filepath.Join(p.root, "tests"), "page", "./images/page"),
 	)

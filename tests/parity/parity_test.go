@@ -65,11 +65,11 @@ func TestBothRefuseWhatTheSchemaRefuses(t *testing.T) {
 	}
 }
 
-// TestByHandNeedsImageAndHostOnly renders the chart as a person would.
-func TestByHandNeedsImageAndHostOnly(t *testing.T) {
+// TestByHandNeedsImagesAndHostOnly renders the chart as a person would.
+func TestByHandNeedsImagesAndHostOnly(t *testing.T) {
 	in := renderer.Input{}
 	in.Session.Name, in.Session.Namespace = "desk", "desktops"
-	values := map[string]any{"image": "ghcr.io/example/desktop:1", "session": map[string]any{"host": "desk.example.com"}}
+	values := map[string]any{"image": "ghcr.io/example/desktop:1", "agent": map[string]any{"image": "ghcr.io/example/operator:1"}, "session": map[string]any{"host": "desk.example.com"}}
 	three, err := helm3(t, in, values)
 	require.NoError(t, err)
 	four, err := helm4(t, in, values)

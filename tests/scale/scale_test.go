@@ -115,6 +115,8 @@ func (r *Rig) tellCost(t *testing.T, replica *Replica, n int) {
 	t.Logf("in all: %d live reads, %d Secret reads, %d conflicts, %d writes of the template's counts, %d lease and watch requests; %.1f MiB resident, %.1f at most",
 		count.LiveReads, count.SecretReads, count.Conflicts, count.TemplateWrites, count.Upkeep, mebibytes(now), mebibytes(peak))
 	require.Zero(t, count.Forbidden, "the chart grants what the operator uses")
+	require.Zero(t, count.LiveReads, "everything is read from the cache")
+	require.Zero(t, count.Conflicts, "nothing is decided on stale knowledge")
 }
 
 func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -9,6 +9,10 @@ are left out, so that the operator's own defaults hold. */}}
   "externalPort" (int $s.externalPort)
   "tls" (include "vdi-operator.config.tls" . | fromYaml)
   "verifyRoute" $s.verifyRoute
+  "agent" (dict "image" (include "vdi-operator.image" .))
+  "operator" (dict
+    "namespace" .Release.Namespace
+    "podLabels" (include "vdi-operator.labels.selector" . | fromYaml))
   "proxy" (dict
     "address" (include "vdi-operator.proxy.address" .)
     "namespace" (include "vdi-operator.proxy.namespace" .)

@@ -11,7 +11,7 @@ template can pass it on as $(SELKIES_BASIC_AUTH_PASSWORD). */}}
   valueFrom:
     secretKeyRef:
       name: {{ $secret | quote }}
-      key: username
+      key: desktop-username
 {{- end }}
 {{- range $name := .Values.credentials.passwordVariables }}
 {{- $_ := set $taken $name true }}
@@ -19,7 +19,7 @@ template can pass it on as $(SELKIES_BASIC_AUTH_PASSWORD). */}}
   valueFrom:
     secretKeyRef:
       name: {{ $secret | quote }}
-      key: password
+      key: desktop-password
 {{- end }}
 {{- if not .Values.resources.gpu.count }}
 # Images ask for all GPUs; without a slice a desktop must see none.

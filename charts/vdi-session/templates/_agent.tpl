@@ -1,0 +1,62 @@
+{{/* The agent: the way in to the desktop, beside it from before its start until
+after its end. It is ready when the desktop answers; a startup probe would wait
+for a desktop that starts only after it. */}}
+{{- define "vdi-session.agent" -}}
+{{- $agent := .Values.agent -}}
+{{- $readiness := .Values.pod.readiness -}}
+- name: agent
+  image: {{ required "agent.image is required: the image of the operator, which holds the agent" $agent.image | quote }}
+  {{- with .Values.imagePullPolicy }}
+  imagePullPolicy: {{ . | quote }}
+  {{- end }}
+  restartPolicy: Always
+  command: [/usr/local/bin/vdi-agent]
+  args:
+    - --session={{ .Release.Namespace }}/{{ include "vdi-session.name" . }}
+    - --session-uid={{ .Values.session.uid }}
+    - --host={{ .Values.session.host }}
+    - --mode={{ $agent.mode }}
+    - --input={{ $agent.input }}
+    - --max-session-age={{ $agent.maxSessionAge }}
+    - --listen=:8090
+    - --status-listen=:8091
+    - --desktop=127.0.0.1:{{ int64 .Values.streamer.port }}
+    - --desktop-health={{ .Values.streamer.healthPath }}
+    - --credentials-dir=/etc/vdi/credentials
+  ports:
+    - name: agent
+      containerPort: 8090
+      protocol: TCP
+    - name: agent-status
+      containerPort: 8091
+      protocol: TCP
+  resources:
+    {{- toYaml $agent.resources | nindent 4 }}
+  securityContext:
+    allowPrivilegeEscalation: false
+    capabilities:
+      drop: [ALL]
+    privileged: false
+    readOnlyRootFilesystem: true
+    # Another user than the desktop's, which could else read its memory.
+    runAsUser: 65532
+    runAsGroup: 65532
+    runAsNonRoot: true
+  terminationMessagePolicy: FallbackToLogsOnError
+  readinessProbe:
+    httpGet:
+      path: /ready
+      port: agent-status
+    periodSeconds: {{ int64 $readiness.periodSeconds }}
+    timeoutSeconds: {{ int64 $readiness.timeoutSeconds }}
+    failureThreshold: {{ int64 $readiness.failureThreshold }}
+  lifecycle:
+    preStop:
+      # Viewers are told before anything stops, whoever ends the pod.
+      exec:
+        command: [/usr/local/bin/vdi-agent, goodbye]
+  volumeMounts:
+    - name: credentials
+      mountPath: /etc/vdi/credentials
+      readOnly: true
+{{- end -}}

@@ -97,7 +97,7 @@ func TestActivityOfSelkies(t *testing.T) {
 
 // dialCookie is a cookie without a login that would count as use.
 func (w *world) dialCookie() string {
-	login := w.agent.credentials.get()
+	login := w.agent.credentials.Get()
 	return cookieName + "=" + cookie{"quiet", w.agent.config.Now().Add(time.Hour)}.seal(login, testUID, testHost)
 }
 

@@ -14,14 +14,16 @@ import (
 	"net/http/httputil"
 	"sync/atomic"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/folder"
 )
 
 // Agent serves one desktop.
 type Agent struct {
 	config      Config
 	log         *slog.Logger
-	credentials *watched[credentials]
-	keys        *watched[[]ed25519.PublicKey] // nil in Password mode
+	credentials *folder.Folder[credentials]
+	keys        *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
 	visitorOf   func(*http.Request) (visitor, *refusal)
 	attempts    *attempts
 	revoked     *revoked
@@ -56,13 +58,13 @@ func New(c Config) (*Agent, error) {
 	if err := a.watchFolders(); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, a.credentials.get)
+	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, a.credentials.Get)
 	a.proxy = a.newProxy()
 	return a, nil
 }
 
 func (a *Agent) watchFolders() (err error) {
-	a.credentials, err = watch(a.config.CredentialsDir, a.log, readCredentials(a.config.Mode), a.credentialsChanged)
+	a.credentials, err = folder.Watch(a.config.CredentialsDir, a.log, readCredentials(a.config.Mode), a.credentialsChanged)
 	if err != nil {
 		return fmt.Errorf("--credentials-dir: %w", err)
 	}
@@ -70,7 +72,7 @@ func (a *Agent) watchFolders() (err error) {
 	if a.config.Mode != ModeOIDC {
 		return nil
 	}
-	a.keys, err = watch(a.config.StatementKeysDir, a.log, readStatementKeys, a.keysChanged)
+	a.keys, err = folder.Watch(a.config.StatementKeysDir, a.log, readStatementKeys, a.keysChanged)
 	if err != nil {
 		return fmt.Errorf("--statement-keys-dir: %w", err)
 	}
@@ -82,10 +84,10 @@ func (a *Agent) watchFolders() (err error) {
 func (a *Agent) Close() error {
 	var errs []error
 	if a.credentials != nil {
-		errs = append(errs, a.credentials.close())
+		errs = append(errs, a.credentials.Close())
 	}
 	if a.keys != nil {
-		errs = append(errs, a.keys.close())
+		errs = append(errs, a.keys.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -62,7 +62,7 @@ func (a *Agent) login(e *exchange) {
 		a.refuse(e, &refusal{http.StatusBadRequest, reasonForm, "The form could not be read; open the page again."})
 		return
 	}
-	login, next := a.credentials.get(), localPath(r.PostForm.Get("next"))
+	login, next := a.credentials.Get(), localPath(r.PostForm.Get("next"))
 	// A password is often pasted together with a blank or a line end.
 	no := a.checkPassword(r, true, strings.TrimSpace(r.PostForm.Get("password")), login)
 	if no != nil {

@@ -33,7 +33,7 @@ func (a *Agent) newProxy() *httputil.ReverseProxy {
 func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", a.config.Desktop
 	p.Out.Trailer = nil // would be headers that nobody looked at
-	forDesktop(p.Out.Header, a.credentials.get())
+	forDesktop(p.Out.Header, a.credentials.Get())
 	p.Out.Header.Set("X-Forwarded-For", addressOf(p.In))
 	p.Out.Header.Set("X-Forwarded-Host", p.In.Host)
 	p.Out.Header.Set("X-Forwarded-Proto", "https")

@@ -3,11 +3,8 @@ package agent
 import (
 	"encoding/base64"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -117,27 +114,6 @@ func TestReadCredentials(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Equal(t, credentials{username: "u", password: "p", cookieKey: []byte(strings.Repeat("k", 31) + "\n")}, got, "a key may end in any byte")
-}
-
-// A plain folder, without the kubelet's links, is followed as well.
-func TestWatchPlainFolder(t *testing.T) {
-	dir := t.TempDir()
-	write := func(text string) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "a"), []byte(text), 0o600))
-	}
-	write("one")
-	read := func(f fs.FS) (string, error) {
-		content, err := fs.ReadFile(f, "a")
-		return string(content), err
-	}
-	w, err := watch(dir, slog.New(slog.DiscardHandler), read, func(string, string) {})
-	require.NoError(t, err)
-	assert.Equal(t, "one", w.get())
-	write("two")
-	require.Eventually(t, func() bool { return w.get() == "two" }, waitFor, lookEvery)
-	require.NoError(t, w.close())
-	_, err = watch(filepath.Join(dir, "missing"), slog.New(slog.DiscardHandler), read, nil)
-	require.ErrorContains(t, err, "missing")
 }
 
 func TestConfig(t *testing.T) {

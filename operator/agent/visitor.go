@@ -37,7 +37,7 @@ type visitor struct {
 // visitorByPassword accepts a cookie of ours, else basic auth with the session's
 // password.
 func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
-	login, now := a.credentials.get(), a.config.Now()
+	login, now := a.credentials.Get(), a.config.Now()
 	for _, c := range r.CookiesNamed(cookieName) {
 		opened, valid := openCookie(c.Value, login, a.config.SessionUID, a.config.Host, now)
 		if valid && !a.revoked.has(opened.id) {
@@ -83,7 +83,7 @@ func (a *Agent) visitorByStatement(r *http.Request) (visitor, *refusal) {
 		return visitor{}, no
 	}
 	now := a.config.Now()
-	for _, key := range a.keys.get() {
+	for _, key := range a.keys.Get() {
 		s, err := platform.VerifyStatement(token, []ed25519.PublicKey{key}, a.config.SessionUID, a.config.Host, now)
 		if err == nil {
 			return a.stated(s, key, now), nil

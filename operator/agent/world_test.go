@@ -56,11 +56,11 @@ func (s *secret) write(files map[string]string) {
 	require.NoError(s.t, os.Mkdir(data, 0o700))
 	for name, content := range files {
 		require.NoError(s.t, os.WriteFile(filepath.Join(data, name), []byte(content), 0o600))
-		_ = os.Symlink(filepath.Join(kubeletData, name), filepath.Join(s.dir, name)) // there from the version before
+		_ = os.Symlink(filepath.Join("..data", name), filepath.Join(s.dir, name)) // there from the version before
 	}
 	link := filepath.Join(s.dir, "..data_tmp")
 	require.NoError(s.t, os.Symlink(filepath.Base(data), link))
-	require.NoError(s.t, os.Rename(link, filepath.Join(s.dir, kubeletData)))
+	require.NoError(s.t, os.Rename(link, filepath.Join(s.dir, "..data")))
 }
 
 func testFiles() map[string]string {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/operator/folder"
 )
 
 func signingFile(t *testing.T) (ed25519.PublicKey, []byte) {
@@ -70,7 +72,7 @@ func TestReadKeysNamesFileAndRemedy(t *testing.T) {
 }
 
 // The kubelet swaps a link, so all files change at once; a bad state is not taken.
-func TestWatchKeysFollowsTheFolder(t *testing.T) {
+func TestKeysFollowTheFolder(t *testing.T) {
 	dir := t.TempDir()
 	_, pemFile := signingFile(t)
 	state := func(name string, files map[string][]byte) {
@@ -80,20 +82,20 @@ func TestWatchKeysFollowsTheFolder(t *testing.T) {
 		}
 		link := filepath.Join(dir, "..new")
 		require.NoError(t, os.Symlink(name, link))
-		require.NoError(t, os.Rename(link, filepath.Join(dir, kubeletData)))
+		require.NoError(t, os.Rename(link, filepath.Join(dir, "..data")))
 	}
 	state("..1", map[string][]byte{"a.pem": pemFile, "a.key": cookieFile(t)})
-	folder, err := WatchKeys(dir, slog.New(slog.DiscardHandler))
+	mounted, err := folder.Watch(dir, slog.New(slog.DiscardHandler), ReadKeys, keysRead(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, folder.Close()) })
-	old, err := folder.Keys().seal(forLogin, ticket{Expires: 1 << 40})
+	t.Cleanup(func() { require.NoError(t, mounted.Close()) })
+	old, err := mounted.Get().seal(forLogin, ticket{Expires: 1 << 40})
 	require.NoError(t, err)
 
 	state("..2", map[string][]byte{"a.pem": pemFile})
 	state("..3", map[string][]byte{"a.pem": pemFile, "b.key": cookieFile(t)})
 	require.Eventually(t, func() bool {
-		_, err := folder.Keys().open(forLogin, old, time.Unix(0, 0))
+		_, err := mounted.Get().open(forLogin, old, time.Unix(0, 0))
 		return err != nil
 	}, 30*time.Second, time.Millisecond, "the removed key counts no more")
-	assert.Len(t, folder.Keys().sealing, 1)
+	assert.Len(t, mounted.Get().sealing, 1)
 }

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/folder"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -110,7 +111,7 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return fmt.Errorf("%w: --log-level: %w", ErrFlags, err)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	keys, err := WatchKeys(f.KeysDir, log)
+	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, keysRead(log))
 	if err != nil {
 		return fmt.Errorf("%w: --keys-dir: %w", ErrFlags, err)
 	}
@@ -158,7 +159,7 @@ func (f Flags) check(access platform.Access) error {
 	return nil
 }
 
-func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, keys *KeyFolder, log *slog.Logger, l Listeners) error {
+func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, keys *folder.Folder[Keys], log *slog.Logger, l Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	known, writer, err := f.connect(ctx, cluster)
 	if err != nil {
@@ -168,7 +169,7 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	door := New(Options{
 		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
-		Keys: keys.Keys, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
+		Keys: keys.Get, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
 		Now: time.Now, Log: log, Metrics: NewMetrics(registry), Closing: ctx.Done(),
 	})
 	group.Go(func() error { return known.Start(ctx) })
@@ -248,4 +249,11 @@ func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, liste
 		}
 		return nil
 	})
+}
+
+// keysRead logs that a change of the keys has arrived, and nothing of them.
+func keysRead(log *slog.Logger) func(before, after Keys) {
+	return func(_, after Keys) {
+		log.Info("the keys were read", "signing", len(after.signing), "cookies", len(after.sealing))
+	}
 }

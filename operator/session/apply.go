@@ -27,10 +27,8 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 	if p.desired == nil {
 		return nil
 	}
-	if p.starting() {
-		if err := r.ensureCredentials(ctx, p); err != nil {
-			return err
-		}
+	if err := r.credentials(ctx, p); err != nil {
+		return err
 	}
 	for _, o := range p.desired {
 		if err := r.applyOne(ctx, p, o); err != nil {

@@ -42,6 +42,40 @@ const (
 // gets the missing ones before its next pod is made.
 const keysVersion = "2"
 
+// credentials sees to the login of a desktop that is about to start, and recalls
+// that of one which an operator started that died before it could tell.
+func (r *Reconciler) credentials(ctx context.Context, p *pass) error {
+	switch {
+	case p.starting():
+		return r.ensureCredentials(ctx, p)
+	case p.seen.podLives() && !p.samePod():
+		return r.recallCredentials(ctx, p)
+	default:
+		return nil
+	}
+}
+
+func (r *Reconciler) recallCredentials(ctx context.Context, p *pass) error {
+	found := newSecretMetadata()
+	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.CredentialsName(p.session.Name)}
+	err := r.Live.Get(ctx, key, found)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read Secret of the running desktop: %w", err)
+	}
+	p.credentials, p.verifier = true, found.Annotations[vdi.AnnotationPasswordVerifier]
+	return nil
+}
+
+// newSecretMetadata is what the operator reads of a Secret: nothing secret.
+func newSecretMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return m
+}
+
 // ensureCredentials writes the Secret of a session that is about to start,
 // create-only: the password of a session never changes behind its user's back.
 func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
@@ -68,8 +102,7 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	found := &metav1.PartialObjectMetadata{}
-	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	found := newSecretMetadata()
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found); err != nil {
 		return fmt.Errorf("read existing Secret: %w", err)
 	}

@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -141,6 +143,7 @@ type outcome struct {
 	Conditions []string
 	HomeIsOurs bool
 	Started    bool
+	LoginTold  bool // the status names the Secret, and verifies its password
 	HostFree   bool
 }
 
@@ -154,6 +157,7 @@ func (w *world) outcome() outcome {
 	}
 	s := w.session()
 	out.Phase, out.Started = s.Status.Phase, s.Status.StartTime != nil
+	out.LoginTold = w.loginTold(s)
 	for _, c := range s.Status.Conditions {
 		out.Conditions = append(out.Conditions, fmt.Sprint(c.Type, c.Status, c.Reason))
 	}
@@ -161,6 +165,16 @@ func (w *world) outcome() outcome {
 		out.HomeIsOurs = s.Status.Home.CreatedByOperator && s.Status.Home.UID == w.home().UID
 	}
 	return out
+}
+
+func (w *world) loginTold(s *vdi.VDISession) bool {
+	w.t.Helper()
+	secret := &corev1.Secret{}
+	if s.Status.CredentialsSecret == "" || s.Status.Access == nil || !w.exists(secret, s.Status.CredentialsSecret) {
+		return false
+	}
+	sum := sha256.Sum256(secret.Data["password"])
+	return s.Status.Access.PasswordVerifier == base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // story is a session's life.
@@ -245,6 +259,7 @@ func TestOperatorDiesAtEveryWrite(t *testing.T) {
 			running, ended := w.live(reference, life)
 			require.Equal(t, vdi.PhaseRunning, running.Phase)
 			require.True(t, running.HomeIsOurs)
+			require.True(t, running.LoginTold)
 			require.Equal(t, life.ended, ended.Phase)
 			require.False(t, running.HostFree)
 			require.Equal(t, life.ended == "", ended.HostFree)

@@ -14,7 +14,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session"
 )
 
-// agent stands for the activity endpoint of a pod, until the agent is there.
+// agent stands for the activity endpoint of a pod, since no containers run here;
+// the real one is asked end to end (tests/e2e, TestInTheBrowser).
 type agent struct {
 	answers []func() (time.Time, error) // one per question; the last one stays
 	asked   int

@@ -175,3 +175,4 @@ tools-control-plane:
 .PHONY: tools-node
 tools-node:
 	cd tests && go run ./cmd/vdi-cluster tools
+	cd tests && go run ./cmd/vdi-cluster tools traefik

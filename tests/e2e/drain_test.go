@@ -6,10 +6,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,12 +52,14 @@ func TestLostNode(t *testing.T) {
 		})
 	}
 	require.NoError(t, platform.Client.Create(t.Context(), impatient))
+	t.Cleanup(func() { assert.NoError(t, platform.Client.Delete(context.WithoutCancel(t.Context()), impatient)) })
 	s := session("lost", "frank@example.com", impatient.Name)
 	start(t, s)
 	await(t, s, install.Running)
 	inDesktop(t, s, "echo kept > ~/lost.txt")
 	pod := podOf(t, s)
 
+	healthyNeighbour(t)
 	require.NoError(t, platform.Cluster.Signal("kubelet", syscall.SIGSTOP))
 	answers := sync.OnceFunc(func() { assert.NoError(t, platform.Cluster.Signal("kubelet", syscall.SIGCONT)) })
 	t.Cleanup(answers)
@@ -68,6 +73,47 @@ func TestLostNode(t *testing.T) {
 	answers()
 	await(t, s, func(s *vdi.VDISession) bool { return install.Running(s) && podOf(t, s).UID != pod.UID })
 	assert.Equal(t, "kept\n", inDesktop(t, s, "cat ~/lost.txt"))
+}
+
+// healthyNeighbour is a second node, which takes no pods and stays alive: where no
+// node at all is well, Kubernetes blames itself and evicts nobody
+// (pkg/controller/nodelifecycle: master disruption mode).
+func healthyNeighbour(t *testing.T) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "neighbour"},
+		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "vdi.example.com/made-up", Effect: corev1.TaintEffectNoExecute}}},
+	}
+	require.NoError(t, platform.Client.Create(ctx, node))
+	t.Cleanup(func() { assert.NoError(t, platform.Client.Delete(ctx, node)) })
+	node.Status.Conditions = []corev1.NodeCondition{{
+		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "MadeUp", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+	}}
+	require.NoError(t, platform.Client.Status().Update(ctx, node))
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: node.Name, Namespace: corev1.NamespaceNodeLease}}
+	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &node.Name, LeaseDurationSeconds: ptr.To[int32](40), RenewTime: ptr.To(metav1.NowMicro())}
+	require.NoError(t, platform.Client.Create(ctx, lease))
+	heart, stop := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for beat := time.NewTicker(5 * time.Second); ; {
+			select {
+			case <-heart.Done():
+				beat.Stop()
+				return
+			case <-beat.C:
+				lease.Spec.RenewTime = ptr.To(metav1.NowMicro())
+				assert.NoError(t, client.IgnoreNotFound(platform.Client.Update(ctx, lease)))
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-stopped
+		assert.NoError(t, client.IgnoreNotFound(platform.Client.Delete(ctx, lease)))
+	})
 }
 
 // podOf is the session's pod; its UID is empty while there is none.

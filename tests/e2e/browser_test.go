@@ -28,7 +28,7 @@ const streams = `(document.querySelector('#videoStream')?.videoWidth ?? 0) > 0 &
 // input, does not keep the GPU.
 func TestInTheBrowser(t *testing.T) {
 	s := session("browser", "grace@example.com", "plain-desktop")
-	s.Spec.IdleTimeout = "45s"
+	s.Spec.IdleTimeout = "60s"
 	start(t, s)
 	s = await(t, s, install.Running)
 	_, password, err := platform.Credentials(t.Context(), s)

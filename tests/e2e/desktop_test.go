@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,10 +50,13 @@ func whatPeopleSee(t *testing.T) {
 	}
 	t.Logf("kubectl describe vdi alice\n%s", story)
 
-	figures, err := platform.Kubectl(t.Context(), "get", "--raw",
-		"/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
-	require.NoError(t, err)
-	assert.Contains(t, figures, `vdi_sessions_total{phase="Running"} 2`)
+	var figures string
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // counted in the operator's own cache
+		figures, err = platform.Kubectl(t.Context(), "get", "--raw",
+			"/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
+		assert.NoError(c, err)
+		assert.Contains(c, figures, `vdi_sessions_total{phase="Running"} 2`)
+	}, patience, time.Second)
 	assert.NotContains(t, figures, "example.com", "no user in a label")
 }
 

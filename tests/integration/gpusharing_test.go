@@ -239,8 +239,8 @@ func (g *gpus) asInstalled() {
 	g.kubeletOffers("gpu-1", 2)
 	require.Eventually(g.t, func() bool { return g.state("node.gpu-1") == "AsPlanned" }, othersWork, glance, "and so is what the node offers")
 	in := installed{plane: g.plane, registry: registry}
-	require.Equal(g.t, 2.0, in.sample(g.t, "vdi_gpu_slices", "state", "planned"))
-	require.Equal(g.t, 2.0, in.sample(g.t, "vdi_gpu_slices", "state", "allocatable"))
+	in.shows(g.t, 2, "vdi_gpu_slices", "state", "planned")
+	in.shows(g.t, 2, "vdi_gpu_slices", "state", "allocatable")
 
 	g.label("gpu-1", platform.SharingLabel, "huge")
 	require.Eventually(g.t, func() bool { return g.wasTold("GPUSlicesMismatch", "gpu-1") }, othersWork, glance, "an event hangs on the status and names the node")

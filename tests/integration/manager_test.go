@@ -271,10 +271,7 @@ func metricsAreHonest(w *world, in installed) {
 		{1, "vdi_session_duration_seconds", "template", w.template},
 		{2, "vdi_session_start_seconds", "template", w.template},
 	} {
-		w.eventually(func() bool {
-			value, found := in.sample(want.name, want.label, want.which)
-			return found && value == want.value
-		}, fmt.Sprintf("%s{%s=%q} is %v", want.name, want.label, want.which, want.value))
+		in.shows(w.t, want.value, want.name, want.label, want.which)
 	}
 	families, err := in.registry.Gather()
 	require.NoError(w.t, err)
@@ -283,6 +280,15 @@ func metricsAreHonest(w *world, in installed) {
 			require.NotContains(w.t, metric.String(), "alice")
 		}
 	}
+}
+
+// shows waits for a metric's value.
+func (in installed) shows(t *testing.T, want float64, name, label, which string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		value, found := in.sample(name, label, which)
+		return found && value == want
+	}, othersWork, glance, "%s{%s=%q} is %v", name, label, which, want)
 }
 
 // sample is a metric's value; of a histogram, how often it was observed.

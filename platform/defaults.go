@@ -4,12 +4,11 @@ import "strings"
 
 // Defaults of Config.
 const (
-	DefaultCertResolver   = "letsencrypt"
-	DefaultDNSNamespace   = "kube-system"
-	DefaultProxyNamespace = "vdi-system"
-	DefaultAgentImage     = "docker.io/vdi-platform/vdi-operator:dev"
-	DefaultNamespace      = "vdi-system"
-	DefaultCAKey          = "ca.crt"
+	DefaultCertResolver = "letsencrypt"
+	DefaultDNSNamespace = "kube-system"
+	DefaultAgentImage   = "docker.io/vdi-platform/vdi-operator:dev"
+	DefaultNamespace    = "vdi-system"
+	DefaultCAKey        = "ca.crt"
 )
 
 // DefaultDeniedRanges are addresses that are not the public internet: private,
@@ -92,7 +91,7 @@ func (p Proxy) addressNamespace() string {
 	if len(labels) >= 3 && labels[2] == "svc" && isLabel(labels[1]) {
 		return labels[1]
 	}
-	return DefaultProxyNamespace
+	return DefaultNamespace
 }
 
 func (n Network) withDefaults() Network {

@@ -1,12 +1,12 @@
 package agent
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
 // refusal is why a request goes no further.
@@ -38,23 +38,10 @@ func checkTarget(r *http.Request, host string) *refusal {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return &refusal{http.StatusMethodNotAllowed, reasonMethod, "This method is not allowed."}
 	}
-	if hostOf(r.Host) != host {
+	if origin.Host(r.Host) != host {
 		return &refusal{http.StatusMisdirectedRequest, reasonHost, "This is not the desktop you are looking for: the host name is another one."}
 	}
 	return nil
-}
-
-// hostOf is the host of a Host header in lower case, without its port; "" when
-// it is malformed.
-func hostOf(header string) string {
-	host, port, err := net.SplitHostPort(header)
-	if err != nil {
-		return strings.ToLower(header)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return ""
-	}
-	return strings.ToLower(host)
 }
 
 // checkFetch refuses what other sites make a browser load, frame or send from
@@ -138,25 +125,6 @@ const maxPath = 2 << 10
 const ownPath = "/.vdi/"
 
 func isOwnPath(path string) bool { return strings.HasPrefix(path+"/", ownPath) }
-
-// addressOf tells where a request came from: the last hop that the proxy tells,
-// else the peer itself.
-func addressOf(r *http.Request) string {
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
-		return last
-	}
-	return peerOf(r)
-}
-
-// peerOf is the address of who opened the connection, normally the proxy.
-func peerOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
 
 // sameHeader says whether a client or a proxy on the way may take one header's
 // name for the other: case, hyphens and underscores do not count.

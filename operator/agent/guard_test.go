@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
 func TestHost(t *testing.T) {
@@ -25,7 +27,7 @@ func TestHost(t *testing.T) {
 		a := w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie, "Host": host}, "")
 		assert.Equal(t, want, a.StatusCode, host)
 	}
-	assert.Equal(t, testHost, strings.ToLower(hostOf(w.desktop.last(t).Host)), "the desktop sees the session's host")
+	assert.Equal(t, testHost, strings.ToLower(origin.Host(w.desktop.last(t).Host)), "the desktop sees the session's host")
 }
 
 // raw sends the bytes of a request and returns the status of the answer.
@@ -248,10 +250,10 @@ func TestAddressOf(t *testing.T) {
 		"": "10.0.0.1", "192.0.2.1": "192.0.2.1", "forged, 192.0.2.1": "192.0.2.1", "192.0.2.1, forged": "10.0.0.1", " 2001:db8::1 ": "2001:db8::1",
 	} {
 		r := &http.Request{RemoteAddr: "10.0.0.1:1234", Header: http.Header{"X-Forwarded-For": {given}}}
-		assert.Equal(t, want, addressOf(r), given)
+		assert.Equal(t, want, origin.Address(r), given)
 	}
 	r := &http.Request{RemoteAddr: "10.0.0.1:1234", Header: http.Header{"X-Forwarded-For": {"192.0.2.1", "192.0.2.2"}}}
-	assert.Equal(t, "192.0.2.2", addressOf(r))
+	assert.Equal(t, "192.0.2.2", origin.Address(r))
 }
 
 // Many kinds of nonsense: every one is answered, nobody comes in, nothing breaks.

@@ -5,6 +5,8 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
 // maxLoggedPath bounds what a visitor can write into one line, in bytes.
@@ -37,7 +39,7 @@ func (a *Agent) logOpened(e *exchange) {
 func whoAndWhat(e *exchange) []slog.Attr {
 	r := e.request
 	attrs := []slog.Attr{
-		slog.String("from", addressOf(r)), slog.String("peer", peerOf(r)),
+		slog.String("from", origin.Address(r)), slog.String("peer", origin.Peer(r)),
 		slog.String("method", short(r.Method)), slog.String("path", short(r.URL.EscapedPath())),
 	}
 	if e.visitor.login != "" {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
 // httpBuffer is the size of the buffers that bodies pass through, in bytes.
@@ -34,7 +36,7 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", a.config.Desktop
 	p.Out.Trailer = nil // would be headers that nobody looked at
 	forDesktop(p.Out.Header, a.credentials.Get())
-	p.Out.Header.Set("X-Forwarded-For", addressOf(p.In))
+	p.Out.Header.Set("X-Forwarded-For", origin.Address(p.In))
 	p.Out.Header.Set("X-Forwarded-Host", p.In.Host)
 	p.Out.Header.Set("X-Forwarded-Proto", "https")
 }

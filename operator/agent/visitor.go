@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -51,7 +52,7 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	if no := a.checkPassword(r, same(username, login.username), password, login); no != nil {
 		return visitor{}, no
 	}
-	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + addressOf(r), until: now.Add(a.config.MaxSessionAge)}, nil
+	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + origin.Address(r), until: now.Add(a.config.MaxSessionAge)}, nil
 }
 
 // checkPassword judges one attempt. The right password always comes in: it has
@@ -61,7 +62,7 @@ func (a *Agent) checkPassword(r *http.Request, rightUser bool, password string, 
 	if rightPassword := same(password, login.password); rightUser && rightPassword {
 		return nil
 	}
-	if !a.attempts.allow(addressOf(r)) {
+	if !a.attempts.allow(origin.Address(r)) {
 		a.metrics.logins.WithLabelValues(resultLimited).Inc()
 		return &refusal{http.StatusTooManyRequests, reasonLimited, "Too many wrong passwords came from this address; wait a few seconds."}
 	}

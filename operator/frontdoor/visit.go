@@ -1,11 +1,11 @@
 package frontdoor
 
 import (
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
 // visit is one request of a browser, whether it came straight or was told by
@@ -62,36 +62,9 @@ func newVisit(r *http.Request, host, method, target string) visit {
 		values = url.Values{}
 	}
 	return visit{
-		host: hostOf(host), method: method, path: path, query: values, target: target,
-		header: r.Header, from: addressOf(r), at: r,
+		host: origin.Host(host), method: method, path: path, query: values, target: target,
+		header: r.Header, from: origin.Address(r), at: r,
 	}
-}
-
-// hostOf is the host of a Host header in lower case, without its port; "" when
-// it is malformed.
-func hostOf(header string) string {
-	host, port, err := net.SplitHostPort(header)
-	if err != nil {
-		return strings.ToLower(header)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return ""
-	}
-	return strings.ToLower(host)
-}
-
-// addressOf tells where a request came from: the last hop that the proxy tells,
-// else the peer itself.
-func addressOf(r *http.Request) string {
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
-		return last
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // isNavigation says whether a person's browser asks for a page of its own, not

@@ -171,12 +171,18 @@ func uses(pod *corev1.Pod, claim string) bool {
 	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
 		return false
 	}
+	return slices.Contains(ClaimsOf(pod), claim)
+}
+
+// ClaimsOf are the names of the claims that a pod mounts.
+func ClaimsOf(pod *corev1.Pod) []string {
+	var claims []string
 	for _, v := range pod.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim {
-			return true
+		if v.PersistentVolumeClaim != nil {
+			claims = append(claims, v.PersistentVolumeClaim.ClaimName)
 		}
 	}
-	return false
+	return claims
 }
 
 // write changes the very claim that was looked at and tells what comes next.

@@ -191,18 +191,7 @@ func inUse(claim string, pod *corev1.Pod) *halt {
 	return h
 }
 
-func mounts(pod *corev1.Pod, claim string) bool { return slices.Contains(claimsOf(pod), claim) }
-
-// claimsOf are the claims that a pod mounts.
-func claimsOf(pod *corev1.Pod) []string {
-	var claims []string
-	for _, v := range pod.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil {
-			claims = append(claims, v.PersistentVolumeClaim.ClaimName)
-		}
-	}
-	return claims
-}
+func mounts(pod *corev1.Pod, claim string) bool { return slices.Contains(homes.ClaimsOf(pod), claim) }
 
 // applyHome makes the home when there is none and lets it grow; nothing else of
 // a claim is ever written.

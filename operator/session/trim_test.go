@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vdi-platform/vdi-platform/operator/homes"
 )
 
 // A trimmed pod decides and says the same as the whole one.
@@ -32,7 +34,7 @@ func TestTrimPod(t *testing.T) {
 	require.NoError(t, err)
 	trimmed := got.(*corev1.Pod)
 	require.Equal(t, podNews(whole), podNews(trimmed))
-	require.Equal(t, claimsOf(whole), claimsOf(trimmed))
+	require.Equal(t, homes.ClaimsOf(whole), homes.ClaimsOf(trimmed))
 	require.Equal(t, podWait(whole, ""), podWait(trimmed, ""))
 	require.Equal(t, whole.Spec.Containers[0].Env, trimmed.Spec.Containers[0].Env)
 	require.Equal(t, whole.Spec.InitContainers[0].Ports, trimmed.Spec.InitContainers[0].Ports)

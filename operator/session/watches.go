@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -70,7 +71,7 @@ func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) err
 			return []string{homeClaim(o.(*vdi.VDISession))}
 		}),
 		indexer.IndexField(ctx, &corev1.Pod{}, claimIndex, func(o client.Object) []string {
-			return claimsOf(o.(*corev1.Pod))
+			return homes.ClaimsOf(o.(*corev1.Pod))
 		}),
 	)
 	r.indexed = err == nil
@@ -129,7 +130,7 @@ func (r *Reconciler) waitForHomeOf(ctx context.Context, o client.Object) []recon
 	pod := o.(*corev1.Pod)
 	list := &vdi.VDISessionList{}
 	var waiting []reconcile.Request
-	for _, claim := range claimsOf(pod) {
+	for _, claim := range homes.ClaimsOf(pod) {
 		if err := r.Client.List(ctx, list, r.onClaim(pod.Namespace, claim)...); err != nil {
 			return nil // the cache answers; it fails only while it is shutting down
 		}

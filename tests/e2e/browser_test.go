@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/debian"
 	"github.com/vdi-platform/vdi-platform/tests/install"
-	"github.com/vdi-platform/vdi-platform/tests/relay/debian"
 )
 
 // streams tells that the desktop's picture moves in the page of Selkies.

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/debian"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
-	"github.com/vdi-platform/vdi-platform/tests/relay/debian"
 )
 
 // patience bounds how long the real browser may take on a busy machine.

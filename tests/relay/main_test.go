@@ -16,7 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/vdi-platform/vdi-platform/tests/relay/debian"
+	"github.com/vdi-platform/vdi-platform/tests/debian"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 

@@ -34,6 +34,7 @@ type setup struct {
 // server is a running coturn.
 type server struct {
 	process *exec.Cmd
+	stop    func() // returns when no thread of it is left
 	mutex   sync.Mutex
 	lines   bytes.Buffer
 }
@@ -100,10 +101,16 @@ func forNobody(t *testing.T, file string) string {
 	return out
 }
 
+// running is the last server that was started; it may run no more.
+var running *server
+
 // start runs coturn as the pod does: not root, without rights, its state below
-// /run/coturn.
+// /run/coturn. As in a pod it is alone there: the one before is ended first.
 func start(t *testing.T, s setup) *server {
 	t.Helper()
+	if running != nil {
+		running.stop()
+	}
 	require.NoError(t, os.RemoveAll("/run/coturn"))
 	require.NoError(t, os.Mkdir("/run/coturn", 0o700))
 	require.NoError(t, os.Chown("/run/coturn", nobody, nobody))
@@ -119,11 +126,13 @@ func start(t *testing.T, s setup) *server {
 	ready := make(chan struct{})
 	ended := make(chan struct{})
 	go func() { defer close(ended); relay.read(bufio.NewScanner(out), ready) }()
-	t.Cleanup(func() {
+	relay.stop = sync.OnceFunc(func() {
 		_ = relay.process.Process.Kill()
 		<-ended
 		_ = relay.process.Wait()
 	})
+	t.Cleanup(relay.stop)
+	running = relay
 	select {
 	case <-ready:
 	case <-ended:

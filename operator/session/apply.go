@@ -27,8 +27,10 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 	if p.desired == nil {
 		return nil
 	}
-	if err := r.credentials(ctx, p); err != nil {
-		return err
+	if p.starting() {
+		if err := r.ensureCredentials(ctx, p); err != nil {
+			return err
+		}
 	}
 	for _, o := range p.desired {
 		if err := r.applyOne(ctx, p, o); err != nil {
@@ -75,7 +77,7 @@ func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unst
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(created.Object, pod); err != nil {
 		return fmt.Errorf("read back pod: %w", err)
 	}
-	p.seen.pod = pod
+	p.seen.pod, p.made = pod, true
 	return nil
 }
 

@@ -35,6 +35,9 @@ const FieldOwner = "vdi-operator"
 // sends no event to us.
 const deniedRetry = time.Minute
 
+// firstNews is when a new desktop is looked at whose pod has sent no news.
+const firstNews = time.Second
+
 // Reconciler moves sessions towards their specs.
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server.
@@ -64,6 +67,7 @@ type Reconciler struct {
 	Metrics *Metrics
 
 	superseded superseded
+	untold     untold
 	indexed    bool // the cache finds sessions and pods by claim
 	// existing lets one desktop at a time start on a claim that several sessions
 	// may name, from the look at the claim's pods to the new pod.
@@ -75,6 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := &vdi.VDISession{}
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
 		r.superseded.forget(req.NamespacedName)
+		r.untold.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion) {
@@ -84,7 +89,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	defer p.release()
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
-	if !p.gone() && !onlyConflicts(err) { // stale knowledge is not worth telling
+	switch {
+	case p.gone(), onlyConflicts(err): // stale knowledge is not worth telling
+	case err == nil && p.isFirstStart():
+		r.untold.remember(req.NamespacedName, p)
+		p.look(firstNews)
+	default:
 		err = errors.Join(err, r.report(ctx, p, before, err))
 	}
 	r.superseded.remember(req.NamespacedName, p.replaced)
@@ -130,6 +140,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) err
 		r.register,        // write: finalizer, before anything exists that needs it
 		r.claimHost,       // write: hosts that are not unique by themselves
 		r.clearFailed,     // write: a pod that ended by itself makes room for the next
+		r.recallLogin,     // read: the login of a desktop that was not told yet
 		r.render,          // pure:  the objects this session should have
 		r.inspectHome,     // read:  is the home this user's, and free?
 		r.apply,           // write: create what is missing, put back what drifted

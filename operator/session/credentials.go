@@ -42,20 +42,12 @@ const (
 // gets the missing ones before its next pod is made.
 const keysVersion = "2"
 
-// credentials sees to the login of a desktop that is about to start, and recalls
-// that of one which an operator started that died before it could tell.
-func (r *Reconciler) credentials(ctx context.Context, p *pass) error {
-	switch {
-	case p.starting():
-		return r.ensureCredentials(ctx, p)
-	case p.seen.podLives() && !p.samePod():
-		return r.recallCredentials(ctx, p)
-	default:
+// recallLogin finds the login of a desktop that has started and was not
+// told yet: by the pass that started it, or by an operator that died before.
+func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
+	if !p.seen.podLives() || p.samePod() || r.untold.tell(p) {
 		return nil
 	}
-}
-
-func (r *Reconciler) recallCredentials(ctx context.Context, p *pass) error {
 	found := newSecretMetadata()
 	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.CredentialsName(p.session.Name)}
 	err := r.Live.Get(ctx, key, found)

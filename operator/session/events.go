@@ -49,8 +49,11 @@ func endWords(reason vdi.StopReason) string {
 	return "The session reached its time limit and ends; the home is kept"
 }
 
+// phaseEvents tell what a person waits for, and how it came out. The steps of an
+// ordinary start and end are in the status alone: each event is a write.
 func phaseEvents(before, after vdi.VDISessionStatus) []happening {
-	if after.Phase == before.Phase && after.WaitingFor == before.WaitingFor {
+	same := after.Phase == before.Phase && after.WaitingFor == before.WaitingFor
+	if same || isStep(after) {
 		return nil
 	}
 	kind := corev1.EventTypeNormal
@@ -62,6 +65,10 @@ func phaseEvents(before, after vdi.VDISessionStatus) []happening {
 		reason = "WaitingFor" + string(after.WaitingFor)
 	}
 	return []happening{{kind, reason, string(after.Phase), after.Message}}
+}
+
+func isStep(st vdi.VDISessionStatus) bool {
+	return st.WaitingFor == "" && (st.Phase == vdi.PhasePending || st.Phase == vdi.PhaseCreating || st.Phase == vdi.PhaseTerminating)
 }
 
 // conditionEvents warn when a condition that asks for attention comes up.

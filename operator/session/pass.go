@@ -37,6 +37,7 @@ type pass struct {
 	repaired      []string // kinds that had drifted and were put back
 	reachable     reach
 	replaced      []string // resource versions of the session that this pass replaced
+	made          bool     // this pass made the pod
 	ended         bool     // the session's end was recorded and its deletion sent
 	letGo         bool     // the deleted session was let go
 

@@ -45,7 +45,7 @@ func whatPeopleSee(t *testing.T) {
 
 	story, err := platform.Kubectl(t.Context(), "describe", "vdi", "alice", "-n", install.Sessions)
 	require.NoError(t, err)
-	for _, word := range []string{"Pending", "Creating", "Running", "The desktop is ready at"} {
+	for _, word := range []string{"Phase:", "Running", "The desktop has a node", "The desktop is ready at"} {
 		assert.Contains(t, story, word)
 	}
 	t.Logf("kubectl describe vdi alice\n%s", story)

@@ -192,8 +192,20 @@ func (w *world) pass() ctrl.Result {
 	return result
 }
 
+// passOf makes the second look too where the first has started a new desktop,
+// which is told at its pod's first news or a moment later.
 func (w *world) passOf(name string) (ctrl.Result, error) {
-	return w.operator.Reconcile(w.ctx, request(w.ns, name))
+	result, err := w.operator.Reconcile(w.ctx, request(w.ns, name))
+	if err == nil && result.RequeueAfter > 0 && w.startedUntold(name) {
+		return w.operator.Reconcile(w.ctx, request(w.ns, name))
+	}
+	return result, err
+}
+
+func (w *world) startedUntold(name string) bool {
+	s := &vdi.VDISession{}
+	err := w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: name}, s)
+	return err == nil && s.Status.Phase == "" && w.exists(&corev1.Pod{}, name)
 }
 
 func request(ns, name string) ctrl.Request {

@@ -8,6 +8,9 @@ HELM ?= bin/helm
 DIST ?= dist
 DEV := tests/tools/dev
 GO_FLAGS := -trimpath -ldflags "-s -w"
+ATTACKS := ^TestA[0-9][0-9]
+FUZZTIME ?= 40s
+SOAKTIME ?= 3m
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
 
 .PHONY: help
@@ -27,12 +30,12 @@ demo-down: ## Take the demo down without a trace
 ##@ Test
 
 .PHONY: test
-test: test-unit test-charts test-relay test-integration test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
+test: test-unit test-charts test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
 
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
-	cd tests && go test ./image/... ./parity/... ./bench/... .
+	cd tests && go test ./image/... ./parity/... ./bench/... ./attacks/ledger .
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients
@@ -40,22 +43,30 @@ test-charts: tools-helm ## Charts with the real Helm clients
 
 .PHONY: test-relay
 test-relay: tools-helm tools-control-plane ## The real coturn attacked in namespaces of its own, the real Prometheus with our alerts and dashboard
-	cd tests && go test ./relay/... ./monitoring/...
+	cd tests && go test -skip '$(ATTACKS)' ./relay/... ./monitoring/... ./selkies/...
 
 .PHONY: test-integration
 test-integration: tools-control-plane ## Controllers on a real API server
 	cd tests && go test -race -timeout 20m ./integration/...
 
+.PHONY: test-attacks
+test-attacks: tools-helm tools-control-plane ## The attack list: each attack works without its guard and fails with it; prints how many are blocked
+	cd tests && go run ./cmd/vdi-cluster tools kwok traefik traefik-rules
+	rm -f bin/attacks.jsonl
+	cd tests && VDI_ATTACKS_LEDGER=$(CURDIR)/bin/attacks.jsonl go test -p 1 -count 1 -timeout 15m -run '$(ATTACKS)' ./attacks ./relay ./frontdoor
+	cd tests && go run ./cmd/vdi-attacks ../bin/attacks.jsonl
+
 .PHONY: test-e2e
-test-e2e: tools-node ## Real node, real proxy, real desktop
-	cd tests && go test -p 1 -timeout 30m ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
+test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
+	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 1,000 sessions at rest, and fuzzing
+test-long: ## What takes longer: everything again under the race detector, 1,000 sessions at rest, fuzzing, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
-	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime 60s; done
+	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); done
+	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
 
 .PHONY: bench
 bench: ## Cost of rendering beside Helm's own path, and of deciding, status and cache
@@ -72,6 +83,7 @@ bench-cluster: tools-helm tools-control-plane ## Cost of sessions beside the flo
 build: ## The operator's binary for this machine, and the post-renderer for both Helms
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-operator ./operator/cmd/vdi-operator
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-agent ./operator/cmd/vdi-agent
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-frontdoor ./operator/cmd/vdi-frontdoor
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-turn-secret ./operator/cmd/vdi-turn-secret
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-postrender ./operator/cmd/vdi-postrender
 	install -D -t bin/helm-plugins/vdi-postrender bin/vdi-postrender
@@ -79,7 +91,7 @@ build: ## The operator's binary for this machine, and the post-renderer for both
 
 .PHONY: image
 image: build ## The operator's image as an OCI archive, without a container engine
-	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-turn-secret --tag $(IMG)
+	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-frontdoor --binary ../bin/vdi-turn-secret --tag $(IMG)
 
 .PHONY: package
 package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`

@@ -14,6 +14,10 @@ type Access struct {
 	Mode AccessMode `json:"mode,omitempty"`
 	// OIDC is the identity provider of mode OIDC.
 	OIDC OIDC `json:"oidc,omitempty"`
+	// ForwardAuth is where the proxy asks the front door, within the cluster, who
+	// a visitor is (mode OIDC). Default: port 8081 of the Service "vdi-frontdoor"
+	// beside the operator.
+	ForwardAuth string `json:"forwardAuth,omitempty"`
 }
 
 // AccessMode says how people show that a desktop is theirs.
@@ -40,9 +44,12 @@ type OIDC struct {
 // DefaultUserClaim is the claim that names people when nothing else is set.
 const DefaultUserClaim = "email"
 
-func (a Access) withDefaults() Access {
+func (a Access) withDefaults(operator Peer) Access {
 	if a.Mode == "" {
 		a.Mode = AccessPassword
+	}
+	if a.Mode == AccessOIDC && a.ForwardAuth == "" {
+		a.ForwardAuth = "http://vdi-frontdoor." + operator.Namespace + ".svc:8081/auth"
 	}
 	if a.Mode == AccessOIDC && a.OIDC.UserClaim == "" {
 		a.OIDC.UserClaim = DefaultUserClaim
@@ -56,10 +63,20 @@ func (a Access) problems() []string {
 		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password or OIDC", a.Mode)}
 	case a.Mode == AccessPassword && a.OIDC != (OIDC{}):
 		return []string{"access.oidc: set, but access.mode is Password; use mode OIDC or remove it"}
+	case a.Mode == AccessPassword && a.ForwardAuth != "":
+		return []string{"access.forwardAuth: set, but access.mode is Password; use mode OIDC or remove it"}
 	case a.Mode == AccessPassword:
 		return nil
 	}
-	return a.OIDC.problems()
+	return append(a.OIDC.problems(), a.forwardAuthProblems()...)
+}
+
+func (a Access) forwardAuthProblems() []string {
+	address, err := url.Parse(a.ForwardAuth)
+	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" || address.User != nil || address.RawQuery != "" || address.Fragment != "" {
+		return []string{fmt.Sprintf("access.forwardAuth: %q is no address; use one such as http://vdi-frontdoor.vdi-system.svc:8081/auth", a.ForwardAuth)}
+	}
+	return nil
 }
 
 func (o OIDC) problems() (out []string) {

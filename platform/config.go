@@ -12,6 +12,8 @@ type Config struct {
 	Sessions Sessions `json:"sessions"`
 	// GPUSharing says how the cluster's GPUs are shared by time.
 	GPUSharing Sharing `json:"gpuSharing,omitempty"`
+	// Encoder says how the platform knows which GPUs can encode video.
+	Encoder Encoder `json:"encoder,omitempty"`
 	// Access says how people show that a desktop is theirs.
 	Access Access `json:"access,omitempty"`
 }
@@ -39,6 +41,8 @@ type Sessions struct {
 	Proxy Proxy `json:"proxy,omitempty"`
 	// Network holds the ranges of the sessions' network policy.
 	Network Network `json:"network,omitempty"`
+	// TURN is the relay of desktops that stream over WebRTC.
+	TURN TURN `json:"turn,omitempty"`
 	// Images are site-wide image settings.
 	Images Images `json:"images,omitempty"`
 	// Egress is how programs in desktops reach the world outside.
@@ -147,6 +151,14 @@ type GPUSharing struct {
 	// labelled nvidia.com/device-plugin.config with one of them may give a session
 	// more than one GPU.
 	Dedicated []string `json:"dedicated,omitempty"`
+}
+
+// Encoder says how the platform knows which GPUs can encode video.
+type Encoder struct {
+	// ReadNodes lets the operator read the labels of nodes, so that encoder Auto of
+	// a template takes NVENC where all of them have it. Without it Auto takes what
+	// works everywhere.
+	ReadNodes bool `json:"readNodes,omitempty"`
 }
 
 // Egress is how programs in desktops reach the world outside where a site's

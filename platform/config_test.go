@@ -34,6 +34,7 @@ access: {mode: OIDC, oidc: {issuerURL: "https://login.example.com/realms/main", 
 	require.NoError(t, err)
 	assert.Equal(t, Access{
 		Mode: AccessOIDC, OIDC: OIDC{IssuerURL: "https://login.example.com/realms/main", ClientID: "vdi", UserClaim: "email"},
+		ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
 	}, c.Access)
 }
 
@@ -71,12 +72,14 @@ func TestWithDefaultsLeavesItsArgumentAlone(t *testing.T) {
 
 func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 	for text, want := range map[string]string{
-		`{sessions: {domain: a.b}, access: {mode: Magic}}`:                                  "access.mode: \"Magic\" is unknown; use Password or OIDC",
-		`{sessions: {domain: a.b}, access: {oidc: {clientID: x}}}`:                          "access.oidc: set, but access.mode is Password",
-		`{sessions: {domain: a.b}, access: {mode: OIDC}}`:                                   "access.oidc.issuerURL: not set",
-		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "https://i.b"}}}`: "access.oidc.clientID: not set",
-		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "http://i.b"}}}`:  "access.oidc.issuerURL: \"http://i.b\" is no issuer; use its https",
-		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {userClaim: " x"}}}`:          "access.oidc.userClaim: \" x\" is no claim",
+		`{sessions: {domain: a.b}, access: {mode: Magic}}`:                                   "access.mode: \"Magic\" is unknown; use Password or OIDC",
+		`{sessions: {domain: a.b}, access: {oidc: {clientID: x}}}`:                           "access.oidc: set, but access.mode is Password",
+		`{sessions: {domain: a.b}, access: {mode: OIDC}}`:                                    "access.oidc.issuerURL: not set",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "https://i.b"}}}`:  "access.oidc.clientID: not set",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "http://i.b"}}}`:   "access.oidc.issuerURL: \"http://i.b\" is no issuer; use its https",
+		`{sessions: {domain: a.b}, access: {forwardAuth: "http://a.b"}}`:                     "access.forwardAuth: set, but access.mode is Password",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, forwardAuth: "vdi-frontdoor:8081"}}`: "access.forwardAuth: \"vdi-frontdoor:8081\" is no address; use one such as http://",
+		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {userClaim: " x"}}}`:           "access.oidc.userClaim: \" x\" is no claim",
 		`sessions: {}`:                                                                        "sessions.domain: not set; set it",
 		`sessions: {domain: localhost}`:                                                       "sessions.domain: \"localhost\" is no DNS name",
 		`sessions: {domain: a.b, hosttemplate: x}`:                                            "hosttemplate",

@@ -36,12 +36,13 @@ func (c Config) WithDefaults() Config {
 	s.Operator = s.Operator.withDefaults()
 	s.Proxy = s.Proxy.withDefaults()
 	s.Network = s.Network.withDefaults()
+	s.TURN = s.TURN.withDefaults()
 	s.Egress = s.Egress.withDefaults()
 	if s.ExternalPort == 0 {
 		s.ExternalPort = 443
 	}
 	c.GPUSharing = c.GPUSharing.withDefaults()
-	c.Access = c.Access.withDefaults()
+	c.Access = c.Access.withDefaults(s.Operator)
 	return c
 }
 

@@ -3,8 +3,6 @@ package platform
 import (
 	"slices"
 	"strings"
-
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // DefaultGPUResource is the extended resource of NVIDIA's device plugin.
@@ -36,11 +34,19 @@ func withoutNVENC() []string {
 }
 
 // HasNVENC says whether GPUs with this nvidia.com/gpu.product label are known
-// to have a video encoder. Unknown products count as having none.
+// to have a video encoder. Unknown products count as having none, and so do
+// slices by MIG except those with graphics (RTX PRO 6000 Blackwell, profiles
+// "+gfx"; NVIDIA MIG user guide, deployment considerations).
 func HasNVENC(product string) bool {
 	name := productName(product)
+	if strings.Contains(name, "-MIG-") && !strings.Contains(name, "gfx") {
+		return false
+	}
 	return !beginsWithAny(name, withoutNVENC()) && beginsWithAny(name, withNVENC())
 }
+
+// LacksNVENC says whether GPUs with this label are known to have none.
+func LacksNVENC(product string) bool { return beginsWithAny(productName(product), withoutNVENC()) }
 
 func productName(product string) string {
 	name := strings.TrimSuffix(product, sharedSuffix)
@@ -53,27 +59,4 @@ func beginsWithAny(name string, words []string) bool {
 		rest, found := strings.CutPrefix(name, word)
 		return found && (rest == "" || rest[0] == '-')
 	})
-}
-
-// EncoderFor is the streamer's name of the encoder a desktop should use.
-// Products are the nvidia.com/gpu.product labels of all nodes it can land on.
-// Auto takes NVENC only where every one of them is known to have it; NVENC
-// takes it wherever there is a GPU; nothing takes it without one. A streamer
-// that names no encoder (Custom) gives "".
-func EncoderFor(choice vdi.EncoderChoice, streamer vdi.Streamer, products []string, gpus int32) string {
-	facts := FactsOf(streamer)
-	if encodesInHardware(choice, products, gpus) {
-		return facts.HardwareEncoder
-	}
-	return facts.SoftwareEncoder
-}
-
-func encodesInHardware(choice vdi.EncoderChoice, products []string, gpus int32) bool {
-	switch {
-	case gpus == 0 || choice == vdi.EncoderSoftware:
-		return false
-	case choice == vdi.EncoderNVENC:
-		return true
-	}
-	return len(products) > 0 && !slices.ContainsFunc(products, func(p string) bool { return !HasNVENC(p) })
 }

@@ -138,32 +138,6 @@ func TestHasNVENC(t *testing.T) {
 	}
 }
 
-func TestEncoderFor(t *testing.T) {
-	const oldOne, newOne, other = vdi.StreamerSelkiesGStreamer, vdi.StreamerSelkies, vdi.StreamerCustom
-	for name, c := range map[string]struct {
-		choice   vdi.EncoderChoice
-		streamer vdi.Streamer
-		products []string
-		gpus     int32
-		want     string
-	}{
-		"auto, all have it":           {vdi.EncoderAuto, oldOne, []string{"Tesla-T4", "NVIDIA-L4-SHARED"}, 1, "nvh264enc"},
-		"auto, one has none":          {vdi.EncoderAuto, oldOne, []string{"Tesla-T4", "NVIDIA-A100-SXM4-40GB"}, 1, "x264enc"},
-		"auto, unknown nodes":         {vdi.EncoderAuto, oldOne, nil, 1, "x264enc"},
-		"auto, no GPU":                {vdi.EncoderAuto, oldOne, []string{"Tesla-T4"}, 0, "x264enc"},
-		"unset is auto":               {"", oldOne, []string{"Tesla-T4"}, 1, "nvh264enc"},
-		"NVENC on unknown nodes":      {vdi.EncoderNVENC, oldOne, nil, 1, "nvh264enc"},
-		"NVENC without a GPU":         {vdi.EncoderNVENC, oldOne, nil, 0, "x264enc"},
-		"software on a GPU":           {vdi.EncoderSoftware, oldOne, []string{"Tesla-T4"}, 1, "x264enc"},
-		"Selkies 2 falls back itself": {vdi.EncoderAuto, newOne, nil, 1, "h264enc"},
-		"Selkies 2 without a GPU":     {vdi.EncoderAuto, newOne, nil, 0, "h264enc"},
-		"custom names none":           {vdi.EncoderNVENC, other, nil, 1, ""},
-	} {
-		assert.Equal(t, c.want, EncoderFor(c.choice, c.streamer, c.products, c.gpus), name)
-	}
-}
-
-// TestStreamerTable holds rules that every row must keep.
 func TestStreamerTable(t *testing.T) {
 	for _, streamer := range []vdi.Streamer{vdi.StreamerSelkies, vdi.StreamerSelkiesGStreamer, vdi.StreamerCustom, ""} {
 		facts := FactsOf(streamer)

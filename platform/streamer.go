@@ -33,6 +33,12 @@ type StreamerFacts struct {
 	EncoderVariable string
 	// HardwareEncoder and SoftwareEncoder are values of EncoderVariable.
 	HardwareEncoder, SoftwareEncoder string
+	// FindsEncoder: it takes NVENC by itself where the node has it, and encodes in
+	// software elsewhere, under one name.
+	FindsEncoder bool
+	// DriverBelow is the first major version of NVIDIA's driver that its hardware
+	// encoder does not work with; 0: none is known.
+	DriverBelow int
 	// SoftwareSettings apply in addition when the desktop must not use a GPU.
 	SoftwareSettings []Setting
 	// Input is the agent's rule for what counts as use (vdi-agent --input): the
@@ -40,6 +46,9 @@ type StreamerFacts struct {
 	Input string
 	// Fixed settings cannot be overridden by a template.
 	Fixed []Setting
+	// WebRTC are fixed settings of transport WebRTC, over those in Fixed (see
+	// FactsOfTemplate); none: the streamer has no such transport.
+	WebRTC []Setting
 	// Defaults can be overridden by a template.
 	Defaults []Setting
 	// Protected variables are never taken from a template.
@@ -83,6 +92,7 @@ func selkies() StreamerFacts {
 		EncoderVariable:   "SELKIES_ENCODER",
 		HardwareEncoder:   "h264enc", // NVENC, and by itself x264 where NVENC fails (pixelflux src/pipeline.rs)
 		SoftwareEncoder:   "h264enc", // there is no other name: SELKIES_USE_CPU decides
+		FindsEncoder:      true,
 		SoftwareSettings:  []Setting{{"SELKIES_USE_CPU", "true"}},
 		Input:             "selkies",
 		Fixed: []Setting{
@@ -99,6 +109,9 @@ func selkies() StreamerFacts {
 			{"SELKIES_ENABLE_PLAYER3", "false"},
 			{"SELKIES_ENABLE_PLAYER4", "false"},
 		},
+		// Encoder h264enc and rate control cbr, the default, are right here too
+		// (2.1: WEBRTC_ENCODER_CHOICES and rate_control_mode in settings.py).
+		WebRTC:    []Setting{{"SELKIES_MODE", "webrtc"}, fromAgent()},
 		Defaults:  noPublicRelay(),
 		Protected: append(loginVariables(), "SELKIES_SUBFOLDER", "SUBFOLDER", "CUSTOM_WS_PORT", "SELKIES_HTTPS_CERT", "SELKIES_HTTPS_KEY"),
 	}
@@ -115,8 +128,9 @@ func selkiesGStreamer() StreamerFacts {
 		UserVariables:     []string{"SELKIES_BASIC_AUTH_USER"},
 		PasswordVariables: []string{"SELKIES_BASIC_AUTH_PASSWORD", "PASSWD"}, // default "mypasswd"
 		EncoderVariable:   "SELKIES_ENCODER",
-		HardwareEncoder:   "nvh264enc", // needs NVIDIA driver < 580 (selkies issue 279)
+		HardwareEncoder:   "nvh264enc",
 		SoftwareEncoder:   "x264enc",
+		DriverBelow:       580,          // newer ones register no NVENC element (selkies issue 279)
 		Input:             onlyPresence, // input goes over WebRTC's data channel, past the agent
 		Fixed: []Setting{
 			{"NGINX_PORT", "8080"},
@@ -125,6 +139,7 @@ func selkiesGStreamer() StreamerFacts {
 			{"SELKIES_ENABLE_HTTPS", "false"},
 			{"KASMVNC_ENABLE", "false"}, // has a login of its own
 		},
+		WebRTC:    []Setting{fromAgent()}, // it has no other transport
 		Defaults:  append(noPublicRelay(), Setting{"DISPLAY", ":20"}),
 		Protected: append(loginVariables(), "SELKIES_HTTPS_CERT", "SELKIES_HTTPS_KEY", "SELKIES_JSON_CONFIG"),
 	}

@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.Images.problems(), s.Egress.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.GPUSharing.problems(), c.Access.problems(),
+		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.GPUSharing.problems(), c.Access.problems(),
 	)
 	if len(problems) == 0 {
 		return nil
@@ -174,7 +174,7 @@ func (s Sessions) metadataProblems() (out []string) {
 
 // Kinds are the kinds of objects a session consists of, in install order.
 func Kinds() []string {
-	return []string{"NetworkPolicy", "PersistentVolumeClaim", "Service", "PodDisruptionBudget", "Pod", "IngressRoute"}
+	return []string{"NetworkPolicy", "ConfigMap", "PersistentVolumeClaim", "Service", "PodDisruptionBudget", "Pod", "Middleware", "IngressRoute"}
 }
 
 func overlayProblems(overlay []Overlay) (out []string) {

@@ -2,6 +2,7 @@ package renderer
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -10,44 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // escapes are patches of pods that try to leave the sandbox.
-func escapes() []string {
-	return []string{
-		`{"spec":{"hostNetwork":true}}`, `{"spec":{"hostPID":true}}`, `{"spec":{"hostIPC":true}}`, `{"spec":{"nodeName":"n"}}`,
-		`{"spec":{"serviceAccountName":"a"}}`, `{"spec":{"serviceAccount":"a"}}`, `{"spec":{"automountServiceAccountToken":true}}`,
-		`{"spec":{"hostUsers":true}}`, `{"spec":{"shareProcessNamespace":true}}`, `{"spec":{"priority":2000000000}}`,
-		`{"spec":{"priorityClassName":"system-cluster-critical"}}`, `{"spec":{"resourceClaims":[{"name":"x"}]}}`,
-		`{"spec":{"tolerations":[{"operator":"Exists"}]}}`, `{"spec":{"securityContext":null}}`, `{"spec":{"securityContext":{"runAsUser":0}}}`,
-		`{"spec":{"securityContext":{"runAsNonRoot":null}}}`, `{"spec":{"securityContext":{"seccompProfile":null}}}`,
-		`{"spec":{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}}`, `{"spec":{"securityContext":{"appArmorProfile":{"type":"Unconfined"}}}}`,
-		`{"spec":{"securityContext":{"seLinuxOptions":{"type":"spc_t"}}}}`, `{"spec":{"securityContext":{"sysctls":[{"name":"kernel.shm_rmid_forced","value":"1"}]}}}`,
-		`{"spec":{"securityContext":{"windowsOptions":{"hostProcess":true}}}}`,
-		`{"spec":{"volumes":[{"name":"x","hostPath":{"path":"/"}}]}}`, `{"spec":{"volumes":[{"name":"x","nfs":{"server":"s","path":"/"}}]}}`,
-		`{"spec":{"volumes":[{"name":"x","csi":{"driver":"d"}}]}}`, `{"spec":{"volumes":[{"name":"x","iscsi":{"targetPortal":"t","iqn":"i","lun":0}}]}}`,
-		`{"spec":{"volumes":[{"name":"x","gitRepo":{"repository":"r"}}]}}`, `{"spec":{"volumes":[{"name":"x","projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}}]}}`,
-		`{"spec":{"volumes":[{"name":"x","projected":{"sources":[{"podCertificate":{"signerName":"s","keyType":"ED25519"}}]}}]}}`,
-		`{"spec":{"volumes":[{"name":"x","flexVolume":{"driver":"d"}}]}}`, `{"spec":{"volumes":[{"name":"x","persistentVolumeClaim":{"claimName":"vdi-data-victim"}}]}}`,
-		`{"spec":{"ephemeralContainers":[{"name":"x","image":"x"}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"privileged":true}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"runAsUser":0}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"runAsNonRoot":false}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"capabilities":{"drop":[]}}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"procMount":"Unmasked"}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"allowPrivilegeEscalation":true}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","securityContext":{"seccompProfile":{"type":"Unconfined"}}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","ports":[{"containerPort":1,"hostPort":1}]}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","lifecycle":{"postStart":{"httpGet":{"host":"h","port":1}}}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","livenessProbe":{"tcpSocket":{"host":"h","port":1}}}]}}`,
-		`{"spec":{"initContainers":[{"name":"x","image":"x","volumeDevices":[{"name":"a","devicePath":"/dev/a"}]}]}}`,
-		`{"metadata":{"annotations":{"container.apparmor.security.beta.kubernetes.io/selkies":"unconfined"}}}`,
-		`{"metadata":{"annotations":{"seccomp.security.alpha.kubernetes.io/pod":"unconfined"}}}`,
-	}
+func escapes(t testing.TB) (patches []string) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/escapes.yaml")
+	require.NoError(t, err)
+	require.NoError(t, yaml.UnmarshalStrict(data, &patches))
+	require.NotEmpty(t, patches)
+	return patches
 }
 
 func overlayOf(t testing.TB, patch string) []platform.Overlay {
@@ -58,7 +35,7 @@ func overlayOf(t testing.TB, patch string) []platform.Overlay {
 // FuzzPatch: whatever a patch of the pod says, the result is refused, or it is
 // an object set of the expected kinds, names and namespace.
 func FuzzPatch(f *testing.F) {
-	for _, patch := range escapes() {
+	for _, patch := range escapes(f) {
 		f.Add(patch)
 	}
 	r, in := newRenderer(f), goldenInputs(f)["defaults"]

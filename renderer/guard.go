@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // expectation is what the objects of one session must look like, whatever the
@@ -26,6 +27,8 @@ type expectation struct {
 	profile     vdi.SecurityProfile
 	gpuResource string
 	gpus        int64
+	forwardAuth string // its address in mode OIDC, else ""
+	keys        map[string]string
 }
 
 func expectationOf(in Input, all values) expectation {
@@ -33,7 +36,7 @@ func expectationOf(in Input, all values) expectation {
 	e := expectation{
 		session:     in.Session,
 		names:       map[string]string{kindPolicy: name, kindService: name, kindPod: name, kindRoute: name},
-		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindBudget: "policy/v1", kindRoute: "traefik.io/v1alpha1"},
+		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindBudget: "policy/v1", kindRoute: "traefik.io/v1alpha1", kindKeys: "v1", kindMiddleware: "traefik.io/v1alpha1"},
 		host:        in.Host,
 		secret:      CredentialsName(name),
 		passwords:   textsAt(all, "credentials", "passwordVariables"),
@@ -43,6 +46,7 @@ func expectationOf(in Input, all values) expectation {
 	}
 	e.gpus, _ = nested(all, "resources", "gpu", "count").(int64)
 	e.expectHome(all)
+	e.expectFrontDoor(in)
 	if enabled, _ := nested(all, "pod", "disruptionBudget", "enabled").(bool); enabled {
 		e.names[kindBudget] = name
 	}
@@ -57,6 +61,15 @@ func (e *expectation) expectHome(all values) {
 		e.claim = HomeClaimName(e.session.Name)
 		e.names[kindClaim] = e.claim
 	}
+}
+
+// expectFrontDoor: in mode OIDC nobody reaches the agent but by way of the front door.
+func (e *expectation) expectFrontDoor(in Input) {
+	if in.Platform.Access.Mode != platform.AccessOIDC {
+		return
+	}
+	e.forwardAuth, e.keys = in.Platform.Access.ForwardAuth, in.StatementKeys
+	e.names[kindKeys], e.names[kindMiddleware] = StatementKeysName(e.session.Name), ForwardAuthName(e.session.Name)
 }
 
 // finding says which object breaks which rule.
@@ -132,6 +145,10 @@ func (e expectation) checkMetadata(f *findings, obj *unstructured.Unstructured) 
 }
 
 func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
+	if f.kind == kindKeys {
+		e.checkKeys(f, obj)
+		return
+	}
 	spec, isMap := obj.Object["spec"].(map[string]any)
 	f.refuse(!isMap, "spec must be an object")
 	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "spec")
@@ -147,6 +164,8 @@ func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
 		e.checkPolicy(f, spec)
 	case kindBudget:
 		e.checkBudget(f, spec)
+	case kindMiddleware:
+		e.checkForwardAuth(f, spec)
 	case kindClaim:
 		onlyKeys(f, "spec.", spec, "accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
 	}
@@ -189,9 +208,29 @@ func (e expectation) checkRule(f *findings, route map[string]any) {
 	f.refuse(route["priority"] != int64(routePriority), "spec.routes[0].priority must be %d", routePriority)
 	services := []any{map[string]any{"name": e.session.Name, "port": int64(8080)}}
 	f.refuse(!reflect.DeepEqual(route["services"], services), "spec.routes[0].services must be the session's Service alone")
-	for i, m := range mapsIn(route["middlewares"]) {
+	middlewares := mapsIn(route["middlewares"])
+	for i, m := range middlewares {
 		onlyKeys(f, fmt.Sprintf("spec.routes[0].middlewares[%d].", i), m, "name")
 	}
+	if e.forwardAuth != "" {
+		asked := len(middlewares) > 0 && middlewares[0]["name"] == ForwardAuthName(e.session.Name)
+		f.refuse(!asked, "spec.routes[0].middlewares[0] must be %s: the front door is asked first", ForwardAuthName(e.session.Name))
+	}
+}
+
+// checkForwardAuth: the proxy asks the platform's front door and nobody else,
+// believes no visitor's X-Forwarded-For and hands on the statement alone.
+func (e expectation) checkForwardAuth(f *findings, spec map[string]any) {
+	want := map[string]any{"forwardAuth": map[string]any{
+		"address": e.forwardAuth, "authResponseHeaders": []any{platform.StatementHeader}, "trustForwardHeader": false,
+	}}
+	f.refuse(!reflect.DeepEqual(spec, want), "spec must ask the front door at %s and nothing else", e.forwardAuth)
+}
+
+// checkKeys: another key could sign for anybody.
+func (e expectation) checkKeys(f *findings, obj *unstructured.Unstructured) {
+	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "data")
+	f.refuse(!reflect.DeepEqual(obj.Object["data"], any(anyMap(e.keys))), "data must be the front door's keys alone")
 }
 
 // routePriority is fixed, because Traefik would else rank routes by the length

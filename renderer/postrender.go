@@ -25,12 +25,14 @@ const AnnotationSessionRevision = "vdi.kasm.io/session-revision"
 
 // Kinds of a session's objects.
 const (
-	kindPolicy  = "NetworkPolicy"
-	kindClaim   = "PersistentVolumeClaim"
-	kindService = "Service"
-	kindBudget  = "PodDisruptionBudget"
-	kindPod     = "Pod"
-	kindRoute   = "IngressRoute"
+	kindPolicy     = "NetworkPolicy"
+	kindKeys       = "ConfigMap" // the front door's public keys
+	kindClaim      = "PersistentVolumeClaim"
+	kindService    = "Service"
+	kindBudget     = "PodDisruptionBudget"
+	kindPod        = "Pod"
+	kindMiddleware = "Middleware" // forward auth
+	kindRoute      = "IngressRoute"
 )
 
 // installRank orders kinds: policy before pod, route last. Unknown kinds come
@@ -305,7 +307,8 @@ func ownerOf(s vdi.VDISession) map[string]any {
 }
 
 // stampRevisions notes on each object the hash of what was rendered, and on the
-// pod the hash over all objects too.
+// pod the hash over all objects too, but for the front door's keys: these change
+// while the pod runs.
 func stampRevisions(r *Rendered) error {
 	all := sha256.New()
 	for _, obj := range r.Objects {
@@ -314,7 +317,9 @@ func stampRevisions(r *Rendered) error {
 			return fmt.Errorf("%w: %w", ErrValues, err)
 		}
 		sum := sha256.Sum256(text)
-		all.Write(sum[:])
+		if obj.GetKind() != kindKeys {
+			all.Write(sum[:])
+		}
 		annotate(obj, vdi.AnnotationRevision, short(sum[:]))
 	}
 	r.Revision = short(all.Sum(nil))

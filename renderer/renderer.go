@@ -27,15 +27,25 @@ type Input struct {
 	Platform platform.Config `json:"platform"`
 	// Host is the full DNS name of the desktop, decided by the caller.
 	Host string `json:"host"`
-	// Products are the nvidia.com/gpu.product labels of the nodes the desktop can
-	// land on; without them encoder Auto counts on no hardware encoder.
-	Products []string `json:"products,omitempty"`
+	// StatementKeys are the front door's public keys (file name to PEM), which the
+	// agent believes in mode OIDC; they mean nothing in mode Password.
+	StatementKeys map[string]string `json:"statementKeys,omitempty"`
+	// Encoder is what the template's encoder Auto comes to on the nodes that the
+	// desktop can land on (platform.ResolveEncoder); empty: Software.
+	Encoder vdi.EncoderChoice `json:"encoder,omitempty"`
+}
+
+// encoder is the template's own choice, and what Auto comes to where it is Auto.
+func (in Input) encoder() vdi.EncoderChoice {
+	if choice := in.Template.Spec.GPU.Encoder; choice == vdi.EncoderNVENC || choice == vdi.EncoderSoftware {
+		return choice
+	}
+	return in.Encoder
 }
 
 // Rendered are the objects of one session.
 type Rendered struct {
-	// Objects in install order: NetworkPolicy, PersistentVolumeClaim, Service,
-	// PodDisruptionBudget, Pod, IngressRoute.
+	// Objects in install order, see platform.Kinds.
 	Objects []*unstructured.Unstructured
 	// Revision is a hash over all objects.
 	Revision string
@@ -71,7 +81,7 @@ func New() (*Renderer, error) {
 }
 
 // Render returns the objects one session needs, in install order. Errors are
-// ErrValues, ErrGuard or ErrResources.
+// ErrValues, ErrGuard, ErrResources or platform.ErrNoRelay.
 func (r *Renderer) Render(in Input) (Rendered, error) {
 	out, err := r.render(in)
 	if err != nil {
@@ -82,6 +92,9 @@ func (r *Renderer) Render(in Input) (Rendered, error) {
 
 func (r *Renderer) render(in Input) (Rendered, error) {
 	in.Platform = in.Platform.WithDefaults()
+	if err := in.Platform.Sessions.TURN.CheckRelay(in.Template.Spec); err != nil {
+		return Rendered{}, fmt.Errorf("template %q: %w", in.Template.Name, err)
+	}
 	values, err := r.valuesOf(in)
 	if err != nil {
 		return Rendered{}, err
@@ -115,7 +128,7 @@ func (r *Renderer) ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error
 
 // sampleOf is a session that takes every default from the template.
 func sampleOf(t *vdi.VDITemplate, p platform.Config) Input {
-	in := Input{Template: *t, Platform: p, Host: "sample.vdi.example.com"}
+	in := Input{Template: *t, Platform: p, Host: "sample.vdi.example.com", StatementKeys: map[string]string{"sample.pem": "sample"}}
 	in.Session.Name, in.Session.Namespace = "sample", "sample"
 	in.Session.UID = "00000000-0000-0000-0000-000000000000"
 	in.Session.Spec = vdi.VDISessionSpec{User: "sample", Template: t.Name}
@@ -124,6 +137,17 @@ func sampleOf(t *vdi.VDITemplate, p platform.Config) Input {
 
 // CredentialsName is the name of the Secret with a session's login.
 func CredentialsName(session string) string { return session + "-credentials" }
+
+// StatementKeysName is the name of the ConfigMap with the keys that a session's
+// agent believes (mode OIDC).
+func StatementKeysName(session string) string { return session + "-statement-keys" }
+
+// ForwardAuthName is the name of the Middleware by which the proxy asks the front
+// door about a session's visitors (mode OIDC).
+func ForwardAuthName(session string) string { return session + "-forward-auth" }
+
+// TURNLoginName is the name of the Secret with a session's login at the TURN relay.
+func TURNLoginName(session string) string { return session + "-turn" }
 
 // HomeClaimName is the name of the claim the operator makes for a session's home.
 func HomeClaimName(session string) string { return "vdi-data-" + session }

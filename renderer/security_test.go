@@ -75,7 +75,7 @@ func TestPodSecurityNeverWeakerThanItsProfile(t *testing.T) {
 	judge, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	require.NoError(t, err)
 	r, inputs := newRenderer(t), goldenInputs(t)
-	for _, patch := range escapes() {
+	for _, patch := range escapes(t) {
 		for _, base := range []string{"defaults", "security-baseline"} {
 			in := inputs[base]
 			in.Platform.Sessions.Overlay = overlayOf(t, patch)

@@ -29,7 +29,11 @@ func (r *Renderer) valuesOf(in Input) (values, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := merge(below, typed, enforcedValues(in))
+	policy, err := policySettings(in, typed["env"].([]any))
+	if err != nil {
+		return nil, err
+	}
+	all := merge(below, typed, enforcedValues(in, policy))
 	problems, err := r.schema.check(all)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrValues, err)
@@ -303,12 +307,12 @@ func encoderSetting(in Input, facts platform.StreamerFacts, gpus int32) platform
 	t := in.Template.Spec
 	return platform.Setting{
 		Name:  facts.EncoderVariable,
-		Value: platform.EncoderFor(t.GPU.Encoder, t.Streamer, in.Products, gpus),
+		Value: platform.EncoderFor(in.encoder(), t.Streamer, gpus),
 	}
 }
 
-// enforcedValues is the layer nobody overrides: names, host, login, security.
-func enforcedValues(in Input) values {
+// enforcedValues is the layer nobody overrides: names, host, login, policy, security.
+func enforcedValues(in Input, policy []platform.Setting) values {
 	name := in.Session.Name
 	return values{
 		"session": values{
@@ -322,10 +326,12 @@ func enforcedValues(in Input) values {
 		"image":         in.Template.Spec.Image,
 		"credentials":   credentialValues(in),
 		"agent":         agentValues(in),
-		"streamer":      streamerValues(in),
+		"streamer":      streamerValues(in, policy),
 		"security":      securityValues(in.Template.Spec.Security),
 		"ingressRoute":  values{"tls": tlsValues(in.Platform.Sessions.TLS)},
-		"networkPolicy": networkValues(in.Platform.Sessions),
+		"turn":          turnValues(in),
+		"forwardAuth":   values{"address": in.Platform.Access.ForwardAuth},
+		"networkPolicy": networkValues(in),
 	}
 }
 
@@ -340,22 +346,33 @@ func credentialValues(in Input) values {
 
 func agentValues(in Input) values {
 	return values{
-		"image": in.Platform.Sessions.Agent.Image,
-		"mode":  string(in.Platform.Access.Mode),
-		"input": platform.FactsOf(in.Template.Spec.Streamer).Input,
+		"image":        in.Platform.Sessions.Agent.Image,
+		"mode":         string(in.Platform.Access.Mode),
+		"input":        platform.FactsOfTemplate(in.Template.Spec).Input,
+		"fileTransfer": string(platform.FileTransferOf(in.Template.Spec.Streamer, in.Template.Spec.Policy)),
+		// Only they tell the front door's words from a forger's.
+		"statementKeys": anyMap(in.statementKeys()),
 	}
 }
 
-func streamerValues(in Input) values {
+// statementKeys are what the agent of this session believes.
+func (in Input) statementKeys() map[string]string {
+	if in.Platform.Access.Mode != platform.AccessOIDC {
+		return nil
+	}
+	return in.StatementKeys
+}
+
+func streamerValues(in Input, policy []platform.Setting) values {
 	t := in.Template.Spec
-	facts := platform.FactsOf(t.Streamer)
+	facts := platform.FactsOfTemplate(t)
 	if t.Streamer == vdi.StreamerCustom {
 		facts.Port, facts.HealthPath = t.Port, t.HealthPath
 	}
 	return values{
 		"port":               int64(facts.Port),
 		"healthPath":         facts.HealthPath,
-		"env":                fixedEnv(in, facts),
+		"env":                append(fixedEnv(in, facts), envOf(policy)...),
 		"protectedVariables": anys(facts.Protected),
 	}
 }
@@ -371,8 +388,12 @@ func fixedEnv(in Input, facts platform.StreamerFacts) []any {
 	if gpus == 0 || in.Template.Spec.GPU.Encoder == vdi.EncoderSoftware {
 		fixed = append(fixed, facts.SoftwareSettings...)
 	}
-	env := make([]any, len(fixed))
-	for i, s := range fixed {
+	return envOf(fixed)
+}
+
+func envOf(settings []platform.Setting) []any {
+	env := make([]any, len(settings))
+	for i, s := range settings {
 		env[i] = values{"name": s.Name, "value": s.Value}
 	}
 	return env
@@ -406,7 +427,8 @@ func tlsValues(t platform.TLS) values {
 	return values{"mode": string(t.Mode), "certResolver": t.CertResolver, "secretName": t.SecretName}
 }
 
-func networkValues(s platform.Sessions) values {
+func networkValues(in Input) values {
+	s := in.Platform.Sessions
 	return values{
 		"proxy":         values{"namespace": s.Proxy.Namespace, "podLabels": anyMap(s.Proxy.PodLabels)},
 		"operator":      values{"namespace": s.Operator.Namespace, "podLabels": anyMap(s.Operator.PodLabels)},
@@ -414,6 +436,7 @@ func networkValues(s platform.Sessions) values {
 		"internet":      *s.Network.Internet,
 		"deniedRanges":  anys(s.Network.DeniedRanges),
 		"allowedRanges": anys(s.Network.AllowedRanges),
+		"turn":          turnRangeValues(in),
 	}
 }
 

@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // Agent serves one desktop.
@@ -24,6 +27,7 @@ type Agent struct {
 	log         *slog.Logger
 	credentials *folder.Folder[credentials]
 	keys        *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
+	turn        *folder.Folder[platform.TURNLogin]  // nil without WebRTC
 	visitorOf   func(*http.Request) (visitor, *refusal)
 	attempts    *attempts
 	revoked     *revoked
@@ -44,6 +48,7 @@ func New(c Config) (*Agent, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.FileTransfer = cmp.Or(c.FileTransfer, vdi.FileTransferBoth)
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -68,6 +73,9 @@ func (a *Agent) watchFolders() (err error) {
 	if err != nil {
 		return fmt.Errorf("--credentials-dir: %w", err)
 	}
+	if err := a.watchTURN(); err != nil {
+		return err
+	}
 	a.visitorOf = a.visitorByPassword
 	if a.config.Mode != ModeOIDC {
 		return nil
@@ -80,6 +88,18 @@ func (a *Agent) watchFolders() (err error) {
 	return nil
 }
 
+// watchTURN follows the login at the TURN relay, where there is one.
+func (a *Agent) watchTURN() (err error) {
+	if a.config.TURNDir == "" {
+		return nil
+	}
+	a.turn, err = folder.Watch(a.config.TURNDir, a.log, readTURNLogin, a.turnChanged)
+	if err != nil {
+		return fmt.Errorf("--turn-dir: %w", err)
+	}
+	return nil
+}
+
 // Close stops following the folders.
 func (a *Agent) Close() error {
 	var errs []error
@@ -88,6 +108,9 @@ func (a *Agent) Close() error {
 	}
 	if a.keys != nil {
 		errs = append(errs, a.keys.Close())
+	}
+	if a.turn != nil {
+		errs = append(errs, a.turn.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -122,6 +145,9 @@ func (a *Agent) enter(e *exchange) {
 	if no == nil {
 		e.visitor = v
 		no = checkOrigin(e.request, v.login != loginBasic)
+	}
+	if no == nil {
+		no = checkFiles(e.request, a.config.FileTransfer)
 	}
 	if no != nil {
 		a.refuse(e, no)

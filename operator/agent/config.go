@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -45,8 +47,13 @@ type Config struct {
 	// StatementKeysDir is a mounted folder of the front door's public keys, one
 	// PEM per file (OIDC mode).
 	StatementKeysDir string
+	// TURNDir is the mounted Secret NAME-turn with the session's login at the TURN
+	// relay; "": the desktop does not stream over WebRTC.
+	TURNDir string
 	// Input names the rule for what counts as use of the desktop, see InputRules.
 	Input string
+	// FileTransfer is the direction in which files may pass; empty: Both.
+	FileTransfer vdi.FileTransferPolicy
 	// MaxSessionAge is how long one login holds.
 	MaxSessionAge time.Duration
 	// Now is the clock; nil: the real one.
@@ -81,7 +88,14 @@ func (c Config) check() error {
 	if _, known := inputRules()[c.Input]; !known {
 		return fmt.Errorf("%w: --input is %q; give one of %s", ErrConfig, c.Input, strings.Join(InputRules(), ", "))
 	}
+	if c.FileTransfer != "" && !slices.Contains(fileTransfers(), c.FileTransfer) {
+		return fmt.Errorf("%w: --file-transfer is %q; give one of Both, Upload, Download, None", ErrConfig, c.FileTransfer)
+	}
 	return c.checkMode()
+}
+
+func fileTransfers() []vdi.FileTransferPolicy {
+	return []vdi.FileTransferPolicy{vdi.FileTransferBoth, vdi.FileTransferUpload, vdi.FileTransferDownload, vdi.FileTransferNone}
 }
 
 func (c Config) checkMode() error {

@@ -25,7 +25,7 @@ func (a *Agent) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: a.rewrite, Transport: a.desktop.transport,
 		FlushInterval: -1, BufferPool: newBuffers(),
-		ModifyResponse: checkAnswer, ErrorHandler: a.noAnswer,
+		ModifyResponse: a.checkAnswer, ErrorHandler: a.noAnswer,
 		ErrorLog: newErrorLog(a.log),
 	}
 }
@@ -42,8 +42,9 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 }
 
 // checkAnswer keeps the desktop from asking visitors for a login that the agent
-// would strip, and from setting the agent's own cookie.
-func checkAnswer(answer *http.Response) error {
+// would strip, from setting the agent's own cookie, and from giving files away
+// where none may leave.
+func (a *Agent) checkAnswer(answer *http.Response) error {
 	challenge := strings.Join(answer.Header["Www-Authenticate"], ",")
 	if answer.StatusCode == http.StatusUnauthorized && strings.Contains(strings.ToLower(challenge), "basic") {
 		return errDesktopLogin
@@ -51,11 +52,16 @@ func checkAnswer(answer *http.Response) error {
 	if cookies := answer.Header["Set-Cookie"]; len(cookies) > 0 {
 		answer.Header["Set-Cookie"] = withoutSetCookie(cookies)
 	}
-	return nil
+	return checkDownload(answer, a.config.FileTransfer)
 }
 
 // noAnswer tells the visitor that the desktop did not answer; why is for the log.
 func (a *Agent) noAnswer(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errDownload) {
+		a.metrics.denied.WithLabelValues(reasonFiles).Inc()
+		a.pages.message(w, r, http.StatusForbidden, noDownload)
+		return
+	}
 	if r.Context().Err() == nil {
 		a.log.Error("the desktop did not answer", "error", err.Error())
 	}

@@ -24,8 +24,9 @@ const (
 	shutdownGrace = 5 * time.Second
 )
 
-// Listeners are where an agent serves.
-type Listeners struct{ Session, Status, Local net.Listener }
+// Listeners are where an agent serves. TURN is nil where the desktop does not
+// stream over WebRTC.
+type Listeners struct{ Session, Status, Local, TURN net.Listener }
 
 // Serve answers until the context ends, then tells the viewers and lets short
 // exchanges finish.
@@ -34,6 +35,9 @@ func (a *Agent) Serve(ctx context.Context, l Listeners) error {
 		newServer(a.Session(), a.log): l.Session,
 		newServer(a.Status(), a.log):  l.Status,
 		newServer(a.Local(), a.log):   l.Local,
+	}
+	if l.TURN != nil {
+		servers[newServer(a.TURN(), a.log)] = l.TURN
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for server, listener := range servers {

@@ -138,7 +138,7 @@ func (w *world) serve() {
 		require.NoError(w.t, err)
 		return l
 	}
-	l := Listeners{open(), open(), open()}
+	l := Listeners{Session: open(), Status: open(), Local: open()}
 	w.session, w.status, w.local = l.Session.Addr().String(), l.Status.Addr().String(), l.Local.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop

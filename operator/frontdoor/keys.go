@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -34,6 +35,8 @@ const (
 type Keys struct {
 	signing []ed25519.PrivateKey
 	sealing [][]byte
+	// public are the other halves of the signing keys: file name to PEM.
+	public map[string]string
 }
 
 // ReadKeys reads a folder of keys. The file whose name sorts last holds the
@@ -43,16 +46,38 @@ func ReadKeys(dir fs.FS) (Keys, error) {
 	if err != nil {
 		return Keys{}, fmt.Errorf("%w: %w", ErrKeys, err)
 	}
-	slices.SortFunc(files, func(a, b fs.DirEntry) int {
-		return cmp.Or(cmp.Compare(rank(a.Name()), rank(b.Name())), cmp.Compare(b.Name(), a.Name()))
-	})
-	var k Keys
+	contents := map[string][]byte{}
 	for _, file := range files {
-		if err := k.add(dir, file.Name()); err != nil {
-			return Keys{}, err
+		if !isKey(file.Name()) {
+			continue
+		}
+		content, err := fs.ReadFile(dir, file.Name())
+		if err != nil {
+			return Keys{}, fmt.Errorf("%w: %w", ErrKeys, err)
+		}
+		contents[file.Name()] = content
+	}
+	return keysIn(contents)
+}
+
+// isKey leaves out the kubelet's own files, and what is no key.
+func isKey(file string) bool {
+	return !strings.HasPrefix(file, ".") && (strings.HasSuffix(file, signingKey) || strings.HasSuffix(file, cookieKey))
+}
+
+// keysIn are the keys in files, by name.
+func keysIn(files map[string][]byte) (Keys, error) {
+	names := slices.SortedFunc(maps.Keys(files), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b, a))
+	})
+	names = slices.DeleteFunc(names, func(name string) bool { return !isKey(name) })
+	k := Keys{public: map[string]string{}}
+	for _, name := range names {
+		if err := k.add(name, files[name]); err != nil {
+			return Keys{}, fmt.Errorf("%w: file %q: %w", ErrKeys, name, err)
 		}
 	}
-	return k, k.check(files)
+	return k, k.check(names)
 }
 
 // rank puts keys that are not used yet behind all others.
@@ -63,40 +88,36 @@ func rank(file string) int {
 	return 0
 }
 
-func (k *Keys) add(dir fs.FS, file string) error {
-	if strings.HasPrefix(file, ".") || !strings.HasSuffix(file, signingKey) && !strings.HasSuffix(file, cookieKey) {
-		return nil // the kubelet's own, or not a key
+func (k *Keys) add(file string, content []byte) error {
+	if strings.HasSuffix(file, cookieKey) {
+		key, err := deriveSealingKey(content)
+		k.sealing = append(k.sealing, key)
+		return err
 	}
-	content, err := fs.ReadFile(dir, file)
+	key, err := parseSigningKey(content)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrKeys, err)
+		return err
 	}
-	if strings.HasSuffix(file, signingKey) {
-		key, err := parseSigningKey(content)
-		k.signing = append(k.signing, key)
-		return wrapKey(file, err)
-	}
-	key, err := deriveSealingKey(content)
-	k.sealing = append(k.sealing, key)
-	return wrapKey(file, err)
+	k.signing = append(k.signing, key)
+	k.public[file], err = publicPEM(key)
+	return err
 }
 
-func wrapKey(file string, err error) error {
-	if err == nil {
-		return nil
+func publicPEM(key ed25519.PrivateKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", errors.New("its public half cannot be written")
 	}
-	return fmt.Errorf("%w: file %q: %w", ErrKeys, file, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
 // check wants one key of each kind that is in use already.
-func (k *Keys) check(files []fs.DirEntry) error {
+func (k *Keys) check(files []string) error {
 	for _, kind := range []struct{ suffix, remedy string }{
 		{signingKey, "put an Ed25519 private key there, such as from 'openssl genpkey -algorithm ed25519'"},
 		{cookieKey, "put 32 random bytes there, such as from 'openssl rand 32'"},
 	} {
-		inUse := func(f fs.DirEntry) bool {
-			return strings.HasSuffix(f.Name(), kind.suffix) && rank(f.Name()) == 0 && !strings.HasPrefix(f.Name(), ".")
-		}
+		inUse := func(file string) bool { return strings.HasSuffix(file, kind.suffix) && rank(file) == 0 }
 		if !slices.ContainsFunc(files, inUse) {
 			return fmt.Errorf("%w: no file NAME%s without %q before its name; %s", ErrKeys, kind.suffix, notYet, kind.remedy)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 func signingFile(t *testing.T) (ed25519.PublicKey, []byte) {
@@ -51,6 +52,13 @@ func TestReadKeysOrder(t *testing.T) {
 		order = append(order, key.Public())
 	}
 	assert.Equal(t, []any{newest, old, next}, order)
+	told := map[string]ed25519.PublicKey{}
+	for name, text := range keys.public {
+		assert.NotContains(t, text, "PRIVATE")
+		told[name], err = platform.ParseStatementKey([]byte(text))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, map[string]ed25519.PublicKey{"2026-01.pem": old, "2026-02.pem": newest, "next-2026-03.pem": next}, told, "agents know keys before they are used")
 	assert.Len(t, keys.sealing, 1)
 }
 
@@ -85,7 +93,7 @@ func TestKeysFollowTheFolder(t *testing.T) {
 		require.NoError(t, os.Rename(link, filepath.Join(dir, "..data")))
 	}
 	state("..1", map[string][]byte{"a.pem": pemFile, "a.key": cookieFile(t)})
-	mounted, err := folder.Watch(dir, slog.New(slog.DiscardHandler), ReadKeys, keysRead(slog.New(slog.DiscardHandler)))
+	mounted, err := folder.Watch(dir, slog.New(slog.DiscardHandler), ReadKeys, func(_, _ Keys) {})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, mounted.Close()) })
 	old, err := mounted.Get().seal(forLogin, ticket{Expires: 1 << 40})

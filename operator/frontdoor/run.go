@@ -47,8 +47,9 @@ type Flags struct {
 	Config string
 	// Namespace of the front door, and of the ConfigMap of ended logins.
 	Namespace string
-	// EndedLogins is the name of that ConfigMap.
-	EndedLogins string
+	// EndedLogins is the name of that ConfigMap, PublicKeys of the one where the
+	// front door's public keys are told to the operator.
+	EndedLogins, PublicKeys string
 	// WatchNamespaces limits the front door to these namespaces; empty means all.
 	WatchNamespaces string
 	// Listen serves people, AuthListen the proxy, MetricsListen metrics and probes.
@@ -67,6 +68,7 @@ func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
 	set.StringVar(&f.Namespace, "namespace", f.Namespace, "namespace of the front door (default: environment POD_NAMESPACE)")
 	set.StringVar(&f.EndedLogins, "ended-logins", "vdi-frontdoor-ended-logins", "ConfigMap of that namespace where logins that were ended are kept")
+	set.StringVar(&f.PublicKeys, "public-keys", "vdi-frontdoor-public-keys", "ConfigMap of that namespace where the public keys are told to the operator")
 	set.StringVar(&f.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	set.StringVar(&f.Listen, "listen", ":8080", "address for people")
 	set.StringVar(&f.AuthListen, "auth-listen", ":8081", "address for the proxy's forward auth")
@@ -111,12 +113,17 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return fmt.Errorf("%w: --log-level: %w", ErrFlags, err)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, keysRead(log))
+	told := &teller{store: PublicKeysStore{Namespace: f.Namespace, Name: f.PublicKeys}, changed: make(chan struct{}, 1), log: log}
+	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, func(_, after Keys) {
+		keysRead(log, after)
+		told.again()
+	})
 	if err != nil {
 		return fmt.Errorf("%w: --keys-dir: %w", ErrFlags, err)
 	}
 	defer keys.Close()
-	return f.serve(ctx, cluster, config, keys, log, l)
+	told.keys = keys.Get
+	return f.serve(ctx, cluster, config, told, log, l)
 }
 
 // settings are the file's, with what flags replace.
@@ -159,7 +166,7 @@ func (f Flags) check(access platform.Access) error {
 	return nil
 }
 
-func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, keys *folder.Folder[Keys], log *slog.Logger, l Listeners) error {
+func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, told *teller, log *slog.Logger, l Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	known, writer, err := f.connect(ctx, cluster)
 	if err != nil {
@@ -169,9 +176,11 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	door := New(Options{
 		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
-		Keys: keys.Get, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
+		Keys: told.keys, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
 		Now: time.Now, Log: log, Metrics: NewMetrics(registry), Closing: ctx.Done(),
 	})
+	told.client = writer
+	group.Go(func() error { return told.run(ctx) })
 	group.Go(func() error { return known.Start(ctx) })
 	serveOn(ctx, group, log, l.Metrics, probes(known, registry))
 	serveOn(ctx, group, log, l.People, door.Pages())
@@ -252,8 +261,6 @@ func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, liste
 }
 
 // keysRead logs that a change of the keys has arrived, and nothing of them.
-func keysRead(log *slog.Logger) func(before, after Keys) {
-	return func(_, after Keys) {
-		log.Info("the keys were read", "signing", len(after.signing), "cookies", len(after.sealing))
-	}
+func keysRead(log *slog.Logger, after Keys) {
+	log.Info("the keys were read", "signing", len(after.signing), "cookies", len(after.sealing))
 }

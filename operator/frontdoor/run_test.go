@@ -30,6 +30,7 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, platform.Access{
 		Mode: platform.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi", UserClaim: "email"},
+		ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
 	}, config.Access)
 	assert.Equal(t, "https://auth.vdi.example.com/callback", CallbackURL(config.Sessions))
 	config, err = flagsOf(t, domain+"\naccess: {mode: OIDC, oidc: {issuerURL: \"https://a.example.com\", clientID: a, userClaim: sub}}", "--oidc-user-claim=upn").settings()

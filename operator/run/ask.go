@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -15,6 +16,11 @@ import (
 
 // askTimeout bounds one request to the proxy.
 const askTimeout = 5 * time.Second
+
+// serverTimeHolds is how long one answer of the API server is carried on by our
+// own clock: a thousand sessions may end in one second. Elapsed time is measured
+// by the monotonic clock, which nobody sets.
+const serverTimeHolds = time.Second
 
 // newServerTime returns a function that reads the API server's clock from the
 // Date header of an answer (RFC 9110; resolution one second).
@@ -28,13 +34,37 @@ func newServerTime(cluster *rest.Config) (func(context.Context) (time.Time, erro
 		return nil, fmt.Errorf("address of the API server: %w", err)
 	}
 	url := base.JoinPath("version").String()
-	return func(ctx context.Context) (time.Time, error) {
+	c := &serverClock{ask: func(ctx context.Context) (time.Time, error) {
 		answer, err := get(ctx, httpClient, url, "")
 		if err != nil {
 			return time.Time{}, err
 		}
 		return http.ParseTime(answer.Header.Get("Date"))
-	}, nil
+	}}
+	return c.now, nil
+}
+
+// serverClock shares one answer among all who ask at the same time.
+type serverClock struct {
+	ask func(context.Context) (time.Time, error)
+
+	mutex    sync.Mutex
+	said     time.Time // by the API server
+	answered time.Time // by our clock
+}
+
+func (c *serverClock) now(ctx context.Context) (time.Time, error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if elapsed := time.Since(c.answered); !c.said.IsZero() && elapsed < serverTimeHolds {
+		return c.said.Add(elapsed), nil
+	}
+	said, err := c.ask(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	c.said, c.answered = said, time.Now()
+	return said, nil
 }
 
 // newRouteProbe returns a function that asks the proxy for a session's page as a

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -30,6 +31,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session"
@@ -44,6 +46,12 @@ type Options struct {
 	Config string
 	// Namespace the operator runs in.
 	Namespace string
+	// StatementKeysDir is a folder with the front door's public keys, one PEM per
+	// file; needed in access mode OIDC.
+	StatementKeysDir string
+	// TURNSecretDir is a folder with the TURN relay's shared secret; needed with
+	// sessions.turn.host.
+	TURNSecretDir string
 	// WatchNamespaces limits the operator to these namespaces; empty means all.
 	WatchNamespaces string
 	// LeaderElect lets several replicas stand by.
@@ -67,6 +75,8 @@ type Options struct {
 func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
+	f.StringVar(&o.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (access mode OIDC)")
+	f.StringVar(&o.TURNSecretDir, "turn-secret-dir", "", "folder with the shared secret of the TURN relay (sessions.turn)")
 	f.StringVar(&o.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let several replicas stand by for each other")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 switches it off")
@@ -126,17 +136,38 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	if err := errors.Join(o.registry().Register(counters), o.registry().Register(homes.NewMetrics(mgr.GetClient()))); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	keys, err := watchDoorKeys(ctx, config.Access, o.StatementKeysDir)
+	if err != nil {
+		return err
+	}
+	nodes, err := watchNodes(ctx, mgr, config.Encoder)
+	if err != nil {
+		return err
+	}
+	relay, err := watchRelaySecret(ctx, config.Sessions.TURN, o.TURNSecretDir)
+	if err != nil {
+		return err
+	}
 	sessions := &session.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
 		Namespace: o.Namespace, Clock: clock.RealClock{}, ServerTime: serverTime,
-		Probe: newRouteProbe(config.Sessions), Activity: newAgents(), Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
+		Probe: newRouteProbe(config.Sessions), Activity: newAgents(), DoorKeys: keys, Relay: relay, Nodes: nodes,
+		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
-	templates := &template.Reconciler{Client: mgr.GetClient(), Renderer: render, Config: config, Clock: clock.RealClock{}}
+	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: clock.RealClock{}}
 	left := &homes.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: clock.RealClock{}, ServerTime: serverTime,
 		Events: mgr.GetEventRecorder("vdi-operator"),
 	}
 	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))
+}
+
+// watchNodes lets templates and sessions know the nodes' GPUs, where that is wanted.
+func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder) (gpunodes.Reader, error) {
+	if !settings.ReadNodes {
+		return nil, nil
+	}
+	return gpunodes.Watch(ctx, mgr.GetCache())
 }
 
 // addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
@@ -194,14 +225,18 @@ func managerOptions(o Options) ctrl.Options {
 func cacheOptions(namespaces string) cache.Options {
 	all := cache.ByObject{Label: labels.Everything()}
 	opts := cache.Options{
-		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultTransform:            session.TrimMeta,
 		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"}),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&vdi.VDISession{}:  all,
-			&vdi.VDITemplate{}: all,
-			&corev1.Pod{}:      {Transform: session.TrimPod},
-			crdMetadata():      {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
+			&vdi.VDISession{}:   all,
+			&vdi.VDITemplate{}:  all,
+			&corev1.Pod{}:       {Transform: session.TrimPod},
+			gpunodes.Metadata(): gpunodes.CacheOptions(),
+
+			&corev1.PersistentVolumeClaim{}: {Transform: session.TrimClaim},
+			&networkingv1.NetworkPolicy{}:   {Transform: session.TrimPolicy},
+			crdMetadata():                   {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
 		},
 	}
 	for _, ns := range strings.FieldsFunc(namespaces, func(r rune) bool { return r == ',' || r == ' ' }) {

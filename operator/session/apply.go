@@ -28,6 +28,9 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 		return nil
 	}
 	if p.starting() {
+		if err := r.startTURNLogin(ctx, p); err != nil {
+			return err
+		}
 		if err := r.ensureCredentials(ctx, p); err != nil {
 			return err
 		}
@@ -98,7 +101,7 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 	if current.GetDeletionTimestamp() != nil {
 		return nil // its end wakes us
 	}
-	if p.seen.podLives() && !p.sameRevision() && p.notePending(o, current) {
+	if p.seen.podLives() && !p.sameRevision() && o.GetKind() != keysKind.Kind && p.notePending(o, current) {
 		return nil
 	}
 	if !drifted(o.Object, current.Object) {
@@ -143,7 +146,7 @@ func changedParts(rendered *unstructured.Unstructured, live metav1.Object) []str
 	if !equality.Semantic.DeepEqual(was.Resources, will.Resources) {
 		parts = append(parts, "sizes")
 	}
-	if !equality.Semantic.DeepEqual(was.Env, will.Env) {
+	if !equality.Semantic.DeepEqual(plainEnv(was.Env), plainEnv(will.Env)) {
 		parts = append(parts, "environment")
 	}
 	if len(parts) == 0 {
@@ -256,7 +259,7 @@ func (r *Reconciler) removeAdded(ctx context.Context, rendered, live *unstructur
 		return nil
 	}
 	before := live.DeepCopy()
-	live.Object["spec"] = runtime.DeepCopyJSON(specWithServerFields(rendered.Object, live.Object))
+	live.Object[contentField(rendered.Object)] = runtime.DeepCopyJSON(specWithServerFields(rendered.Object, live.Object))
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, live, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return classify(live.GetKind(), err)
@@ -264,10 +267,11 @@ func (r *Reconciler) removeAdded(ctx context.Context, rendered, live *unstructur
 	return nil
 }
 
-// isRepair tells a repair from the update that a new revision brings.
-func (p *pass) isRepair(rendered, live metav1.Object) bool {
+// isRepair tells a repair from the update that a new revision brings. Keys are
+// no part of a pod's revision: agents get new ones while they run.
+func (p *pass) isRepair(rendered *unstructured.Unstructured, live metav1.Object) bool {
 	return rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] ||
-		p.seen.podLives() && p.sameRevision()
+		p.seen.podLives() && p.sameRevision() && rendered.GetKind() != keysKind.Kind
 }
 
 // upgradeOwnership makes the fields of the first creation ours to remove: they

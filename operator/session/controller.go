@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -61,6 +62,12 @@ type Reconciler struct {
 	// Activity knows when a desktop was last used; nil when nobody but the
 	// session's annotation does.
 	Activity ActivitySource
+	// DoorKeys are the front door's public keys; nil in mode Password.
+	DoorKeys DoorKeys
+	// Relay is the TURN relay's shared secret; nil without a relay.
+	Relay RelaySecret
+	// Nodes tells which GPUs a desktop can land on; nil: nobody knows.
+	Nodes gpunodes.Reader
 	// Events tells what happened.
 	Events events.EventRecorder
 	// Metrics counts what happened.
@@ -68,6 +75,8 @@ type Reconciler struct {
 
 	superseded superseded
 	untold     untold
+	settled    settled
+	turnLogins turnLogins
 	indexed    bool // the cache finds sessions and pods by claim
 	// existing lets one desktop at a time start on a claim that several sessions
 	// may name, from the look at the claim's pods to the new pod.
@@ -80,12 +89,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
 		r.superseded.forget(req.NamespacedName)
 		r.untold.forget(req.NamespacedName)
+		r.settled.forget(req.NamespacedName)
+		r.turnLogins.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
-	p := &pass{session: s, now: r.Clock.Now()}
+	p := &pass{session: s, now: r.Clock.Now(), oidc: r.isOIDC()}
 	defer p.release()
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
@@ -98,6 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		err = errors.Join(err, r.report(ctx, p, before, err))
 	}
 	r.superseded.remember(req.NamespacedName, p.replaced)
+	r.settled.note(p, err)
 	r.tell(before, s, p)
 	return resultOf(p.lookAgain, err)
 }
@@ -120,13 +132,14 @@ func (r *Reconciler) report(ctx context.Context, p *pass, before *vdi.VDISession
 func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) error {
 	if s.DeletionTimestamp != nil {
 		return []func(context.Context, *pass) error{
-			r.observe,       // read:  the session's objects
-			r.finalizeRoute, // write: the URL dies first
-			r.finalizePod,   // write: then the desktop
-			r.finalizeHome,  // write: the home only if its owner asked for that
-			r.leaveHome,     // write: a home that stays says so, and for how long
-			r.releaseHost,   // write: the host's claim lets go of this session
-			r.finalizeDone,  // write: the session itself may go
+			r.observe,         // read:  the session's objects
+			r.finalizeRoute,   // write: the URL dies first
+			r.finalizePod,     // write: then the desktop
+			r.finalizeHome,    // write: the home only if its owner asked for that
+			r.leaveHome,       // write: a home that stays says so, and for how long
+			r.releaseHost,     // write: the host's claim lets go of this session
+			r.finalizeOrphans, // write: what the garbage collector let go of goes too
+			r.finalizeDone,    // write: the session itself may go
 		}
 	}
 	return []func(context.Context, *pass) error{
@@ -136,7 +149,9 @@ func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) err
 		r.readActivity,    // read:  was it used? only where that decides
 		r.end,             // write: an expired run, confirmed against the server's time
 		r.reconsider,      // write: used again before an idle stop: go on
+		r.renewTURNLogin,  // write: the login at the TURN relay of a desktop that streams through it
 		r.accept,          // pure:  user, sizes, host in order
+		r.chooseEncoder,   // read:  what the GPUs of the nodes can do
 		r.register,        // write: finalizer, before anything exists that needs it
 		r.claimHost,       // write: hosts that are not unique by themselves
 		r.clearFailed,     // write: a pod that ended by itself makes room for the next
@@ -289,9 +304,17 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	if p.template == nil {
 		return nil
 	}
-	rendered, err := r.Renderer.Render(renderer.Input{
-		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host,
-	})
+	keys := r.statementKeys()
+	if r.isOIDC() && len(keys) == 0 {
+		return p.withoutDoorKeys()
+	}
+	p.input = renderer.Input{
+		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host, StatementKeys: keys, Encoder: p.encoder,
+	}
+	if r.settled.holds(p) {
+		return nil
+	}
+	rendered, err := r.Renderer.Render(p.input)
 	switch {
 	case err == nil:
 		p.desired = rendered.Objects
@@ -300,6 +323,8 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 		// The running desktop was started from values that were good.
 		p.cannotRender = err.Error()
 		return nil
+	case errors.Is(err, platform.ErrNoRelay):
+		return refused(vdi.ReasonRelayNotConfigured, err)
 	case errors.Is(err, renderer.ErrGuard):
 		return refused(vdi.ReasonRefusedByGuard, err)
 	case errors.Is(err, renderer.ErrResources):

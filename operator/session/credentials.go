@@ -122,11 +122,11 @@ func (r *Reconciler) renew(ctx context.Context, found *metav1.PartialObjectMetad
 		"data":     fresh.Data,
 	})
 	if err != nil {
-		return fmt.Errorf("write new password: %w", err)
+		return fmt.Errorf("write Secret %q: %w", found.Name, err)
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: found.Name, Namespace: found.Namespace}}
 	if err := r.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("write new password: %w", err)
+		return fmt.Errorf("write Secret %q: %w", found.Name, err)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const ownerGoneRetry = 2 * time.Second
 // pass by themselves as they are.
 func classify(kind string, err error) error {
 	switch {
-	case isRouteKindMissing(err), kind == routeKind.Kind && apierrors.IsNotFound(err):
+	case isRouteKindMissing(err), isProxyKind(kind) && apierrors.IsNotFound(err):
 		return routeKindMissing()
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return denied(kind, err)
@@ -27,6 +27,8 @@ func classify(kind string, err error) error {
 		return fmt.Errorf("write %s: %w", kind, err)
 	}
 }
+
+func isProxyKind(kind string) bool { return kind == routeKind.Kind || kind == middlewareKind.Kind }
 
 func routeKindMissing() *halt {
 	return &halt{
@@ -62,7 +64,7 @@ func conditionOfKind(kind string) string {
 	switch kind {
 	case "PersistentVolumeClaim":
 		return vdi.ConditionHomeReady
-	case routeKind.Kind:
+	case routeKind.Kind, middlewareKind.Kind:
 		return vdi.ConditionReachable
 	default:
 		return vdi.ConditionScheduled

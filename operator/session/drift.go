@@ -18,19 +18,29 @@ func drifted(rendered, live map[string]any) bool {
 			return true
 		}
 	}
-	return !covers(live["spec"], rendered["spec"]) || hasMore(rendered, live)
+	content := contentField(rendered)
+	return !covers(live[content], rendered[content]) || hasMore(rendered, live)
+}
+
+// contentField is where an object says what it is for.
+func contentField(object map[string]any) string {
+	if object["kind"] == keysKind.Kind {
+		return "data"
+	}
+	return "spec"
 }
 
 // hasMore tells whether the live spec has fields that neither we rendered nor
 // the API server fills in.
 func hasMore(rendered, live map[string]any) bool {
-	return !covers(specWithServerFields(rendered, live), live["spec"])
+	return !covers(specWithServerFields(rendered, live), live[contentField(rendered)])
 }
 
 // specWithServerFields is the rendered spec and what the API server adds to it.
 func specWithServerFields(rendered, live map[string]any) map[string]any {
-	want, _ := rendered["spec"].(map[string]any)
-	have, _ := live["spec"].(map[string]any)
+	content := contentField(rendered)
+	want, _ := rendered[content].(map[string]any)
+	have, _ := live[content].(map[string]any)
 	if rendered["kind"] != serviceKind.Kind {
 		return want
 	}

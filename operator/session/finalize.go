@@ -39,7 +39,7 @@ func (r *Reconciler) finalizePod(ctx context.Context, p *pass) error {
 	}
 	return &halt{
 		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
-		message: "The desktop is shutting down",
+		message: "The desktop is shutting down", retry: untilOrphanGoes(p.session, p.seen.pod),
 	}
 }
 
@@ -94,7 +94,7 @@ func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
 	pod := &metav1.PartialObjectMetadata{}
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
-	if apierrors.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(pod, p.session)) {
+	if apierrors.IsNotFound(err) || (err == nil && !ours(p.session, pod)) {
 		return nil
 	}
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 )
 
 // leaveHome marks the home that a session leaves behind, and for how long it is
-// to be kept; package homes does the rest. A home that this session never had
-// keeps the mark of the one that had it.
+// to be kept; package homes does the rest. A mark stays as it is: it was made by
+// an earlier look at this end, or by the session that had the home last.
 func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
@@ -29,8 +29,7 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	had := hadHome(p.session, claim)
-	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || (!had && homes.Left(claim)) {
+	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
 		return nil
 	}
 	named, err := r.namedAsExisting(ctx, claim.Namespace, claim.Name)
@@ -38,7 +37,7 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 		return err // it is not left, but another session's
 	}
 	var keep time.Duration // a home that was switched off before is kept for ever
-	if had {
+	if hadHome(p.session, claim) {
 		keep, err = r.retainFor(ctx, p.session)
 	}
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,16 +20,35 @@ import (
 
 // Kinds of children that have rules of their own.
 var (
-	serviceKind = schema.GroupVersionKind{Version: "v1", Kind: "Service"}
-	budgetKind  = schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}
-	routeKind   = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"}
+	serviceKind    = schema.GroupVersionKind{Version: "v1", Kind: "Service"}
+	keysKind       = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+	budgetKind     = schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}
+	routeKind      = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"}
+	middlewareKind = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "Middleware"}
 )
+
+// child is an object to look for by name.
+type child struct {
+	object client.Object
+	name   string
+}
 
 // compared are the children that are compared field by field with the rendered
 // objects. The cache holds them as Go types, which take a fraction of the memory
-// of unstructured ones; the proxy's kind has none.
-func compared() []client.Object {
-	return []client.Object{&networkingv1.NetworkPolicy{}, &corev1.Service{}, &policyv1.PodDisruptionBudget{}, unstructuredOf(routeKind)}
+// of unstructured ones; the proxy's kinds have none.
+func (r *Reconciler) compared(session string) []child {
+	children := []child{
+		{&networkingv1.NetworkPolicy{}, session},
+		{&corev1.Service{}, session},
+		{&policyv1.PodDisruptionBudget{}, session},
+		{unstructuredOf(routeKind), session},
+	}
+	if r.isOIDC() {
+		children = append(children,
+			child{&corev1.ConfigMap{}, renderer.StatementKeysName(session)},
+			child{unstructuredOf(middlewareKind), renderer.ForwardAuthName(session)})
+	}
+	return children
 }
 
 // observe reads the session's objects from the cache.
@@ -42,8 +60,8 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.seen.others = map[objectKey]*unstructured.Unstructured{}
-	for _, o := range compared() {
-		if err := r.observeOther(ctx, p, o); err != nil {
+	for _, c := range r.compared(p.session.Name) {
+		if err := r.observeOther(ctx, p, c); err != nil {
 			return err
 		}
 	}
@@ -59,7 +77,7 @@ func (r *Reconciler) observePod(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	if metav1.IsControlledBy(pod, p.session) {
+	if ours(p.session, pod) {
 		p.seen.pod = pod
 	}
 	return nil
@@ -79,15 +97,16 @@ func (r *Reconciler) observeClaim(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func (r *Reconciler) observeOther(ctx context.Context, p *pass, o client.Object) error {
-	err := r.Client.Get(ctx, client.ObjectKeyFromObject(p.session), o)
+func (r *Reconciler) observeOther(ctx context.Context, p *pass, c child) error {
+	o := c.object
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: c.name}, o)
 	if apierrors.IsNotFound(err) || isRouteKindMissing(err) || isNotWatched(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %T: %w", o, err)
 	}
-	if !metav1.IsControlledBy(o, p.session) {
+	if !ours(p.session, o) {
 		return nil
 	}
 	u, err := r.asUnstructured(o)

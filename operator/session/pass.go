@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // pass is one look at one session: what was read, what was decided, what was
@@ -18,14 +19,17 @@ import (
 type pass struct {
 	session  *vdi.VDISession
 	now      time.Time
+	oidc     bool             // visitors of a desktop that starts now log in at an identity provider
 	template *vdi.VDITemplate // nil when it does not exist
 
 	host      string
 	url       string
 	resources vdi.SessionResources
+	encoder   vdi.EncoderChoice // what the template's encoder comes to
 	decision  decision
-	ahead     decision                     // the same for the state this pass describes
-	desired   []*unstructured.Unstructured // in install order; nil when nothing was rendered
+	ahead     decision // the same for the state this pass describes
+	input     renderer.Input
+	desired   []*unstructured.Unstructured // in install order; nil when nothing had to be rendered
 
 	seen          children
 	home          *vdi.HomeStatus

@@ -49,11 +49,21 @@ func (p *pass) describeWay(st *vdi.VDISessionStatus) {
 		st.Host = p.host
 		st.URL = p.url
 	}
-	if p.verifier != "" {
-		st.Access = &vdi.AccessStatus{PasswordVerifier: p.verifier}
-	}
-	if p.credentials {
+	p.describeLogin(st)
+}
+
+// describeLogin tells how this run's visitors show who they are; in mode OIDC
+// there is no password for them.
+func (p *pass) describeLogin(st *vdi.VDISessionStatus) {
+	switch {
+	case !p.credentials:
+	case p.oidc:
+		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessOIDC}
+	default:
 		st.CredentialsSecret = renderer.CredentialsName(p.session.Name)
+		if p.verifier != "" {
+			st.Access = &vdi.AccessStatus{Mode: vdi.AccessPassword, PasswordVerifier: p.verifier}
+		}
 	}
 }
 
@@ -98,7 +108,7 @@ func (p *pass) gpuStatus() *vdi.GPUStatus {
 	g := p.template.Spec.GPU
 	st := &vdi.GPUStatus{
 		Count:   *p.resources.GPU,
-		Encoder: platform.EncoderFor(g.Encoder, p.template.Spec.Streamer, nil, *p.resources.GPU),
+		Encoder: p.encoderName(),
 	}
 	if st.Count > 0 {
 		st.ResourceName = g.ResourceName

@@ -5,8 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/cache"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 )
 
@@ -19,7 +24,7 @@ func TestTrimPod(t *testing.T) {
 			NodeName:       "node-1",
 			InitContainers: []corev1.Container{{Name: "agent", Ports: []corev1.ContainerPort{{Name: "agent-status", ContainerPort: 8091}}}},
 			Containers: []corev1.Container{{
-				Name: desktopContainer, Image: "a", Env: []corev1.EnvVar{{Name: "TZ", Value: "UTC"}},
+				Name: desktopContainer, Image: "a", Env: []corev1.EnvVar{{Name: "TZ", Value: "UTC"}, {Name: "PASSWD", ValueFrom: &corev1.EnvVarSource{}}},
 				VolumeMounts: []corev1.VolumeMount{{Name: "home"}},
 			}},
 			Volumes: []corev1.Volume{
@@ -36,12 +41,84 @@ func TestTrimPod(t *testing.T) {
 	require.Equal(t, podNews(whole), podNews(trimmed))
 	require.Equal(t, homes.ClaimsOf(whole), homes.ClaimsOf(trimmed))
 	require.Equal(t, podWait(whole, ""), podWait(trimmed, ""))
-	require.Equal(t, whole.Spec.Containers[0].Env, trimmed.Spec.Containers[0].Env)
+	require.Equal(t, plainEnv(whole.Spec.Containers[0].Env), plainEnv(trimmed.Spec.Containers[0].Env))
 	require.Equal(t, whole.Spec.InitContainers[0].Ports, trimmed.Spec.InitContainers[0].Ports)
 	require.Equal(t, whole.Status, trimmed.Status)
 	require.Empty(t, trimmed.Spec.Tolerations)
 	require.Empty(t, trimmed.ManagedFields)
 
 	_, err = TrimPod(&corev1.Node{})
+	require.ErrorContains(t, err, "*v1.Node")
+}
+
+func TestTrimMeta(t *testing.T) {
+	t.Parallel()
+	service := func() *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{
+			Name: "desk", Namespace: "vdi", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "vdi.kasm.io/v1alpha1", Kind: "VDISession", Name: "desk"}},
+		}}
+	}
+	whole := service()
+	whole.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	got, err := TrimMeta(whole)
+	require.NoError(t, err)
+	require.Equal(t, service(), got, "all but the managed fields")
+
+	route := unstructuredOf(routeKind)
+	route.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
+	got, err = TrimMeta(route)
+	require.NoError(t, err)
+	require.Empty(t, got.(*unstructured.Unstructured).GetManagedFields())
+
+	tombstone := cache.DeletedFinalStateUnknown{Key: "vdi/desk"}
+	got, err = TrimMeta(tombstone)
+	require.NoError(t, err)
+	require.Equal(t, tombstone, got)
+}
+
+// A trimmed home tells whose it is, and how large, as the whole one does.
+func TestTrimClaim(t *testing.T) {
+	t.Parallel()
+	whole := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "vdi-data-desk", Labels: map[string]string{labelManagedBy: managedBy, vdi.LabelUser: "x"},
+			Annotations: map[string]string{vdi.AnnotationSessionUID: "u"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+		},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			VolumeName: "pv",
+			Resources:  corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}},
+		},
+	}
+	got, err := TrimClaim(whole.DeepCopy())
+	require.NoError(t, err)
+	trimmed := got.(*corev1.PersistentVolumeClaim)
+	require.Equal(t, homePrint(whole), homePrint(trimmed))
+	require.True(t, homes.MadeByOperator(trimmed))
+	require.Empty(t, trimmed.Spec.VolumeName)
+	require.Empty(t, trimmed.ManagedFields)
+
+	_, err = TrimClaim(&corev1.Node{})
+	require.ErrorContains(t, err, "*v1.Node")
+}
+
+// Policies are kept whole; their lists are one and the same in memory.
+func TestTrimPolicy(t *testing.T) {
+	t.Parallel()
+	policy := func(cidr string) *networkingv1.NetworkPolicy {
+		return &networkingv1.NetworkPolicy{Spec: networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{
+			To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: cidr}}},
+		}}}}
+	}
+	trimmed := func(cidr string) *networkingv1.NetworkPolicy {
+		got, err := TrimPolicy(policy(cidr))
+		require.NoError(t, err)
+		require.Equal(t, policy(cidr), got)
+		return got.(*networkingv1.NetworkPolicy)
+	}
+	require.Same(t, &trimmed("10.0.0.0/8").Spec.Egress[0], &trimmed("10.0.0.0/8").Spec.Egress[0])
+	require.NotSame(t, &trimmed("10.0.0.0/8").Spec.Egress[0], &trimmed("192.168.0.0/16").Spec.Egress[0])
+
+	_, err := TrimPolicy(&corev1.Node{})
 	require.ErrorContains(t, err, "*v1.Node")
 }

@@ -50,15 +50,20 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers})
+	if r.isOIDC() {
+		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged()))
+	}
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
-		b = b.Watches(unstructuredOf(routeKind), r.owner(mgr), builder.WithPredicates(childChanged()))
+		for _, kind := range r.proxyKinds() {
+			b = b.Watches(unstructuredOf(kind), r.owner(mgr), builder.WithPredicates(childChanged()))
+		}
 	}
 	c, err := b.Build(r)
 	if err != nil {
 		return err
 	}
-	return r.watchRoutes(mgr, c, watching)
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c))
 }
 
 // index makes the cache answer without looking through all sessions and pods.
@@ -225,6 +230,8 @@ func specOf(o client.Object) any {
 		return o.Spec
 	case *policyv1.PodDisruptionBudget:
 		return o.Spec
+	case *corev1.ConfigMap:
+		return []any{o.Data, o.BinaryData}
 	case *unstructured.Unstructured:
 		return o.Object["spec"]
 	default:
@@ -244,10 +251,21 @@ type routeWatcher struct {
 }
 
 // wakeAll is a source with a name that can be logged.
-type wakeAll struct{ source.Source }
+type wakeAll struct {
+	source.Source
+	because string
+}
 
 // String is what the log says.
-func (wakeAll) String() string { return "route kind installed" }
+func (w wakeAll) String() string { return w.because }
+
+// proxyKinds are the proxy's kinds that sessions are made of.
+func (r *Reconciler) proxyKinds() []schema.GroupVersionKind {
+	if r.isOIDC() {
+		return []schema.GroupVersionKind{routeKind, middlewareKind}
+	}
+	return []schema.GroupVersionKind{routeKind}
+}
 
 // RouteCRD is the one definition the operator looks at.
 const RouteCRD = "ingressroutes.traefik.io"
@@ -261,7 +279,7 @@ func servesRoutes(mgr ctrl.Manager) bool {
 func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller, watching bool) error {
 	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, watching: watching, wake: make(chan event.GenericEvent, 1)}
 	err := sessions.Watch(wakeAll{source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
-		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }))})
+		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) })), "route kind installed"})
 	if err != nil {
 		return err
 	}
@@ -280,10 +298,11 @@ func (w *routeWatcher) Reconcile(_ context.Context, req ctrl.Request) (ctrl.Resu
 	if !servesRoutes(w.mgr) {
 		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil // defined, not served yet
 	}
-	route := client.Object(unstructuredOf(routeKind))
-	err := w.controller.Watch(source.Kind(w.mgr.GetCache(), route, w.sessions.owner(w.mgr), childChanged()))
-	if err != nil {
-		return ctrl.Result{}, err
+	for _, kind := range w.sessions.proxyKinds() {
+		child := client.Object(unstructuredOf(kind))
+		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), child, w.sessions.owner(w.mgr), childChanged())); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	w.watching = true
 	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}

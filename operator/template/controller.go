@@ -1,5 +1,5 @@
 // Package template tells on every VDITemplate whether sessions can start from
-// it and how many name it. It never changes a session.
+// it, how many name it and which encoder they get. It never changes a session.
 package template
 
 import (
@@ -21,12 +21,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// countDelay gathers the starts and ends of many sessions into one write.
+// countDelay gathers the starts and ends of many sessions, or the changes of
+// many nodes, into one write.
 const countDelay = 10 * time.Second
 
 // Reconciler writes the status of templates.
@@ -35,6 +37,8 @@ type Reconciler struct {
 	Client client.Client
 	// Renderer checks a template's values.
 	Renderer *renderer.Renderer
+	// Nodes tells which GPUs desktops can land on; nil: nobody knows.
+	Nodes gpunodes.Reader
 	// Config are the platform's settings.
 	Config platform.Config
 	// Clock is the time; a fake one in tests.
@@ -52,8 +56,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("list sessions of template %q: %w", t.Name, err)
 	}
+	nodes, err := r.nodes(ctx, t)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	before := t.DeepCopy()
-	t.Status = statusOf(t, sessions.Items, r.Renderer.ValidateTemplate(t, r.Config), metav1.NewTime(r.Clock.Now()))
+	t.Status = statusOf(t, seen{sessions.Items, nodes, r.Renderer.ValidateTemplate(t, r.Config)}, metav1.NewTime(r.Clock.Now()))
 	if equality.Semantic.DeepEqual(before.Status, t.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -61,17 +69,36 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{}, client.IgnoreNotFound(err)
 }
 
+func (r *Reconciler) nodes(ctx context.Context, t *vdi.VDITemplate) ([]platform.GPUNode, error) {
+	if r.Nodes == nil {
+		return nil, nil
+	}
+	return r.Nodes(ctx, t.Spec)
+}
+
+// seen is what a template's status is computed from.
+type seen struct {
+	sessions []vdi.VDISession
+	nodes    []platform.GPUNode // that its desktops can land on
+	invalid  error              // why no session can start from it
+}
+
 // statusOf computes a template's status.
-func statusOf(t *vdi.VDITemplate, sessions []vdi.VDISession, invalid error, now metav1.Time) vdi.VDITemplateStatus {
+func statusOf(t *vdi.VDITemplate, s seen, now metav1.Time) vdi.VDITemplateStatus {
 	st := *t.Status.DeepCopy()
 	st.ObservedGeneration = t.Generation
-	st.Sessions = countOf(sessions)
+	st.Sessions = countOf(s.sessions)
+	st.Encoder = platform.EncoderOutcome(t.Spec, s.nodes)
 	c := metav1.Condition{
 		Type: vdi.ConditionValid, Status: metav1.ConditionTrue, Reason: vdi.ReasonAsExpected,
 		Message: "Sessions can start from this template", ObservedGeneration: t.Generation, LastTransitionTime: now,
 	}
-	if invalid != nil {
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, vdi.ReasonInvalidValues, invalid.Error()
+	warning := platform.EncoderWarning(t.Spec, s.nodes)
+	switch {
+	case s.invalid != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, vdi.ReasonInvalidValues, s.invalid.Error()
+	case warning != "":
+		c.Reason, c.Message = vdi.ReasonEncoderMissing, c.Message+", but "+warning
 	}
 	meta.SetStatusCondition(&st.Conditions, c)
 	return st
@@ -89,10 +116,33 @@ func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
 
 // Setup registers the controller with the manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("template").
+	b := ctrl.NewControllerManagedBy(mgr).Named("template").
 		For(&vdi.VDITemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&vdi.VDISession{}, countLater()).
-		Complete(r)
+		Watches(&vdi.VDISession{}, countLater())
+	if r.Nodes != nil {
+		b = b.Watches(gpunodes.Metadata(), r.allLater(), builder.WithPredicates(gpunodes.Changed()))
+	}
+	return b.Complete(r)
+}
+
+// allLater wakes all templates a while after a node changed: a pool that grows
+// is looked at once. Sessions are not woken: a change is for the next start.
+func (r *Reconciler) allLater() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	later := func(ctx context.Context, q queue) {
+		list := &vdi.VDITemplateList{}
+		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return // the cache answers; it fails only while it is shutting down
+		}
+		for i := range list.Items {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q queue) { later(ctx, q) },
+		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q queue) { later(ctx, q) },
+		UpdateFunc: func(ctx context.Context, _ event.UpdateEvent, q queue) { later(ctx, q) },
+	}
 }
 
 // countLater wakes a template a while after its sessions changed, so that a

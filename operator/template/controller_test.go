@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 func TestStatusOf(t *testing.T) {
@@ -19,19 +20,37 @@ func TestStatusOf(t *testing.T) {
 	sessions[0].Status.Phase = vdi.PhaseRunning
 	sessions[1].Status.Phase = vdi.PhaseSuspended
 
-	template.Status = statusOf(template, sessions, nil, noon)
+	template.Status = statusOf(template, seen{sessions: sessions}, noon)
 	require.Equal(t, vdi.TemplateSessions{Total: 3, Running: 1}, template.Status.Sessions)
 	require.Equal(t, int64(3), template.Status.ObservedGeneration)
 	require.True(t, meta.IsStatusConditionTrue(template.Status.Conditions, vdi.ConditionValid))
 
 	later := metav1.NewTime(noon.Add(time.Hour))
-	require.Equal(t, template.Status, statusOf(template, sessions, nil, later), "the same state gives the same status")
+	require.Equal(t, template.Status, statusOf(template, seen{sessions: sessions}, later), "the same state gives the same status")
 
-	bad := statusOf(template, nil, errors.New("spec.values.pod: unknown key"), later)
+	bad := statusOf(template, seen{invalid: errors.New("spec.values.pod: unknown key")}, later)
 	valid := meta.FindStatusCondition(bad.Conditions, vdi.ConditionValid)
 	require.Equal(t, metav1.ConditionFalse, valid.Status)
 	require.Equal(t, vdi.ReasonInvalidValues, valid.Reason)
 	require.Equal(t, "spec.values.pod: unknown key", valid.Message)
 	require.Equal(t, later, valid.LastTransitionTime)
 	require.True(t, meta.IsStatusConditionTrue(template.Status.Conditions, vdi.ConditionValid), "the former status is not touched")
+}
+
+// The status tells what the encoder comes to, and a demand that nodes cannot
+// meet is a warning: sessions start all the same, and a node may come.
+func TestStatusOfEncoder(t *testing.T) {
+	now := metav1.NewTime(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
+	template := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Streamer: vdi.StreamerSelkies}}
+	require.Equal(t, vdi.OutcomePerNode, statusOf(template, seen{}, now).Encoder)
+	require.Equal(t, vdi.OutcomeNVENC, statusOf(template, seen{nodes: []platform.GPUNode{{Product: "NVIDIA-L4"}}}, now).Encoder)
+
+	template.Spec.GPU.Encoder = vdi.EncoderNVENC
+	st := statusOf(template, seen{nodes: []platform.GPUNode{{Product: "NVIDIA-H100-80GB-HBM3"}}}, now)
+	require.Equal(t, vdi.OutcomeSoftware, st.Encoder)
+	valid := meta.FindStatusCondition(st.Conditions, vdi.ConditionValid)
+	require.Equal(t, metav1.ConditionTrue, valid.Status)
+	require.Equal(t, vdi.ReasonEncoderMissing, valid.Reason)
+	require.Contains(t, valid.Message, "spec.gpu.encoder is NVENC")
+	require.Contains(t, valid.Message, "NVIDIA-H100-80GB-HBM3")
 }

@@ -7,6 +7,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
@@ -77,7 +78,7 @@ func (m *measurement) changeLeader(ctx context.Context, standby *scale.Replica, 
 	}
 	var first time.Time
 	err = until(ctx, startPatience, "the new leader makes a pod", func() (bool, error) {
-		_, err := m.ReadAudit(position, func(q scale.Request) {
+		_, err := m.ReadAudit(position, func(q audit.Request) {
 			// The old leader's last requests were received before it was gone.
 			if first.IsZero() && q.User == m.users[0] && q.Verb == "create" && q.Resource == "pods" && q.Received.After(ended.Add(overlap)) {
 				first = q.Received
@@ -95,7 +96,7 @@ const overlap = 50 * time.Millisecond
 func (m *measurement) countDuplicates(from int64) error {
 	made := map[string]map[client.ObjectKey]int{}
 	duplicates := 0
-	_, err := m.ReadAudit(from, func(q scale.Request) {
+	_, err := m.ReadAudit(from, func(q audit.Request) {
 		if q.User != m.users[0] || q.Verb != "create" || q.Code != 201 || q.Resource == "events" {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
@@ -102,7 +103,7 @@ func (m *measurement) restart(ctx context.Context) (err error) {
 }
 
 // keep adds requests of a later part of the measurement to those of the starts.
-func (m *measurement) keep(part string, asked scale.Tally) {
+func (m *measurement) keep(part string, asked audit.Tally) {
 	for what, n := range asked {
 		m.asked[part+what] = n
 	}
@@ -156,7 +157,7 @@ func (m *measurement) storm(ctx context.Context) error {
 func (m *measurement) tellStorm(from int64, end time.Time) error {
 	var deletes, gone []time.Time
 	early, claims := 0, 0
-	_, err := m.ReadAudit(from, func(q scale.Request) {
+	_, err := m.ReadAudit(from, func(q audit.Request) {
 		if q.User != m.users[0] || q.IsUpkeep() {
 			return
 		}

@@ -10,6 +10,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
@@ -39,7 +40,7 @@ func (b *bed) lives(from int64, n int, seen *sightings) ([]life, error) {
 		byPod[client.ObjectKey{Namespace: key.Namespace, Name: b.pod(key.Name)}] = &all[i]
 		all[i].usable, _ = b.usable(seen, key)
 	}
-	_, err := b.ReadAudit(from, func(q scale.Request) {
+	_, err := b.ReadAudit(from, func(q audit.Request) {
 		key := client.ObjectKey{Namespace: q.Namespace, Name: q.Name}
 		switch l := byPod[key]; {
 		case q.Code >= 300:

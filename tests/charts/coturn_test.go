@@ -308,7 +308,9 @@ func TestCoturnNames(t *testing.T) {
 func TestPlatformWithCoturn(t *testing.T) {
 	t.Parallel()
 	require.NotContains(t, mustRender(t, platformChart(nil)), "coturn")
-	on := map[string]string{"coturn.enabled": "true", "coturn.realm": "turn.vdi.example.com"}
+	on := map[string]string{
+		"coturn.enabled": "true", "coturn.realm": "turn.vdi.example.com", "vdi-operator.sessions.turn.host": "turn.vdi.example.com",
+	}
 	find[appsv1.Deployment](t, objects(t, platformChart(on)), "Deployment", relayName)
 	_, err := render(t, platformChart(map[string]string{"coturn.enabled": "true"}))
 	require.ErrorContains(t, err, "coturn.realm is required")

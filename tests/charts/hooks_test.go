@@ -39,6 +39,7 @@ func TestHooks(t *testing.T) {
 	}{
 		"crds":      {"pre-upgrade", []string{"crds", "apply"}},
 		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
+		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
 		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--watch-namespaces=team-a,team-b"}},
 	} {
 		require.Contains(t, got, task)
@@ -48,14 +49,14 @@ func TestHooks(t *testing.T) {
 		require.Equal(t, want.args, job.Spec.Template.Spec.Containers[0].Args)
 		require.Equal(t, []int32{2}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values)
 	}
-	require.Len(t, got, 3)
+	require.Len(t, got, 4)
 }
 
 // TestHooksCanBeOff: each by its own value; without templates there is nothing
 // to apply.
 func TestHooksCanBeOff(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false"}))
+	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
 	require.Empty(t, jobs(t, objs))
 	for _, obj := range objs {
 		require.Contains(t, []string{"", "test"}, obj.GetAnnotations()[hookAnnotation], key(obj))

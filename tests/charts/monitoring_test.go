@@ -17,10 +17,10 @@ func TestAlertsAndDashboard(t *testing.T) {
 
 	objs := objects(t, platformChart(nil, inRepository("values", "production.yaml")))
 	require.Len(t, ofKind(objs, "PrometheusRule"), 1)
-	require.Len(t, ofKind(objs, "ServiceMonitor"), 1)
+	require.Len(t, ofKind(objs, "ServiceMonitor"), 2, "the operator's and the front door's")
 	find[corev1.ConfigMap](t, objs, "ConfigMap", "vdi-operator-dashboard")
 
-	withRelay := platformChart(map[string]string{"coturn.enabled": "true", "coturn.realm": "a"}, inRepository("values", "production.yaml"))
+	withRelay := platformChart(map[string]string{"coturn.enabled": "true", "coturn.realm": "a", "vdi-operator.sessions.turn.host": "a"}, inRepository("values", "production.yaml"))
 	require.Len(t, ofKind(objects(t, withRelay), "PrometheusRule"), 2)
 }
 

@@ -132,19 +132,9 @@ func contents(t *testing.T, manifests string) map[string]map[string]any {
 // TestNotes: what users read after an install. Helm 4 prints it without a cluster.
 func TestNotes(t *testing.T) {
 	t.Parallel()
-	notes := func(s scenario) string {
-		args := []string{"install", "vdi", s.chart, "--namespace", releaseNamespace, "--dry-run=client"}
-		for _, file := range s.files {
-			args = append(args, "--values", file)
-		}
-		for _, name := range slices.Sorted(maps.Keys(s.set)) {
-			args = append(args, "--set", name+"="+s.set[name])
-		}
-		_, text, found := strings.Cut(helm4(t, args...), "NOTES:\n")
-		require.True(t, found)
-		return text
-	}
-	operatorNotes := notes(operator(nil))
+	notes := func(s scenario) string { return notesOf(t, s) }
+	withRoutes := operator(map[string]string{"frontDoor.routes": "Always"})
+	operatorNotes := notes(withRoutes)
 	for _, want := range []string{
 		"Never vdi-system",
 		"pod-security.kubernetes.io/enforce=restricted",
@@ -166,6 +156,20 @@ func TestNotes(t *testing.T) {
 	require.NotContains(t, notes(platformChart(nil, inRepository("values", "local.yaml"))), "WARNING")
 	require.Contains(t, notes(platformChart(map[string]string{"traefik.providers.kubernetesCRD.allowCrossNamespace": "true"})), "WARNING: traefik.providers.kubernetesCRD.allowCrossNamespace is on")
 	require.NotContains(t, notes(scenarios(t)["vdi-platform-proxy-only"]), "VDISession")
+}
+
+func notesOf(t *testing.T, s scenario) string {
+	t.Helper()
+	args := []string{"install", "vdi", s.chart, "--namespace", releaseNamespace, "--dry-run=client"}
+	for _, file := range s.files {
+		args = append(args, "--values", file)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.set)) {
+		args = append(args, "--set", name+"="+s.set[name])
+	}
+	_, text, found := strings.Cut(helm4(t, args...), "NOTES:\n")
+	require.True(t, found)
+	return text
 }
 
 // TestThirdPartyKeys: every key that we set for somebody else's chart exists in

@@ -46,8 +46,14 @@ func TestOperatorRefuses(t *testing.T) {
 		"OIDC, no key":       {without("access.oidc.clientSecret.key"), "access.oidc.clientSecret.key is required when access.mode is OIDC"},
 		"OIDC, no claim":     {without("access.oidc.userClaim"), "access.oidc.userClaim is required when access.mode is OIDC: the claim that equals a session's spec.user"},
 		"OIDC, plain http":   {map[string]string{"access.oidc.issuerURL": "http://a"}, "at '/access/oidc/issuerURL'"},
-		"OIDC, complete":     {without(), "access.mode: OIDC needs the front door, which this release does not contain; use Password"},
+		"OIDC, no openid":    {map[string]string{"access.mode": "OIDC", "access.oidc.issuerURL": "https://a", "access.oidc.clientID": "a", "access.oidc.clientSecret.name": "a", "access.oidc.scopes": "{email}"}, "access.oidc.scopes lacks openid"},
+		"OIDC, no routes":    {map[string]string{"access.mode": "OIDC", "access.oidc.issuerURL": "https://a", "access.oidc.clientID": "a", "access.oidc.clientSecret.name": "a", "frontDoor.routes": "Never"}, "frontDoor.routes is Never, but access.mode is OIDC: people log in at auth.vdi.example.com"},
+		"no front door":      {map[string]string{"frontDoor.replicas": "0"}, "frontDoor.replicas is 0: suspended desktops could not be resumed"},
 		"OIDC by half":       {map[string]string{"access.oidc.clientID": "vdi"}, "access.oidc.clientID is set, but access.mode is Password, which ignores it: set access.mode to OIDC"},
+		"relay unreached":    {map[string]string{"sessions.turn.host": "turn.example.com", "sessions.network.internet": "false"}, "sessions.turn.ranges is required while sessions.network.internet is off and sessions.turn.host is a name"},
+		"ranges, no relay":   {map[string]string{"sessions.turn.ranges": "{192.0.2.1/32}"}, "sessions.turn.ranges is set, but sessions.turn.host is empty, so there is no relay"},
+		"relay over SCTP":    {map[string]string{"sessions.turn.transports": "{sctp}"}, "at '/sessions/turn/transports/0': value must be one of 'udp', 'tcp'"},
+		"no relay secret":    {map[string]string{"sessions.turn.secretName": ""}, "at '/sessions/turn/secretName': minLength"},
 		"unknown mode":       {map[string]string{"access.mode": "oidc"}, "at '/access/mode': value must be one of 'Password', 'OIDC'"},
 		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel'"},
 	} {
@@ -57,6 +63,13 @@ func TestOperatorRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// withRelay is the umbrella with its relay, and one key of it changed.
+func withRelay(key, value string) map[string]string {
+	set := map[string]string{"coturn.enabled": "true", "coturn.realm": "turn.example.com", "vdi-operator.sessions.turn.host": "turn.example.com"}
+	set[key] = value
+	return set
 }
 
 // without is a complete single sign-on less some keys.
@@ -104,7 +117,12 @@ func TestPlatformRefuses(t *testing.T) {
 		"two certificates":      {map[string]string{"traefik.tlsStore.default.defaultCertificate.secretName": "a", "traefik.tlsStore.default.defaultGeneratedCert.resolver": "b"}, "traefik.tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
 		"no operator":           {map[string]string{"vdi-operator.replicas": "0"}, "vdi-operator.replicas is 0: nothing would serve sessions"},
 		"half OIDC":             {map[string]string{"vdi-operator.access.mode": "OIDC"}, "vdi-operator.access.oidc.issuerURL is required when access.mode is OIDC"},
-		"OIDC":                  {prefixed("vdi-operator.", without()), "vdi-operator.access.mode: OIDC needs the front door, which this release does not contain; use Password"},
+		"no front door":         {map[string]string{"vdi-operator.frontDoor.replicas": "0"}, "vdi-operator.frontDoor.replicas is 0"},
+		"door left out":         {map[string]string{"traefik.providers.kubernetesCRD.namespaces": "{team-a}", "vdi-operator.watchNamespaces": "{team-a}"}, `traefik.providers.kubernetesCRD.namespaces leaves out the release namespace "vdi-system"`},
+		"relay nobody uses":     {withRelay("vdi-operator.sessions.turn.host", ""), "vdi-operator.sessions.turn.host is required while coturn.enabled is on: the name or address by which browsers and desktops reach the relay, e.g. turn.example.com"},
+		"another relay secret":  {withRelay("vdi-operator.sessions.turn.secretName", "mine"), `vdi-operator.sessions.turn.secretName is "mine", but the relay's shared secret is "vdi-coturn-secret"`},
+		"another relay port":    {withRelay("coturn.ports.turn", "3479"), "vdi-operator.sessions.turn.port is 3478, but coturn.ports.turn is 3479"},
+		"no relay TLS":          {withRelay("vdi-operator.sessions.turn.tlsPort", "5349"), "vdi-operator.sessions.turn.tlsPort is set, but coturn.tls.enabled is off"},
 		"unread GPU slices":     {map[string]string{"vdi-operator.gpuSharing.configs.any.replicas": "4"}, "set gpu-operator.devicePlugin.config.data instead"},
 		"unknown GPU key":       {map[string]string{"gpu-operator.devicePlugins.enabled": "true"}, "additional properties 'devicePlugins' not allowed"},
 		"unknown top key":       {map[string]string{"sessions.domain": "a"}, "additional properties 'sessions' not allowed"},
@@ -121,14 +139,6 @@ func TestPlatformRefuses(t *testing.T) {
 
 // noSlices is a configuration that the device plugin refuses, as one line for --set.
 const noSlices = "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu\\, replicas: 0}]}}"
-
-func prefixed(prefix string, set map[string]string) map[string]string {
-	out := map[string]string{}
-	for key, value := range set {
-		out[prefix+key] = value
-	}
-	return out
-}
 
 // TestGlobal: both charts can be part of someone else's umbrella.
 func TestGlobal(t *testing.T) {

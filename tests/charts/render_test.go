@@ -146,6 +146,7 @@ func scenarios(t *testing.T) map[string]scenario {
 	for _, file := range glob(t, "values", "*.yaml") {
 		all["profile-"+caseName(file)] = platformChart(nil, file)
 	}
+	all["vdi-operator-oidc"] = scenario{chart: inRepository("charts", "vdi-operator"), files: []string{"testdata/oidc-values.yaml"}}
 	return all
 }
 

@@ -39,7 +39,7 @@ func TestSharingByTheGPUOperator(t *testing.T) {
 	require.Equal(t, []string{"nvidia.com/gpu"}, settings.Sessions.GPUSharing.Sliced)
 	require.NotContains(t, verbsOn(t, objs, "configmaps"), "patch")
 	require.NotContains(t, verbsOn(t, objs, "clusterpolicies"), "patch")
-	require.Equal(t, []string{"get", "list", "watch", "patch"}, verbsOn(t, objs, "daemonsets"))
+	require.Equal(t, []string{"list", "watch", "patch"}, verbsOn(t, objs, "daemonsets"))
 }
 
 // TestSharingValuesReachTheChart: the stand-in records what it was given.
@@ -79,14 +79,14 @@ func TestSharingByUs(t *testing.T) {
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, sharing.ConfigMapData(), "dedicated"))
 	require.Equal(t, []string{"dedicated"}, settingsOf(t, objs).Sessions.GPUSharing.Dedicated, "from its one replica")
 	require.Equal(t, "gpu-operator", find[rbacv1.Role](t, objs, "Role", sharingRole).Namespace)
-	require.Equal(t, []string{"get", "list", "watch", "create", "patch"}, verbsOn(t, objs, "configmaps"))
+	require.Equal(t, []string{"list", "watch", "create", "patch"}, verbsOn(t, objs, "configmaps"))
 	require.Contains(t, verbsOn(t, objs, "clusterpolicies"), "patch")
 }
 
-// TestNoSharingNoRights: who shares no GPUs may look at no node.
+// TestNoSharingNoRights: who shares no GPUs may look at no node, but for the encoder's sake.
 func TestNoSharingNoRights(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(nil))
+	objs := objects(t, operator(map[string]string{"encoder.readNodes": "false"}))
 	for _, obj := range ofKind(objs, "Role", "ClusterRole") {
 		for _, rule := range typed[rbacv1.ClusterRole](t, obj).Rules {
 			for _, resource := range []string{"nodes", "daemonsets", "clusterpolicies"} {

@@ -38,6 +38,7 @@ func requireRenders(t *testing.T, template *vdi.VDITemplate) {
 	require.NoError(t, err)
 	config := platform.Config{}
 	config.Sessions.Domain = "vdi.example.com"
+	config.Sessions.TURN.Host = "turn.vdi.example.com" // for those that stream over WebRTC
 	require.NoError(t, r.ValidateTemplate(template, config))
 }
 

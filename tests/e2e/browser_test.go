@@ -10,12 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/debian"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 )
@@ -23,27 +26,28 @@ import (
 // streams tells that the desktop's picture moves in the page of Selkies.
 const streams = `(document.querySelector('#videoStream')?.videoWidth ?? 0) > 0 && window.fps > 0`
 
-// A person's way in: the login page, the desktop in a real browser, a command
-// typed there that leaves its mark in the home; and the open tab alone, without
-// input, does not keep the GPU.
+// A person's way in: the login page, the desktop in a real browser, commands
+// typed there whose picture comes back and whose mark is in the home; and the
+// open tab alone, without input, does not keep the GPU.
 func TestInTheBrowser(t *testing.T) {
 	s := session("browser", "grace@example.com", "plain-desktop")
 	s.Spec.IdleTimeout = "60s"
 	start(t, s)
 	s = await(t, s, install.Running)
-	_, password, err := platform.Credentials(t.Context(), s)
-	require.NoError(t, err)
 
 	tab := browser{t, chromium(t)}
 	tab.do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible("input[type=password]"))
 	tab.screenshot("login")
 	tab.do(chromedp.SendKeys("input[type=password]", "wrong"+kb.Enter))
 	tab.comes(`document.body.innerText.includes("not the desktop's password")`)
-	tab.do(chromedp.SendKeys("input[type=password]", password+kb.Enter))
-	tab.comes(streams)
+	tab.enter(s)
 	tab.screenshot("desktop")
 
-	tab.do(chromedp.MouseClickXY(400, 300), chromedp.KeyEvent("mkdir typed"), chromedp.KeyEvent(kb.Enter))
+	tab.do(chromedp.MouseClickXY(terminalX, terminalY))
+	for _, name := range []string{"first-picture", "second-picture"} {
+		tab.paints(name)
+	}
+	tab.types("mkdir typed")
 	require.Eventually(t, func() bool {
 		return strings.Contains(inDesktop(t, s, "ls ~"), "typed")
 	}, patience, time.Second, "what was typed in the browser is in the home")
@@ -128,13 +132,57 @@ func (b browser) comes(expression string) {
 	}, patience, 200*time.Millisecond, expression)
 }
 
-// screenshot keeps what the browser shows, where VDI_SCREENSHOTS names a folder.
+// enter gives the session's password on the login page and waits for the picture.
+func (b browser) enter(s *vdi.VDISession) {
+	b.t.Helper()
+	_, password, err := platform.Credentials(b.t.Context(), s)
+	require.NoError(b.t, err)
+	b.do(chromedp.SendKeys("input[type=password]", password+kb.Enter))
+	b.comes(streams)
+}
+
+// types gives the desktop a line of text, key by key.
+func (b browser) types(line string) {
+	b.t.Helper()
+	b.do(pressKeys(line + kb.Enter))
+}
+
+// pressKeys is chromedp's KeyEvent as a keyboard does it: one event for the key
+// and its text, so that a page that took the key does not get the text as well.
+func pressKeys(keys string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		for _, r := range keys {
+			events := kb.Encode(r)
+			down, up := events[0], events[len(events)-1]
+			if len(events) == 3 {
+				down.Type, down.Text, down.UnmodifiedText = "keyDown", events[1].Text, events[1].UnmodifiedText
+			}
+			for _, e := range []*input.DispatchKeyEventParams{down, up} {
+				if _, err := cdp.Call(ctx, target, input.DispatchKeyEvent, *e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// screenshots is the folder for what the browser shows: VDI_SCREENSHOTS, else
+// screenshots beside the tools.
+func screenshots() (string, error) {
+	if dir := os.Getenv("VDI_SCREENSHOTS"); dir != "" {
+		return dir, nil
+	}
+	bin, err := cluster.BinDir()
+	return filepath.Join(bin, "screenshots"), err
+}
+
+// screenshot keeps what the browser shows.
 func (b browser) screenshot(name string) {
 	b.t.Helper()
-	dir := os.Getenv("VDI_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
+	dir, err := screenshots()
+	require.NoError(b.t, err)
+	require.NoError(b.t, os.MkdirAll(dir, 0o750))
 	picture, err := chromedp.Run(b.tab, chromedp.CaptureScreenshot())
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))

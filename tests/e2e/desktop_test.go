@@ -67,7 +67,7 @@ func TestDeletedSessionHasNoURL(t *testing.T) {
 	s = await(t, s, install.Running)
 	assert.Equal(t, http.StatusUnauthorized, get(t, s.Status.URL, "", "").Code, "it asks for a login")
 	finish(t, s)
-	assert.Equal(t, http.StatusNotFound, get(t, s.Status.URL, "", "").Code)
+	assert.Equal(t, http.StatusServiceUnavailable, get(t, s.Status.URL, "", "").Code, "the front door knows of no desktop there")
 }
 
 // A home is its user's: it survives the session, and nobody else ever gets it.
@@ -104,7 +104,7 @@ func TestSuspendAndResume(t *testing.T) {
 	setRunPolicy(t, s, vdi.RunPolicySuspended)
 	paused := await(t, s, suspended)
 	assert.Equal(t, vdi.StopUser, paused.Status.StopReason)
-	assert.Equal(t, http.StatusNotFound, get(t, first.Status.URL, user, password).Code, "nothing answers")
+	assert.Equal(t, http.StatusServiceUnavailable, get(t, first.Status.URL, user, password).Code, "no desktop answers")
 
 	setRunPolicy(t, s, vdi.RunPolicyRunning)
 	again := await(t, s, install.Running)

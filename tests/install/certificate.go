@@ -11,6 +11,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +39,30 @@ func (p *Platform) certificate(ctx context.Context) error {
 	}
 	p.CA = secret.Data[corev1.ServiceAccountRootCAKey]
 	return err
+}
+
+// NewCertificate makes an authority of its own and a certificate of that for an
+// address of this machine, both as PEM, and the certificate's key.
+func NewCertificate(address netip.Addr) (authority, certificate, key []byte, err error) {
+	root, rootKey, err := newCertificate(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "VDI platform test authority"},
+		IsCA:    true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	leaf, leafKey, err := newCertificate(&x509.Certificate{
+		Subject: pkix.Name{CommonName: address.String()}, IPAddresses: []net.IP{address.AsSlice()},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, root, rootKey)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	raw, err := x509.MarshalECPrivateKey(leafKey)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("encode key: %w", err)
+	}
+	return pemOf("CERTIFICATE", root.Raw), pemOf("CERTIFICATE", leaf.Raw), pemOf("EC PRIVATE KEY", raw), nil
 }
 
 func newWildcard(name string) (*corev1.Secret, error) {

@@ -50,7 +50,7 @@ type Image struct {
 // Images are what the platform and its desktops need on the node.
 func Images() []Image {
 	return []Image{
-		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator", "--binary", "../bin/vdi-agent", "--binary", "../bin/vdi-turn-secret"}},
+		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator", "--binary", "../bin/vdi-agent", "--binary", "../bin/vdi-frontdoor", "--binary", "../bin/vdi-turn-secret"}},
 		{"docker.io/vdi-platform/traefik:dev", "bin/images/traefik.tar", []string{"binary", "--binary", "../bin/traefik"}},
 		{PageImage, "bin/images/page.tar", []string{"binary", "--binary", "../bin/page"}},
 		{"docker.io/vdi-platform/desktop:dev", "bin/images/desktop.tar", []string{"desktop"}},
@@ -80,8 +80,12 @@ func Install(ctx context.Context, c *cluster.Cluster, out io.Writer, values ...s
 	if err != nil {
 		return nil, err
 	}
-	err = Step(out, "helm upgrade --install "+Release, func() error { return p.release(ctx, values) })
-	return p, err
+	return p, p.Release(ctx, values...)
+}
+
+// Release installs the release, or upgrades it to other values.
+func (p *Platform) Release(ctx context.Context, values ...string) error {
+	return Step(p.out, "helm upgrade --install "+Release, func() error { return p.release(ctx, values) })
 }
 
 // Prepare does all that comes before helm, with the images that are wanted.
@@ -143,6 +147,7 @@ func (p *Platform) buildPrograms(ctx context.Context) error {
 	return errors.Join(
 		p.build(ctx, p.root, "vdi-operator", "./operator/cmd/vdi-operator"),
 		p.build(ctx, p.root, "vdi-agent", "./operator/cmd/vdi-agent"),
+		p.build(ctx, p.root, "vdi-frontdoor", "./operator/cmd/vdi-frontdoor"),
 		p.build(ctx, p.root, "vdi-turn-secret", "./operator/cmd/vdi-turn-secret"),
 		p.build(ctx, filepath.Join(p.root, "tests"), "page", "./images/page"),
 	)
@@ -178,10 +183,10 @@ func (p *Platform) loadImages(ctx context.Context) error {
 	return nil
 }
 
-// namespaces: desktops never live beside the platform, and keep to the strictest
-// Pod Security level.
+// namespaces: desktops never live beside the platform, keep to the strictest
+// Pod Security level, and nobody else writes routes there.
 func (p *Platform) namespaces(ctx context.Context) error {
-	restricted := map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
+	restricted := map[string]string{"pod-security.kubernetes.io/enforce": "restricted", "vdi.kasm.io/sessions": "true"}
 	return errors.Join(
 		p.ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}),
 		p.ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Sessions, Labels: restricted}}),

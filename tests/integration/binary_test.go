@@ -62,10 +62,16 @@ func TestBinaryInNamespacedMode(t *testing.T) {
 
 func buildOperator(t *testing.T) string {
 	t.Helper()
+	return build(t, operatorName)
+}
+
+// build compiles one of the platform's programs.
+func build(t *testing.T, name string) string {
+	t.Helper()
 	root, err := repositoryRoot()
 	require.NoError(t, err)
-	program := filepath.Join(t.TempDir(), operatorName)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./operator/cmd/vdi-operator")
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./operator/cmd/"+name)
 	build.Dir = root
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -76,9 +82,15 @@ func buildOperator(t *testing.T) string {
 // asks it to end, as the kubelet would, and returns its log.
 func (p *plane) runOperator(t *testing.T, program string, args []string) (stop func() string) {
 	t.Helper()
+	return p.runAs(t, operatorName, program, args)
+}
+
+// runAs does so under any account of the release.
+func (p *plane) runAs(t *testing.T, account, program string, args []string) (stop func() string) {
+	t.Helper()
 	var log bytes.Buffer
 	command := exec.Command(program, args...)
-	command.Env = append(os.Environ(), "POD_NAMESPACE="+operatorNamespace, "KUBECONFIG="+p.operatorKubeconfig(t))
+	command.Env = append(os.Environ(), "POD_NAMESPACE="+operatorNamespace, "KUBECONFIG="+p.kubeconfigOf(t, account))
 	command.Stdout, command.Stderr = &log, &log
 	require.NoError(t, command.Start())
 	ended := false
@@ -99,9 +111,10 @@ func (p *plane) runOperator(t *testing.T, program string, args []string) (stop f
 	}
 }
 
-func (p *plane) operatorKubeconfig(t *testing.T) string {
+// kubeconfigOf is a file with a token of a ServiceAccount of the release.
+func (p *plane) kubeconfigOf(t *testing.T, account string) string {
 	t.Helper()
-	config := p.asOperator(t)
+	config := p.asAccount(t, account)
 	file := clientcmdapi.NewConfig()
 	file.Clusters["c"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData}
 	file.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: config.BearerToken}

@@ -4,12 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +23,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
 var errDied = errors.New("the operator died")
@@ -297,18 +294,13 @@ func (p *plane) named(t *testing.T, name string) client.WithWatch {
 // writesOf counts the writes in the audit log under a name.
 func (p *plane) writesOf(t *testing.T, name string) int {
 	t.Helper()
-	text, err := os.ReadFile(p.AuditLog())
-	require.NoError(t, err)
 	writes := 0
-	for line := range strings.Lines(string(text)) {
-		var a asked
-		if !strings.Contains(line, `"userAgent":"`+name+`"`) || json.Unmarshal([]byte(line), &a) != nil {
-			continue
-		}
-		if slices.Contains([]string{"create", "update", "patch", "delete"}, a.Verb) {
+	_, err := audit.Read(p.AuditLog(), 0, func(q audit.Request) {
+		if q.Agent == name && q.IsWrite() {
 			writes++
 		}
-	}
+	})
+	require.NoError(t, err)
 	return writes
 }
 

@@ -11,13 +11,17 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,29 +32,24 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
 
 const (
 	doorName     = "vdi-frontdoor"
-	endedLogins  = "vdi-frontdoor-ended-logins"
+	publicKeys   = "vdi-frontdoor-public-keys"
 	deskPassword = "abcdefghijklmnopqrstuvwxyz234567"
-)
-
-// doorRules are everything that the front door may do with sessions, and with
-// the list of ended logins of its own namespace.
-var (
-	doorRules = []rbacv1.PolicyRule{
-		{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vdisessions"}, Verbs: []string{"get", "list", "watch", "patch"}},
-	}
-	endedRules = []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{endedLogins}, Verbs: []string{"list", "watch", "patch"}},
-	}
 )
 
 // door is one replica of the front door.
@@ -62,36 +61,41 @@ type door struct {
 	host    string
 }
 
-// asFrontDoor makes the front door's account with its rules, and logs in as it.
-func (w *world) asFrontDoor() *rest.Config {
+// doorObjects are what the chart makes for the front door, with the real Helm.
+func (w *world) doorObjects() []*unstructured.Unstructured {
 	w.t.Helper()
-	p := sharedPlane(w.t)
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: doorName, Namespace: w.ns}}
-	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: doorName, Namespace: w.ns}}
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: doorName + "-" + w.ns}, Rules: doorRules}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role.Name}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-	}
-	for _, o := range []client.Object{
-		account, role, binding,
-		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: doorName, Namespace: w.ns}, Rules: endedRules},
-		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: doorName, Namespace: w.ns}, Subjects: subjects,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: doorName},
-		},
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: endedLogins, Namespace: w.ns}},
-	} {
-		require.NoError(w.t, w.client.Create(w.ctx, o))
-	}
+	root, err := repositoryRoot()
+	require.NoError(w.t, err)
+	bin, err := cluster.BinDir()
+	require.NoError(w.t, err)
+	helm := exec.CommandContext(w.ctx, filepath.Join(bin, "helm"), "template", "vdi", filepath.Join(root, "charts", "vdi-operator"),
+		"--no-hooks", "--namespace", w.ns, "--kube-version", "1.37.2", "--set", "sessions.domain=vdi.example.com,frontDoor.keys.existingSecret=mine")
+	out, err := helm.Output()
+	require.NoError(w.t, err, missingToolFix)
+	all, err := decodeObjects(string(out))
+	require.NoError(w.t, err)
+	return slices.DeleteFunc(all, func(o *unstructured.Unstructured) bool { return o.GetLabels()["app"] != doorName })
+}
+
+// asFrontDoor makes the front door's account with the chart's rules, and logs in
+// as it. Cluster-wide objects are gone after the test.
+func (w *world) asFrontDoor(more ...string) *rest.Config {
+	w.t.Helper()
+	kinds := append([]string{"ServiceAccount", "ConfigMap", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}, more...)
 	admin := w.client
-	w.t.Cleanup(func() {
-		_ = admin.Delete(context.Background(), role)
-		_ = admin.Delete(context.Background(), binding)
-	})
+	for _, o := range w.doorObjects() {
+		if !slices.Contains(kinds, o.GetKind()) {
+			continue
+		}
+		require.NoError(w.t, w.client.Create(w.ctx, o))
+		if o.GetNamespace() == "" {
+			w.t.Cleanup(func() { _ = admin.Delete(context.Background(), o) })
+		}
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: doorName, Namespace: w.ns}}
 	token := &authenticationv1.TokenRequest{}
 	require.NoError(w.t, w.client.SubResource("token").Create(w.ctx, account, token))
-	config := rest.AnonymousClientConfig(p.RESTConfig())
+	config := rest.AnonymousClientConfig(sharedPlane(w.t).RESTConfig())
 	config.BearerToken = token.Status.Token
 	return config
 }
@@ -129,16 +133,21 @@ func (w *world) runDoor(cluster *rest.Config, keys string, cookies *[]*http.Cook
 func newKeys(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1.pem"), newSigningKey(t), 0o600))
+	cookieKey := make([]byte, 32)
+	_, err := rand.Read(cookieKey)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1.key"), cookieKey, 0o600))
+	return dir
+}
+
+func newSigningKey(t *testing.T) []byte {
+	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	cookieKey := make([]byte, 32)
-	_, err = rand.Read(cookieKey)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "1.key"), cookieKey, 0o600))
-	return dir
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // ask sends what a browser sends, behind a proxy that speaks TLS.
@@ -310,4 +319,163 @@ func TestFrontDoorWritesWhatItLookedAt(t *testing.T) {
 	require.Error(t, changer.Resume(w.ctx, seen), "another session of that name")
 	require.Equal(t, vdi.RunPolicySuspended, w.session().Spec.RunPolicy)
 	require.Equal(t, fresh.ResourceVersion, w.session().ResourceVersion)
+}
+
+// TestFrontDoorTellsItsKeys: the public halves of all keys, those of tomorrow
+// included, are where the operator reads them, and follow every change.
+func TestFrontDoorTellsItsKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	account, keys := w.asFrontDoor(), newKeys(t)
+	told := func() map[string]string {
+		found := &corev1.ConfigMap{}
+		w.read(found, publicKeys)
+		return found.Data
+	}
+	require.Empty(t, told(), "as the chart makes it")
+	w.runDoor(account, keys, &[]*http.Cookie{})
+	names := func(want ...string) func() bool {
+		return func() bool { return slices.Equal(want, slices.Sorted(maps.Keys(told()))) }
+	}
+	w.eventually(names("1.pem"), "the key is told")
+	first := told()["1.pem"]
+	_, err := platform.ParseStatementKey([]byte(first))
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(filepath.Join(keys, "next-2.pem"), newSigningKey(t), 0o600))
+	w.eventually(names("1.pem", "next-2.pem"), "a key is told before it is used")
+	require.NoError(t, os.Rename(filepath.Join(keys, "next-2.pem"), filepath.Join(keys, "2.pem")))
+	w.eventually(names("1.pem", "2.pem"), "and under its new name")
+	require.NoError(t, os.Remove(filepath.Join(keys, "1.pem")))
+	w.eventually(names("2.pem"), "a key that is taken away is no longer told")
+	require.NotEqual(t, first, told()["2.pem"])
+
+	found := &corev1.ConfigMap{}
+	w.read(found, publicKeys)
+	w.runDoor(account, keys, &[]*http.Cookie{})
+	again := &corev1.ConfigMap{}
+	w.read(again, publicKeys)
+	require.Equal(t, found.ResourceVersion, again.ResourceVersion, "another replica finds nothing to write")
+}
+
+// TestMakeKeys: the hook's Job makes the Secret once, with the Job's own rights,
+// and never changes one.
+func TestMakeKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	core, err := kubernetes.NewForConfig(sharedPlane(t).RESTConfig())
+	require.NoError(t, err)
+	secrets := core.CoreV1().Secrets(w.ns)
+	makeKeys := func() (bool, error) { return frontdoor.MakeKeys(w.ctx, secrets, "keys", time.Now()) }
+	made, err := makeKeys()
+	require.NoError(t, err)
+	require.True(t, made)
+	before := &corev1.Secret{}
+	w.read(before, "keys")
+	made, err = makeKeys()
+	require.NoError(t, err)
+	require.False(t, made)
+	after := &corev1.Secret{}
+	w.read(after, "keys")
+	require.Equal(t, before, after)
+
+	after.Data = map[string][]byte{"mine.pem": []byte("hunter2")}
+	require.NoError(t, w.client.Update(w.ctx, after))
+	_, err = makeKeys()
+	require.ErrorIs(t, err, frontdoor.ErrKeys)
+	require.ErrorContains(t, err, `"mine.pem"`)
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+// doorAttack is something that the front door could do with its rights, and the
+// part of the policy that keeps it from doing so.
+type doorAttack struct {
+	patch      string
+	validation int
+	want       string
+}
+
+// TestFrontDoorPolicy: the API server lets the front door change two fields and
+// nothing else, and each line of the policy is needed for that.
+func TestFrontDoorPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createTemplate()
+	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	fresh := func() *vdi.VDISession {
+		return w.createSession(func(s *vdi.VDISession) {
+			s.GenerateName, s.Name = "desk-", ""
+			s.Labels, s.Annotations, s.Finalizers = map[string]string{"team": "a"}, map[string]string{"note": "a"}, []string{"example.com/keep"}
+			s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "1h", &metav1.Time{Time: later}
+		})
+	}
+	account := w.asFrontDoor(policyKind, bindingKind)
+	door, err := client.New(account, client.Options{Scheme: run.Scheme()})
+	require.NoError(t, err)
+	try := func(s *vdi.VDISession, patch string) error {
+		return door.Patch(w.ctx, s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
+	}
+	attacks := []doorAttack{
+		{`{"spec":{"timeout":"1000h"}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
+		{`{"spec":{"idleTimeout":null}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
+		{`{"spec":{"resources":{"gpu":4}}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
+		{`{"metadata":{"labels":{"vdi.kasm.io/user":"x"}}}`, 2, "may not change a session's metadata"},
+		{`{"metadata":{"labels":null}}`, 2, "may not change a session's metadata"},
+		{`{"metadata":{"annotations":{"note":"b"}}}`, 2, "may not change a session's metadata"},
+		{`{"metadata":{"finalizers":[]}}`, 2, "may not change a session's metadata"},
+		{`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"a"}]}}`, 2, "may not change a session's metadata"},
+		{`{"spec":{"runPolicy":"Suspended"}}`, 3, "set spec.runPolicy to Running only"},
+		{`{"spec":{"keepAliveUntil":null}}`, 4, "to a later time only"},
+		{`{"spec":{"keepAliveUntil":"2026-01-01T00:00:00Z"}}`, 4, "to a later time only"},
+	}
+	policy := &unstructured.Unstructured{}
+	policy.SetGroupVersionKind(schema.GroupVersionKind{Group: "admissionregistration.k8s.io", Version: "v1", Kind: policyKind})
+	require.NoError(t, w.client.Get(w.ctx, client.ObjectKey{Name: doorName + "." + w.ns}, policy))
+	whole, _, err := unstructured.NestedSlice(policy.Object, "spec", "validations")
+	require.NoError(t, err)
+	use := func(validations []any) {
+		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"validations": validations}})
+		require.NoError(t, err)
+		require.NoError(t, w.client.Patch(w.ctx, policy.DeepCopy(), client.RawPatch(types.MergePatchType, patch)))
+	}
+
+	w.eventually(func() bool { return try(fresh(), attacks[0].patch) != nil }, "the policy is in force")
+	s := fresh()
+	for _, attack := range attacks {
+		require.ErrorContains(t, try(s, attack.patch), attack.want, attack.patch)
+	}
+	require.NoError(t, try(s, `{"spec":{"runPolicy":"Running","keepAliveUntil":"`+later.Add(time.Hour).Format(time.RFC3339)+`"}}`), "what the front door is for")
+	require.NoError(t, w.client.Patch(w.ctx, s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"runPolicy":"Suspended","timeout":"2h"}}`))), "others are not meant")
+	require.NoError(t, try(s, `{"spec":{"runPolicy":"Running"}}`), "a resume")
+
+	// Whatever else its rights might become, it only patches.
+	w.mayEverything()
+	for name, act := range map[string]func() error{
+		"make":   func() error { return door.Create(w.ctx, w.newSession(func(s *vdi.VDISession) { s.Name = "made" })) },
+		"delete": func() error { return door.Delete(w.ctx, s.DeepCopy()) },
+		"write a status": func() error {
+			return door.Status().Patch(w.ctx, s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"host":"x"}}`)))
+		},
+	} {
+		w.eventually(func() bool { return strings.Contains(fmt.Sprint(act()), "may only change sessions") }, name)
+	}
+
+	for _, attack := range attacks {
+		use(slices.Delete(slices.Clone(whole), attack.validation, attack.validation+1))
+		victim := fresh()
+		w.eventually(func() bool { return try(victim, attack.patch) == nil }, "without its line it works: "+attack.patch)
+	}
+	use(whole[1:])
+	w.eventually(func() bool { return door.Delete(w.ctx, s.DeepCopy()) == nil }, "without its line it deletes")
+}
+
+// mayEverything gives the front door's account rights that it has not: the policy
+// must hold without the roles' help.
+func (w *world) mayEverything() {
+	w.t.Helper()
+	require.NoError(w.t, w.client.Create(w.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "everything", Namespace: w.ns},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: doorName, Namespace: w.ns}},
+	}))
 }

@@ -5,6 +5,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,6 +32,7 @@ const (
 	traefikModule  = "github.com/traefik/traefik/v3"
 	traefikCRDs    = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
 	routeCRD       = "ingressroutes.traefik.io"
+	middlewareCRD  = "middlewares.traefik.io"
 	missingToolFix = "run 'make tools' at the top of the repository"
 )
 
@@ -107,7 +109,7 @@ func repositoryRoot() (string, error) {
 	return filepath.Dir(bin), err
 }
 
-// installRouteKind installs the proxy's kind from the very module of Traefik
+// installRouteKind installs the proxy's kinds from the very module of Traefik
 // that the local cluster runs.
 func (p *plane) installRouteKind(ctx context.Context) error {
 	root, err := repositoryRoot()
@@ -121,7 +123,8 @@ func (p *plane) installRouteKind(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find %s in the module cache (%s): %w", traefikModule, missingToolFix, err)
 	}
-	return p.installCRDs(ctx, filepath.Join(strings.TrimSpace(string(out)), traefikCRDs), routeCRD)
+	file := filepath.Join(strings.TrimSpace(string(out)), traefikCRDs)
+	return errors.Join(p.installCRDs(ctx, file, middlewareCRD), p.installCRDs(ctx, file, routeCRD))
 }
 
 // installCRDs creates the definitions in a file or folder (only the named one

@@ -1,9 +1,7 @@
 package integration
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -27,6 +25,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
 
@@ -41,6 +40,8 @@ const (
 type installed struct {
 	*plane
 	registry *prometheus.Registry
+	// relaySecret is the folder where the kubelet mounts the TURN relay's Secret.
+	relaySecret string
 }
 
 // chartObjects renders the operator's chart with the real Helm.
@@ -67,13 +68,13 @@ func find(t *testing.T, objects []*unstructured.Unstructured, kind string) *unst
 	return objects[i]
 }
 
-// grant makes the operator's ServiceAccount with the chart's permissions.
+// grant makes the chart's ServiceAccounts with its permissions and its policies.
 func (p *plane) grant(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
 	require.NoError(t, p.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}))
 	for _, o := range objects {
 		switch o.GetKind() {
-		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
+		case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", policyKind, bindingKind:
 			require.NoError(t, p.admin.Create(t.Context(), o.DeepCopy()))
 		}
 	}
@@ -83,13 +84,13 @@ func (p *plane) grant(t *testing.T, objects []*unstructured.Unstructured) {
 func installOperator(t *testing.T, p *plane) installed {
 	t.Helper()
 	ctx := t.Context()
-	objects := chartObjects(t)
+	objects := chartObjects(t, "sessions.turn.host=203.0.113.10")
 	p.grant(t, objects)
-	in := installed{plane: p, registry: prometheus.NewRegistry()}
+	in := installed{plane: p, registry: prometheus.NewRegistry(), relaySecret: t.TempDir()}
 	options := run.Options{Namespace: operatorNamespace, Registry: in.registry}
 	flags := flag.NewFlagSet(operatorName, flag.ContinueOnError)
 	options.Register(flags)
-	require.NoError(t, flags.Parse(argsOf(t, objects)))
+	require.NoError(t, flags.Parse(append(argsOf(t, objects), "--turn-secret-dir="+in.relaySecret)))
 	manager, err := run.New(ctx, in.asOperator(t), options)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -117,7 +118,13 @@ func argsOf(t *testing.T, objects []*unstructured.Unstructured) []string {
 // asOperator authenticates with a token of the operator's ServiceAccount.
 func (p *plane) asOperator(t *testing.T) *rest.Config {
 	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: operatorNamespace}}
+	return p.asAccount(t, operatorName)
+}
+
+// asAccount authenticates with a token of a ServiceAccount of the release.
+func (p *plane) asAccount(t *testing.T, name string) *rest.Config {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: operatorNamespace}}
 	token := &authenticationv1.TokenRequest{}
 	require.NoError(t, p.admin.SubResource("token").Create(t.Context(), account, token))
 	config := rest.AnonymousClientConfig(p.RESTConfig())
@@ -125,48 +132,12 @@ func (p *plane) asOperator(t *testing.T) *rest.Config {
 	return config
 }
 
-// asked is one request in the API server's audit log.
-type asked struct {
-	User struct {
-		Username string `json:"username"`
-	} `json:"user"`
-	Verb   string `json:"verb"`
-	URI    string `json:"requestURI"`
-	Object struct {
-		Resource string `json:"resource"`
-	} `json:"objectRef"`
-	Answer struct {
-		Code int `json:"code"`
-	} `json:"responseStatus"`
-}
-
 // operatorAsked lists the operator's requests after a position in the audit log.
-func (p *plane) operatorAsked(t *testing.T, from int64) (requests []asked, end int64) {
+func (p *plane) operatorAsked(t *testing.T, from int64) (requests []audit.Request, end int64) {
 	t.Helper()
-	file, err := os.Open(p.AuditLog())
+	requests, end, err := audit.Of(p.AuditLog(), operatorUser, from)
 	require.NoError(t, err)
-	defer file.Close()
-	_, err = file.Seek(from, 0)
-	require.NoError(t, err)
-	reader := bufio.NewReader(file)
-	for end = from; ; {
-		line, err := reader.ReadString('\n')
-		if err != nil {
-			return requests, end // the last line may be half written
-		}
-		end += int64(len(line))
-		if !strings.Contains(line, operatorUser) {
-			continue
-		}
-		var a asked
-		require.NoError(t, json.Unmarshal([]byte(line), &a))
-		requests = append(requests, a)
-	}
-}
-
-// isUpkeep: a leader renews its lease, and watches are reopened now and then.
-func (a asked) isUpkeep() bool {
-	return a.Verb == "watch" || a.Object.Resource == "leases" && (a.Verb == "update" || a.Verb == "get")
+	return requests, end
 }
 
 // TestManager runs the operator as it is installed, on a control plane of its
@@ -184,6 +155,8 @@ func TestManager(t *testing.T) {
 	metricsAreHonest(w, in)
 	expiryByTheServersClock(w)
 	invalidTemplateIsTold(w)
+	relaySecretComesLater(w, in)
+	encoderFollowsNodes(w)
 	in.restsWithSessions(w, 50)
 	in.wasNeverForbidden(t)
 }
@@ -354,7 +327,7 @@ func (in installed) restsWithSessions(w *world, sessions int) {
 	var from int64
 	w.eventually(func() bool {
 		requests, end := in.operatorAsked(w.t, from)
-		calm := from > 0 && !slices.ContainsFunc(requests, func(a asked) bool { return !a.isUpkeep() })
+		calm := from > 0 && !slices.ContainsFunc(requests, func(q audit.Request) bool { return !q.IsUpkeep() })
 		from = end
 		return calm
 	}, "the operator comes to rest")
@@ -362,11 +335,11 @@ func (in installed) restsWithSessions(w *world, sessions int) {
 	require.Never(w.t, func() bool {
 		requests, end := in.operatorAsked(w.t, from)
 		from = end
-		return slices.ContainsFunc(requests, func(a asked) bool {
-			if !a.isUpkeep() {
-				w.t.Logf("asked at rest: %s %s", a.Verb, a.URI)
+		return slices.ContainsFunc(requests, func(q audit.Request) bool {
+			if !q.IsUpkeep() {
+				w.t.Logf("asked at rest: %s %s", q.Verb, q.URI)
 			}
-			return !a.isUpkeep()
+			return !q.IsUpkeep()
 		})
 	}, time.Minute, time.Second, "an idle operator asks nothing")
 
@@ -387,8 +360,8 @@ func (in installed) wasNeverForbidden(t *testing.T) {
 	t.Helper()
 	requests, _ := in.operatorAsked(t, 0)
 	require.NotEmpty(t, requests)
-	for _, a := range requests {
-		require.NotEqual(t, 403, a.Answer.Code, "%s %s", a.Verb, a.URI)
-		require.False(t, a.Object.Resource == "secrets" && (a.Verb == "list" || a.Verb == "watch"), "Secrets are never listed")
+	for _, q := range requests {
+		require.False(t, q.IsForbidden(), "%s %s", q.Verb, q.URI)
+		require.False(t, q.Resource == "secrets" && (q.Verb == "list" || q.Verb == "watch"), "Secrets are never listed")
 	}
 }

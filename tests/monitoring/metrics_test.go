@@ -21,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -31,6 +32,14 @@ func operator(t *testing.T) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(sessions(t), gpus(t), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+}
+
+// frontDoor returns the address of the front door's real metrics.
+func frontDoor(t *testing.T) string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	frontdoor.NewMetrics(registry)
 	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 }
 

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,11 +114,12 @@ func selectorsOf(t *testing.T, expr string) []string {
 func TestQuestionsHaveAnswers(t *testing.T) {
 	objs := charts(t)
 	monitors := ofKind(objs, "ServiceMonitor")
-	require.Len(t, monitors, 2)
+	require.Len(t, monitors, 3)
 	prometheus := start(
 		t,
-		jobOf(t, objs, monitors[0], operator(t)),
-		jobOf(t, objs, monitors[1], recorded(t, "coturn")),
+		jobOf(t, objs, named(t, monitors, "vdi-frontdoor"), frontDoor(t)),
+		jobOf(t, objs, named(t, monitors, "vdi-vdi-operator"), operator(t)),
+		jobOf(t, objs, named(t, monitors, "vdi-coturn"), recorded(t, "coturn")),
 		job("traefik", recorded(t, "traefik"), "/metrics", "1s", nil),
 		job("dcgm", recorded(t, "dcgm"), "/metrics", "1s", nil),
 	)
@@ -137,6 +139,13 @@ func TestQuestionsHaveAnswers(t *testing.T) {
 	nothing, err := prometheus.query(`vdi_sessions{namespace="elsewhere"}`)
 	require.NoError(t, err)
 	require.Empty(t, nothing)
+}
+
+func named(t *testing.T, objs []*unstructured.Unstructured, name string) *unstructured.Unstructured {
+	t.Helper()
+	i := slices.IndexFunc(objs, func(o *unstructured.Unstructured) bool { return o.GetName() == name })
+	require.GreaterOrEqual(t, i, 0, "%s is not rendered", name)
+	return objs[i]
 }
 
 func (s server) requireSeries(t *testing.T, who string, exprs ...string) {

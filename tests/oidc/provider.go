@@ -5,10 +5,13 @@ package oidc
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -44,17 +47,37 @@ type Provider struct {
 	nonce  atomic.Pointer[string]
 }
 
-// Start runs a provider until the test ends.
+// Start runs a provider on this machine's loopback until the test ends.
 func Start(t *testing.T, redirect string, people ...Person) *Provider {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	p := &Provider{Issuer: "http://" + server.Listener.Addr().String()}
+	p.serve(t, server, redirect, people)
+	server.Start()
+	return p
+}
+
+// StartTLS runs a provider at an address of this machine, for those who are
+// elsewhere, with the certificate in tls.
+func StartTLS(t *testing.T, address netip.Addr, tls *tls.Config, redirect string, people ...Person) *Provider {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", netip.AddrPortFrom(address, 0).String())
+	require.NoError(t, err)
+	server := httptest.NewUnstartedServer(nil)
+	require.NoError(t, server.Listener.Close())
+	server.Listener, server.TLS = listener, tls
+	p := &Provider{Issuer: "https://" + listener.Addr().String()}
+	p.serve(t, server, redirect, people)
+	server.StartTLS()
+	return p
+}
+
+func (p *Provider) serve(t *testing.T, server *httptest.Server, redirect string, people []Person) {
+	t.Helper()
 	clients := map[string]*storage.Client{ClientID: storage.WebClient(ClientID, ClientSecret, redirect)}
 	store := &liar{storage.NewStorageWithClients(users(people), clients), p}
 	server.Config.Handler = exampleop.SetupServer(p.Issuer, store, slog.New(slog.DiscardHandler), false)
-	server.Start()
 	t.Cleanup(server.Close)
-	return p
 }
 
 // LieAboutNonce puts a nonce of the test's into all ID tokens from now on.

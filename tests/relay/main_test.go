@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/debian"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
@@ -28,9 +29,6 @@ const (
 	metadata = "169.254.169.254"
 	private6 = "fd77::1"
 )
-
-// nobody is the user of the chart's pod.
-const nobody = 65534
 
 // toolVariable tells the inner run where the operator's small program lies.
 const toolVariable = "VDI_RELAY_TEST_TOOL"
@@ -60,7 +58,7 @@ func runTests(m *testing.M) (int, error) {
 		if err := setUp(); err != nil {
 			return 0, err
 		}
-		return m.Run(), nil
+		return ledger.Main(m), nil
 	}
 	return runInside()
 }
@@ -90,10 +88,11 @@ func runInside() (int, error) {
 	inner.Env = append(os.Environ(), toolVariable+"="+tool)
 	inner.Stdout, inner.Stderr = os.Stdout, os.Stderr
 	inner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if exit := new(exec.ExitError); errors.As(inner.Run(), &exit) {
-		return exit.ExitCode(), nil
+	err = inner.Run()
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1), nil
 	}
-	return 0, nil
+	return 0, err
 }
 
 // setUp gives this process' namespaces the addresses and the folder that the

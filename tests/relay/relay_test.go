@@ -21,12 +21,12 @@ const bad = "Bad configuration format"
 // coturn 4.6.1 would ignore, and the log would tell.
 func TestFileIsUnderstood(t *testing.T) {
 	for _, set := range [][]string{nil, {"peers.reach=Public", "peers.allowed={10.244.0.0-10.244.255.255}", "limits.bytesPerSecond=1000000"}} {
-		log := start(t, setup{set: set}).log()
+		log := start(t, setup{set: set}).Log()
 		require.NotContains(t, log, bad)
 		require.NotContains(t, log, "WARNING")
 		require.NotContains(t, log, "ERROR")
 	}
-	log := start(t, setup{edit: func(config string) string { return config + "dnied-peer-ip=10.0.0.1\n" }}).log()
+	log := start(t, setup{edit: func(config string) string { return config + "dnied-peer-ip=10.0.0.1\n" }}).Log()
 	require.Contains(t, log, bad)
 }
 
@@ -216,12 +216,12 @@ func TestSecretIsHidden(t *testing.T) {
 	relay := start(t, setup{})
 	meet(t, valid("alice"), valid("bob"), public4)
 	for _, name := range []string{"cmdline", "environ"} {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", relay.process.Process.Pid, name))
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", relay.PID(), name))
 		require.NoError(t, err)
 		require.NotContains(t, string(data), secret)
 	}
-	require.NotContains(t, relay.log(), secret)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", relay.process.Process.Pid))
+	require.NotContains(t, relay.Log(), secret)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", relay.PID()))
 	require.NoError(t, err)
 	require.Regexp(t, `(?m)^CapEff:\t0+$`, string(status))
 	require.Regexp(t, `(?m)^Uid:\t65534\t65534\t65534\t65534$`, string(status))

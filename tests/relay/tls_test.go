@@ -16,6 +16,8 @@ import (
 
 	"github.com/pion/turn/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/relay/coturn"
 )
 
 // certificateFolder is where the pod mounts tls.secretName.
@@ -38,7 +40,7 @@ func writeCertificate(t *testing.T) *x509.CertPool {
 	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "PRIVATE KEY", Bytes: private}} {
 		file := filepath.Join(certificateFolder, name)
 		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o400))
-		require.NoError(t, os.Chown(file, nobody, nobody))
+		require.NoError(t, os.Chown(file, coturn.Nobody, coturn.Nobody))
 	}
 	certificate, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
@@ -51,7 +53,7 @@ func writeCertificate(t *testing.T) *x509.CertPool {
 func TestTLS(t *testing.T) {
 	trusted := writeCertificate(t)
 	relay := start(t, setup{set: []string{"tls.enabled=true", "tls.secretName=any"}})
-	require.NotContains(t, relay.log(), bad)
+	require.NotContains(t, relay.Log(), bad)
 	for user, works := range map[credential]bool{valid("alice"): true, signed(otherSecret, "alice", time.Now().Add(time.Hour)): false} {
 		conn, err := tls.Dial("tcp", net.JoinHostPort(public4, "5349"), &tls.Config{RootCAs: trusted})
 		require.NoError(t, err)

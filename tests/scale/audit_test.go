@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
 func TestRequestsAreSorted(t *testing.T) {
-	c := Count{All: Tally{}}
-	for _, q := range []Request{
+	c := Count{All: audit.Tally{}}
+	for _, q := range []audit.Request{
 		{Verb: "watch", Resource: "pods"},
 		{Verb: "update", Resource: "leases"},
 		{Verb: "create", Resource: "pods", Code: 201},
@@ -27,17 +29,4 @@ func TestRequestsAreSorted(t *testing.T) {
 	}, c)
 	require.Equal(t, 7, c.All.Total(), "upkeep is not in it")
 	require.Equal(t, 1, c.All["get /version"])
-}
-
-func TestAuditLineIsRead(t *testing.T) {
-	line := `{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"ResponseComplete","requestURI":"/api/v1/x","verb":"patch",` +
-		`"user":{"username":"u"},"objectRef":{"resource":"pods","subresource":"status","namespace":"n","name":"p"},` +
-		`"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-23T04:53:13.024020Z","stageTimestamp":"2026-11-23T04:53:13.028125Z"}`
-	q, complete, err := parse([]byte(line))
-	require.NoError(t, err)
-	require.True(t, complete)
-	require.Equal(t, []any{"u", "pods/status", "n", "p", 200}, []any{q.User, q.Resource, q.Namespace, q.Name, q.Code})
-	require.Equal(t, int64(4105), q.Done.Sub(q.Received).Microseconds())
-	_, _, err = parse([]byte("{"))
-	require.Error(t, err)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,7 @@ const (
 
 	operatorName    = "vdi-operator"
 	operatorPackage = "./operator/cmd/vdi-operator"
+	settingsFile    = "config.yaml"
 
 	// tokenSeconds outlives every measurement: in a cluster the kubelet renews tokens.
 	tokenSeconds = 24 * 60 * 60
@@ -55,15 +57,29 @@ type Replica struct {
 	Metrics string
 }
 
+// Variant is how an operator differs from the released one with the chart's
+// defaults.
+type Variant struct {
+	// Values of the chart, as --set of helm takes them.
+	Values []string
+	// BuildFlags of go build, such as -overlay=FILE.
+	BuildFlags []string
+}
+
 // InstallOperator builds the operator's binary into dir and grants what the
 // chart grants. Nothing runs yet.
 func (r *Rig) InstallOperator(ctx context.Context, dir string) (*Operator, error) {
-	objects, err := r.chartObjects(ctx)
+	return r.InstallVariant(ctx, dir, Variant{})
+}
+
+// InstallVariant is InstallOperator for an operator that differs.
+func (r *Rig) InstallVariant(ctx context.Context, dir string, v Variant) (*Operator, error) {
+	objects, err := r.ChartObjects(ctx, v.Values...)
 	if err != nil {
 		return nil, err
 	}
 	o := &Operator{rig: r}
-	if o.binary, err = r.Build(ctx, "", dir, operatorPackage); err != nil {
+	if o.binary, err = r.Build(ctx, "", dir, operatorPackage, v.BuildFlags...); err != nil {
 		return nil, err
 	}
 	if err := r.Driver.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: OperatorNamespace}}); err != nil {
@@ -86,8 +102,13 @@ func (o *Operator) take(ctx context.Context, dir string, object *unstructured.Un
 	case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
 		return o.rig.Driver.Create(ctx, object)
 	case "ConfigMap":
-		return o.readSettings(dir, object)
+		if _, found, _ := unstructured.NestedString(object.Object, "data", settingsFile); found {
+			return o.readSettings(dir, object)
+		}
 	case "Deployment":
+		if object.GetName() != operatorName {
+			return nil // the front door has no part in a session's start
+		}
 		containers, _, _ := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "containers")
 		if len(containers) != 1 {
 			return fmt.Errorf("it has %d containers, want 1", len(containers))
@@ -99,24 +120,25 @@ func (o *Operator) take(ctx context.Context, dir string, object *unstructured.Un
 }
 
 func (o *Operator) readSettings(dir string, object *unstructured.Unstructured) error {
-	settings, _, _ := unstructured.NestedString(object.Object, "data", "config.yaml")
+	settings, _, _ := unstructured.NestedString(object.Object, "data", settingsFile)
 	var err error
 	if o.Config, err = platform.ParseConfig([]byte(settings)); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "config.yaml")
+	path := filepath.Join(dir, settingsFile)
 	o.args = append(o.args, "--config="+path)
 	return os.WriteFile(path, []byte(settings), 0o600)
 }
 
-// chartObjects renders the operator's chart with the real Helm.
-func (r *Rig) chartObjects(ctx context.Context) ([]*unstructured.Unstructured, error) {
+// ChartObjects renders the operator's chart with the real Helm; values are as
+// --set takes them.
+func (r *Rig) ChartObjects(ctx context.Context, values ...string) ([]*unstructured.Unstructured, error) {
 	if err := cluster.BuildTools(ctx, os.Stderr, "helm"); err != nil {
 		return nil, err
 	}
 	helm := exec.CommandContext(ctx, filepath.Join(r.Bin, "helm"), "template", operatorName, r.repository("charts", "vdi-operator"),
 		"--namespace", OperatorNamespace, "--kube-version", "1.37.2", "--no-hooks",
-		"--set", "sessions.domain=vdi.example.com,sessions.verifyRoute=false")
+		"--set", strings.Join(append([]string{"sessions.domain=vdi.example.com", "sessions.verifyRoute=false"}, values...), ","))
 	out, err := helm.Output()
 	if err != nil {
 		return nil, fmt.Errorf("render the operator's chart: %w", err)

@@ -137,10 +137,12 @@ func (r *Rig) repository(parts ...string) string {
 }
 
 // Build compiles a program (for instance ./operator/cmd/vdi-operator) of a
-// module of the repository ("" or "tests") into dir and returns its path.
-func (r *Rig) Build(ctx context.Context, module, dir, pkg string) (string, error) {
+// module of the repository ("" or "tests") into dir, with further flags of go
+// build, and returns its path.
+func (r *Rig) Build(ctx context.Context, module, dir, pkg string, flags ...string) (string, error) {
 	path := filepath.Join(dir, filepath.Base(pkg))
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, pkg)
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, flags...)
+	build := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	build.Dir = r.repository(module)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
 var (
@@ -48,6 +49,7 @@ func TestSessionsAtRest(t *testing.T) {
 	require.NoError(t, r.WaitSessions(lives, n, time.Minute+time.Duration(n)*patience, runsWithEnd), "see %s", replica.Log())
 	rest := r.comesToRest(t, n)
 	r.tellCost(t, replica, n)
+	r.policiesFirst(t, n)
 
 	rest = r.staysAtRest(t, rest)
 	r.suspendIsActedUpon(t, rest)
@@ -119,6 +121,16 @@ func (r *Rig) tellCost(t *testing.T, replica *Replica, n int) {
 	require.Zero(t, count.Conflicts, "nothing is decided on stale knowledge")
 }
 
+// policiesFirst: no desktop was there before its network policy (attack A19).
+func (r *Rig) policiesFirst(t *testing.T, n int) {
+	t.Helper()
+	order, err := r.Order(OperatorUser)
+	require.NoError(t, err)
+	require.Equal(t, n, order.Sessions)
+	require.Empty(t, order.Early, "pods before their policy")
+	t.Logf("of %d sessions, every policy was made before its pod was asked for", order.Sessions)
+}
+
 func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // staysAtRest: between events nothing is asked but the lease and reopened watches.
@@ -151,7 +163,7 @@ func (r *Rig) suspendIsActedUpon(t *testing.T, rest int64) {
 	err := r.Driver.Get(ctx, client.ObjectKeyFromObject(s), &corev1.Pod{})
 	require.True(t, apierrors.IsNotFound(err), "its slice is free: %v", err)
 	others := 0
-	_, err = r.ReadAudit(rest, func(q Request) {
+	_, err = r.ReadAudit(rest, func(q audit.Request) {
 		if q.User == OperatorUser && !q.IsUpkeep() && q.Namespace != "" && q.Namespace != OperatorNamespace &&
 			q.Resource != "events" && q.Name != s.Name {
 			others++

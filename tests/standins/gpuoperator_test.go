@@ -18,10 +18,10 @@ func TestInstallWithGPUOperator(t *testing.T) {
 	slices := filepath.Join(t.TempDir(), "slices.yaml")
 	require.NoError(t, os.WriteFile(slices, []byte("gpu-operator: {devicePlugin: {config: {data: {any: \"version: v1\"}}}}"), 0o600))
 	for _, helm := range []string{"helm", "helm4"} {
-		m.must(t, helm, append([]string{"install", "--create-namespace"}, args...)...)
+		m.must(t, helm, append([]string{"install", "--create-namespace", "--no-hooks"}, args...)...)
 		require.Equal(t, "time-slicing-config any", m.must(t, "kubectl", "get", "clusterpolicy", "cluster-policy", "-o",
 			"jsonpath={.spec.devicePlugin.config.name} {.spec.devicePlugin.config.default}"))
-		m.must(t, "kubectl", "patch", "daemonset", "-n", "vdi-system", "nvidia-device-plugin-daemonset", "--type=merge", "--as", account,
+		m.must(t, "kubectl", "patch", "daemonset", "-n", "vdi-system", "nvidia-device-plugin-daemonset", "--type=merge", "--field-manager=vdi-operator",
 			"-p", `{"spec":{"template":{"metadata":{"annotations":{"vdi.kasm.io/gpu-sharing-config":"1"}}}}}`)
 		m.must(t, helm, append([]string{"upgrade", "--no-hooks", "-f", slices}, args...)...)
 		require.Equal(t, "version: v1 1", m.must(t, "kubectl", "get", "configmap", "-n", "vdi-system", "time-slicing-config", "-o", "jsonpath={.data.any}")+" "+

@@ -56,11 +56,11 @@ func TestInstall(t *testing.T) {
 	m := start(t)
 	local := filepath.Join(m.root, "values", "local.yaml")
 	for _, helm := range []string{"helm", "helm4"} {
-		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local)
-		m.must(t, "kubectl", "apply", "-f", filepath.Join(m.root, "values", "templates"))
 		// Hooks are Jobs, and nothing runs pods here: tests/upgrade shows them.
+		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local, "--no-hooks")
+		m.must(t, "kubectl", "apply", "-f", filepath.Join(m.root, "values", "templates"))
 		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2", "--no-hooks")
-		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik")
+		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik", "service/vdi-frontdoor", "ingressroute/vdi-frontdoor")
 		m.requireRights(t)
 		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--wait", "--no-hooks")
 		m.must(t, "kubectl", "get", "vditemplate", "plain-desktop")
@@ -96,7 +96,7 @@ func (m machine) requireRights(t *testing.T) {
 // elsewhere, and the namespaces must be there first.
 func TestNamespacedInstall(t *testing.T) {
 	m := start(t)
-	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a}"}
+	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a}"}
 	out, err := m.run(t.Context(), "helm", args...)
 	require.Error(t, err)
 	require.Contains(t, out, `namespaces "team-a" not found`)
@@ -117,9 +117,11 @@ func TestNamespacedInstall(t *testing.T) {
 func TestSecondInstall(t *testing.T) {
 	m := start(t)
 	chart := filepath.Join(m.chart, "charts", "vdi-operator")
-	install := func(name, namespaces string) (string, error) {
-		return m.run(t.Context(), "helm4", "install", name, chart, "-n", name, "--create-namespace",
-			"--set", "sessions.domain="+name+".example.com", "--set", "watchNamespaces={"+namespaces+"}")
+	install := func(name, namespaces string, more ...string) (string, error) {
+		return m.run(t.Context(), "helm4", append([]string{
+			"install", name, chart, "-n", name, "--create-namespace", "--no-hooks",
+			"--set", "sessions.domain=" + name + ".example.com", "--set", "watchNamespaces={" + namespaces + "}",
+		}, more...)...)
 	}
 	for _, namespace := range []string{"team-a", "team-b"} {
 		m.must(t, "kubectl", "create", "namespace", namespace)
@@ -127,6 +129,9 @@ func TestSecondInstall(t *testing.T) {
 	out, err := install("first", "team-a")
 	require.NoError(t, err, out)
 	out, err = install("second", "team-b")
+	require.Error(t, err)
+	require.Contains(t, out, `tenancy.roles.create is on, but release "first" in namespace "first" made the ClusterRoles`)
+	out, err = install("second", "team-b", "--set", "tenancy.roles.create=false")
 	require.NoError(t, err, out)
 	out, err = install("third", "team-b")
 	require.Error(t, err)

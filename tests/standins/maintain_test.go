@@ -55,7 +55,7 @@ func (m machine) maintain(t *testing.T, args ...string) (string, error) {
 // go, and the operator is started again; afterwards only our finalizer goes.
 func TestUninstallBesideAnotherLeader(t *testing.T) {
 	m := start(t)
-	m.must(t, "helm", "install", "vdi-operator", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system", "--create-namespace", "--set", "sessions.domain=vdi.example.com", "--set", "replicas=2")
+	m.must(t, "helm", "install", "vdi-operator", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system", "--create-namespace", "--no-hooks", "--set", "sessions.domain=vdi.example.com", "--set", "replicas=2")
 	m.apply(t, session)
 	finalizers := func() string {
 		return m.must(t, "kubectl", "get", "vdi", "alice", "-o", "jsonpath={.metadata.finalizers}")

@@ -61,7 +61,7 @@ func TestPackage(t *testing.T) {
 	}
 	local := filepath.Join(m.root, "values", "local.yaml")
 	for _, helm := range []string{"helm", "helm4"} {
-		m.must(t, helm, "install", "vdi", archive, "-n", "vdi-system", "--create-namespace", "-f", local)
+		m.must(t, helm, "install", "vdi", archive, "-n", "vdi-system", "--create-namespace", "-f", local, "--no-hooks")
 		m.must(t, "kubectl", "get", "-n", "vdi-system", "deployment/vdi-operator", "deployment/vdi-traefik")
 		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
 		// Only now: helm 3 asks a cluster that it reaches for the kinds.

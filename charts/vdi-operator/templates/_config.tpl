@@ -21,10 +21,12 @@ are left out, so that the operator's own defaults hold. */}}
 {{- range $key := list "labels" "annotations" "values" "overlay" -}}
 {{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
 {{- end -}}
+{{- with include "vdi-operator.config.turn" . | fromYaml }}{{ $_ := set $sessions "turn" . }}{{ end -}}
 {{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
 {{- with include "vdi-operator.config.egress" . | fromYaml }}{{ $_ := set $sessions "egress" . }}{{ end -}}
 {{- with include "vdi-operator.config.slices" . | fromYaml }}{{ $_ := set $sessions "gpuSharing" . }}{{ end -}}
-{{- $config := dict "sessions" $sessions -}}
+{{- $config := dict "sessions" $sessions "access" (include "vdi-operator.config.access" . | fromYaml) -}}
+{{- if .Values.encoder.readNodes }}{{ $_ := set $config "encoder" (dict "readNodes" true) }}{{ end -}}
 {{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
@@ -58,6 +60,18 @@ are left out, so that the operator's own defaults hold. */}}
 {{- toYaml $out -}}
 {{- end -}}
 
+{{- define "vdi-operator.config.access" -}}
+{{- $oidc := .Values.access.oidc -}}
+mode: {{ .Values.access.mode }}
+{{- if eq .Values.access.mode "OIDC" }}
+forwardAuth: {{ include "vdi-operator.frontDoor.forwardAuth" . }}
+oidc:
+  issuerURL: {{ $oidc.issuerURL | quote }}
+  clientID: {{ $oidc.clientID | quote }}
+  userClaim: {{ $oidc.userClaim | quote }}
+{{- end }}
+{{- end -}}
+
 {{- define "vdi-operator.config.tls" -}}
 {{- $tls := .Values.sessions.tls -}}
 mode: {{ $tls.mode }}
@@ -75,6 +89,21 @@ secretName: {{ $tls.secretName | quote }}
 {{- with get $network $key }}{{ $_ := set $out $key . }}{{ end -}}
 {{- end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.turn" -}}
+{{- $turn := .Values.sessions.turn -}}
+{{- if $turn.host -}}
+host: {{ $turn.host | quote }}
+port: {{ int $turn.port }}
+transports: {{ toJson $turn.transports }}
+{{- if $turn.tlsPort }}
+tlsPort: {{ int $turn.tlsPort }}
+{{- end }}
+{{- with $turn.ranges }}
+ranges: {{ toJson . }}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "vdi-operator.config.images" -}}

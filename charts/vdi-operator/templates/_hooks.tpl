@@ -123,6 +123,9 @@ containers:
   - name: vdi-operator
     image: {{ include "vdi-operator.image" .root | quote }}
     imagePullPolicy: {{ $values.image.pullPolicy }}
+    {{- with .command }}
+    command: {{- toYaml . | nindent 6 }}
+    {{- end }}
     args: {{- toYaml .args | nindent 6 }}
     env:
       - name: POD_NAMESPACE

@@ -11,7 +11,7 @@ kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=rest
 {{- else }}
 
 kubectl create namespace {{ $namespace }}
-kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted
+kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted vdi.kasm.io/sessions=true
 {{- end }}
 
 2. A template: what is offered. More lie in values/templates/ of the repository.
@@ -45,9 +45,15 @@ EOF
 
 kubectl get vdi -A -w
 
+{{- if eq .Values.access.mode "OIDC" }}
+5. Log in there, or at {{ include "vdi-operator.notes.authURL" . }} for a list of one's desktops, as the
+person whose claim {{ .Values.access.oidc.userClaim }} is the session's user. Register this redirect address at the
+identity provider: {{ include "vdi-operator.notes.authURL" . }}/callback
+{{- else }}
 5. Its password:
 
 kubectl get secret -n {{ $namespace }} alice-credentials -o jsonpath='{.data.password}' | base64 -d; echo
+{{- end }}
 {{- if .Values.gpuSharing.enabled }}
 
 How GPUs are shared, node by node:
@@ -60,7 +66,16 @@ kubectl get configmap -n {{ .Release.Namespace }} vdi-gpu-sharing-status -o yaml
 https://*.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
+{{- define "vdi-operator.notes.authURL" -}}
+https://auth.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
+{{- end -}}
+
 {{- define "vdi-operator.notes.warnings" -}}
+{{- if not (include "vdi-operator.frontDoor.hasRoutes" .) }}
+WARNING: the front door has no routes{{ if eq .Values.frontDoor.routes "Auto" }}, because this cluster does not know Traefik's
+IngressRoute yet: upgrade this release after Traefik is installed{{ end }}. Until then the URL of a
+suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobody can log in{{ end }}.
+{{- end }}
 {{- if eq .Values.sessions.tls.mode "Secret" }}
 WARNING: sessions.tls.mode is Secret: the certificate's key lies in every session
 namespace, where tenants could read it and pose as any desktop. Prefer Wildcard.
@@ -77,6 +92,10 @@ its URL answers through the proxy.
 {{- if not .Values.networkPolicy.enabled }}
 WARNING: networkPolicy.enabled is off: every pod of the cluster can read the
 operator's metrics.
+{{- end }}
+{{- if not .Values.admission.enabled }}
+WARNING: admission.enabled is off: whoever may write sessions may write everybody's,
+and whoever may write routes may take any desktop's host.
 {{- end }}
 {{- if not .Values.rbac.create }}
 WARNING: rbac.create is off: the operator works only when someone grants what

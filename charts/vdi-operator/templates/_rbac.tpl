@@ -9,21 +9,38 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [vdi.kasm.io]
   resources: [vdisessions/status]
   verbs: [patch]
+{{- /* The verb by which admission/routes.yaml, also another release's, knows an operator. */}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [route]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
-  resources: [persistentvolumeclaims, services]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
+{{- /* These end with their session, by the garbage collector. */}}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [traefik.io]
   resources: [ingressroutes]
   verbs: [get, list, watch, create, patch, delete]
+{{- /* The question to the front door, and the keys of its answers. */}}
+{{- if eq .Values.access.mode "OIDC" }}
+- apiGroups: [traefik.io]
+  resources: [middlewares]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch]
+{{- end }}
 {{- /* By name only: the operator never lists or watches Secrets. Patch: a resume gets a fresh password. */}}
 - apiGroups: [""]
   resources: [secrets]
@@ -33,11 +50,42 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
   verbs: [create, patch]
 {{- end -}}
 
+{{/* The front door in session namespaces, or everywhere: resume and keep alive.
+templates/frontdoor/admission.yaml bounds the fields. */}}
+{{- define "vdi-operator.rbac.frontDoor.sessions" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [get, list, watch, patch]
+{{- end -}}
+
+{{/* The front door in the release namespace. */}}
+{{- define "vdi-operator.rbac.frontDoor.own" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ include "vdi-operator.frontDoor.endedLoginsName" . }}]
+  verbs: [list, watch, patch]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ include "vdi-operator.frontDoor.publicKeysName" . }}]
+  verbs: [get, patch]
+{{- end -}}
+
+{{/* The Job that makes the front door's keys: made once, never changed. */}}
+{{- define "vdi-operator.rbac.frontDoor.makeKeys" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "vdi-operator.frontDoor.keysName" . }}]
+  verbs: [get]
+{{- end -}}
+
 {{/* Cluster-scoped things, needed in both modes. */}}
 {{- define "vdi-operator.rbac.catalogue" -}}
 - apiGroups: [vdi.kasm.io]
   resources: [vditemplates]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [vdi.kasm.io]
   resources: [vditemplates/status]
   verbs: [patch]
@@ -45,7 +93,13 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [ingressroutes.traefik.io]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
+{{- /* Metadata only: which GPUs the nodes have. */}}
+{{- if .Values.encoder.readNodes }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list, watch]
+{{- end }}
 {{- end -}}
 
 {{/* In the release namespace: leadership and the host claims. */}}
@@ -64,7 +118,7 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 {{- /* Leader election reports through the older events API. */}}
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- /* What is told about GPUs hangs on a ConfigMap of this namespace. */}}
 {{- if .Values.gpuSharing.enabled }}
 - apiGroups: [events.k8s.io]
@@ -122,14 +176,14 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 {{- define "vdi-operator.rbac.gpuSharing.cluster" -}}
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [clusterpolicies.nvidia.com]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [nvidia.com]
   resources: [clusterpolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if .Values.gpuSharing.managePolicy }}
 - apiGroups: [nvidia.com]
   resources: [clusterpolicies]
@@ -143,9 +197,9 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ .Values.gpuSharing.configMap }}]
-  verbs: [get, list, watch{{ if .Values.gpuSharing.managePolicy }}, create, patch{{ end }}]
+  verbs: [list, watch{{ if .Values.gpuSharing.managePolicy }}, create, patch{{ end }}]
 - apiGroups: [apps]
   resources: [daemonsets]
   resourceNames: [nvidia-device-plugin-daemonset]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 {{- end -}}

@@ -4,12 +4,15 @@
 {{- include "vdi-operator.require.domain" . -}}
 {{- include "vdi-operator.require.tls" . -}}
 {{- include "vdi-operator.require.access" . -}}
+{{- include "vdi-operator.require.frontDoor" . -}}
+{{- include "vdi-operator.require.turn" . -}}
 {{- include "vdi-operator.require.namespaces" . -}}
 {{- include "vdi-operator.require.replicas" . -}}
 {{- include "vdi-operator.require.leader" . -}}
 {{- include "vdi-operator.require.ports" . -}}
 {{- include "vdi-operator.require.overlay" . -}}
 {{- include "vdi-operator.require.alone" . -}}
+{{- include "vdi-operator.require.tenancy" . -}}
 {{- include "vdi-operator.require.gpuSharing" . -}}
 {{- include "vdi-operator.require.slices" . -}}
 {{- end -}}
@@ -57,7 +60,9 @@
 {{- fail (printf "%s is required when access.mode is OIDC: %s" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .)))) (last .)) -}}
 {{- end -}}
 {{- end -}}
-{{- include "vdi-operator.require.frontDoor" . -}}
+{{- if not (has "openid" $oidc.scopes) -}}
+{{- fail (printf "%s lacks openid: without it the identity provider tells nobody's name" (include "vdi-operator.valueName" (dict "root" . "name" "access.oidc.scopes"))) -}}
+{{- end -}}
 {{- else -}}
 {{- range list (index $required 0) (index $required 1) (index $required 2) -}}
 {{- if index . 1 -}}
@@ -67,9 +72,27 @@
 {{- end -}}
 {{- end -}}
 
-{{/* To be removed, with its one use above, when the front door ships. */}}
+{{/* Without a front door nobody comes in, or sees why. */}}
 {{- define "vdi-operator.require.frontDoor" -}}
-{{- fail (printf "%s: OIDC needs the front door, which this release does not contain; use Password" (include "vdi-operator.valueName" (dict "root" . "name" "access.mode"))) -}}
+{{- $replicas := int .Values.frontDoor.replicas -}}
+{{- if lt $replicas 1 -}}
+{{- fail (printf "%s is %d: suspended desktops could not be resumed, and with access.mode OIDC nobody could log in; set it to 1 or more" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.replicas")) $replicas) -}}
+{{- end -}}
+{{- if and (eq .Values.access.mode "OIDC") (eq .Values.frontDoor.routes "Never") -}}
+{{- fail (printf "%s is Never, but access.mode is OIDC: people log in at auth.%s, which needs the front door's routes; set it to Auto or Always" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.routes")) .Values.sessions.domain) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A desktop that cannot reach its relay would start and never be seen. */}}
+{{- define "vdi-operator.require.turn" -}}
+{{- $turn := .Values.sessions.turn -}}
+{{- $named := and (regexMatch "[a-zA-Z]" $turn.host) (not (contains ":" $turn.host)) -}}
+{{- if and $named (not .Values.sessions.network.internet) (not $turn.ranges) -}}
+{{- fail (printf "%s is required while sessions.network.internet is off and sessions.turn.host is a name: the CIDRs of the relay's addresses, or desktops could not reach it" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.turn.ranges"))) -}}
+{{- end -}}
+{{- if and (not $turn.host) $turn.ranges -}}
+{{- fail (printf "%s is set, but sessions.turn.host is empty, so there is no relay: name it, or leave the ranges out" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.turn.ranges"))) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vdi-operator.require.namespaces" -}}

@@ -17,6 +17,9 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- if .Values.traefik.enabled -}}
 {{- include "vdi-platform.require.traefik" $in -}}
 {{- end -}}
+{{- if and $operator.enabled .Values.coturn.enabled -}}
+{{- include "vdi-platform.require.sameRelay" (dict "turn" $operator.sessions.turn "coturn" .Values.coturn) -}}
+{{- end -}}
 {{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (index .Values "gpu-operator") -}}
 {{- if $gpus.gpu.enabled -}}
 {{- include "vdi-platform.require.sharingConfig" $gpus -}}
@@ -96,6 +99,27 @@ values made. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* Desktops must be sent to the relay this release installs. */}}
+{{- define "vdi-platform.require.sameRelay" -}}
+{{- $turn := .turn -}}
+{{- $secret := .coturn.secret.existingSecret | default (printf "%s-secret" .coturn.fullnameOverride) -}}
+{{- if not $turn.host -}}
+{{- fail (printf "vdi-operator.sessions.turn.host is required while coturn.enabled is on: the name or address by which browsers and desktops reach the relay, e.g. %s" (.coturn.realm | default "turn.vdi.example.com")) -}}
+{{- end -}}
+{{- if ne $turn.secretName $secret -}}
+{{- fail (printf "vdi-operator.sessions.turn.secretName is %q, but the relay's shared secret is %q: give both the same name" $turn.secretName $secret) -}}
+{{- end -}}
+{{- if ne (int $turn.port) (int .coturn.ports.turn) -}}
+{{- fail (printf "vdi-operator.sessions.turn.port is %d, but coturn.ports.turn is %d: give both the same port" (int $turn.port) (int .coturn.ports.turn)) -}}
+{{- end -}}
+{{- if and $turn.tlsPort (not .coturn.tls.enabled) -}}
+{{- fail "vdi-operator.sessions.turn.tlsPort is set, but coturn.tls.enabled is off: switch it on, or set the port to 0" -}}
+{{- end -}}
+{{- if and $turn.tlsPort (ne (int $turn.tlsPort) (int .coturn.ports.tls)) -}}
+{{- fail (printf "vdi-operator.sessions.turn.tlsPort is %d, but coturn.ports.tls is %d: give both the same port" (int $turn.tlsPort) (int .coturn.ports.tls)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "vdi-platform.require.ownProxy" -}}
 {{- if not .operator.sessions.proxy.namespace -}}
 {{- fail "vdi-operator.sessions.proxy.namespace is required while traefik.enabled is off: say where your own Traefik runs (namespace, service, port and podLabels), see values/bring-your-own.yaml" -}}
@@ -122,6 +146,10 @@ sessions without a route. */}}
 {{- if and $served (not (has $namespace $served)) -}}
 {{- fail (printf "vdi-operator.watchNamespaces holds %q, which traefik.providers.kubernetesCRD.namespaces leaves out: its sessions would never be reachable" $namespace) -}}
 {{- end -}}
+{{- end -}}
+{{- $release := .root.Release.Namespace -}}
+{{- if and $served (not (has $release $served)) -}}
+{{- fail (printf "traefik.providers.kubernetesCRD.namespaces leaves out the release namespace %q: the front door's routes there would not count, so add it" $release) -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,6 +1,6 @@
 {{/* The agent: the way in to the desktop, beside it from before its start until
-after its end. It is ready when the desktop answers; a startup probe would wait
-for a desktop that starts only after it. */}}
+after its end. It is ready when the desktop answers; a startup probe of that would
+wait for a desktop that starts only after it. */}}
 {{- define "vdi-session.agent" -}}
 {{- $agent := .Values.agent -}}
 {{- $readiness := .Values.pod.readiness -}}
@@ -17,12 +17,19 @@ for a desktop that starts only after it. */}}
     - --host={{ .Values.session.host }}
     - --mode={{ $agent.mode }}
     - --input={{ $agent.input }}
+    - --file-transfer={{ $agent.fileTransfer }}
     - --max-session-age={{ $agent.maxSessionAge }}
     - --listen=:8090
     - --status-listen=:8091
     - --desktop=127.0.0.1:{{ int64 .Values.streamer.port }}
     - --desktop-health={{ .Values.streamer.healthPath }}
     - --credentials-dir=/etc/vdi/credentials
+    {{- if .Values.turn.secretName }}
+    - --turn-dir=/etc/vdi/turn
+    {{- end }}
+    {{- if eq $agent.mode "OIDC" }}
+    - --statement-keys-dir=/etc/vdi/statement-keys
+    {{- end }}
   ports:
     - name: agent
       containerPort: 8090
@@ -43,6 +50,15 @@ for a desktop that starts only after it. */}}
     runAsGroup: 65532
     runAsNonRoot: true
   terminationMessagePolicy: FallbackToLogsOnError
+  {{- if .Values.turn.secretName }}
+  startupProbe:
+    # A streamer that asks for its login at the relay before somebody listens
+    # does without for ever. This port opens after that one.
+    tcpSocket:
+      port: agent-status
+    periodSeconds: 1
+    failureThreshold: 60
+  {{- end }}
   readinessProbe:
     httpGet:
       path: /ready
@@ -59,4 +75,14 @@ for a desktop that starts only after it. */}}
     - name: credentials
       mountPath: /etc/vdi/credentials
       readOnly: true
+    {{- if .Values.turn.secretName }}
+    - name: turn
+      mountPath: /etc/vdi/turn
+      readOnly: true
+    {{- end }}
+    {{- if eq $agent.mode "OIDC" }}
+    - name: statement-keys
+      mountPath: /etc/vdi/statement-keys
+      readOnly: true
+    {{- end }}
 {{- end -}}

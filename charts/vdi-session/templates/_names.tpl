@@ -8,6 +8,14 @@
 {{- .Values.home.persistence.existingClaim | default (printf "vdi-data-%s" (include "vdi-session.name" .)) -}}
 {{- end -}}
 
+{{- define "vdi-session.statementKeys.name" -}}
+{{- printf "%s-statement-keys" (include "vdi-session.name" .) -}}
+{{- end -}}
+
+{{- define "vdi-session.forwardAuth.name" -}}
+{{- printf "%s-forward-auth" (include "vdi-session.name" .) -}}
+{{- end -}}
+
 {{- define "vdi-session.credentials.name" -}}
 {{- .Values.credentials.secretName | default (printf "%s-credentials" (include "vdi-session.name" .)) -}}
 {{- end -}}

@@ -53,6 +53,8 @@ const (
 	ReasonInvalidResources = "InvalidResources"
 	// ReasonGPUCountNotSliceable: more than one slice of a shared GPU was asked for.
 	ReasonGPUCountNotSliceable = "GPUCountNotSliceable"
+	// ReasonEncoderMissing: a template demands NVENC where nodes are not known to have it.
+	ReasonEncoderMissing = "EncoderMissing"
 	// ReasonRefusedByGuard: the rendered objects break a rule of the platform.
 	ReasonRefusedByGuard = "RefusedByGuard"
 	// ReasonInvalidHost: the host template gives no valid DNS name for this session.
@@ -89,8 +91,17 @@ const (
 	// ReasonPodFailed: the pod ended.
 	ReasonPodFailed = "PodFailed"
 
+	// ReasonRelayNotConfigured: the template streams over WebRTC and the
+	// platform's settings name no TURN relay.
+	ReasonRelayNotConfigured = "RelayNotConfigured"
+	// ReasonRelaySecretMissing: the shared secret of the TURN relay is not there or not usable.
+	ReasonRelaySecretMissing = "RelaySecretMissing"
+
 	// ReasonRouteKindMissing: the proxy's IngressRoute kind is not installed.
 	ReasonRouteKindMissing = "RouteKindMissing"
+	// ReasonFrontDoorKeysMissing: the front door has not told the keys by which a
+	// desktop knows its visitors (access mode OIDC).
+	ReasonFrontDoorKeysMissing = "FrontDoorKeysMissing"
 	// ReasonRouteNotAnswering: the proxy does not answer for this host yet.
 	ReasonRouteNotAnswering = "RouteNotAnswering"
 	// ReasonNotVerified: sessions.verifyRoute is off, so nobody asked the proxy.
@@ -125,6 +136,8 @@ const (
 	LabelHomeFor = "vdi.kasm.io/home-for"
 	// AnnotationUser holds spec.user as written, on the pod only.
 	AnnotationUser = "vdi.kasm.io/user"
+	// AnnotationTransport holds, on the pod, the transport its desktop was started with.
+	AnnotationTransport = "vdi.kasm.io/transport"
 	// AnnotationRevision holds the hash of an object as it was rendered.
 	AnnotationRevision = "vdi.kasm.io/revision"
 	// AnnotationKeysVersion tells, on a session's Secret, which keys it has.

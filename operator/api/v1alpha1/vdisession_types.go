@@ -355,8 +355,9 @@ type VDISessionStatus struct {
 	// +optional
 	Identity string `json:"identity,omitempty"`
 
-	// CredentialsSecret is the Secret with the desktop's user name and password
-	// (keys username and password).
+	// CredentialsSecret is the Secret with the user name and password for the
+	// desktop's page (keys username and password); empty in access mode OIDC, where
+	// there is nothing to read.
 	// +optional
 	CredentialsSecret string `json:"credentialsSecret,omitempty"`
 
@@ -395,8 +396,23 @@ type VDISessionStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// AccessStatus is what the front door needs to know a session's user.
+// AccessMode is how visitors of a desktop show who they are.
+// +kubebuilder:validation:Enum=Password;OIDC
+type AccessMode string
+
+// Words of AccessMode.
+const (
+	AccessPassword AccessMode = "Password"
+	AccessOIDC     AccessMode = "OIDC"
+)
+
+// AccessStatus is how visitors show who they are, and what the front door needs
+// to know them by.
 type AccessStatus struct {
+	// Mode of the current or last run: Password (see credentialsSecret) or OIDC
+	// (login at the platform's identity provider; there is no password).
+	// +optional
+	Mode AccessMode `json:"mode,omitempty"`
 	// PasswordVerifier is the SHA-256 of the session's password in base64 (access
 	// mode Password). The password has 160 bits, so it cannot be found from it.
 	// +optional

@@ -16,6 +16,7 @@ import (
 // +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
 // +kubebuilder:printcolumn:name="Streamer",type=string,JSONPath=`.spec.streamer`
+// +kubebuilder:printcolumn:name="Encoder",type=string,priority=1,JSONPath=`.status.encoder`
 // +kubebuilder:printcolumn:name="Valid",type=string,JSONPath=`.status.conditions[?(@.type=="Valid")].status`
 // +kubebuilder:printcolumn:name="Sessions",type=integer,JSONPath=`.status.sessions.total`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -46,6 +47,8 @@ type VDITemplateList struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.streamer != 'Custom' || (has(self.port) && has(self.healthPath))",message="streamer Custom needs spec.port and spec.healthPath: where the desktop's web server listens and which path answers when it is up"
 // +kubebuilder:validation:XValidation:rule="self.streamer == 'Custom' || (!has(self.port) && !has(self.healthPath))",message="spec.port and spec.healthPath are for streamer Custom only: the other streamers bring their own"
+// +kubebuilder:validation:XValidation:rule="self.streamer != 'Custom' || !has(self.transport)",message="spec.transport is for the Selkies streamers only: streamer Custom brings its own"
+// +kubebuilder:validation:XValidation:rule="self.streamer != 'SelkiesGStreamer' || !has(self.transport) || self.transport == 'WebRTC'",message="streamer SelkiesGStreamer (1.6.x) streams over WebRTC only: leave spec.transport out, or set it to WebRTC"
 type VDITemplateSpec struct {
 	// Image of the desktop container, such as
 	// "ghcr.io/selkies-project/selkies/example:v2.1.0-trixie".
@@ -78,6 +81,13 @@ type VDITemplateSpec struct {
 	// +kubebuilder:default=Selkies
 	Streamer Streamer `json:"streamer,omitempty"`
 
+	// Transport carries the stream to the browser: WebSocket (through the proxy,
+	// like every other request) or WebRTC (through a TURN relay, which the
+	// platform's settings must name). Default: WebSocket with streamer Selkies;
+	// SelkiesGStreamer streams over WebRTC only; Custom brings its own.
+	// +optional
+	Transport Transport `json:"transport,omitempty"`
+
 	// Port the desktop's web server listens on (streamer Custom only).
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -103,7 +113,8 @@ type VDITemplateSpec struct {
 	Requests TemplateRequests `json:"requests,omitempty"`
 
 	// Env is added to the desktop's environment. It cannot override the
-	// variables that carry the login. Take secrets from a Secret by valueFrom.
+	// variables that carry the login, nor those that policy decides. Take secrets
+	// from a Secret by valueFrom.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -137,6 +148,11 @@ type VDITemplateSpec struct {
 	// +optional
 	Scheduling TemplateScheduling `json:"scheduling,omitempty"`
 
+	// Policy says what may pass between the desktop and the visitor's computer.
+	// It is locked: neither visitors nor env change it.
+	// +optional
+	Policy TemplatePolicy `json:"policy,omitempty"`
+
 	// ImagePullSecrets are Secrets of the session's namespace used to pull the image.
 	// +optional
 	// +listType=set
@@ -162,6 +178,18 @@ const (
 	StreamerSelkiesGStreamer Streamer = "SelkiesGStreamer"
 	// StreamerCustom is any other web desktop.
 	StreamerCustom Streamer = "Custom"
+)
+
+// Transport carries the stream to the browser.
+// +kubebuilder:validation:Enum=WebSocket;WebRTC
+type Transport string
+
+// Words of Transport.
+const (
+	// TransportWebSocket goes through the proxy, like every other request.
+	TransportWebSocket Transport = "WebSocket"
+	// TransportWebRTC goes through a TURN relay.
+	TransportWebRTC Transport = "WebRTC"
 )
 
 // TemplateResources are default limits and bounds.
@@ -264,9 +292,10 @@ type TemplateGPU struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9.-]+/[A-Za-z0-9._-]+$')",message="resourceName must look like nvidia.com/gpu"
 	ResourceName string `json:"resourceName,omitempty"`
-	// Encoder of the video: Auto picks what the streamer can use safely, NVENC
-	// demands the GPU's encoder (A100, H100, H200, B100 and B200 have none),
-	// Software encodes on the CPU.
+	// Encoder of the video: Auto takes NVENC where every GPU node that
+	// scheduling.nodeSelector admits is known to have it (A100, H100, H200, B100
+	// and B200 have none), and else what the streamer can use safely; NVENC
+	// demands it, Software encodes on the CPU. status.encoder tells what it comes to.
 	// +optional
 	// +kubebuilder:default=Auto
 	Encoder EncoderChoice `json:"encoder,omitempty"`
@@ -281,6 +310,69 @@ const (
 	EncoderAuto     EncoderChoice = "Auto"
 	EncoderNVENC    EncoderChoice = "NVENC"
 	EncoderSoftware EncoderChoice = "Software"
+)
+
+// TemplatePolicy says what may pass between the desktop and the visitor's
+// computer. A streamer that cannot keep to it leaves the template with
+// Valid=False: SelkiesGStreamer has a clipboard only, Custom has no policy.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.microphone) && self.microphone && has(self.audio) && !self.audio)",message="policy.microphone needs policy.audio: a desktop without sound takes none either; set audio to true or microphone to false"
+type TemplatePolicy struct {
+	// Clipboard is the direction in which text and pictures may be copied:
+	// ToDesktop (from the visitor's computer into the desktop), FromDesktop, Both
+	// (default) or None.
+	// +optional
+	Clipboard ClipboardPolicy `json:"clipboard,omitempty"`
+	// FileTransfer is the direction in which files may pass: Upload (from the
+	// visitor's computer into the desktop), Download (and documents that are
+	// printed), Both (default) or None. Streamer Selkies only; the others have no
+	// file transfer, and SelkiesGStreamer accepts None.
+	// +optional
+	FileTransfer FileTransferPolicy `json:"fileTransfer,omitempty"`
+	// Audio lets the desktop's sound be heard. Default true; false needs streamer
+	// Selkies.
+	// +optional
+	Audio *bool `json:"audio,omitempty"`
+	// Microphone lets visitors speak into the desktop, when they switch it on in
+	// the page. Default false; true needs streamer Selkies.
+	// +optional
+	Microphone *bool `json:"microphone,omitempty"`
+}
+
+// ClipboardPolicy is a direction of the clipboard.
+// +kubebuilder:validation:Enum=Both;ToDesktop;FromDesktop;None
+type ClipboardPolicy string
+
+// Words of ClipboardPolicy.
+const (
+	ClipboardBoth        ClipboardPolicy = "Both"
+	ClipboardToDesktop   ClipboardPolicy = "ToDesktop"
+	ClipboardFromDesktop ClipboardPolicy = "FromDesktop"
+	ClipboardNone        ClipboardPolicy = "None"
+)
+
+// FileTransferPolicy is a direction of files.
+// +kubebuilder:validation:Enum=Both;Upload;Download;None
+type FileTransferPolicy string
+
+// Words of FileTransferPolicy.
+const (
+	FileTransferBoth     FileTransferPolicy = "Both"
+	FileTransferUpload   FileTransferPolicy = "Upload"
+	FileTransferDownload FileTransferPolicy = "Download"
+	FileTransferNone     FileTransferPolicy = "None"
+)
+
+// EncoderOutcome is what an EncoderChoice comes to.
+// +kubebuilder:validation:Enum=NVENC;Software;PerNode
+type EncoderOutcome string
+
+// Words of EncoderOutcome.
+const (
+	OutcomeNVENC    EncoderOutcome = "NVENC"
+	OutcomeSoftware EncoderOutcome = "Software"
+	// OutcomePerNode: the streamer looks itself, on the node it runs on.
+	OutcomePerNode EncoderOutcome = "PerNode"
 )
 
 // TemplateScheduling says where a desktop's pod may run.
@@ -358,6 +450,11 @@ type VDITemplateStatus struct {
 	// Sessions counts the sessions that name this template.
 	// +optional
 	Sessions TemplateSessions `json:"sessions,omitempty"`
+	// Encoder is what gpu.encoder comes to for a session with a GPU that starts
+	// now: NVENC, Software, or PerNode where the streamer takes what the node has.
+	// Empty: the streamer names no encoder.
+	// +optional
+	Encoder EncoderOutcome `json:"encoder,omitempty"`
 	// Conditions: Valid says whether sessions can start from this template.
 	// +optional
 	// +listType=map

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 const defaultLocal = "127.0.0.1:8092"
@@ -44,8 +46,8 @@ func sayGoodbye(ctx context.Context, args []string) error {
 	return agent.SendGoodbye(ctx, *local)
 }
 
-// addresses of the three listeners.
-type addresses struct{ session, status, local string }
+// addresses of the listeners; turn is used with --turn-dir only.
+type addresses struct{ session, status, local, turn string }
 
 func serve(ctx context.Context, args []string) error {
 	var c agent.Config
@@ -61,6 +63,9 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	defer a.Close()
+	if c.TURNDir == "" {
+		at.turn = ""
+	}
 	listeners, err := listen(ctx, at)
 	if err != nil {
 		return err
@@ -84,7 +89,13 @@ func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
 		return nil
 	})
 	flags.StringVar(&c.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (OIDC)")
+	flags.StringVar(&c.TURNDir, "turn-dir", "", "folder with the session's login at the TURN relay; empty: the desktop does not stream over WebRTC")
+	flags.StringVar(&at.turn, "turn-listen", platform.TURNRestAddress, "address where the desktop asks for that login")
 	flags.StringVar(&c.Input, "input", "selkies", "rule for what counts as use: selkies, or none where only presence can be seen")
+	flags.Func("file-transfer", "directions in which files may pass: Both (default), Upload, Download or None", func(text string) error {
+		c.FileTransfer = vdi.FileTransferPolicy(text)
+		return nil
+	})
 	flags.DurationVar(&c.MaxSessionAge, "max-session-age", 12*time.Hour, "how long one login holds")
 	c.Mode = agent.ModePassword
 }
@@ -105,7 +116,13 @@ func listen(ctx context.Context, at addresses) (l agent.Listeners, err error) {
 	if !agent.IsLoopback(at.local) {
 		return l, fmt.Errorf("%w: --local-listen is %q; give a loopback address, since whoever reaches it can end the session's streams", agent.ErrConfig, at.local)
 	}
+	if at.turn != "" && !agent.IsLoopback(at.turn) {
+		return l, fmt.Errorf("%w: --turn-listen is %q; give a loopback address, since whoever reaches it can use the TURN relay", agent.ErrConfig, at.turn)
+	}
 	var config net.ListenConfig
+	if l.TURN, err = listenTURN(ctx, config, at.turn); err != nil {
+		return l, err
+	}
 	if l.Session, err = config.Listen(ctx, "tcp", at.session); err != nil {
 		return l, fmt.Errorf("--listen: %w", err)
 	}
@@ -114,6 +131,19 @@ func listen(ctx context.Context, at addresses) (l agent.Listeners, err error) {
 	}
 	if l.Local, err = config.Listen(ctx, "tcp", at.local); err != nil {
 		return l, fmt.Errorf("--local-listen: %w", err)
+	}
+	return l, nil
+}
+
+// listenTURN comes before the other listeners: the pod's startup probe asks one
+// of those, and the desktop, which starts after it, asks this one at once.
+func listenTURN(ctx context.Context, config net.ListenConfig, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--turn-listen: %w", err)
 	}
 	return l, nil
 }

@@ -1,33 +1,90 @@
 // vdi-frontdoor logs people in, tells the proxy whose session is whose, and shows
-// the page of sessions whose desktop does not answer.
+// the page of sessions whose desktop does not answer. `vdi-frontdoor make-keys`
+// makes the Secret with its keys, once; it never prints one.
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/go-logr/logr"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 )
 
 func main() {
-	if err := start(); err != nil {
+	ctrl.SetLogger(logr.Discard()) // the front door has a log of its own
+	if err := run(ctrl.SetupSignalHandler(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "vdi-frontdoor:", err)
 		os.Exit(1)
 	}
 }
 
-func start() error {
-	flags := frontdoor.Flags{Namespace: os.Getenv("POD_NAMESPACE")}
-	flags.Register(flag.CommandLine)
-	flag.Parse()
-	ctrl.SetLogger(logr.Discard()) // the front door has a log of its own
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "make-keys" {
+		return makeKeys(ctx, args[1:])
+	}
+	return serve(ctx, args)
+}
+
+func serve(ctx context.Context, args []string) error {
+	f := frontdoor.Flags{Namespace: os.Getenv("POD_NAMESPACE")}
+	flags := flag.NewFlagSet("vdi-frontdoor", flag.ContinueOnError)
+	f.Register(flags)
+	if err := parse(flags, args); err != nil {
+		return err
+	}
 	cluster, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	return frontdoor.Run(ctrl.SetupSignalHandler(), cluster, flags)
+	return frontdoor.Run(ctx, cluster, f)
+}
+
+func makeKeys(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("vdi-frontdoor make-keys", flag.ContinueOnError)
+	namespace := flags.String("namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Secret (default: environment POD_NAMESPACE)")
+	name := flags.String("name", "", "name of the Secret")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if *namespace == "" || *name == "" {
+		return errors.New("make-keys: --namespace and --name are required")
+	}
+	cluster, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	core, err := typedcorev1.NewForConfig(cluster)
+	if err != nil {
+		return fmt.Errorf("build client: %w", err)
+	}
+	made, err := frontdoor.MakeKeys(ctx, core.Secrets(*namespace), *name, time.Now())
+	switch {
+	case err != nil:
+		return err
+	case made:
+		fmt.Printf("Secret %q made\n", *name)
+	default:
+		fmt.Printf("Secret %q is there and stays as it is\n", *name)
+	}
+	return nil
+}
+
+// parse refuses words that are no flags: a misspelt subcommand must not start a
+// front door.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no command; give flags, or make-keys", flags.Arg(0))
+	}
+	return nil
 }

@@ -10,17 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// usable is what may stand in a line of coturn's file: no blank, no newline, no
-// comment sign, and at least 128 bits when it is hexadecimal.
-var usable = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{32,512}$`)
+	"github.com/vdi-platform/vdi-platform/platform"
+)
 
 // options of `config`.
 type options struct {
@@ -89,7 +86,7 @@ func secretsOf(read func(key string) ([]byte, error)) ([]string, error) {
 		case secret == "" && key == keyCurrent:
 			return nil, fmt.Errorf("key %q is missing or empty", key)
 		case secret == "":
-		case !usable.MatchString(secret):
+		case !platform.ValidTURNSecret(secret):
 			return nil, fmt.Errorf("key %q must be 32 to 512 letters, digits or + / = _ -", key)
 		default:
 			secrets = append(secrets, secret)

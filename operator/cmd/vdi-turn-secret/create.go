@@ -10,12 +10,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // Keys of the Secret. Who signs credentials uses current; the relay accepts
 // all that are there, so that a rotation cuts nobody off.
 const (
-	keyCurrent  = "current"
+	keyCurrent  = platform.TURNSecretKey
 	keyNext     = "next"
 	keyPrevious = "previous"
 )

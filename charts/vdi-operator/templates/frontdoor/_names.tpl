@@ -1,0 +1,60 @@
+{{/* Names and labels of the front door, one per release namespace. */}}
+
+{{- define "vdi-operator.frontDoor.name" -}}
+vdi-frontdoor
+{{- end -}}
+
+{{/* Cluster-wide objects carry the namespace. */}}
+{{- define "vdi-operator.frontDoor.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "vdi-operator.frontDoor.name" .) -}}
+{{- end -}}
+
+{{/* The same where the API takes DNS names only. */}}
+{{- define "vdi-operator.frontDoor.policyName" -}}
+{{- printf "%s.%s" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.keysName" -}}
+{{- .Values.frontDoor.keys.existingSecret | default "vdi-frontdoor-keys" -}}
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.endedLoginsName" -}}
+vdi-frontdoor-ended-logins
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.publicKeysName" -}}
+vdi-frontdoor-public-keys
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.forwardAuth" -}}
+{{- printf "http://%s.%s.svc:8081/auth" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
+{{- end -}}
+
+{{/* The selector is immutable in a Deployment: never add to it. */}}
+{{- define "vdi-operator.frontDoor.selector" -}}
+app.kubernetes.io/name: {{ include "vdi-operator.frontDoor.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Ours last, so that common labels cannot override them. */}}
+{{- define "vdi-operator.frontDoor.labels" -}}
+{{- $own := dict
+  "app" (include "vdi-operator.frontDoor.name" .)
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/part-of" "vdi-platform"
+  "app.kubernetes.io/component" "front-door" -}}
+{{- $selector := include "vdi-operator.frontDoor.selector" . | fromYaml -}}
+{{- toYaml (merge dict $selector $own .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Pods carry no chart version: a chart bump alone must not restart them. */}}
+{{- define "vdi-operator.frontDoor.labels.pod" -}}
+{{- $own := dict
+  "app" (include "vdi-operator.frontDoor.name" .)
+  "app.kubernetes.io/part-of" "vdi-platform"
+  "app.kubernetes.io/component" "front-door" -}}
+{{- $selector := include "vdi-operator.frontDoor.selector" . | fromYaml -}}
+{{- toYaml (merge dict $selector $own .Values.frontDoor.podLabels .Values.commonLabels) -}}
+{{- end -}}

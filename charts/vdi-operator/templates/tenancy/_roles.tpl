@@ -1,0 +1,49 @@
+{{/* Roles for people: one line per kind. Bound in a namespace by a RoleBinding, they
+hold there; desktops on offer belong to the whole cluster and have a role of their own. */}}
+{{- define "vdi-operator.tenancy.roles" -}}
+{{- /* Desktops of one's own: the policies in admission/ say whose. */ -}}
+vdi-user:
+  - apiGroups: [vdi.kasm.io]
+    resources: [vdisessions]
+    verbs: [get, list, watch, create, update, patch, delete]
+  - apiGroups: [events.k8s.io, ""]
+    resources: [events]
+    verbs: [get, list, watch]
+vdi-viewer:
+  - apiGroups: [vdi.kasm.io]
+    resources: [vdisessions]
+    verbs: [get, list, watch]
+  - apiGroups: [events.k8s.io, ""]
+    resources: [events]
+    verbs: [get, list, watch]
+{{- /* Everybody's desktops: manage is the policies' own verb. */}}
+vdi-admin:
+  - apiGroups: [vdi.kasm.io]
+    resources: [vdisessions]
+    verbs: [get, list, watch, create, update, patch, delete, deletecollection, manage]
+  - apiGroups: [vdi.kasm.io]
+    resources: [vditemplates]
+    verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+  - apiGroups: [events.k8s.io, ""]
+    resources: [events]
+    verbs: [get, list, watch]
+{{- /* What is on offer, by a ClusterRoleBinding. */}}
+vdi-catalogue:
+  - apiGroups: [vdi.kasm.io]
+    resources: [vditemplates]
+    verbs: [get, list, watch]
+{{- end -}}
+
+{{/* The roles have one name per cluster. Only a cluster can tell whose they are. */}}
+{{- define "vdi-operator.require.tenancy" -}}
+{{- if .Values.tenancy.roles.create -}}
+{{- with lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "vdi-user" -}}
+{{- $owner := .metadata.annotations | default dict -}}
+{{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
+{{- $release := get $owner "meta.helm.sh/release-name" -}}
+{{- if or (ne $namespace $.Release.Namespace) (ne $release $.Release.Name) -}}
+{{- fail (printf "%s is on, but release %q in namespace %q made the ClusterRoles vdi-user, vdi-viewer, vdi-admin and vdi-catalogue already: switch it off here, they serve both" (include "vdi-operator.valueName" (dict "root" $ "name" "tenancy.roles.create")) $release $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// DoorKeys are the front door's public keys, which agents believe in mode OIDC.
+type DoorKeys interface {
+	// Get returns them as they are now: file name to PEM; none while the front
+	// door has not told any.
+	Get() map[string]string
+	// Changed says when they are others.
+	Changed() <-chan event.GenericEvent
+}
+
+func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == platform.AccessOIDC }
+
+// statementKeys are what the agent of a session that starts now believes.
+func (r *Reconciler) statementKeys() map[string]string {
+	if !r.isOIDC() || r.DoorKeys == nil {
+		return nil
+	}
+	return r.DoorKeys.Get()
+}
+
+// withoutDoorKeys halts a session that nobody could enter. A running one keeps
+// the keys it has.
+func (p *pass) withoutDoorKeys() error {
+	const words = "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap vdi-frontdoor-public-keys hold some? The session goes on by itself then"
+	switch {
+	case p.seen.podLives():
+		p.cannotRender = words
+		return nil
+	case p.decision.want != wantRun:
+		return nil
+	}
+	return &halt{
+		condition: vdi.ConditionReachable, reason: vdi.ReasonFrontDoorKeysMissing, phase: vdi.PhasePending,
+		waiting: vdi.WaitingForRoute, message: words,
+	}
+}
+
+// watchDoorKeys wakes all sessions when the keys change: those that run get the
+// new ones, those that wait for some start.
+func (r *Reconciler) watchDoorKeys(sessions interface{ Watch(source.Source) error }) error {
+	if !r.isOIDC() || r.DoorKeys == nil {
+		return nil
+	}
+	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
+	return sessions.Watch(wakeAll{source.Channel(r.DoorKeys.Changed(), handler.EnqueueRequestsFromMapFunc(all)), "front door's keys"})
+}

@@ -1,0 +1,189 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// turnRenewal is how long after a login at the TURN relay was made the next one is: at half
+// its life, because a mounted Secret takes up to a minute and a half to arrive
+// and the desktop asks for it once a minute.
+const turnRenewal = platform.TURNLoginLife / 2
+
+// RelaySecret is the shared secret of the TURN relay, by which logins are signed.
+type RelaySecret interface {
+	// Get returns the secret as it is now, or in words why it cannot be used.
+	Get() (secret string, problem error)
+	// Changed says when it is another.
+	Changed() <-chan event.GenericEvent
+}
+
+// turnLogins remembers which login each session has, so that none is read back:
+// whoever remembers nothing makes a new one. The zero value is ready to use.
+type turnLogins struct{ made sync.Map } // types.NamespacedName → turnLogin
+
+type turnLogin struct {
+	session types.UID
+	renewAt time.Time
+	signer  [sha256.Size]byte // hash of the shared secret
+}
+
+func (l *turnLogins) forget(key types.NamespacedName) { l.made.Delete(key) }
+
+// holdsFor tells how long the login of the pass' session is good enough: 0 when
+// a new one is due. A clock that went back makes it due, too.
+func (l *turnLogins) holdsFor(p *pass, secret string) time.Duration {
+	known, found := l.made.Load(client.ObjectKeyFromObject(p.session))
+	if !found {
+		return 0
+	}
+	login := known.(turnLogin)
+	left := login.renewAt.Sub(p.now)
+	if login.session != p.session.UID || login.signer != sha256.Sum256([]byte(secret)) || left > turnRenewal {
+		return 0
+	}
+	return max(left, 0)
+}
+
+// startTURNLogin gives a desktop that is about to start a login at the relay,
+// where it needs one.
+func (r *Reconciler) startTURNLogin(ctx context.Context, p *pass) error {
+	if !platform.UsesRelay(p.template.Spec) {
+		return nil
+	}
+	secret, err := r.relaySecret()
+	if err != nil {
+		return err
+	}
+	return r.makeTURNLogin(ctx, p, secret)
+}
+
+// renewTURNLogin sees to the login of a living desktop, whatever became of its
+// template. It stops with the run: after that the relay takes nobody in for
+// longer than the last login holds. A desktop is not disturbed by a login that
+// cannot be made; it says so.
+func (r *Reconciler) renewTURNLogin(ctx context.Context, p *pass) error {
+	if p.decision.want != wantRun || !p.seen.podLives() || p.seen.pod.Annotations[vdi.AnnotationTransport] != string(vdi.TransportWebRTC) {
+		return nil
+	}
+	err := r.keepTURNLogin(ctx, p)
+	var h *halt
+	if errors.As(err, &h) {
+		p.cannotRender = h.message
+		p.look(h.retry)
+		return nil
+	}
+	return err
+}
+
+func (r *Reconciler) keepTURNLogin(ctx context.Context, p *pass) error {
+	secret, err := r.relaySecret()
+	if err != nil {
+		return err
+	}
+	if left := r.turnLogins.holdsFor(p, secret); left > 0 {
+		p.look(left)
+		return nil
+	}
+	return r.makeTURNLogin(ctx, p, secret)
+}
+
+// relaySecret halts where there is none to sign with.
+func (r *Reconciler) relaySecret() (string, error) {
+	problem := platform.ErrNoRelay
+	reason := vdi.ReasonRelayNotConfigured
+	if r.Relay != nil {
+		secret, err := r.Relay.Get()
+		if err == nil {
+			return secret, nil
+		}
+		problem, reason = err, vdi.ReasonRelaySecretMissing
+	}
+	return "", &halt{
+		condition: vdi.ConditionReachable, reason: reason, phase: vdi.PhasePending, waiting: vdi.WaitingForRoute, stalled: true,
+		message: "Nobody could see the desktop through the TURN relay: " + problem.Error(),
+	}
+}
+
+// makeTURNLogin writes a new login and asks for the pass that renews it.
+func (r *Reconciler) makeTURNLogin(ctx context.Context, p *pass, secret string) error {
+	login := platform.SignTURNLogin(r.Config.Sessions.TURN, secret, string(p.session.UID), p.now.Add(platform.TURNLoginLife))
+	if err := r.writeTURNLogin(ctx, p, login); err != nil {
+		return err
+	}
+	r.turnLogins.made.Store(client.ObjectKeyFromObject(p.session), turnLogin{p.session.UID, p.now.Add(turnRenewal), sha256.Sum256([]byte(secret))})
+	p.look(turnRenewal)
+	return nil
+}
+
+// writeTURNLogin puts the login into the session's Secret. One of that name that
+// is not this session's is left alone: its maker could read what is written there.
+func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform.TURNLogin) error {
+	fresh, err := newTURNSecret(p.session, login)
+	if err != nil {
+		return err
+	}
+	found := newSecretMetadata()
+	err = r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found)
+	switch {
+	case apierrors.IsNotFound(err):
+		if err := r.Client.Create(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
+			return classify("Secret", err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("read Secret %q: %w", fresh.Name, err)
+	}
+	if err := ownedBy(p.session, found, "Secret"); err != nil {
+		return err
+	}
+	return r.renew(ctx, found, fresh)
+}
+
+func newTURNSecret(s *vdi.VDISession, login platform.TURNLogin) (*corev1.Secret, error) {
+	text, err := json.Marshal(login)
+	if err != nil {
+		return nil, fmt.Errorf("make login at the TURN relay: %w", err)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: renderer.TURNLoginName(s.Name), Namespace: s.Namespace,
+			Labels: map[string]string{
+				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
+				vdi.LabelUser: platform.Identity(s.Spec.User),
+			},
+			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: map[string][]byte{platform.TURNLoginKey: text},
+	}, nil
+}
+
+// watchRelay wakes all sessions when the relay's secret changes: those that run
+// get logins that it accepts, those that wait for it start.
+func (r *Reconciler) watchRelay(sessions interface{ Watch(source.Source) error }) error {
+	if r.Relay == nil {
+		return nil
+	}
+	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
+	return sessions.Watch(wakeAll{source.Channel(r.Relay.Changed(), handler.EnqueueRequestsFromMapFunc(all)), "TURN relay's secret"})
+}

@@ -1,0 +1,299 @@
+package integration
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// Parts of the policies by what they say.
+var (
+	oneselfOnly   = part{policy: "sessions", number: 1}
+	ownOnly       = part{policy: "sessions", number: 2}
+	orderlyEnd    = part{policy: "sessions", number: 3}
+	isPlatform    = part{policy: "sessions", name: "not-the-platform"}
+	endsNamespace = part{policy: "sessions", name: "not-the-end-of-a-namespace"}
+	isFrontDoor   = part{policy: "sessions", name: "not-the-front-door"}
+	isCreator     = part{policy: "sessions", name: "not-a-creator"}
+	managesAll    = part{policy: "sessions", name: "not-an-administrator"}
+
+	ourLabels     = part{policy: "labels", number: 1}
+	isOperator    = part{policy: "labels", name: "not-the-operator"}
+	ofADesktop    = part{policy: "labels", name: "of-a-desktop"}
+	managesLabels = part{policy: "labels", name: "not-an-administrator"}
+
+	noForeignRoute = part{policy: "routes", number: 1}
+	noForeignRule  = part{policy: "routes", number: 2}
+	noForeignHost  = part{policy: "routes", number: 3}
+	endsRoutes     = part{policy: "routes", name: "not-the-end-of-a-namespace"}
+	writesRoutes   = part{policy: "routes", name: "not-a-writer-of-routes"}
+)
+
+func attempts() []attempt {
+	return slices.Concat(sessionAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts())
+}
+
+func sessionAttempts() []attempt {
+	const notYours, notOurs = `spec.user is "alice@example.com"`, "belongs to somebody else"
+	return []attempt{
+		{mallory, "creates a session for Alice", createSession(alice), notYours + `, but this request comes from "mallory@example.com": set spec.user to "mallory@example.com", or ask for the role vdi-admin`, oneselfOnly},
+		{manager, "creates a session for Alice", createSession(alice), notYours, oneselfOnly},
+		{aPerson, "creates a session", createSession(alice), "", part{}},
+		{portal, "creates a session for Alice", createSession(alice), "", isCreator},
+		{teamAdmin, "creates a session for Alice", createSession(alice), "", managesAll},
+		{root, "creates a session for Alice", createSession(alice), "", managesAll},
+
+		{mallory, "suspends Alice's desktop", editSession(suspend), notOurs, ownOnly},
+		{mallory, "fakes Alice's activity", editSession(fakeActivity), notOurs, ownOnly},
+		{mallory, "adds a finalizer to Alice's session", editSession(addFinalizer), notOurs, ownOnly},
+		{mallory, "deletes Alice's session", deleteDesk, notOurs + ` than "mallory@example.com" (spec.user): only they may change or delete it`, ownOnly},
+		{mallory, "deletes all sessions", deleteSessions, notOurs, ownOnly},
+		{aPerson, "suspends her desktop", editSession(suspend), "", part{}},
+		{aPerson, "deletes her session", deleteDesk, "", part{}},
+		{portal, "suspends Alice's desktop", editSession(suspend), "", isCreator},
+		{portal, "deletes Alice's session", deleteDesk, "", isCreator},
+		{teamAdmin, "deletes Alice's session", deleteDesk, "", managesAll},
+
+		{aPerson, "takes the operator's finalizer off", editSession(noFinalizer), "metadata.finalizers: vdi.kasm.io/session-cleanup is taken off by the operator", orderlyEnd},
+		{operator, "takes its finalizer off", patchSession(noFinalizer), "", isPlatform},
+		{operator, "deletes an expired session", deleteDesk, "", isPlatform},
+		{uninstall, "takes the operator's finalizer off", patchSession(noFinalizer), "", isPlatform},
+		{frontDoor, "resumes a desktop", patchSession(resume), "", isFrontDoor},
+		{collector, "deletes a session", deleteDesk, "", endsNamespace},
+		{nsEnder, "deletes all sessions", deleteSessions, "", endsNamespace},
+	}
+}
+
+func labelAttempts() []attempt {
+	const words = "by vdi.kasm.io/* and app.kubernetes.io/name=vdi-session the operator knows the objects of desktops"
+	plant := func(o func(g *guard) client.Object) func(context.Context, *guard, client.Client) error {
+		return func(ctx context.Context, g *guard, c client.Client) error { return c.Create(ctx, o(g)) }
+	}
+	home := func(g *guard) client.Object {
+		claim := claimNamed(g.ns, "planted")
+		claim.ObjectMeta = labelled(claim.ObjectMeta, vdi.LabelHomeFor, "x")
+		return claim
+	}
+	ofAlice := func(g *guard) client.Object { o := g.pod(desk); o.Name = "other"; return o }
+	web := func(g *guard) client.Object {
+		o := g.pod("web")
+		o.Labels = map[string]string{"app.kubernetes.io/name": "web", "app.kubernetes.io/instance": desk}
+		return o
+	}
+	meta := func(o client.Object) func(g *guard) client.Object {
+		return func(g *guard) client.Object {
+			o := o.DeepCopyObject().(client.Object)
+			o.SetNamespace(g.ns)
+			o.SetName("planted")
+			o.SetLabels(ofDesktop(g.meta(""), desk).Labels)
+			return o
+		}
+	}
+	port := corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 8080}}}
+	return []attempt{
+		{mallory, "makes a pod that Alice's Service selects", plant(ofAlice), "metadata.labels of pods", ourLabels},
+		{mallory, "makes a pod of another kind", plant(web), "", ofADesktop},
+		{mallory, "plants a home", plant(home), words, ourLabels},
+		{mallory, "plants a Service", plant(meta(&corev1.Service{Spec: port})), words, ourLabels},
+		{mallory, "plants a Secret", plant(meta(&corev1.Secret{})), words, ourLabels},
+		{mallory, "plants a ConfigMap", plant(meta(&corev1.ConfigMap{})), words, ourLabels},
+		{mallory, "plants a NetworkPolicy", plant(meta(&networkingv1.NetworkPolicy{})), words, ourLabels},
+		{mallory, "plants a PodDisruptionBudget", plant(meta(&policyv1.PodDisruptionBudget{})), words, ourLabels},
+		{mallory, "turns a desktop's pod into another's", editPod("app.kubernetes.io/instance", "mallory"), words, ourLabels},
+		{mallory, "gives Alice's home to somebody", editClaim(vdi.LabelHomeFor, "x"), words, ourLabels},
+		{mallory, "takes the user off Alice's home", editClaim(vdi.LabelUser, ""), words, ourLabels},
+		{mallory, "adds another label to Alice's home", editClaim("example.com/backup", "daily"), "", part{}},
+		{operator, "makes a desktop's pod", plant(ofAlice), "", isOperator},
+		{teamAdmin, "hands a home to somebody", plant(home), "", managesLabels},
+		{root, "hands a home to somebody", editClaim(vdi.LabelHomeFor, "x"), "", managesLabels},
+	}
+}
+
+func routeAttempts() []attempt {
+	const words = "is a namespace of desktops, where only the platform writes routes"
+	const app = "Host(`app.example.org`)"
+	middleware := func(g *guard) client.Object {
+		return object("traefik.io/v1alpha1", "Middleware", g.ns, "login", map[string]any{"stripPrefix": map[string]any{}})
+	}
+	return []attempt{
+		{mallory, "writes an IngressRoute beside desktops", make1(func(g *guard) client.Object { return g.route("app", app) }), words, noForeignRoute},
+		{mallory, "writes an IngressRouteUDP beside desktops", make1(func(g *guard) client.Object {
+			return object("traefik.io/v1alpha1", "IngressRouteUDP", g.ns, "app", map[string]any{"routes": []any{}})
+		}), words, noForeignRoute},
+		{mallory, "writes a Middleware beside desktops", make1(middleware), words, noForeignRoute},
+		{mallory, "writes an Ingress beside desktops", make1(func(g *guard) client.Object { return ingress(g.ns, "app", "app.example.org") }), words, noForeignRoute},
+		{mallory, "writes an HTTPRoute beside desktops", make1(func(g *guard) client.Object { return httpRoute(g.ns, "app", "app.example.org") }), words, noForeignRoute},
+		{mallory, "deletes Alice's route", deleteRoute, words, noForeignRoute},
+		{teamAdmin, "deletes Alice's route", deleteRoute, words, noForeignRoute},
+		{collector, "deletes Alice's route", deleteRoute, "", endsRoutes},
+		{operator, "deletes Alice's route", deleteRoute, "", writesRoutes},
+		{operator, "writes a desktop's route", make1(func(g *guard) client.Object { return g.route("bob", "Host(`bob.vdi.example.com`)") }), "", writesRoutes},
+		{root, "writes a route beside desktops", make1(func(g *guard) client.Object { return g.route("app", app) }), "", writesRoutes},
+		{root, "writes a route for the desktops' domain", make1(func(g *guard) client.Object {
+			return route(g.elsewhere, "IngressRoute", "auth", "Host(`auth.vdi.example.com`)")
+		}), "", writesRoutes},
+	}
+}
+
+// ruleAttempts are rules of Traefik in a namespace without desktops.
+func ruleAttempts() []attempt {
+	const words = "spec.routes[].match could take requests for desktops under vdi.example.com"
+	write := func(kind, match string, entryPoints ...any) func(context.Context, *guard, client.Client) error {
+		return make1(func(g *guard) client.Object { return route(g.elsewhere, kind, "app", match, entryPoints...) })
+	}
+	var all []attempt
+	for what, match := range map[string]string{
+		"a desktop's host":                "Host(`alice-x.vdi.example.com`)",
+		"a desktop's host in capitals":    "Host(`ALICE-X.VDI.EXAMPLE.COM`)",
+		"a desktop's host with a dot":     "Host(`alice-x.vdi.example.com.`)",
+		"a desktop's host beside others":  "Host(`app.example.org`) || Host(`alice-x.vdi.example.com`)",
+		"two hosts at once":               "Host(`app.example.org`, `alice-x.vdi.example.com`)",
+		"the domain":                      "Host(`vdi.example.com`)",
+		"an escaped host":                 `Host("alice-x.\x76di.example.com")`,
+		"all hosts by their pattern":      "HostRegexp(`.*`)",
+		"all hosts by their paths":        "PathPrefix(`/`)",
+		"some paths of all hosts":         "Host(`app.example.org`) || PathPrefix(`/x`)",
+		"all hosts but one":               "!Host(`app.example.org`)",
+		"all hosts behind a comment":      "Host(`app.example.org`) && Path(`/`) /* ` */ || HostRegexp(`.*`) /* ` */",
+		"all hosts behind a quoted quote": "Host(`app.example.org`) && Header(`a`, \"`\") || HostRegexp(`.*`) && !Header(`a`, \"`\")",
+		"the function in capitals":        "HOST(`alice-x.vdi.example.com`)",
+	} {
+		all = append(all, attempt{mallory, "writes a rule for " + what, write("IngressRoute", match), words, noForeignRule})
+	}
+	for what, match := range map[string]string{
+		"another host":             "Host(`app.example.org`) && PathPrefix(`/x`)",
+		"two other hosts":          "(Host(`app.example.org`) || Host(`www.example.org`)) && !ClientIP(`192.0.2.1`)",
+		"a host that ends like it": "Host(`notvdi.example.com`)",
+		"a host above the domain":  "Host(`example.com`)",
+	} {
+		all = append(all, attempt{mallory, "writes a rule for " + what, write("IngressRoute", match), "", part{}})
+	}
+	return append(all,
+		attempt{mallory, "passes a desktop's TLS through", write("IngressRouteTCP", "HostSNI(`alice-x.vdi.example.com`)"), words, noForeignRule},
+		attempt{mallory, "takes all of TCP", write("IngressRouteTCP", "HostSNI(`*`)", "websecure"), words, noForeignRule},
+		attempt{mallory, "takes an entry point of its own", write("IngressRouteTCP", "HostSNI(`*`)", "postgres"), "", part{}},
+		attempt{mallory, "turns the portal's route to all hosts", func(ctx context.Context, g *guard, c client.Client) error {
+			o := newRoute()
+			if err := c.Get(ctx, client.ObjectKey{Namespace: g.elsewhere, Name: "portal"}, o); err != nil {
+				return err
+			}
+			o.Object["spec"] = route(g.elsewhere, "IngressRoute", "portal", "PathPrefix(`/`)").Object["spec"]
+			return c.Update(ctx, o)
+		}, words, noForeignRule},
+		attempt{mallory, "adds a finalizer to the portal's route", func(ctx context.Context, g *guard, c client.Client) error {
+			o := newRoute()
+			if err := c.Get(ctx, client.ObjectKey{Namespace: g.elsewhere, Name: "portal"}, o); err != nil {
+				return err
+			}
+			o.SetFinalizers([]string{"example.com/dns"})
+			return c.Update(ctx, o)
+		}, "", part{}},
+	)
+}
+
+// hostAttempts are routes for other proxies in a namespace without desktops.
+func hostAttempts() []attempt {
+	const words = "spec names a host of the desktops' domain vdi.example.com"
+	withTLS := func(g *guard) client.Object {
+		o := ingress(g.elsewhere, "app", "app.example.org")
+		tls := []any{map[string]any{"hosts": []any{"alice-x.vdi.example.com"}, "secretName": "own"}}
+		_ = unstructured.SetNestedSlice(o.Object, tls, "spec", "tls")
+		return o
+	}
+	return []attempt{
+		{mallory, "writes an Ingress for a desktop", make1(func(g *guard) client.Object { return ingress(g.elsewhere, "app", "alice-x.vdi.example.com") }), words, noForeignHost},
+		{mallory, "writes an Ingress for all desktops", make1(func(g *guard) client.Object { return ingress(g.elsewhere, "app", "*.vdi.example.com") }), words, noForeignHost},
+		{mallory, "brings a certificate for a desktop", make1(withTLS), words, noForeignHost},
+		{mallory, "writes an HTTPRoute for a desktop", make1(func(g *guard) client.Object {
+			return httpRoute(g.elsewhere, "app", "app.example.org", "alice-x.vdi.example.com")
+		}), words, noForeignHost},
+		{mallory, "writes an HTTPRoute above the domain", make1(func(g *guard) client.Object { return httpRoute(g.elsewhere, "app", "*.example.com") }), words, noForeignHost},
+		{mallory, "writes an Ingress for another host", make1(func(g *guard) client.Object { return ingress(g.elsewhere, "app", "app.example.org") }), "", part{}},
+		{mallory, "writes an HTTPRoute for other hosts", make1(func(g *guard) client.Object { return httpRoute(g.elsewhere, "app", "*.example.org") }), "", part{}},
+	}
+}
+
+// make1 creates one object.
+func make1(o func(g *guard) client.Object) func(context.Context, *guard, client.Client) error {
+	return func(ctx context.Context, g *guard, c client.Client) error { return c.Create(ctx, o(g)) }
+}
+
+func createSession(user string) func(context.Context, *guard, client.Client) error {
+	return make1(func(g *guard) client.Object { return g.session("new", user) })
+}
+
+func editSession(edit func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
+	return func(ctx context.Context, g *guard, c client.Client) error {
+		s := &vdi.VDISession{}
+		if err := c.Get(ctx, client.ObjectKey{Namespace: g.ns, Name: desk}, s); err != nil {
+			return err
+		}
+		edit(s)
+		return c.Update(ctx, s)
+	}
+}
+
+// patchSession is how the platform itself writes: it may not update.
+func patchSession(edit func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
+	return func(ctx context.Context, g *guard, c client.Client) error {
+		s := &vdi.VDISession{}
+		if err := c.Get(ctx, client.ObjectKey{Namespace: g.ns, Name: desk}, s); err != nil {
+			return err
+		}
+		before := s.DeepCopy()
+		edit(s)
+		return c.Patch(ctx, s, client.MergeFrom(before))
+	}
+}
+
+func fakeActivity(s *vdi.VDISession) {
+	s.Annotations = map[string]string{vdi.AnnotationLastActivity: "2000-01-01T00:00:00Z"}
+}
+func addFinalizer(s *vdi.VDISession) { s.Finalizers = append(s.Finalizers, "example.com/stay") }
+func noFinalizer(s *vdi.VDISession)  { s.Finalizers = nil }
+
+func deleteDesk(ctx context.Context, g *guard, c client.Client) error {
+	return c.Delete(ctx, g.session(desk, alice))
+}
+
+func deleteSessions(ctx context.Context, g *guard, c client.Client) error {
+	return c.DeleteAllOf(ctx, &vdi.VDISession{}, client.InNamespace(g.ns))
+}
+
+func deleteRoute(ctx context.Context, g *guard, c client.Client) error {
+	return c.Delete(ctx, g.route(desk, ""))
+}
+
+func editPod(label, value string) func(context.Context, *guard, client.Client) error {
+	return editLabel(label, value, func(g *guard) client.Object { return &corev1.Pod{ObjectMeta: g.meta(desk)} })
+}
+
+func editClaim(label, value string) func(context.Context, *guard, client.Client) error {
+	return editLabel(label, value, func(g *guard) client.Object {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: g.meta("vdi-data-" + desk)}
+	})
+}
+
+// editLabel sets a label, or takes it off.
+func editLabel(label, value string, of func(*guard) client.Object) func(context.Context, *guard, client.Client) error {
+	return func(ctx context.Context, g *guard, c client.Client) error {
+		o := of(g)
+		if err := c.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		labels := o.GetLabels()
+		labels[label] = value
+		if value == "" {
+			delete(labels, label)
+		}
+		o.SetLabels(labels)
+		return c.Update(ctx, o)
+	}
+}

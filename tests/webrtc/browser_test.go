@@ -1,0 +1,128 @@
+package webrtc
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/tests/relay/visitor"
+)
+
+// patience bounds how long real programs may take on a busy machine.
+const patience = 2 * time.Minute
+
+// onlyRelayed makes the page use the relay alone, as a browser behind a strict
+// firewall has to, and remembers the page's connections.
+const onlyRelayed = `{
+  const Plain = window.RTCPeerConnection;
+  const relayed = (c) => ({...c, iceTransportPolicy: "relay"});
+  window.connections = [];
+  window.RTCPeerConnection = class extends Plain {
+    constructor(c, ...rest) { super(relayed(c), ...rest); window.connections.push(this); }
+    setConfiguration(c) { super.setConfiguration(relayed(c)); }
+  };
+}`
+
+// measured is what the connection with the most frames says of itself.
+const measured = `(async () => {
+  let best = {frames: 0, width: 0, local: "", remote: "", protocol: "", url: ""};
+  for (const connection of window.connections ?? []) {
+    const stats = await connection.getStats();
+    const one = {frames: 0, width: 0, local: "", remote: "", protocol: "", url: ""};
+    for (const s of stats.values()) {
+      if (s.type === "inbound-rtp" && s.kind === "video") { one.frames = s.framesDecoded ?? 0; one.width = s.frameWidth ?? 0; }
+      if (s.type !== "transport" || !s.selectedCandidatePairId) continue;
+      const pair = stats.get(s.selectedCandidatePairId), local = stats.get(pair.localCandidateId), remote = stats.get(pair.remoteCandidateId);
+      Object.assign(one, {local: local.candidateType, remote: remote.candidateType, protocol: local.relayProtocol ?? "", url: local.url ?? "", address: remote.address ?? ""});
+    }
+    if (one.frames >= best.frames) best = one;
+  }
+  return best;
+})()`
+
+// stream is what the browser says of the video that it gets.
+type stream struct {
+	Frames, Width                         int
+	Local, Remote, Protocol, URL, Address string
+}
+
+// tab is one tab of the real browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// chromium starts the real browser, which finds the session's host at the proxy.
+func chromium(t *testing.T) tab {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, // the tests run as root
+		chromedp.Flag("host-resolver-rules", "MAP "+host+" "+public),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
+		chromedp.IgnoreCertErrors,
+		chromedp.WindowSize(1024, 700),
+	)
+	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, closeTab := chromedp.NewContext(allocator)
+	t.Cleanup(closeTab)
+	b := tab{t, ctx}
+	require.NoError(t, chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: onlyRelayed})
+		return err
+	})), "the browser starts, and ends with the tab")
+	return b
+}
+
+func (b tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	require.NoError(b.t, chromedp.Do(ctx, steps...))
+}
+
+// logIn gives the visitor's password to the agent's page.
+func (b tab) logIn() {
+	b.t.Helper()
+	b.do(chromedp.Navigate("https://"+host+":"+proxyPort+"/"), chromedp.WaitVisible("input[type=password]"),
+		chromedp.SendKeys("input[type=password]", password+kb.Enter))
+}
+
+func (b tab) stream() stream {
+	b.t.Helper()
+	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[stream](measured, chromedp.EvalAwaitPromise))
+	if err != nil {
+		return stream{}
+	}
+	return s
+}
+
+// relayLogin is the login at the relay that the desktop gives to its page.
+func (b tab) relayLogin() visitor.Credential {
+	b.t.Helper()
+	login, err := chromedp.Run(b.ctx, chromedp.Evaluate[visitor.Credential](`fetch("/api/turn").then(r => r.json()).then(c => {
+		const relay = c.iceServers.find(s => s.credential);
+		return {User: relay.username, Password: relay.credential};
+	})`, chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err)
+	return login
+}
+
+// moves waits until that many more frames have come than there were.
+func (b tab) moves(frames int) stream {
+	b.t.Helper()
+	var now stream
+	before := b.stream().Frames // of a page that has just been loaded: 0
+	require.Eventually(b.t, func() bool {
+		now = b.stream()
+		return now.Frames >= before+frames
+	}, patience, 200*time.Millisecond, "the video moves")
+	return now
+}

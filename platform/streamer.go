@@ -111,8 +111,9 @@ func selkies() StreamerFacts {
 		},
 		// Encoder h264enc and rate control cbr, the default, are right here too
 		// (2.1: WEBRTC_ENCODER_CHOICES and rate_control_mode in settings.py).
-		WebRTC:    []Setting{{"SELKIES_MODE", "webrtc"}, fromAgent()},
-		Defaults:  noPublicRelay(),
+		WebRTC: []Setting{{"SELKIES_MODE", "webrtc"}, fromAgent()},
+		// A camera needs a device that desktops do not have; locked, the page hides its button.
+		Defaults:  append(noPublicRelay(), Setting{"SELKIES_WEBCAM_ENABLED", "false|locked"}),
 		Protected: append(loginVariables(), "SELKIES_SUBFOLDER", "SUBFOLDER", "CUSTOM_WS_PORT", "SELKIES_HTTPS_CERT", "SELKIES_HTTPS_KEY"),
 	}
 }

@@ -22,13 +22,14 @@ const (
 // podFields are the fields a session's pod may have. A list of what is allowed
 // stays right when Kubernetes adds fields; missing on purpose are, among others,
 // hostNetwork, hostPID, hostIPC, nodeName, serviceAccountName, priority,
-// resourceClaims and ephemeralContainers.
+// resourceClaims, ephemeralContainers, and shareProcessNamespace, in which a
+// desktop that runs as root could read the agent's memory.
 func podFields() []string {
 	return []string{
 		"activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "containers", "dnsConfig", "dnsPolicy",
 		"enableServiceLinks", "hostAliases", "hostUsers", "hostname", "imagePullSecrets", "initContainers", "nodeSelector",
 		"overhead", "preemptionPolicy", "priorityClassName", "restartPolicy", "runtimeClassName", "schedulerName",
-		"securityContext", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds",
+		"securityContext", "setHostnameAsFQDN", "subdomain", "terminationGracePeriodSeconds",
 		"tolerations", "topologySpreadConstraints", "volumes",
 	}
 }

@@ -303,8 +303,8 @@ func podObject(got renderer.Rendered) *unstructured.Unstructured {
 	return nil
 }
 
-// harmless are seeds of the fuzzer that lead nowhere: the default, and a look at one's
-// own agent, which runs as another user.
+// harmless are seeds of the fuzzer that Pod Security knows nothing bad of: the
+// default, and a look at one's own agent, which the guard refuses (renderer's tests).
 var harmless = []string{`{"spec":{"hostUsers":true}}`, `{"spec":{"shareProcessNamespace":true}}`}
 
 // TestA11PodEscape: what leaves the sandbox is refused, or comes out as what the code

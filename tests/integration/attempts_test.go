@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +26,7 @@ var (
 	managesAll    = part{policy: "sessions", name: "not-an-administrator"}
 
 	ourLabels     = part{policy: "labels", number: 1}
+	ourOwners     = part{policy: "labels", number: 2}
 	isOperator    = part{policy: "labels", name: "not-the-operator"}
 	ofADesktop    = part{policy: "labels", name: "of-a-desktop"}
 	managesLabels = part{policy: "labels", name: "not-an-administrator"}
@@ -96,6 +98,17 @@ func labelAttempts() []attempt {
 			return o
 		}
 	}
+	owned := func(o client.Object, controls bool) func(g *guard) client.Object {
+		return func(g *guard) client.Object {
+			o := o.DeepCopyObject().(client.Object)
+			o.SetNamespace(g.ns)
+			o.SetName(desk + "-credentials")
+			o.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: vdi.GroupVersion.String(), Kind: "VDISession", Name: desk, UID: "0", Controller: &controls,
+			}})
+			return o
+		}
+	}
 	port := corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 8080}}}
 	return []attempt{
 		{mallory, "makes a pod that Alice's Service selects", plant(ofAlice), "metadata.labels of pods", ourLabels},
@@ -106,6 +119,8 @@ func labelAttempts() []attempt {
 		{mallory, "plants a ConfigMap", plant(meta(&corev1.ConfigMap{})), words, ourLabels},
 		{mallory, "plants a NetworkPolicy", plant(meta(&networkingv1.NetworkPolicy{})), words, ourLabels},
 		{mallory, "plants a PodDisruptionBudget", plant(meta(&policyv1.PodDisruptionBudget{})), words, ourLabels},
+		{mallory, "plants a password as the session's own", plant(owned(&corev1.Secret{}, true)), "is made by the operator alone", ourOwners},
+		{mallory, "makes notes about a session", plant(owned(&corev1.ConfigMap{}, false)), "", part{}},
 		{mallory, "turns a desktop's pod into another's", editPod("app.kubernetes.io/instance", "mallory"), words, ourLabels},
 		{mallory, "gives Alice's home to somebody", editClaim(vdi.LabelHomeFor, "x"), words, ourLabels},
 		{mallory, "takes the user off Alice's home", editClaim(vdi.LabelUser, ""), words, ourLabels},

@@ -98,7 +98,7 @@ func TestDefinitions(t *testing.T) {
 		columns []string
 	}{
 		"vdisessions.vdi.kasm.io":  {"vdi", apiextensionsv1.NamespaceScoped, []string{"User", "Phase", "URL", "Template", "Expires", "Age", "Message"}},
-		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Valid", "Sessions", "Age"}},
+		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Encoder", "Valid", "Sessions", "Age"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

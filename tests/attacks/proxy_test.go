@@ -229,15 +229,12 @@ func TestA06TCPHijack(t *testing.T) {
 			host := "suspended-" + ns + "." + domain
 			w.desktop(t, ns, "mallory")
 			w.desktopTLS(t, ns, "mallory-tls")
-			evil := route("IngressRouteTCP", ns, "evil", map[string]any{
-				"entryPoints": []any{"websecure"}, "tls": map[string]any{"passthrough": true},
-				"routes": []any{map[string]any{"match": strings.ReplaceAll(match, "HOST", host), "services": []any{to("mallory-tls")}}},
-			})
+			evil := tcpRoute(ns, "evil", strings.ReplaceAll(match, "HOST", host))
 			mallory := w.tenant(t, ns, malloryIn(ns))
 			if err := mallory.Create(t.Context(), evil); err != nil {
 				return writes(t, err)
 			}
-			w.markedOnline(t, ns)
+			w.markedOnlineTCP(t, ns)
 			got := e.asks(t, host, "/")
 			require.NoError(t, mallory.Delete(t.Context(), evil), "else it takes others' traffic")
 			return ledger.Judge(got == "mallory-tls", ledger.Runtime, "the platform answers: "+got)
@@ -252,6 +249,23 @@ func (w *world) markedOnline(t *testing.T, ns string) {
 	mark := "mark-" + ns + "." + domain
 	require.NoError(t, w.Driver.Create(t.Context(), route("IngressRoute", ns, "mark", httpRoute("Host(`"+mark+"`)", 1_000_000, to("mallory")))))
 	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory" }, patience, glance, "the proxy knows the latest routes")
+}
+
+// markedOnlineTCP is markedOnline for routes of TCP connections.
+func (w *world) markedOnlineTCP(t *testing.T, ns string) {
+	t.Helper()
+	e := w.proxy(t)
+	mark := "mark-" + ns + "." + domain
+	require.NoError(t, w.Driver.Create(t.Context(), tcpRoute(ns, "mark", "HostSNI(`"+mark+"`)")))
+	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory-tls" }, patience, glance, "the proxy knows the latest routes")
+}
+
+// tcpRoute leads connections to mallory-tls.
+func tcpRoute(ns, name, match string) *unstructured.Unstructured {
+	return route("IngressRouteTCP", ns, name, map[string]any{
+		"entryPoints": []any{"websecure"}, "tls": map[string]any{"passthrough": true},
+		"routes": []any{map[string]any{"match": match, "services": []any{to("mallory-tls")}}},
+	})
 }
 
 // desktopTLS is a desktop that shows a certificate of its own.

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -177,6 +178,40 @@ func (w *world) grantOrGuard(ctx context.Context) error {
 		}
 		if err := w.Driver.Create(ctx, o); err != nil {
 			return fmt.Errorf("install %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return w.policiesInForce(ctx)
+}
+
+// policiesInForce returns when the API server judges by the policies: it learns of
+// them a moment after they were made.
+func (w *world) policiesInForce(ctx context.Context) error {
+	const nobody = "nobody@example.com"
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "nobody", Namespace: metav1.NamespaceDefault}, Rules: tenantRules}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: nobody}},
+	}
+	config, err := w.UserConfig(nobody)
+	if err := errors.Join(err, w.Driver.Create(ctx, role), w.Driver.Create(ctx, binding)); err != nil {
+		return err
+	}
+	c, err := client.New(config, client.Options{Scheme: run.Scheme(), Mapper: w.Driver.RESTMapper()})
+	if err != nil {
+		return err
+	}
+	label := metav1.ObjectMeta{Name: "label", Namespace: role.Namespace, Labels: map[string]string{vdi.LabelUser: "x"}}
+	for _, o := range []client.Object{
+		desk(role.Namespace, "session", userIn("default")),
+		&corev1.ConfigMap{ObjectMeta: label},
+		route("IngressRouteTCP", role.Namespace, "route", map[string]any{"routes": []any{map[string]any{"match": "HostSNI(`*`)"}}}),
+	} {
+		err := wait.PollUntilContextTimeout(ctx, glance, patience, true, func(ctx context.Context) (bool, error) {
+			err := c.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll)
+			return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy"), nil
+		})
+		if err != nil {
+			return fmt.Errorf("no policy judges a %T: %w", o, err)
 		}
 	}
 	return nil

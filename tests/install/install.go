@@ -163,6 +163,13 @@ func (p *Platform) buildTools(ctx context.Context) error {
 	return cluster.BuildTools(ctx, p.out, "helm", "traefik")
 }
 
+// Provide builds further images and loads them.
+func (p *Platform) Provide(ctx context.Context, images ...Image) error {
+	more := *p
+	more.images = images
+	return errors.Join(more.buildImages(ctx), more.loadImages(ctx))
+}
+
 func (p *Platform) buildImages(ctx context.Context) error {
 	for _, image := range p.images {
 		args := append([]string{"run", "./cmd/vdi-image"}, image.build...)

@@ -30,7 +30,7 @@ demo-down: ## Take the demo down without a trace
 ##@ Test
 
 .PHONY: test
-test: test-unit test-charts test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, integration on a real API server, end to end on a real node
+test: test-unit test-charts test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, integration on a real API server, the attack list, end to end on a real node
 
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts

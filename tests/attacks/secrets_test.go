@@ -121,8 +121,14 @@ func TestA15SecretLeakage(t *testing.T) {
 		process.Env = []string{"PASSWORD=" + canaries[renderer.CredentialsName("desk")+"/password"]}
 		hold, err := process.StdinPipe()
 		require.NoError(t, err)
+		says, err := process.StdoutPipe()
+		require.NoError(t, err)
 		require.NoError(t, process.Start())
 		defer func() { _ = hold.Close(); _ = process.Wait() }()
+		_, err = hold.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = says.Read(make([]byte, 1)) // it runs: before that the kernel shows no environment
+		require.NoError(t, err)
 		return judged(leaks(canaries, "process", processText(t, process.Process.Pid)))
 	}, func(t *testing.T) ledger.Outcome {
 		ns := lived(t, guarded)

@@ -403,6 +403,9 @@ func (w *world) templated(t *testing.T, name string, change func(*vdi.VDITemplat
 	tpl.Name = name
 	change(tpl)
 	require.NoError(t, w.Driver.Create(t.Context(), tpl))
+	require.Eventually(t, func() bool { // a session before that would be told that there is none
+		return w.Driver.Get(t.Context(), client.ObjectKeyFromObject(tpl), tpl) == nil && tpl.Status.ObservedGeneration == tpl.Generation
+	}, patience, glance, "the operator has read the template")
 	return name
 }
 

@@ -253,6 +253,7 @@ func (n *node) testClaimGrows(t *testing.T) {
 	require.NoError(t, err)
 	want := resource.MustParse("2Gi")
 	home.Spec.Resources.Requests[corev1.ResourceStorage] = want
+	home.ResourceVersion = "" // its controllers write it too
 	_, err = claims.Update(t.Context(), home, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	eventually(t, "the larger claim", func(ctx context.Context) error {
@@ -309,6 +310,7 @@ func (n *node) testSharing(t *testing.T) {
 		},
 	})
 	set.Spec.Template.Annotations = map[string]string{"config": "changed"}
+	set.ResourceVersion = "" // its controller writes it too
 	_, err = sets.Update(t.Context(), set, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	eventually(t, "ten slices", func(ctx context.Context) error {

@@ -84,13 +84,13 @@ func healthyNeighbour(t *testing.T) {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "neighbour"},
 		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "vdi.example.com/made-up", Effect: corev1.TaintEffectNoExecute}}},
+		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{
+			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "MadeUp", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+		}}},
 	}
+	// With its status at once, as a kubelet does: a second write would race the node controllers'.
 	require.NoError(t, platform.Client.Create(ctx, node))
 	t.Cleanup(func() { assert.NoError(t, platform.Client.Delete(ctx, node)) })
-	node.Status.Conditions = []corev1.NodeCondition{{
-		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "MadeUp", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
-	}}
-	require.NoError(t, platform.Client.Status().Update(ctx, node))
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: node.Name, Namespace: corev1.NamespaceNodeLease}}
 	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &node.Name, LeaseDurationSeconds: ptr.To[int32](40), RenewTime: ptr.To(metav1.NowMicro())}
 	require.NoError(t, platform.Client.Create(ctx, lease))

@@ -145,7 +145,7 @@ func TestWhoseHome(t *testing.T) {
 		w.pass()
 		t.Log(w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionFalse, vdi.ReasonHomeNotOurs).Message)
 		claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
-		require.NoError(t, w.client.Update(w.ctx, claim))
+		require.NoError(t, w.overwrite(claim))
 		w.start()
 		require.Equal(t, "old-home", w.session().Status.Home.ClaimName)
 		require.False(t, w.homeExists())

@@ -120,7 +120,7 @@ func TestMoreThanOneGPU(t *testing.T) {
 	require.False(t, w.podExists())
 
 	template.Spec.Scheduling.NodeSelector = map[string]string{platform.SharingLabel: "dedicated"}
-	require.NoError(t, w.client.Update(w.ctx, template))
+	require.NoError(t, w.overwrite(template))
 	w.pass()
 	pod := w.pod()
 	require.Equal(t, "2", pod.Spec.Containers[0].Resources.Limits.Name("nvidia.com/gpu", resource.DecimalSI).String())
@@ -149,7 +149,7 @@ func (w *world) raiseQuota(what corev1.ResourceName, limit string) {
 	quota := &corev1.ResourceQuota{}
 	w.read(quota, "quota")
 	quota.Spec.Hard[what] = resource.MustParse(limit)
-	require.NoError(w.t, w.client.Update(w.ctx, quota))
+	require.NoError(w.t, w.overwrite(quota))
 }
 
 func (w *world) imposeLimit() {
@@ -170,7 +170,7 @@ func (w *world) labelNamespace(level string) {
 	ns := &corev1.Namespace{}
 	require.NoError(w.t, w.client.Get(w.ctx, client.ObjectKey{Name: w.ns}, ns))
 	ns.Labels["pod-security.kubernetes.io/enforce"] = level
-	require.NoError(w.t, w.client.Update(w.ctx, ns))
+	require.NoError(w.t, w.overwrite(ns))
 	w.eventually(func() bool { return w.admits(w.trialPod()) == (level == "baseline") }, "Pod Security knows the namespace's level")
 }
 

@@ -123,7 +123,7 @@ func TestDisruptionBudget(t *testing.T) {
 		good := w.raw(budgetGVK)
 		bad := good.DeepCopy()
 		set("other", "spec", "selector", "matchLabels", "app.kubernetes.io/instance")(bad.Object)
-		require.NoError(t, w.client.Update(w.ctx, bad))
+		require.NoError(t, w.overwrite(bad))
 		w.pass()
 		require.Equal(t, good.Object["spec"], w.raw(budgetGVK).Object["spec"])
 		require.Contains(t, w.events.all(), "Warning PutBack The session's PodDisruptionBudget")

@@ -189,7 +189,7 @@ func watchesMatter(w *world) {
 	good := w.raw(policyGVK)
 	bad := good.DeepCopy()
 	set([]any{map[string]any{}}, "spec", "ingress")(bad.Object)
-	require.NoError(w.t, w.client.Update(w.ctx, bad))
+	require.NoError(w.t, w.overwrite(bad))
 	w.eventually(func() bool {
 		return asJSON(w.t, w.raw(policyGVK).Object["spec"]) == asJSON(w.t, good.Object["spec"])
 	}, "the policy is put back")

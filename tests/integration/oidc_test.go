@@ -196,7 +196,7 @@ func TestWayInIsPutBack(t *testing.T) {
 			return keys
 		},
 	} {
-		require.NoError(t, w.client.Update(w.ctx, edit()), name)
+		require.NoError(t, w.overwrite(edit()), name)
 		w.events.forget()
 		w.pass()
 		assert.Equal(t, question, w.middleware().Object["spec"], name)

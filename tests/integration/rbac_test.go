@@ -241,7 +241,7 @@ func (w *world) meddle(kind string, good *unstructured.Unstructured, value any, 
 	w.t.Helper()
 	bad := good.DeepCopy()
 	set(value, path...)(bad.Object)
-	require.NoError(w.t, w.client.Update(w.ctx, bad))
+	require.NoError(w.t, w.overwrite(bad))
 	w.eventually(func() bool {
 		return asJSON(w.t, w.raw(good.GroupVersionKind()).Object["spec"]) == asJSON(w.t, good.Object["spec"])
 	}, kind+" is put back")

@@ -130,7 +130,7 @@ func TestDriftIsPutBack(t *testing.T) {
 	t.Parallel()
 	for name, d := range drifts() {
 		for way, write := range map[string]func(*world, *unstructured.Unstructured) error{
-			"by an edit":  func(w *world, o *unstructured.Unstructured) error { return w.client.Update(w.ctx, o) },
+			"by an edit":  func(w *world, o *unstructured.Unstructured) error { return w.overwrite(o) },
 			"by an apply": applyBySomebody,
 		} {
 			t.Run(name+" "+way, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestWhatOthersAddBesidesTheSpecIsNoDrift(t *testing.T) {
 	annotations := maps.Clone(service.GetAnnotations())
 	annotations["mesh.example.com/seen"] = "yes"
 	service.SetAnnotations(annotations)
-	require.NoError(t, w.client.Update(w.ctx, service))
+	require.NoError(t, w.overwrite(service))
 	before := w.versions()
 	w.pass()
 	require.Equal(t, before, w.versions())

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/retry"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -345,6 +346,19 @@ func newRoute() *unstructured.Unstructured {
 func (w *world) read(o client.Object, name string) {
 	w.t.Helper()
 	require.NoError(w.t, w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: name}, o))
+}
+
+// overwrite writes the object over whatever is there: controllers of Kubernetes
+// (quota, disruption, volumes) write the status of what a test just read.
+func (w *world) overwrite(o client.Object) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		now := o.DeepCopyObject().(client.Object)
+		if err := w.client.Get(w.ctx, client.ObjectKeyFromObject(o), now); err != nil {
+			return err
+		}
+		o.SetResourceVersion(now.GetResourceVersion())
+		return w.client.Update(w.ctx, o)
+	})
 }
 
 func (w *world) exists(o client.Object, name string) bool {

@@ -200,6 +200,7 @@ func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	_ = clientgoscheme.AddToScheme(s) // fails only for types registered twice
 	_ = vdi.AddToScheme(s)
+	session.AddToScheme(s)
 	return s
 }
 
@@ -207,7 +208,6 @@ func managerOptions(o Options) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        Scheme(),
 		Cache:                         cacheOptions(o.WatchNamespaces),
-		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
 		HealthProbeBindAddress:        o.HealthAddress,
 		PprofBindAddress:              o.PprofAddress,

@@ -73,11 +73,8 @@ type Reconciler struct {
 	// Metrics counts what happened.
 	Metrics *Metrics
 
-	superseded superseded
-	untold     untold
-	settled    settled
-	turnLogins turnLogins
-	indexed    bool // the cache finds sessions and pods by claim
+	memory
+	indexed bool // the cache finds sessions and pods by claim
 	// existing lets one desktop at a time start on a claim that several sessions
 	// may name, from the look at the claim's pods to the new pod.
 	existing sync.Mutex
@@ -87,10 +84,7 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &vdi.VDISession{}
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
-		r.superseded.forget(req.NamespacedName)
-		r.untold.forget(req.NamespacedName)
-		r.settled.forget(req.NamespacedName)
-		r.turnLogins.forget(req.NamespacedName)
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion) {

@@ -106,7 +106,7 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
 		return nil
 	}
-	if err := r.renew(ctx, found, fresh); err != nil {
+	if err := r.renew(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
 		return err
 	}
 	p.verifier = fresh.Annotations[vdi.AnnotationPasswordVerifier]
@@ -116,19 +116,24 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 // renew changes everything in exactly the Secret that was looked at. If the
 // operator dies before the pod is made, the next pass does it again, and nobody
 // has been told the one in between.
-func (r *Reconciler) renew(ctx context.Context, found *metav1.PartialObjectMetadata, fresh *corev1.Secret) error {
+func (r *Reconciler) renew(ctx context.Context, found secretVersion, fresh *corev1.Secret) error {
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": found.UID, "resourceVersion": found.ResourceVersion, "annotations": fresh.Annotations},
+		"metadata": map[string]any{"uid": found.uid, "resourceVersion": found.version, "annotations": fresh.Annotations},
 		"data":     fresh.Data,
 	})
 	if err != nil {
-		return fmt.Errorf("write Secret %q: %w", found.Name, err)
+		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: found.Name, Namespace: found.Namespace}}
-	if err := r.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("write Secret %q: %w", found.Name, err)
+	if err := r.Client.Patch(ctx, fresh, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
 	}
 	return nil
+}
+
+// secretVersion is one state of one Secret.
+type secretVersion struct {
+	uid     types.UID
+	version string
 }
 
 func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
@@ -138,28 +143,34 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 	}
 	password, desktop := readable(random[:passwordBytes]), readable(random[passwordBytes:2*passwordBytes])
 	verifier := sha256.Sum256([]byte(password))
+	secret := newSecret(s, renderer.CredentialsName(s.Name), corev1.SecretTypeBasicAuth, map[string][]byte{
+		corev1.BasicAuthUsernameKey: []byte(loginName),
+		corev1.BasicAuthPasswordKey: []byte(password),
+		keyDesktopUsername:          []byte(loginName),
+		keyDesktopPassword:          []byte(desktop),
+		keyCookie:                   random[2*passwordBytes:],
+	})
+	secret.Annotations = map[string]string{
+		vdi.AnnotationKeysVersion:      keysVersion,
+		vdi.AnnotationPasswordVerifier: base64.StdEncoding.EncodeToString(verifier[:]),
+	}
+	return secret, nil
+}
+
+// newSecret is a Secret of the session that goes with it.
+func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: renderer.CredentialsName(s.Name), Namespace: s.Namespace,
+			Name: name, Namespace: s.Namespace,
 			Labels: map[string]string{
 				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
 				vdi.LabelUser: platform.Identity(s.Spec.User),
 			},
-			Annotations: map[string]string{
-				vdi.AnnotationKeysVersion:      keysVersion,
-				vdi.AnnotationPasswordVerifier: base64.StdEncoding.EncodeToString(verifier[:]),
-			},
 			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
 		},
-		Type: corev1.SecretTypeBasicAuth,
-		Data: map[string][]byte{
-			corev1.BasicAuthUsernameKey: []byte(loginName),
-			corev1.BasicAuthPasswordKey: []byte(password),
-			keyDesktopUsername:          []byte(loginName),
-			keyDesktopPassword:          []byte(desktop),
-			keyCookie:                   random[2*passwordBytes:],
-		},
-	}, nil
+		Type: kind,
+		Data: data,
+	}
 }
 
 // readable is a password that can be read aloud and typed.

@@ -1,13 +1,7 @@
 package session
 
 import (
-	"context"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -51,10 +45,9 @@ func (p *pass) withoutDoorKeys() error {
 
 // watchDoorKeys wakes all sessions when the keys change: those that run get the
 // new ones, those that wait for some start.
-func (r *Reconciler) watchDoorKeys(sessions interface{ Watch(source.Source) error }) error {
+func (r *Reconciler) watchDoorKeys(sessions watcher) error {
 	if !r.isOIDC() || r.DoorKeys == nil {
 		return nil
 	}
-	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
-	return sessions.Watch(wakeAll{source.Channel(r.DoorKeys.Changed(), handler.EnqueueRequestsFromMapFunc(all)), "front door's keys"})
+	return r.wakeAll(sessions, r.DoorKeys.Changed(), "front door's keys")
 }

@@ -36,11 +36,12 @@ func (r *Reconciler) chooseEncoder(ctx context.Context, p *pass) error {
 // environment; "" where there is none.
 func startedEncoder(streamer vdi.Streamer, pod *corev1.Pod) string {
 	variable := platform.FactsOf(streamer).EncoderVariable
-	for _, c := range pod.Spec.Containers {
-		for _, e := range c.Env {
-			if e.Name == variable && variable != "" {
-				return e.Value
-			}
+	if variable == "" {
+		return ""
+	}
+	for _, s := range settings(pod) {
+		if s.Name == variable {
+			return s.Value
 		}
 	}
 	return ""
@@ -50,14 +51,21 @@ func startedEncoder(streamer vdi.Streamer, pod *corev1.Pod) string {
 // its other settings tell.
 func startedChoice(streamer vdi.Streamer, pod *corev1.Pod) vdi.EncoderChoice {
 	software := platform.FactsOf(streamer).SoftwareSettings
-	for _, c := range pod.Spec.Containers {
-		for _, e := range c.Env {
-			if slices.Contains(software, platform.Setting{Name: e.Name, Value: e.Value}) {
-				return vdi.EncoderSoftware
-			}
-		}
+	if slices.ContainsFunc(settings(pod), func(s platform.Setting) bool { return slices.Contains(software, s) }) {
+		return vdi.EncoderSoftware
 	}
 	return platform.EncoderNamed(streamer, startedEncoder(streamer, pod))
+}
+
+// settings are the environment of a pod's containers.
+func settings(pod *corev1.Pod) []platform.Setting {
+	var all []platform.Setting
+	for _, c := range pod.Spec.Containers {
+		for _, e := range c.Env {
+			all = append(all, platform.Setting{Name: e.Name, Value: e.Value})
+		}
+	}
+	return all
 }
 
 // encoderName is what the desktop encodes with, or will.

@@ -2,7 +2,6 @@ package session
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -15,31 +14,27 @@ const cacheLag = 20 * time.Millisecond
 // superseded remembers, until the cache shows something newer, the resource
 // versions of sessions that our own writes replaced. A pass that began from one
 // of them would decide on the past, and each of its writes would be a conflict.
-// The zero value is ready to use.
-type superseded struct{ versions sync.Map } // types.NamespacedName → []string
+type superseded struct{ perSession[[]string] }
 
 // isStale tells whether the cache has not seen our last write yet.
 func (s *superseded) isStale(key types.NamespacedName, version string) bool {
-	versions, known := s.versions.Load(key)
+	versions, known := s.load(key)
 	if !known {
 		return false
 	}
-	if slices.Contains(versions.([]string), version) {
+	if slices.Contains(versions, version) {
 		return true
 	}
-	s.versions.Delete(key)
+	s.delete(key)
 	return false
 }
 
 // remember keeps what a pass replaced.
 func (s *superseded) remember(key types.NamespacedName, versions []string) {
 	if len(versions) > 0 {
-		s.versions.Store(key, versions)
+		s.store(key, versions)
 	}
 }
-
-// forget is called for a session that is gone.
-func (s *superseded) forget(key types.NamespacedName) { s.versions.Delete(key) }
 
 // wrote notes the version of the session that a write replaced. A write that
 // changed nothing replaced nothing.

@@ -30,6 +30,6 @@ func TestSuperseded(t *testing.T) {
 	require.False(t, s.isStale(key, "2"), "and is remembered no longer")
 
 	s.remember(key, p.replaced)
-	s.forget(key)
+	s.delete(key)
 	require.False(t, s.isStale(key, "2"))
 }

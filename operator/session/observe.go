@@ -35,18 +35,18 @@ type child struct {
 
 // compared are the children that are compared field by field with the rendered
 // objects. The cache holds them as Go types, which take a fraction of the memory
-// of unstructured ones; the proxy's kinds have none.
+// of unstructured ones.
 func (r *Reconciler) compared(session string) []child {
 	children := []child{
 		{&networkingv1.NetworkPolicy{}, session},
 		{&corev1.Service{}, session},
 		{&policyv1.PodDisruptionBudget{}, session},
-		{unstructuredOf(routeKind), session},
+		{&ingressRoute{}, session},
 	}
 	if r.isOIDC() {
 		children = append(children,
 			child{&corev1.ConfigMap{}, renderer.StatementKeysName(session)},
-			child{unstructuredOf(middlewareKind), renderer.ForwardAuthName(session)})
+			child{&middleware{}, renderer.ForwardAuthName(session)})
 	}
 	return children
 }
@@ -118,9 +118,6 @@ func (r *Reconciler) observeOther(ctx context.Context, p *pass, c child) error {
 }
 
 func (r *Reconciler) asUnstructured(o client.Object) (*unstructured.Unstructured, error) {
-	if u, ok := o.(*unstructured.Unstructured); ok {
-		return u, nil
-	}
 	kind, err := r.Client.GroupVersionKindFor(o)
 	if err != nil {
 		return nil, fmt.Errorf("read %T: %w", o, err)

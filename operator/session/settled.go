@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -19,14 +17,13 @@ import (
 // order, as a hash. While nothing of that changes, rendering again and comparing
 // would come to the same: most passes are news of the pod alone. What is
 // remembered is lost with the operator; the next pass then renders once more.
-// The zero value is ready to use.
-type settled struct{ prints sync.Map } // types.NamespacedName → uint64
+type settled struct{ perSession[uint64] }
 
 var settledSeed = maphash.MakeSeed()
 
 // holds tells whether the living desktop of this pass is in order.
 func (s *settled) holds(p *pass) bool {
-	known, found := s.prints.Load(client.ObjectKeyFromObject(p.session))
+	known, found := s.load(client.ObjectKeyFromObject(p.session))
 	return found && p.seen.podLives() && p.decision.want == wantRun && known == p.print()
 }
 
@@ -35,13 +32,11 @@ func (s *settled) note(p *pass, failed error) {
 	key := client.ObjectKeyFromObject(p.session)
 	switch {
 	case failed == nil && p.inOrder():
-		s.prints.Store(key, p.print())
+		s.store(key, p.print())
 	case p.desired != nil:
-		s.prints.Delete(key)
+		s.delete(key)
 	}
 }
-
-func (s *settled) forget(key types.NamespacedName) { s.prints.Delete(key) }
 
 func (p *pass) inOrder() bool {
 	return p.desired != nil && p.halted == nil && p.decision.want == wantRun && p.seen.podLives() &&

@@ -17,7 +17,8 @@ import (
 // calmPass is one that compared everything with what a living desktop needs, and
 // found nothing to do.
 func calmPass() *pass {
-	route := unstructuredOf(routeKind)
+	route := &unstructured.Unstructured{}
+	route.SetGroupVersionKind(routeKind)
 	route.SetName("desk")
 	route.SetResourceVersion("7")
 	return &pass{
@@ -92,6 +93,6 @@ func TestNotSettled(t *testing.T) {
 	s.note(calmPass(), errors.New("no quorum"))
 	require.False(t, s.holds(calmPass()), "a later pass knows better")
 	s.note(calmPass(), nil)
-	s.forget(types.NamespacedName{Name: "desk"})
+	s.delete(types.NamespacedName{Name: "desk"})
 	require.False(t, s.holds(calmPass()))
 }

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/lru"
 )
 
@@ -26,9 +25,6 @@ func TrimMeta(o any) (any, error) {
 		return o, nil // the last state of an object that was deleted unseen
 	}
 	meta.SetManagedFields(nil)
-	if _, isUnstructured := o.(*unstructured.Unstructured); isUnstructured {
-		return o, nil
-	}
 	meta.SetNamespace(once(meta.GetNamespace()))
 	meta.SetLabels(onceAll(meta.GetLabels()))
 	meta.SetAnnotations(onceAll(meta.GetAnnotations()))

@@ -8,7 +8,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/cache"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -64,12 +63,6 @@ func TestTrimMeta(t *testing.T) {
 	got, err := TrimMeta(whole)
 	require.NoError(t, err)
 	require.Equal(t, service(), got, "all but the managed fields")
-
-	route := unstructuredOf(routeKind)
-	route.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
-	got, err = TrimMeta(route)
-	require.NoError(t, err)
-	require.Empty(t, got.(*unstructured.Unstructured).GetManagedFields())
 
 	tombstone := cache.DeletedFinalStateUnknown{Key: "vdi/desk"}
 	got, err = TrimMeta(tombstone)

@@ -6,18 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -38,27 +33,22 @@ type RelaySecret interface {
 }
 
 // turnLogins remembers which login each session has, so that none is read back:
-// whoever remembers nothing makes a new one. The zero value is ready to use.
-type turnLogins struct{ made sync.Map } // types.NamespacedName → turnLogin
+// whoever remembers nothing makes a new one.
+type turnLogins struct{ perSession[turnLogin] }
 
 type turnLogin struct {
 	session types.UID
 	renewAt time.Time
 	signer  [sha256.Size]byte // hash of the shared secret
+	written secretVersion
 }
-
-func (l *turnLogins) forget(key types.NamespacedName) { l.made.Delete(key) }
 
 // holdsFor tells how long the login of the pass' session is good enough: 0 when
 // a new one is due. A clock that went back makes it due, too.
 func (l *turnLogins) holdsFor(p *pass, secret string) time.Duration {
-	known, found := l.made.Load(client.ObjectKeyFromObject(p.session))
-	if !found {
-		return 0
-	}
-	login := known.(turnLogin)
+	login, found := l.load(client.ObjectKeyFromObject(p.session))
 	left := login.renewAt.Sub(p.now)
-	if login.session != p.session.UID || login.signer != sha256.Sum256([]byte(secret)) || left > turnRenewal {
+	if !found || login.session != p.session.UID || login.signer != sha256.Sum256([]byte(secret)) || left > turnRenewal {
 		return 0
 	}
 	return max(left, 0)
@@ -127,23 +117,38 @@ func (r *Reconciler) relaySecret() (string, error) {
 // makeTURNLogin writes a new login and asks for the pass that renews it.
 func (r *Reconciler) makeTURNLogin(ctx context.Context, p *pass, secret string) error {
 	login := platform.SignTURNLogin(r.Config.Sessions.TURN, secret, string(p.session.UID), p.now.Add(platform.TURNLoginLife))
-	if err := r.writeTURNLogin(ctx, p, login); err != nil {
+	written, err := r.writeTURNLogin(ctx, p, login)
+	if err != nil {
 		return err
 	}
-	r.turnLogins.made.Store(client.ObjectKeyFromObject(p.session), turnLogin{p.session.UID, p.now.Add(turnRenewal), sha256.Sum256([]byte(secret))})
+	r.turnLogins.store(client.ObjectKeyFromObject(p.session), turnLogin{p.session.UID, p.now.Add(turnRenewal), sha256.Sum256([]byte(secret)), written})
 	p.look(turnRenewal)
 	return nil
 }
 
-// writeTURNLogin puts the login into the session's Secret. One of that name that
-// is not this session's is left alone: its maker could read what is written there.
-func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform.TURNLogin) error {
-	fresh, err := newTURNSecret(p.session, login)
+// writeTURNLogin puts the login into the session's Secret and tells which state
+// that is. One of that name that is not this session's is left alone: its maker
+// could read what is written there. What we wrote ourselves last is not read again.
+func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform.TURNLogin) (secretVersion, error) {
+	text, err := json.Marshal(login)
 	if err != nil {
-		return err
+		return secretVersion{}, fmt.Errorf("make login at the TURN relay: %w", err)
 	}
+	fresh := newSecret(p.session, renderer.TURNLoginName(p.session.Name), corev1.SecretTypeOpaque, map[string][]byte{platform.TURNLoginKey: text})
+	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.session))
+	if known && last.session == p.session.UID {
+		err = r.renew(ctx, last.written, fresh)
+	}
+	if !known || last.session != p.session.UID || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		err = r.replaceTURNLogin(ctx, p.session, fresh)
+	}
+	return secretVersion{fresh.UID, fresh.ResourceVersion}, err
+}
+
+// replaceTURNLogin writes a login of which nobody knows whether there is one.
+func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
 	found := newSecretMetadata()
-	err = r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found)
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found)
 	switch {
 	case apierrors.IsNotFound(err):
 		if err := r.Client.Create(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
@@ -153,37 +158,17 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 	case err != nil:
 		return fmt.Errorf("read Secret %q: %w", fresh.Name, err)
 	}
-	if err := ownedBy(p.session, found, "Secret"); err != nil {
+	if err := ownedBy(s, found, "Secret"); err != nil {
 		return err
 	}
-	return r.renew(ctx, found, fresh)
-}
-
-func newTURNSecret(s *vdi.VDISession, login platform.TURNLogin) (*corev1.Secret, error) {
-	text, err := json.Marshal(login)
-	if err != nil {
-		return nil, fmt.Errorf("make login at the TURN relay: %w", err)
-	}
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: renderer.TURNLoginName(s.Name), Namespace: s.Namespace,
-			Labels: map[string]string{
-				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
-				vdi.LabelUser: platform.Identity(s.Spec.User),
-			},
-			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
-		},
-		Type: corev1.SecretTypeOpaque,
-		Data: map[string][]byte{platform.TURNLoginKey: text},
-	}, nil
+	return r.renew(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh)
 }
 
 // watchRelay wakes all sessions when the relay's secret changes: those that run
 // get logins that it accepts, those that wait for it start.
-func (r *Reconciler) watchRelay(sessions interface{ Watch(source.Source) error }) error {
+func (r *Reconciler) watchRelay(sessions watcher) error {
 	if r.Relay == nil {
 		return nil
 	}
-	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
-	return sessions.Watch(wakeAll{source.Channel(r.Relay.Changed(), handler.EnqueueRequestsFromMapFunc(all)), "TURN relay's secret"})
+	return r.wakeAll(sessions, r.Relay.Changed(), "TURN relay's secret")
 }

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"sync"
-
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -16,8 +14,8 @@ func (p *pass) isFirstStart() bool {
 }
 
 // untold remembers what a first start saw of the session's Secret until it is
-// told, so that the Secret need not be read again. The zero value is ready to use.
-type untold struct{ verifiers sync.Map } // types.NamespacedName → untoldVerifier
+// told, so that the Secret need not be read again.
+type untold struct{ perSession[untoldVerifier] }
 
 type untoldVerifier struct {
 	session  types.UID
@@ -25,17 +23,17 @@ type untoldVerifier struct {
 }
 
 func (u *untold) remember(key types.NamespacedName, p *pass) {
-	u.verifiers.Store(key, untoldVerifier{p.session.UID, p.verifier})
+	u.store(key, untoldVerifier{p.session.UID, p.verifier})
 }
 
 // tell gives the pass what was remembered of its session, and whether it was.
 func (u *untold) tell(p *pass) bool {
-	known, found := u.verifiers.LoadAndDelete(client.ObjectKeyFromObject(p.session))
-	if !found || known.(untoldVerifier).session != p.session.UID {
+	key := client.ObjectKeyFromObject(p.session)
+	known, found := u.load(key)
+	u.delete(key)
+	if !found || known.session != p.session.UID {
 		return false
 	}
-	p.credentials, p.verifier = true, known.(untoldVerifier).verifier
+	p.credentials, p.verifier = true, known.verifier
 	return true
 }
-
-func (u *untold) forget(key types.NamespacedName) { u.verifiers.Delete(key) }

@@ -9,7 +9,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -56,7 +55,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
 		for _, kind := range r.proxyKinds() {
-			b = b.Watches(unstructuredOf(kind), r.owner(mgr), builder.WithPredicates(childChanged()))
+			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged()))
 		}
 	}
 	c, err := b.Build(r)
@@ -95,12 +94,6 @@ func (r *Reconciler) onClaim(namespace, claim string) []client.ListOption {
 
 func (r *Reconciler) owner(mgr ctrl.Manager) handler.EventHandler {
 	return handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &vdi.VDISession{}, handler.OnlyControllerOwner())
-}
-
-func unstructuredOf(kind schema.GroupVersionKind) *unstructured.Unstructured {
-	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(kind)
-	return u
 }
 
 // sessionsOfTemplate wakes all sessions of a template: waiting ones heal,
@@ -232,8 +225,10 @@ func specOf(o client.Object) any {
 		return o.Spec
 	case *corev1.ConfigMap:
 		return []any{o.Data, o.BinaryData}
-	case *unstructured.Unstructured:
-		return o.Object["spec"]
+	case *ingressRoute:
+		return o.Spec
+	case *middleware:
+		return o.Spec
 	default:
 		return o
 	}
@@ -250,22 +245,23 @@ type routeWatcher struct {
 	wake       chan event.GenericEvent
 }
 
-// wakeAll is a source with a name that can be logged.
-type wakeAll struct {
+// watcher is a controller that is given one more thing to watch.
+type watcher interface{ Watch(source.Source) error }
+
+// wakeAll makes the controller look at all sessions whenever the channel says so.
+func (r *Reconciler) wakeAll(sessions watcher, when <-chan event.GenericEvent, because string) error {
+	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
+	return sessions.Watch(namedSource{source.Channel(when, handler.EnqueueRequestsFromMapFunc(all)), because})
+}
+
+// namedSource is a source with a name that can be logged.
+type namedSource struct {
 	source.Source
-	because string
+	name string
 }
 
 // String is what the log says.
-func (w wakeAll) String() string { return w.because }
-
-// proxyKinds are the proxy's kinds that sessions are made of.
-func (r *Reconciler) proxyKinds() []schema.GroupVersionKind {
-	if r.isOIDC() {
-		return []schema.GroupVersionKind{routeKind, middlewareKind}
-	}
-	return []schema.GroupVersionKind{routeKind}
-}
+func (s namedSource) String() string { return s.name }
 
 // RouteCRD is the one definition the operator looks at.
 const RouteCRD = "ingressroutes.traefik.io"
@@ -278,9 +274,7 @@ func servesRoutes(mgr ctrl.Manager) bool {
 
 func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller, watching bool) error {
 	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, watching: watching, wake: make(chan event.GenericEvent, 1)}
-	err := sessions.Watch(wakeAll{source.Channel(w.wake, handler.EnqueueRequestsFromMapFunc(
-		func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) })), "route kind installed"})
-	if err != nil {
+	if err := r.wakeAll(sessions, w.wake, "route kind installed"); err != nil {
 		return err
 	}
 	definition := &metav1.PartialObjectMetadata{}
@@ -299,8 +293,7 @@ func (w *routeWatcher) Reconcile(_ context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil // defined, not served yet
 	}
 	for _, kind := range w.sessions.proxyKinds() {
-		child := client.Object(unstructuredOf(kind))
-		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), child, w.sessions.owner(w.mgr), childChanged())); err != nil {
+		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), kind, w.sessions.owner(w.mgr), childChanged())); err != nil {
 			return ctrl.Result{}, err
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/tests/cluster"
-	"github.com/vdi-platform/vdi-platform/tests/debian"
+	"github.com/vdi-platform/vdi-platform/tests/chromium"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 )
 
@@ -35,15 +32,15 @@ func TestInTheBrowser(t *testing.T) {
 	start(t, s)
 	s = await(t, s, install.Running)
 
-	tab := browser{t, chromium(t)}
-	tab.do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible("input[type=password]"))
-	tab.screenshot("login")
-	tab.do(chromedp.SendKeys("input[type=password]", "wrong"+kb.Enter))
-	tab.comes(`document.body.innerText.includes("not the desktop's password")`)
+	tab := openBrowser(t)
+	tab.Do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible("input[type=password]"))
+	tab.Screenshot("login")
+	tab.Do(chromedp.SendKeys("input[type=password]", "wrong"+kb.Enter))
+	tab.Comes(`document.body.innerText.includes("not the desktop's password")`)
 	tab.enter(s)
-	tab.screenshot("desktop")
+	tab.Screenshot("desktop")
 
-	tab.do(chromedp.MouseClickXY(terminalX, terminalY))
+	tab.Do(chromedp.MouseClickXY(terminalX, terminalY))
 	for _, name := range []string{"first-picture", "second-picture"} {
 		tab.paints(name)
 	}
@@ -51,7 +48,7 @@ func TestInTheBrowser(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(inDesktop(t, s, "ls ~"), "typed")
 	}, patience, time.Second, "what was typed in the browser is in the home")
-	tab.screenshot("typed")
+	tab.Screenshot("typed")
 
 	idle := await(t, s, suspended)
 	assert.Equal(t, vdi.StopIdle, idle.Status.StopReason, "an open tab is no use")
@@ -92,59 +89,27 @@ func TestStrangersStayOut(t *testing.T) {
 }
 
 // browser is one tab of the real browser.
-type browser struct {
-	t   *testing.T
-	tab context.Context
-}
+type browser struct{ chromium.Tab }
 
-// chromium starts the real browser; it finds all desktops at the proxy.
-func chromium(t *testing.T) context.Context {
+// openBrowser starts the real browser; it finds all desktops at the proxy.
+func openBrowser(t *testing.T) browser {
 	t.Helper()
-	require.NoError(t, debian.Ensure(t.Context(), "chromium", "chromium"))
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, // the tests run as root
-		chromedp.Flag("host-resolver-rules", "MAP *."+install.Domain+":8443 "+platform.ProxyOnNode()),
-		chromedp.Flag("disable-quic", true),
-		chromedp.IgnoreCertErrors,
-		chromedp.WindowSize(1024, 700),
-	)
-	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	tab, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
-	require.NoError(t, chromedp.Do(tab), "the browser starts, and ends with the tab")
-	return tab
-}
-
-func (b browser) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.tab, patience)
-	defer cancel()
-	require.NoError(b.t, chromedp.Do(ctx, steps...))
-}
-
-// comes waits until an expression is true in the page.
-func (b browser) comes(expression string) {
-	b.t.Helper()
-	require.Eventually(b.t, func() bool {
-		is, err := chromedp.Run(b.tab, chromedp.Evaluate[bool](expression))
-		return err == nil && is
-	}, patience, 200*time.Millisecond, expression)
+	return browser{chromium.Open(t, "MAP *."+install.Domain+":8443 "+platform.ProxyOnNode())}
 }
 
 // enter gives the session's password on the login page and waits for the picture.
 func (b browser) enter(s *vdi.VDISession) {
-	b.t.Helper()
-	_, password, err := platform.Credentials(b.t.Context(), s)
-	require.NoError(b.t, err)
-	b.do(chromedp.SendKeys("input[type=password]", password+kb.Enter))
-	b.comes(streams)
+	b.T.Helper()
+	_, password, err := platform.Credentials(b.T.Context(), s)
+	require.NoError(b.T, err)
+	b.Do(chromedp.SendKeys("input[type=password]", password+kb.Enter))
+	b.Comes(streams)
 }
 
 // types gives the desktop a line of text, key by key.
 func (b browser) types(line string) {
-	b.t.Helper()
-	b.do(pressKeys(line + kb.Enter))
+	b.T.Helper()
+	b.Do(pressKeys(line + kb.Enter))
 }
 
 // pressKeys is chromedp's KeyEvent as a keyboard does it: one event for the key
@@ -165,25 +130,4 @@ func pressKeys(keys string) chromedp.Action[chromedp.Void] {
 		}
 		return nil
 	})
-}
-
-// screenshots is the folder for what the browser shows: VDI_SCREENSHOTS, else
-// screenshots beside the tools.
-func screenshots() (string, error) {
-	if dir := os.Getenv("VDI_SCREENSHOTS"); dir != "" {
-		return dir, nil
-	}
-	bin, err := cluster.BinDir()
-	return filepath.Join(bin, "screenshots"), err
-}
-
-// screenshot keeps what the browser shows.
-func (b browser) screenshot(name string) {
-	b.t.Helper()
-	dir, err := screenshots()
-	require.NoError(b.t, err)
-	require.NoError(b.t, os.MkdirAll(dir, 0o750))
-	picture, err := chromedp.Run(b.tab, chromedp.CaptureScreenshot())
-	require.NoError(b.t, err)
-	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))
 }

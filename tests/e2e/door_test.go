@@ -36,15 +36,15 @@ func TestSuspendedDesktopShowsItsPage(t *testing.T) {
 	s := scratch("comeback", "ivan@example.com", "page")
 	start(t, s)
 	s = await(t, s, install.Running)
-	tab := browser{t, chromium(t)}
+	tab := openBrowser(t)
 	enter := func() {
 		_, password, err := platform.Credentials(t.Context(), s)
 		require.NoError(t, err)
-		tab.do(chromedp.WaitVisible(passwordField), chromedp.SendKeys(passwordField, password+kb.Enter))
+		tab.Do(chromedp.WaitVisible(passwordField), chromedp.SendKeys(passwordField, password+kb.Enter))
 	}
-	tab.do(chromedp.Navigate(s.Status.URL))
+	tab.Do(chromedp.Navigate(s.Status.URL))
 	enter()
-	tab.comes(`document.title == "page"`)
+	tab.Comes(`document.title == "page"`)
 
 	setRunPolicy(t, s, vdi.RunPolicySuspended)
 	s = await(t, s, suspended)
@@ -57,24 +57,24 @@ func TestSuspendedDesktopShowsItsPage(t *testing.T) {
 		assert.True(t, apierrors.IsNotFound(err), "no pod")
 	}
 	for range 3 {
-		tab.do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible(passwordField))
+		tab.Do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible(passwordField))
 		staysSuspended()
 	}
-	tab.screenshot("suspended-login")
+	tab.Screenshot("suspended-login")
 	enter()
 	for range 3 {
-		tab.comes(`document.body.innerText.includes("Your desktop is suspended")`)
+		tab.Comes(`document.body.innerText.includes("Your desktop is suspended")`)
 		staysSuspended()
-		tab.do(chromedp.Reload())
+		tab.Do(chromedp.Reload())
 	}
-	tab.comes(`document.body.innerText.includes("Your desktop is suspended")`)
-	tab.screenshot("suspended")
-	tab.do(chromedp.Click(`form[action="/.vdi/resume"] button`))
+	tab.Comes(`document.body.innerText.includes("Your desktop is suspended")`)
+	tab.Screenshot("suspended")
+	tab.Do(chromedp.Click(`form[action="/.vdi/resume"] button`))
 	s = await(t, s, install.Running)
-	tab.comes(`document.querySelector("` + passwordField + `") != null`) // the page has led to the desktop's own by itself
+	tab.Comes(`document.querySelector("` + passwordField + `") != null`) // the page has led to the desktop's own by itself
 	enter()
-	tab.comes(`document.title == "page"`)
-	tab.screenshot("resumed")
+	tab.Comes(`document.title == "page"`)
+	tab.Screenshot("resumed")
 }
 
 // Single sign-on, with the release upgraded to it and a provider that the front

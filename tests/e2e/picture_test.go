@@ -45,7 +45,7 @@ var column = fmt.Sprintf(`(() => {
 // paints types a command that fills the terminal with bands of random colours,
 // and waits until the video in the page shows them in that order.
 func (b browser) paints(name string) {
-	b.t.Helper()
+	b.T.Helper()
 	pattern := randomPattern()
 	var numbers []string
 	for _, c := range pattern {
@@ -53,13 +53,13 @@ func (b browser) paints(name string) {
 	}
 	b.types(fmt.Sprintf(`clear; for c in %s; do printf "\e[48;5;${c}m%%%ds\e[0m" ""; done; echo`, strings.Join(numbers, " "), 2*terminalColumns))
 	var seen []colour
-	require.Eventually(b.t, func() bool {
-		pixels, err := chromedp.Run(b.tab, chromedp.Evaluate[[]int](column))
+	require.Eventually(b.T, func() bool {
+		pixels, err := chromedp.Run(b.Context, chromedp.Evaluate[[]int](column))
 		seen = bandsOf(pixels)
 		return err == nil && assert.ObjectsAreEqual(pattern, seen)
 	}, patience, 200*time.Millisecond, "the picture of %v comes back", numbers)
-	b.t.Logf("typed and seen: %v", seen)
-	b.screenshot(name)
+	b.T.Logf("typed and seen: %v", seen)
+	b.Screenshot(name)
 }
 
 // randomPattern has no colour beside itself.

@@ -109,42 +109,42 @@ func sealedTemplate(t *testing.T) {
 // visit opens a desktop in a browser of its own.
 func visit(t *testing.T, s *vdi.VDISession) browser {
 	t.Helper()
-	tab := browser{t, chromium(t)}
-	tab.do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible("input[type=password]"))
+	tab := openBrowser(t)
+	tab.Do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible("input[type=password]"))
 	tab.enter(s)
 	return tab
 }
 
 func (b browser) answers(script string) []int {
-	b.t.Helper()
-	codes, err := chromedp.Run(b.tab, chromedp.Evaluate[[]int](script, chromedp.EvalAwaitPromise))
-	require.NoError(b.t, err)
+	b.T.Helper()
+	codes, err := chromedp.Run(b.Context, chromedp.Evaluate[[]int](script, chromedp.EvalAwaitPromise))
+	require.NoError(b.T, err)
 	return codes
 }
 
 func (b browser) settings() settings {
-	b.t.Helper()
+	b.T.Helper()
 	var text string
-	require.Eventually(b.t, func() (came bool) {
+	require.Eventually(b.T, func() (came bool) {
 		var err error
-		text, err = chromedp.Run(b.tab, chromedp.Evaluate[string](secondSocket, chromedp.EvalAwaitPromise))
+		text, err = chromedp.Run(b.Context, chromedp.Evaluate[string](secondSocket, chromedp.EvalAwaitPromise))
 		return err == nil && text != ""
 	}, patience, time.Second, "the desktop gives its settings")
 	var given settings
-	require.NoError(b.t, json.Unmarshal([]byte(text), &given))
+	require.NoError(b.T, json.Unmarshal([]byte(text), &given))
 	return given
 }
 
 // sidebar opens the page's own, which has the parts for what may pass, or none
 // of them.
 func (b browser) sidebar(name string, parts ...string) {
-	b.t.Helper()
-	b.do(chromedp.Click(".toggle-handle"))
-	b.comes(`document.querySelector(".sidebar").getBoundingClientRect().left >= 0 && document.body.innerText.includes("SHORTCUTS")`)
-	text, err := chromedp.Run(b.tab, chromedp.Evaluate[string](`document.body.innerText`))
-	require.NoError(b.t, err)
-	b.screenshot(name)
+	b.T.Helper()
+	b.Do(chromedp.Click(".toggle-handle"))
+	b.Comes(`document.querySelector(".sidebar").getBoundingClientRect().left >= 0 && document.body.innerText.includes("SHORTCUTS")`)
+	text, err := chromedp.Run(b.Context, chromedp.Evaluate[string](`document.body.innerText`))
+	require.NoError(b.T, err)
+	b.Screenshot(name)
 	for _, part := range []string{"CLIPBOARD", "FILES"} {
-		assert.Equal(b.t, len(parts) > 0, strings.Contains(text, part), "%s in %s", part, name)
+		assert.Equal(b.T, len(parts) > 0, strings.Contains(text, part), "%s in %s", part, name)
 	}
 }

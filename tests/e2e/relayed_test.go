@@ -43,14 +43,14 @@ func TestDesktopOverWebRTC(t *testing.T) {
 
 	_, password, err := platform.Credentials(t.Context(), s)
 	require.NoError(t, err)
-	tab := browser{t, chromium(t)}
-	tab.do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible(passwordField), chromedp.SendKeys(passwordField, password+kb.Enter))
-	tab.comes(`(document.querySelector("video")?.videoWidth ?? 0) > 0`)
+	tab := openBrowser(t)
+	tab.Do(chromedp.Navigate(s.Status.URL), chromedp.WaitVisible(passwordField), chromedp.SendKeys(passwordField, password+kb.Enter))
+	tab.Comes(`(document.querySelector("video")?.videoWidth ?? 0) > 0`)
 	require.Eventually(t, func() bool {
-		knows, err := chromedp.Run(tab.tab, chromedp.Evaluate[bool](fmt.Sprintf(knowsRelay, relay), chromedp.EvalAwaitPromise))
+		knows, err := chromedp.Run(tab.Context, chromedp.Evaluate[bool](fmt.Sprintf(knowsRelay, relay), chromedp.EvalAwaitPromise))
 		return err == nil && knows
 	}, patience, time.Second, "the page can use the relay")
-	tab.screenshot("webrtc")
+	tab.Screenshot("webrtc")
 }
 
 // withRelay puts the platform's relay on the node's own network and returns its

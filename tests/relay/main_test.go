@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/debian"
+	"github.com/vdi-platform/vdi-platform/tests/inside"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
@@ -30,13 +29,10 @@ const (
 	private6 = "fd77::1"
 )
 
-// toolVariable tells the inner run where the operator's small program lies.
-const toolVariable = "VDI_RELAY_TEST_TOOL"
+// operatorTool is the operator's small program for the relay's Secret.
+const operatorTool = "vdi-turn-secret"
 
-var (
-	repository string
-	tool       = os.Getenv(toolVariable)
-)
+var repository string
 
 // TestMain runs the tests a second time inside: what may need the network comes
 // first, and the tests themselves have a network and a /run of their own.
@@ -54,46 +50,26 @@ func runTests(m *testing.M) (int, error) {
 	if repository, err = standins.RepositoryRoot(); err != nil {
 		return 0, err
 	}
-	if tool != "" {
-		if err := setUp(); err != nil {
-			return 0, err
-		}
-		return ledger.Main(m), nil
+	if inside.Dir() == "" {
+		return inside.Run(0, prepare)
 	}
-	return runInside()
+	if err := setUp(); err != nil {
+		return 0, err
+	}
+	return ledger.Main(m), nil
 }
 
-func runInside() (int, error) {
-	if os.Geteuid() != 0 {
-		return 0, errors.New("run as root: the tests make network namespaces")
-	}
+func prepare(dir string) error {
 	if _, err := os.Stat(filepath.Join(repository, "bin", "helm")); err != nil {
-		return 0, errors.New("bin/helm is missing: run `make tools-helm`")
+		return errors.New("bin/helm is missing: run `make tools-helm`")
 	}
 	if err := debian.Ensure(context.Background(), "coturn", "turnserver"); err != nil {
-		return 0, err
+		return err
 	}
-	dir, err := os.MkdirTemp("", "vdi-relay-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	tool := filepath.Join(dir, "vdi-turn-secret")
-	build := exec.Command("go", "build", "-o", tool, "./operator/cmd/vdi-turn-secret")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build vdi-turn-secret: %w\n%s", err, out)
-	}
-	inner := exec.Command(os.Args[0], os.Args[1:]...)
-	inner.Env = append(os.Environ(), toolVariable+"="+tool)
-	inner.Stdout, inner.Stderr = os.Stdout, os.Stderr
-	inner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err = inner.Run()
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1), nil
-	}
-	return 0, err
+	return inside.Build(repository, dir, operatorTool)
 }
+
+func tool() string { return filepath.Join(inside.Dir(), operatorTool) }
 
 // setUp gives this process' namespaces the addresses and the folder that the
 // pod would have.

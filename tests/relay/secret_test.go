@@ -82,7 +82,7 @@ func (w world) logIn(t *testing.T, token string) {
 }
 
 func (w world) create(ctx context.Context, name string) (string, error) {
-	command := exec.CommandContext(ctx, tool, "create", "--namespace="+namespace, "--name="+name)
+	command := exec.CommandContext(ctx, tool(), "create", "--namespace="+namespace, "--name="+name)
 	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig)
 	out, err := command.CombinedOutput()
 	return string(out), err

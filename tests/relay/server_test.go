@@ -20,7 +20,7 @@ type setup struct {
 	edit             func(config string) string
 }
 
-func parts() coturn.Parts { return coturn.Parts{Repository: repository, Tool: tool} }
+func parts() coturn.Parts { return coturn.Parts{Repository: repository, Tool: tool()} }
 
 // rendered is the ConfigMap's file.
 func rendered(t *testing.T, args ...string) string {

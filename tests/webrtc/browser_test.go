@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vdi-platform/vdi-platform/tests/chromium"
 	"github.com/vdi-platform/vdi-platform/tests/relay/visitor"
 )
 
@@ -53,51 +54,29 @@ type stream struct {
 }
 
 // tab is one tab of the real browser.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-}
+type tab struct{ chromium.Tab }
 
-// chromium starts the real browser, which finds the session's host at the proxy.
-func chromium(t *testing.T) tab {
+// openBrowser starts the real browser, which finds the session's host at the proxy.
+func openBrowser(t *testing.T) tab {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, // the tests run as root
-		chromedp.Flag("host-resolver-rules", "MAP "+host+" "+public),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
-		chromedp.IgnoreCertErrors,
-		chromedp.WindowSize(1024, 700),
-	)
-	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
-	b := tab{t, ctx}
-	require.NoError(t, chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+	b := tab{chromium.Open(t, "MAP "+host+" "+public, chromedp.Flag("autoplay-policy", "no-user-gesture-required"))}
+	require.NoError(t, chromedp.Do(b.Context, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: onlyRelayed})
 		return err
-	})), "the browser starts, and ends with the tab")
+	})))
 	return b
-}
-
-func (b tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	require.NoError(b.t, chromedp.Do(ctx, steps...))
 }
 
 // logIn gives the visitor's password to the agent's page.
 func (b tab) logIn() {
-	b.t.Helper()
-	b.do(chromedp.Navigate("https://"+host+":"+proxyPort+"/"), chromedp.WaitVisible("input[type=password]"),
+	b.T.Helper()
+	b.Do(chromedp.Navigate("https://"+host+":"+proxyPort+"/"), chromedp.WaitVisible("input[type=password]"),
 		chromedp.SendKeys("input[type=password]", password+kb.Enter))
 }
 
 func (b tab) stream() stream {
-	b.t.Helper()
-	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[stream](measured, chromedp.EvalAwaitPromise))
+	b.T.Helper()
+	s, err := chromedp.Run(b.Context, chromedp.Evaluate[stream](measured, chromedp.EvalAwaitPromise))
 	if err != nil {
 		return stream{}
 	}
@@ -106,21 +85,21 @@ func (b tab) stream() stream {
 
 // relayLogin is the login at the relay that the desktop gives to its page.
 func (b tab) relayLogin() visitor.Credential {
-	b.t.Helper()
-	login, err := chromedp.Run(b.ctx, chromedp.Evaluate[visitor.Credential](`fetch("/api/turn").then(r => r.json()).then(c => {
+	b.T.Helper()
+	login, err := chromedp.Run(b.Context, chromedp.Evaluate[visitor.Credential](`fetch("/api/turn").then(r => r.json()).then(c => {
 		const relay = c.iceServers.find(s => s.credential);
 		return {User: relay.username, Password: relay.credential};
 	})`, chromedp.EvalAwaitPromise))
-	require.NoError(b.t, err)
+	require.NoError(b.T, err)
 	return login
 }
 
 // moves waits until that many more frames have come than there were.
 func (b tab) moves(frames int) stream {
-	b.t.Helper()
+	b.T.Helper()
 	var now stream
 	before := b.stream().Frames // of a page that has just been loaded: 0
-	require.Eventually(b.t, func() bool {
+	require.Eventually(b.T, func() bool {
 		now = b.stream()
 		return now.Frames >= before+frames
 	}, patience, 200*time.Millisecond, "the video moves")

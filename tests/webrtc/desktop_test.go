@@ -26,6 +26,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
+	"github.com/vdi-platform/vdi-platform/tests/inside"
 )
 
 const (
@@ -125,14 +126,14 @@ func renderPod(t *testing.T) *corev1.Pod {
 // one network, each as its own user.
 func startDesktop(t *testing.T, expires time.Time) *desktop {
 	t.Helper()
-	d := &desktop{t: t, root: filepath.Join(built, "desktop"), pod: renderPod(t), log: &lines{}}
+	d := &desktop{t: t, root: filepath.Join(inside.Dir(), "desktop"), pod: renderPod(t), log: &lines{}}
 	d.mount()
 	d.secret("etc/vdi/credentials", map[string]string{
 		"username": "desktop", "password": password, "cookie-key": strings.Repeat("k", 32),
 		"desktop-username": "desktop", "desktop-password": "the-desktops-password",
 	})
 	d.giveLogin(expires)
-	program, err := os.ReadFile(filepath.Join(built, "vdi-agent"))
+	program, err := os.ReadFile(filepath.Join(inside.Dir(), "vdi-agent"))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(d.root, "usr/local/bin/vdi-agent"), program, 0o755))
 	agent := d.pod.Spec.InitContainers[0]

@@ -15,26 +15,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/debian"
+	"github.com/vdi-platform/vdi-platform/tests/inside"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
 // desktopImage is what the local cluster's templates call the desktop image.
 const desktopImage = "docker.io/vdi-platform/desktop:dev"
 
-// insideVariable tells the inner run where the outer one has put what it built.
-const insideVariable = "VDI_WEBRTC_TEST_DIR"
-
-var (
-	repository string
-	built      = os.Getenv(insideVariable)
-)
+var repository string
 
 // TestMain runs the tests a second time inside: what may need the network comes
 // first, and the tests themselves have a network and a /run of their own.
@@ -52,8 +46,8 @@ func runTests(m *testing.M) (int, error) {
 	if repository, err = standins.RepositoryRoot(); err != nil {
 		return 0, err
 	}
-	if built == "" {
-		return runInside()
+	if inside.Dir() == "" {
+		return inside.Run(unix.CLONE_NEWPID, build)
 	}
 	if err := setUpNetwork(); err != nil {
 		return 0, err
@@ -61,30 +55,14 @@ func runTests(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-func runInside() (int, error) {
-	if os.Geteuid() != 0 {
-		return 0, errors.New("run as root: the tests make network namespaces")
-	}
+// build puts what the tests run into the folder.
+func build(dir string) error {
 	if err := prepare(context.Background()); err != nil {
-		return 0, err
+		return err
 	}
-	dir, err := os.MkdirTemp("", "vdi-webrtc-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := errors.Join(build(dir, "vdi-turn-secret"), build(dir, "vdi-agent"), unpackDesktop(filepath.Join(dir, "desktop"))); err != nil {
-		return 0, err
-	}
-	inner := exec.Command(os.Args[0], os.Args[1:]...)
-	inner.Env = append(os.Environ(), insideVariable+"="+dir)
-	inner.Stdout, inner.Stderr = os.Stdout, os.Stderr
-	inner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err = inner.Run()
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1), nil
-	}
-	return 0, err
+	return errors.Join(
+		inside.Build(repository, dir, "vdi-turn-secret"), inside.Build(repository, dir, "vdi-agent"),
+		unpackDesktop(filepath.Join(dir, "desktop")))
 }
 
 // prepare builds and installs what is used as it is.
@@ -101,16 +79,6 @@ func prepare(ctx context.Context) error {
 		if err := debian.Ensure(ctx, name, program); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func build(dir, program string) error {
-	command := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, program), "./operator/cmd/"+program)
-	command.Dir = repository
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
 	return nil
 }

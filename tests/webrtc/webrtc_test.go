@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vdi-platform/vdi-platform/tests/inside"
 	"github.com/vdi-platform/vdi-platform/tests/relay/coturn"
 	"github.com/vdi-platform/vdi-platform/tests/relay/visitor"
 )
@@ -29,7 +30,7 @@ func TestThroughTheRelay(t *testing.T) {
 	d := startDesktop(t, time.Now().Add(firstLife))
 	startProxy(t)
 	d.await("Using TURN REST API for RTC configuration")
-	b := chromium(t)
+	b := openBrowser(t)
 	b.logIn()
 
 	s := b.moves(20)
@@ -47,7 +48,7 @@ func TestThroughTheRelay(t *testing.T) {
 	renewed := d.giveLogin(time.Now().Add(10 * time.Minute))
 	require.Eventually(t, func() bool { return b.relayLogin().User == renewed.Username }, patience, time.Second, "Selkies asks once a minute")
 	require.True(t, allocates(t, b.relayLogin()))
-	b.do(chromedp.Reload())
+	b.Do(chromedp.Reload())
 	require.Equal(t, "relay", b.moves(20).Local)
 
 	require.NotContains(t, server.Log(), sharedSecret)
@@ -57,7 +58,7 @@ func TestThroughTheRelay(t *testing.T) {
 
 func startRelay(t *testing.T) *coturn.Server {
 	t.Helper()
-	return coturn.Parts{Repository: repository, Tool: filepath.Join(built, "vdi-turn-secret")}.Start(t, coturn.Setup{
+	return coturn.Parts{Repository: repository, Tool: filepath.Join(inside.Dir(), "vdi-turn-secret")}.Start(t, coturn.Setup{
 		Listen: public, Secrets: map[string]string{"current": sharedSecret},
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -17,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -33,10 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	require.NoError(t, clientgoscheme.AddToScheme(scheme))
-	require.NoError(t, vdi.AddToScheme(scheme))
-	store := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&vdi.VDISession{}, &corev1.Pod{}).Build()
+	store := fake.NewClientBuilder().WithScheme(run.Scheme()).WithStatusSubresource(&vdi.VDISession{}, &corev1.Pod{}).Build()
 	w := &world{client: store, clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second))}
 	render, err := renderer.New()
 	require.NoError(t, err)

@@ -40,15 +40,15 @@ func Open(t testing.TB, names string, more ...chromedp.ExecAllocatorOption) Tab 
 	)
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), append(options, more...)...)
 	t.Cleanup(stop)
-	b := Tab{t, allocator}.Another()
-	require.NoError(t, chromedp.Do(b.Context), "the browser starts, and ends with the tab")
-	return b
+	return Tab{t, allocator}.Another()
 }
 
 // Another is one more tab of the same browser, with the same cookies.
 func (b Tab) Another() Tab {
+	b.T.Helper()
 	ctx, closeTab := chromedp.NewContext(b.Context)
 	b.T.Cleanup(closeTab)
+	require.NoError(b.T, chromedp.Do(ctx), "the tab starts, and ends with this context, not with that of its first step")
 	return Tab{b.T, ctx}
 }
 

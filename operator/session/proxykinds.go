@@ -20,8 +20,8 @@ type (
 	isMiddleware   struct{}
 )
 
-// rawObject is an object whose spec stays the text that the API server sent: it
-// takes a tenth of the memory of maps. K tells kinds apart.
+// rawObject is an object whose spec stays the text that the API server sent, which
+// is smaller than maps. K tells kinds apart.
 type rawObject[K any] struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

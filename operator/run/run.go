@@ -215,7 +215,10 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionID:              "vdi-operator",
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
-		Controller:                    config.Controller{SkipNameValidation: new(o.Registry != nil)},
+		Controller: config.Controller{
+			SkipNameValidation: new(o.Registry != nil),
+			EnableWarmup:       new(true), // a standby has read everything before it leads
+		},
 	}
 }
 

@@ -36,8 +36,10 @@ const FieldOwner = "vdi-operator"
 // sends no event to us.
 const deniedRetry = time.Minute
 
-// firstNews is when a new desktop is looked at whose pod has sent no news.
-const firstNews = time.Second
+// firstNews is when a new desktop is looked at whose pod has sent no news. The
+// scheduler asks once a second whether a new home's volume is bound, so that at
+// one second every such pod is about to have news.
+const firstNews = 2 * time.Second
 
 // Reconciler moves sessions towards their specs.
 type Reconciler struct {

@@ -94,7 +94,7 @@ func (p Plan) Steps() []Step {
 		add(Burst, p.HelmBurst, repeat, Helm)
 	}
 	add(Quiet, p.Quiet, 1, Contenders()...)
-	add(Paced, p.Paced, 1, Ours)
+	add(Paced, p.Paced, 1, Raw, Ours)
 	add(Life, p.Sessions, 1, Naive, Sandbox, Ours)
 	add(Failover, failoverSessions, 1, Ours)
 	add(Large, p.Large, 1, Raw, Ours)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// settle and atRest are how long nobody asks anything after a burst, or before
-	// the resting time is measured: counts of a template's sessions follow 10 s
-	// after the last start.
+	// settle and atRest are how long nobody asks anything after a controller began
+	// to lead and after a burst, or before the resting time is measured: counts of
+	// a template's sessions follow 10 s after the last start.
 	settle, atRest = 2 * time.Second, 12 * time.Second
 	// unsettled bounds the wait for a contender that is never quiet.
 	unsettled = 40 * time.Second
@@ -68,10 +68,15 @@ type measurement struct {
 	seen       *sightings
 }
 
-// begin starts the contender's controller, if it has one, and the watcher.
+// begin starts the contender's controller, if it has one, lets it read what is
+// there, and starts the watcher.
 func (m *measurement) begin(ctx context.Context) (err error) {
 	if m.start != nil {
 		if m.controller, err = m.startLeading(ctx); err != nil {
+			return err
+		}
+		// Nobody installs an operator in the second in which a desktop is wanted.
+		if err := pause(ctx, settle); err != nil {
 			return err
 		}
 		resident, _, err := scale.ResidentMemory(m.controller.PID())

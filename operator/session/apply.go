@@ -95,6 +95,7 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 		created, err := r.create(ctx, p, o)
 		if err == nil {
 			p.seen.others[keyOf(o)] = created
+			p.altered = p.altered || drifted(o.Object, created.Object)
 		}
 		return err
 	}

@@ -39,6 +39,7 @@ type pass struct {
 	cannotRender  string   // why the next start would fail as things are
 	shrinkRefused bool     // a smaller home was asked for
 	repaired      []string // kinds that had drifted and were put back
+	altered       bool     // somebody changed an object on its way into the cluster
 	reachable     reach
 	replaced      []string // resource versions of the session that this pass replaced
 	made          bool     // this pass made the pod

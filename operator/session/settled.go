@@ -40,17 +40,20 @@ func (s *settled) note(p *pass, failed error) {
 
 func (p *pass) inOrder() bool {
 	return p.desired != nil && p.halted == nil && p.decision.want == wantRun && p.seen.podLives() &&
-		len(p.pending) == 0 && len(p.repaired) == 0 && !p.shrinkRefused
+		len(p.pending) == 0 && len(p.repaired) == 0 && !p.shrinkRefused && !p.altered
 }
 
 // print is a hash of all that rendering and comparing depend on: the renderer's
 // input, and the versions of the objects that are there. The pod counts by its
-// identity, since it is never changed, and the home by what is read of it.
+// identity, since it is never changed, the home by what is read of it, and the
+// encoder by its name: where a streamer has one name for all, the choice before
+// the start and the one read from the pod may differ.
 func (p *pass) print() uint64 {
 	var h maphash.Hash
 	h.SetSeed(settledSeed)
 	small := p.input // by their generations instead
 	small.Session, small.Template, small.Platform = vdi.VDISession{}, vdi.VDITemplate{}, platform.Config{}
+	small.Encoder = vdi.EncoderChoice(platform.EncoderFor(p.encoder, p.template.Spec.Streamer, *p.resources.GPU))
 	fmt.Fprint(&h, small, p.session.UID, p.session.Generation, p.template.UID, p.template.Generation, p.seen.pod.UID, homePrint(p.seen.claim))
 	for _, version := range p.versions() {
 		fmt.Fprint(&h, " ", version)

@@ -22,8 +22,12 @@ func calmPass() *pass {
 	route.SetName("desk")
 	route.SetResourceVersion("7")
 	return &pass{
-		session:  &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "s", Generation: 1}},
-		template: &vdi.VDITemplate{ObjectMeta: metav1.ObjectMeta{Name: "t", UID: "t", Generation: 1}},
+		resources: vdi.SessionResources{GPU: new(int32(1))},
+		session:   &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "s", Generation: 1}},
+		template: &vdi.VDITemplate{
+			ObjectMeta: metav1.ObjectMeta{Name: "t", UID: "t", Generation: 1},
+			Spec:       vdi.VDITemplateSpec{Streamer: vdi.StreamerSelkiesGStreamer},
+		},
 		decision: decision{want: wantRun},
 		desired:  []*unstructured.Unstructured{route},
 		seen: children{
@@ -42,6 +46,12 @@ func TestSettled(t *testing.T) {
 	require.False(t, s.holds(calmPass()), "nothing was compared yet")
 	s.note(calmPass(), nil)
 	require.True(t, s.holds(calmPass()))
+	oneName := calmPass()
+	oneName.template.Spec.Streamer = vdi.StreamerSelkies
+	s.note(oneName, nil)
+	oneName.encoder = vdi.EncoderNVENC
+	require.True(t, s.holds(oneName), "this streamer has one name for all encoders")
+	s.note(calmPass(), nil)
 
 	for name, change := range map[string]func(*pass){
 		"the spec":                  func(p *pass) { p.session.Generation++ },
@@ -59,7 +69,7 @@ func TestSettled(t *testing.T) {
 		"no home":                   func(p *pass) { p.seen.claim = nil },
 		"the host":                  func(p *pass) { p.input.Host = "other.example.com" },
 		"the front door's keys":     func(p *pass) { p.input.StatementKeys = map[string]string{"a.pem": "A"} },
-		"what Auto comes to":        func(p *pass) { p.input.Encoder = vdi.EncoderNVENC },
+		"what Auto comes to":        func(p *pass) { p.encoder = vdi.EncoderNVENC },
 		"the session is to suspend": func(p *pass) { p.decision.want = wantStop },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +88,7 @@ func TestNotSettled(t *testing.T) {
 		"an update pending": func(p *pass) error { p.pending = []string{"image"}; return nil },
 		"a repair":          func(p *pass) error { p.repaired = []string{"Service"}; return nil },
 		"a shrunk home":     func(p *pass) error { p.shrinkRefused = true; return nil },
+		"a changed create":  func(p *pass) error { p.altered = true; return nil },
 		"a halt":            func(p *pass) error { p.halted = &halt{}; return nil },
 		"nothing compared":  func(p *pass) error { p.desired = nil; return nil },
 	} {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,7 +43,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
 		For(&vdi.VDISession{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, r.owner(mgr), builder.WithPredicates(podChanged())).
+		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podLetGo())).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
 		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
@@ -161,6 +163,34 @@ func podChanged() predicate.Predicate {
 		},
 	}
 }
+
+// stepsTogether is how long a step of a starting pod is waited with: the steps
+// follow each other, and those that come within it are told in one write.
+const stepsTogether = 250 * time.Millisecond
+
+// together lets the session of a pod that is on its way wait for the next step.
+// What ends a start, or a desktop, is looked at immediately.
+type together struct{ handler.EventHandler }
+
+// Update wakes the pod's session.
+func (t together) Update(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	if isOnTheWay(e.ObjectNew.(*corev1.Pod)) {
+		q = waitingQueue{q}
+	}
+	t.EventHandler.Update(ctx, e, q)
+}
+
+func isOnTheWay(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && !podReady(pod) && !podEnded(pod)
+}
+
+// waitingQueue adds later; what is added by somebody else meanwhile is not delayed.
+type waitingQueue struct {
+	workqueue.TypedRateLimitingInterface[reconcile.Request]
+}
+
+// Add adds after the time in which further steps are waited for.
+func (q waitingQueue) Add(request reconcile.Request) { q.AddAfter(request, stepsTogether) }
 
 // podNews is the part of a pod that can change what we do or say.
 func podNews(p *corev1.Pod) []any {

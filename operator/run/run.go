@@ -215,10 +215,9 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionID:              "vdi-operator",
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
-		Controller: config.Controller{
-			SkipNameValidation: new(o.Registry != nil),
-			EnableWarmup:       new(true), // a standby has read everything before it leads
-		},
+		// A standby reads what it works on only when it leads (no EnableWarmup): what
+		// it had read before could be older than the former leader's last writes.
+		Controller: config.Controller{SkipNameValidation: new(o.Registry != nil)},
 	}
 }
 

@@ -37,8 +37,9 @@ const FieldOwner = "vdi-operator"
 const deniedRetry = time.Minute
 
 // firstNews is when a new desktop is looked at whose pod has sent no news. The
-// scheduler asks once a second whether a new home's volume is bound, so that at
-// one second every such pod is about to have news.
+// scheduler asks once a second whether a new home's volume is bound
+// (BindPodVolumes in kubernetes' plugins/volumebinding/binder.go), so that at one
+// second every such pod is about to have news.
 const firstNews = 2 * time.Second
 
 // Reconciler moves sessions towards their specs.

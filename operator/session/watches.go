@@ -168,19 +168,20 @@ func podChanged() predicate.Predicate {
 // follow each other, and those that come within it are told in one write.
 const stepsTogether = 250 * time.Millisecond
 
-// together lets the session of a pod that is on its way wait for the next step.
-// What ends a start, or a desktop, is looked at immediately.
+// together lets the session of a pod that is not ready, yet or any more, wait for
+// the pod's next step. Readiness and ends are looked at immediately.
 type together struct{ handler.EventHandler }
 
 // Update wakes the pod's session.
 func (t together) Update(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	if isOnTheWay(e.ObjectNew.(*corev1.Pod)) {
+	if isUnsettled(e.ObjectNew.(*corev1.Pod)) {
 		q = waitingQueue{q}
 	}
 	t.EventHandler.Update(ctx, e, q)
 }
 
-func isOnTheWay(pod *corev1.Pod) bool {
+// isUnsettled tells whether more news of the pod are to be expected.
+func isUnsettled(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp == nil && !podReady(pod) && !podEnded(pod)
 }
 

@@ -22,6 +22,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // FieldOwner of everything this controller writes.
@@ -92,15 +93,16 @@ func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error
 	}
 }
 
-// sessionGone tells whether no session has the home: none of its name exists,
-// and none names the claim as its existing one.
+// sessionGone tells whether no session has the home: none of its user has its
+// name or names the claim as its existing one. A stranger's could not use it.
 func sessionGone(ctx context.Context, from client.Reader, claim *corev1.PersistentVolumeClaim) (bool, error) {
 	name := SessionOf(claim)
 	if name == "" {
 		return false, nil // nobody's home is nobody's to end
 	}
-	err := from.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: name}, &vdi.VDISession{})
-	if !apierrors.IsNotFound(err) {
+	own := &vdi.VDISession{}
+	err := from.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: name}, own)
+	if client.IgnoreNotFound(err) != nil || (err == nil && isOf(claim, own)) {
 		return false, err
 	}
 	others := &vdi.VDISessionList{}
@@ -108,8 +110,13 @@ func sessionGone(ctx context.Context, from client.Reader, claim *corev1.Persiste
 		return false, fmt.Errorf("list sessions: %w", err)
 	}
 	return !slices.ContainsFunc(others.Items, func(s vdi.VDISession) bool {
-		return s.Spec.Persistence.ExistingClaim == claim.Name
+		return s.Spec.Persistence.ExistingClaim == claim.Name && isOf(claim, &s)
 	}), nil
+}
+
+// isOf tells whether the home is of the session's user.
+func isOf(claim *corev1.PersistentVolumeClaim, s *vdi.VDISession) bool {
+	return claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
 }
 
 // leave marks a home that nobody has.

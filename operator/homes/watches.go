@@ -41,13 +41,14 @@ func existingClaimOf(o client.Object) string {
 	return o.(*vdi.VDISession).Spec.Persistence.ExistingClaim
 }
 
-// homeChanged lets pass the marks on a claim, which administrators may edit.
+// homeChanged lets pass the marks on a claim, which administrators may edit. Who
+// holds a home changes with every run and nothing about its end.
 func homeChanged() predicate.Predicate {
 	return predicate.Funcs{
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) ||
-				!maps.Equal(e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations())
+				!maps.Equal(withoutHolder(e.ObjectOld), withoutHolder(e.ObjectNew))
 		},
 	}
 }

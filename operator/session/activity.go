@@ -28,15 +28,15 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 		return nil
 	}
 	p.session.Status.Activity = r.lastActivity(ctx, p)
-	p.decision = decide(p.session, p.lifecycleRules(), p.now)
 	p.lookAgain = 0
-	p.look(p.decision.lookAgain)
+	p.decide(p.now)
 	return nil
 }
 
 // dependsOnActivity: the idle end is near or due, or nothing is known yet.
 func (p *pass) dependsOnActivity() bool {
-	if !runs(p.session) || idleTimeoutOf(p.session.Spec, p.lifecycleRules()) == 0 || !podReady(p.seen.pod) {
+	rules, known := p.rules()
+	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 || !podReady(p.seen.pod) {
 		return false
 	}
 	near := p.decision.warn || p.decision.want != wantRun

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -36,7 +37,13 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 		}
 	}
 	for _, o := range p.desired {
-		if err := r.applyOne(ctx, p, o); err != nil {
+		err := r.applyOne(ctx, p, o)
+		var h *halt
+		if errors.As(err, &h) && p.mayLack(o.GetKind()) {
+			p.refuse(h) // the others are looked after all the same
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -48,7 +55,7 @@ func (p *pass) starting() bool { return p.decision.want == wantRun && p.seen.pod
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	switch {
-	case o.GetKind() == "PersistentVolumeClaim":
+	case o.GetKind() == claimKind:
 		return r.applyHome(ctx, p, o)
 	case !p.wanted(o):
 		return nil
@@ -62,8 +69,39 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unst
 // wanted tells whether a rendered object should exist now: a stopped session
 // has neither pod nor route, and nothing that a drain would wait for.
 func (p *pass) wanted(o *unstructured.Unstructured) bool {
-	stopped := p.decision.want != wantRun
-	return !stopped || (o.GetKind() != "Pod" && o.GetKind() != routeKind.Kind && o.GetKind() != budgetKind.Kind)
+	return p.decision.want == wantRun || (o.GetKind() != "Pod" && !runsOnly(o.GetKind()))
+}
+
+// runsOnly tells whether a kind beside the pod exists only while a desktop should run.
+func runsOnly(kind string) bool { return kind == routeKind.Kind || kind == budgetKind.Kind }
+
+// stop deletes the desktop of a session that should not run. It comes before
+// everything that could be refused.
+func (r *Reconciler) stop(ctx context.Context, p *pass) error {
+	if p.decision.want == wantRun {
+		return nil
+	}
+	return r.stopDesktop(ctx, p)
+}
+
+// stopDesktop takes the way in away first, so that the URL dies at once, and the
+// pod whatever became of that.
+func (r *Reconciler) stopDesktop(ctx context.Context, p *pass) error {
+	var failed []error
+	for key, o := range p.seen.others {
+		if !runsOnly(key.kind) || o.GetDeletionTimestamp() != nil {
+			continue
+		}
+		err := r.remove(ctx, o)
+		if err == nil {
+			delete(p.seen.others, key)
+		}
+		failed = append(failed, err)
+	}
+	if p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil {
+		failed = append(failed, r.remove(ctx, p.seen.pod))
+	}
+	return errors.Join(failed...)
 }
 
 // applyPod starts the desktop when there is none. A pod is never patched.
@@ -81,6 +119,7 @@ func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unst
 		return fmt.Errorf("read back pod: %w", err)
 	}
 	p.seen.pod, p.made = pod, true
+	r.held.delete(client.ObjectKeyFromObject(p.session)) // the next start holds its home anew
 	return nil
 }
 
@@ -291,7 +330,7 @@ func (r *Reconciler) upgradeOwnership(ctx context.Context, live *unstructured.Un
 	return nil
 }
 
-// prune deletes what is ours and no longer wanted. It never touches a home or a Secret.
+// prune deletes what is ours and no longer rendered. It never touches a home or a Secret.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	p.noteSurplus()
 	for key, o := range p.seen.others {
@@ -301,9 +340,6 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 			}
 			delete(p.seen.others, key)
 		}
-	}
-	if p.decision.want != wantRun && p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil {
-		return r.remove(ctx, p.seen.pod)
 	}
 	return nil
 }
@@ -329,9 +365,6 @@ func (p *pass) renders(key objectKey) bool {
 
 // stale tells whether a child of ours should not exist now.
 func (p *pass) stale(key objectKey) bool {
-	if p.decision.want != wantRun && key.kind == routeKind.Kind {
-		return true
-	}
 	if p.desired == nil || p.seen.podLives() {
 		return false // nothing was rendered, or a living desktop keeps what it started with
 	}
@@ -357,7 +390,7 @@ func kindOf(o client.Object) string {
 	case *corev1.Pod:
 		return "Pod"
 	case *corev1.PersistentVolumeClaim:
-		return "PersistentVolumeClaim"
+		return claimKind
 	default:
 		return o.GetObjectKind().GroupVersionKind().Kind
 	}

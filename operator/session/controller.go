@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
@@ -77,10 +77,8 @@ type Reconciler struct {
 	Metrics *Metrics
 
 	memory
-	indexed bool // the cache finds sessions and pods by claim
-	// existing lets one desktop at a time start on a claim that several sessions
-	// may name, from the look at the claim's pods to the new pod.
-	existing sync.Mutex
+	indexed bool                    // the cache finds sessions and pods by claim
+	freed   chan event.GenericEvent // claims that were released; nil without a manager
 }
 
 // Reconcile moves one session towards its spec and reports what it saw.
@@ -94,7 +92,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
 	p := &pass{session: s, now: r.Clock.Now(), oidc: r.isOIDC()}
-	defer p.release()
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
 	switch {
@@ -126,38 +123,43 @@ func (r *Reconciler) report(ctx context.Context, p *pass, before *vdi.VDISession
 }
 
 // steps are what a pass does, in order.
-func (r *Reconciler) steps(s *vdi.VDISession) []func(context.Context, *pass) error {
+func (r *Reconciler) steps(s *vdi.VDISession) []step {
 	if s.DeletionTimestamp != nil {
-		return []func(context.Context, *pass) error{
+		return []step{
 			r.observe,         // read:  the session's objects
-			r.finalizeRoute,   // write: the URL dies first
-			r.finalizePod,     // write: then the desktop
+			r.finalizeDesktop, // write: the URL dies first, then the desktop
 			r.finalizeHome,    // write: the home only if its owner asked for that
 			r.leaveHome,       // write: a home that stays says so, and for how long
+			r.releaseHomes,    // write: another claim that it holds is free again
 			r.releaseHost,     // write: the host's claim lets go of this session
 			r.finalizeOrphans, // write: what the garbage collector let go of goes too
 			r.finalizeDone,    // write: the session itself may go
 		}
 	}
-	return []func(context.Context, *pass) error{
+	return []step{
 		r.observe,         // read:  the session's objects
 		r.resolveTemplate, // read:  the template
 		r.decideLifecycle, // pure:  run, stop or end, and when to look again
 		r.readActivity,    // read:  was it used? only where that decides
 		r.end,             // write: an expired run, confirmed against the server's time
 		r.reconsider,      // write: used again before an idle stop: go on
+		r.stop,            // write: delete the desktop of a session that should not run
+		r.releaseHomes,    // write: a claim that it no longer uses is free again
+		r.keepRegistered,  // write: the finalizer, of a desktop that has lost it
 		r.renewTURNLogin,  // write: the login at the TURN relay of a desktop that streams through it
-		r.accept,          // pure:  user, sizes, host in order
-		r.chooseEncoder,   // read:  what the GPUs of the nodes can do
-		r.register,        // write: finalizer, before anything exists that needs it
-		r.claimHost,       // write: hosts that are not unique by themselves
-		r.clearFailed,     // write: a pod that ended by itself makes room for the next
-		r.recallLogin,     // read: the login of a desktop that was not told yet
-		r.render,          // pure:  the objects this session should have
-		r.inspectHome,     // read:  is the home this user's, and free?
-		r.apply,           // write: create what is missing, put back what drifted
-		r.prune,           // write: delete what is ours and no longer wanted
-		r.verifyRoute,     // read:  one request through the proxy
+		r.recallLogin,     // read:  the login of a desktop that was not reported yet
+		forTheNextStart( // what may be refused comes after all stops and ends
+			r.accept,        // pure:  template, user, sizes, host in order
+			r.chooseEncoder, // read:  what the GPUs of the nodes can do
+			r.register,      // write: finalizer, before anything exists that needs it
+			r.claimHost,     // write: hosts that are not unique by themselves
+			r.clearFailed,   // write: a pod that ended by itself makes room for the next
+			r.render,        // pure:  the objects this session should have
+			r.inspectHome,   // write: is the home this user's, and free? then it is held
+		),
+		r.apply,       // write: create what is missing, put back what drifted
+		r.prune,       // write: delete what is ours and no longer rendered
+		r.verifyRoute, // read:  one request through the proxy
 	}
 }
 
@@ -197,7 +199,7 @@ func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
 	t := &vdi.VDITemplate{}
 	err := r.Client.Get(ctx, client.ObjectKey{Name: p.session.Spec.Template}, t)
 	if apierrors.IsNotFound(err) {
-		return r.withoutTemplate(p)
+		return nil // nothing starts without it; what runs goes on, and ends
 	}
 	if err != nil {
 		return fmt.Errorf("read template %q: %w", p.session.Spec.Template, err)
@@ -206,42 +208,62 @@ func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// withoutTemplate halts a session that cannot start. A running one goes on and
-// says so: a missing template never ends a desktop.
-func (r *Reconciler) withoutTemplate(p *pass) error {
-	if p.seen.podLives() {
-		p.cannotRender = "Template not found: " + p.session.Spec.Template
-	}
-	if p.seen.podLives() || p.session.Spec.RunPolicy == vdi.RunPolicySuspended {
-		return nil
-	}
-	return &halt{
-		condition: vdi.ConditionAccepted, reason: vdi.ReasonTemplateNotFound,
-		message: "Template not found: " + p.session.Spec.Template,
-		phase:   vdi.PhaseFailed, waiting: vdi.WaitingForTemplate, stalled: true,
-	}
-}
-
 func (r *Reconciler) decideLifecycle(_ context.Context, p *pass) error {
-	p.decision = decide(p.session, p.lifecycleRules(), p.now)
-	p.look(p.decision.lookAgain)
+	p.decide(p.now)
 	return nil
 }
 
-// lifecycleRules are the template's. While the template is missing only the
-// session's own timeout counts: no built-in default may end a desktop whose
-// template perhaps allowed more.
-func (p *pass) lifecycleRules() vdi.TemplateLifecycle {
-	if p.template != nil {
-		return p.template.Spec.Lifecycle
+// decide decides what should become of the session and when to look again.
+func (p *pass) decide(now time.Time) {
+	p.decision = p.decisionOn(p.session, now)
+	p.look(p.decision.lookAgain)
+}
+
+// decisionOn is what the rules say about a state of the session.
+func (p *pass) decisionOn(s *vdi.VDISession, now time.Time) decision {
+	rules, known := p.rules()
+	if !known {
+		return decideByPerson(s)
 	}
-	return vdi.TemplateLifecycle{Timeout: "0"}
+	return decide(s, rules, now)
+}
+
+// rules are the template's, and while it is missing those that were last read:
+// the clock then ends nothing that it would not have ended with the template. That
+// a session fails for want of its template is no end of its own. Without a record
+// nothing is known.
+func (p *pass) rules() (rules vdi.TemplateLifecycle, known bool) {
+	last := p.lastRules()
+	if last == nil {
+		return rules, false
+	}
+	rules = *last
+	if p.template == nil {
+		rules.MaxFailed = ""
+	}
+	return rules, true
+}
+
+// lastRules are the template's as they were last read; nil when they never were.
+func (p *pass) lastRules() *vdi.TemplateLifecycle {
+	switch {
+	case p.template != nil:
+		return &p.template.Spec.Lifecycle
+	case p.session.Status.Lifecycle != nil:
+		return p.session.Status.Lifecycle
+	default:
+		return p.startedBy
+	}
 }
 
 // accept checks what the API server cannot.
 func (r *Reconciler) accept(_ context.Context, p *pass) error {
 	if p.template == nil {
-		return nil
+		return &halt{
+			condition: vdi.ConditionAccepted, reason: vdi.ReasonTemplateNotFound,
+			message: "Template not found: " + p.session.Spec.Template,
+			phase:   vdi.PhaseFailed, waiting: vdi.WaitingForTemplate, stalled: true,
+		}
 	}
 	spec := p.session.Spec
 	if err := platform.ValidateUser(spec.User); err != nil {
@@ -282,6 +304,15 @@ func refused(reason string, err error) *halt {
 	}
 }
 
+// keepRegistered gives a desktop back the finalizer that an uninstall has taken
+// off: its end must be orderly, whatever is refused to the session now.
+func (r *Reconciler) keepRegistered(ctx context.Context, p *pass) error {
+	if p.seen.pod == nil {
+		return nil
+	}
+	return r.register(ctx, p)
+}
+
 // register adds the finalizer before anything exists whose end must be orderly.
 func (r *Reconciler) register(ctx context.Context, p *pass) error {
 	if controllerutil.ContainsFinalizer(p.session, vdi.Finalizer) {
@@ -298,12 +329,9 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 }
 
 func (r *Reconciler) render(_ context.Context, p *pass) error {
-	if p.template == nil {
-		return nil
-	}
 	keys := r.statementKeys()
 	if r.isOIDC() && len(keys) == 0 {
-		return p.withoutDoorKeys()
+		return withoutDoorKeys()
 	}
 	p.input = renderer.Input{
 		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host, StatementKeys: keys, Encoder: p.encoder,
@@ -315,10 +343,6 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	switch {
 	case err == nil:
 		p.desired = rendered.Objects
-		return nil
-	case p.seen.podLives():
-		// The running desktop was started from values that were good.
-		p.cannotRender = err.Error()
 		return nil
 	case errors.Is(err, platform.ErrNoRelay):
 		return refused(vdi.ReasonRelayNotConfigured, err)

@@ -21,11 +21,17 @@ func classify(kind string, err error) error {
 	switch {
 	case isRouteKindMissing(err), isProxyKind(kind) && apierrors.IsNotFound(err):
 		return routeKindMissing()
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+	case isRefusal(err):
 		return denied(kind, err)
 	default:
 		return fmt.Errorf("write %s: %w", kind, err)
 	}
+}
+
+// isRefusal tells whether the cluster does not want a write, now or as it is:
+// quota, policy, validation. Other errors pass by themselves.
+func isRefusal(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 func isProxyKind(kind string) bool { return kind == routeKind.Kind || kind == middlewareKind.Kind }
@@ -62,7 +68,7 @@ func isLimitRange(err error) bool {
 // conditionOfKind is the condition that cannot come true without this kind.
 func conditionOfKind(kind string) string {
 	switch kind {
-	case "PersistentVolumeClaim":
+	case claimKind:
 		return vdi.ConditionHomeReady
 	case routeKind.Kind, middlewareKind.Kind:
 		return vdi.ConditionReachable

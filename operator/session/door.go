@@ -28,18 +28,11 @@ func (r *Reconciler) statementKeys() map[string]string {
 
 // withoutDoorKeys halts a session that nobody could enter. A running one keeps
 // the keys it has.
-func (p *pass) withoutDoorKeys() error {
-	const words = "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap vdi-frontdoor-public-keys hold some? The session goes on by itself then"
-	switch {
-	case p.seen.podLives():
-		p.cannotRender = words
-		return nil
-	case p.decision.want != wantRun:
-		return nil
-	}
+func withoutDoorKeys() error {
 	return &halt{
 		condition: vdi.ConditionReachable, reason: vdi.ReasonFrontDoorKeysMissing, phase: vdi.PhasePending,
-		waiting: vdi.WaitingForRoute, message: words,
+		waiting: vdi.WaitingForRoute,
+		message: "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap vdi-frontdoor-public-keys hold some? The session goes on by itself then",
 	}
 }
 

@@ -15,8 +15,6 @@ import (
 // it, and one that is stopped tells what it had; a start goes by the nodes of now.
 func (r *Reconciler) chooseEncoder(ctx context.Context, p *pass) error {
 	switch {
-	case p.template == nil:
-		return nil
 	case p.seen.podLives():
 		p.encoder = startedChoice(p.template.Spec.Streamer, p.seen.pod)
 		return nil

@@ -25,8 +25,7 @@ func (r *Reconciler) end(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("confirm the end against the API server's time: %w", err)
 	}
-	p.decision = decide(p.session, p.lifecycleRules(), confirmed)
-	p.look(p.decision.lookAgain)
+	p.decide(confirmed)
 	switch p.decision.want {
 	case wantEnd:
 		return r.endSession(ctx, p)
@@ -82,8 +81,7 @@ func (r *Reconciler) reconsider(ctx context.Context, p *pass) error {
 	if err := r.record(ctx, p, "", ""); err != nil {
 		return err
 	}
-	p.decision = decide(p.session, p.lifecycleRules(), p.now)
-	p.look(p.decision.lookAgain)
+	p.decide(p.now)
 	return nil
 }
 

@@ -12,30 +12,14 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// finalizeRoute makes the URL die at once.
-func (r *Reconciler) finalizeRoute(ctx context.Context, p *pass) error {
-	for key, o := range p.seen.others {
-		if key.kind == routeKind.Kind && o.GetDeletionTimestamp() == nil {
-			if err := r.remove(ctx, o); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// finalizePod ends the desktop and waits until it is gone: until then it may
+// finalizeDesktop ends the desktop and waits until it is gone: until then it may
 // still write to the home.
-func (r *Reconciler) finalizePod(ctx context.Context, p *pass) error {
-	if p.seen.pod == nil {
-		return nil
-	}
-	if p.seen.pod.DeletionTimestamp == nil {
-		if err := r.remove(ctx, p.seen.pod); err != nil {
-			return err
-		}
+func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {
+	if err := r.stopDesktop(ctx, p); err != nil || p.seen.pod == nil {
+		return err
 	}
 	return &halt{
 		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
@@ -44,9 +28,10 @@ func (r *Reconciler) finalizePod(ctx context.Context, p *pass) error {
 }
 
 // finalizeHome deletes a home only when all of this holds: a person deleted the
-// session, its policy says Delete, the claim is the very one the operator made
-// for this user and session, no other session names it as its own, and no pod is
-// left on the API server that could use it.
+// session, its policy says Delete, the claim has the name of this session's own
+// home, is the very one that its status records and the one the operator made for
+// this user, no other session of theirs names or holds it, and the desktop's pod
+// is gone from the API server.
 func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if !mayDeleteHome(p.session) {
 		return nil
@@ -55,7 +40,7 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 		return err
 	}
 	claim := &corev1.PersistentVolumeClaim{}
-	key := client.ObjectKey{Namespace: p.session.Namespace, Name: p.session.Status.Home.ClaimName}
+	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
 	err := r.Live.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -66,13 +51,14 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if claim.UID != p.session.Status.Home.UID || !ownHome(p.session, claim) || claim.DeletionTimestamp != nil {
 		return nil
 	}
-	named, err := r.namedAsExisting(ctx, claim.Namespace, claim.Name)
-	if err != nil || named {
-		return err // another session of this user has it
+	had, err := r.hadByOther(ctx, p.session, claim)
+	if err != nil || had {
+		return err
 	}
 	if err := r.remove(ctx, claim); err != nil {
 		return err
 	}
+	p.seen.claim = nil // the steps that follow have none to look after
 	logf.FromContext(ctx).Info("home deleted as its policy says", "claim", claim.Name)
 	return nil
 }
@@ -83,7 +69,18 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 	return s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete &&
 		persistent(s) && s.Spec.Persistence.ExistingClaim == "" &&
 		s.Status.EndReason == "" && // the operator's ends are no person's wish to delete anything
-		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName != ""
+		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName == renderer.HomeClaimName(s.Name)
+}
+
+// hadByOther tells whether another session has this one's home: it names it as
+// its existing claim, as only its user's may, or holds it. What is deleted does
+// not come back, so the API server itself is asked.
+func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (bool, error) {
+	holder, err := r.otherHolder(ctx, s, claim)
+	if err != nil || holder != nil {
+		return true, err
+	}
+	return namedByOther(ctx, r.Live, s, claim.Name, client.InNamespace(s.Namespace), client.MatchingFields{"spec.user": s.Spec.User})
 }
 
 func operatorsReason(reason vdi.StopReason) bool {

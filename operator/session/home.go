@@ -2,13 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,57 +45,62 @@ func persistent(s *vdi.VDISession) bool {
 	return s.Spec.Persistence.Enabled == nil || *s.Spec.Persistence.Enabled
 }
 
+// homeVolume is the name of the volume in the session chart that is the home.
+const homeVolume = "home"
+
+// homeInForce is the claim that the session's pod mounts as its home; while
+// there is none, the one that the next pod will.
+func (p *pass) homeInForce() string {
+	if p.seen.pod == nil {
+		return homeClaim(p.session)
+	}
+	for _, v := range p.seen.pod.Spec.Volumes {
+		if v.Name == homeVolume && v.PersistentVolumeClaim != nil {
+			return v.PersistentVolumeClaim.ClaimName
+		}
+	}
+	return ""
+}
+
 // inspectHome refuses to start a desktop on a home that is another person's or
 // that another desktop writes to.
 func (r *Reconciler) inspectHome(ctx context.Context, p *pass) error {
-	claim := homeClaim(p.session)
-	if claim != "" && p.starting() {
-		if err := r.takeTurn(ctx, p, claim); err != nil {
-			return err
-		}
-		if err := r.inspectClaim(ctx, p, claim); err != nil {
-			return err
-		}
-		if err := r.oneWriter(ctx, p, claim); err != nil {
-			return err
-		}
+	var err error
+	switch claim := p.homeInForce(); {
+	case claim == "":
+	case p.starting():
+		err = r.startOn(ctx, p, claim)
+	case p.seen.podLives():
+		p.sharedWith, err = r.desktopOn(ctx, p.session, claim)
+	}
+	if err != nil {
+		return err
 	}
 	p.home = homeStatus(p)
 	return nil
 }
 
-// takeTurn lets desktops start one after another where several sessions could
-// start on the claim.
-func (r *Reconciler) takeTurn(ctx context.Context, p *pass, claim string) error {
-	shared, err := r.namedAsExisting(ctx, p.session.Namespace, claim)
-	if err == nil && shared {
-		r.existing.Lock()
-		p.claimLock = &r.existing
+// startOn makes the session the holder of its home, where there is one yet: a
+// claim that is still to be made is made with its holder.
+func (r *Reconciler) startOn(ctx context.Context, p *pass, name string) error {
+	if name == p.session.Spec.Persistence.ExistingClaim {
+		return r.startOnExisting(ctx, p, name)
 	}
-	return err
+	if p.seen.claim == nil {
+		return nil // not made yet; the create will show
+	}
+	if err := usableHome(p.session, p.seen.claim); err != nil {
+		return err
+	}
+	if err := notLeaving(p.seen.claim); err != nil {
+		return err
+	}
+	return r.hold(ctx, p, p.seen.claim)
 }
 
-// namedAsExisting tells whether any session names the claim as its existing one.
-func (r *Reconciler) namedAsExisting(ctx context.Context, namespace, claim string) (bool, error) {
-	list := &vdi.VDISessionList{}
-	if err := r.Client.List(ctx, list, r.onClaim(namespace, claim)...); err != nil {
-		return false, fmt.Errorf("list sessions that name home %q: %w", claim, err)
-	}
-	return slices.ContainsFunc(list.Items, func(s vdi.VDISession) bool {
-		return s.Spec.Persistence.ExistingClaim == claim
-	}), nil
-}
-
-func (r *Reconciler) inspectClaim(ctx context.Context, p *pass, name string) error {
-	if name != p.session.Spec.Persistence.ExistingClaim {
-		if p.seen.claim == nil {
-			return nil // not made yet; the create will tell
-		}
-		if err := usableHome(p.session, p.seen.claim); err != nil {
-			return err
-		}
-		return notLeaving(p.seen.claim)
-	}
+// startOnExisting takes over an existing claim that is this user's. It may be a
+// home that another session of theirs has left.
+func (r *Reconciler) startOnExisting(ctx context.Context, p *pass, name string) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
 	if apierrors.IsNotFound(err) {
@@ -105,20 +109,14 @@ func (r *Reconciler) inspectClaim(ctx context.Context, p *pass, name string) err
 	if err != nil {
 		return fmt.Errorf("read existing claim: %w", err)
 	}
-	p.seen.claim = claim
-	return r.useExisting(ctx, p, claim)
-}
-
-// useExisting takes over an existing claim that is this user's. It may be a home
-// that another session of theirs has left.
-func (r *Reconciler) useExisting(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
 	if claim.DeletionTimestamp != nil {
 		return homeHalt(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: the PersistentVolumeClaim %q is being deleted", claim.Name))
 	}
 	if err := usableHome(p.session, claim); err != nil {
 		return err
 	}
-	return r.takeHome(ctx, p)
+	p.seen.existing = claim
+	return r.hold(ctx, p, claim)
 }
 
 // notLeaving halts while a home of ours is being deleted; its end wakes us, and
@@ -157,48 +155,12 @@ func homeHalt(reason, message string) *halt {
 	}
 }
 
-// oneWriter keeps a second desktop off a claim: ReadWriteOnce is per node, not
-// per pod. A home that one session alone knows is looked up among the pods that
-// are watched; for a shared one the API server itself is asked about every pod.
-func (r *Reconciler) oneWriter(ctx context.Context, p *pass, claim string) error {
-	pods := &corev1.PodList{}
-	from, which := client.Reader(r.Client), append(r.onClaim(p.session.Namespace, claim), client.MatchingLabels{labelName: sessionName})
-	if p.claimLock != nil {
-		from, which = r.Live, []client.ListOption{client.InNamespace(p.session.Namespace)}
-	}
-	if err := from.List(ctx, pods, which...); err != nil {
-		return fmt.Errorf("list pods that use home %q: %w", claim, err)
-	}
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; !podEnded(pod) && mounts(pod, claim) && !metav1.IsControlledBy(pod, p.session) {
-			return inUse(claim, pod)
-		}
-	}
-	return nil
-}
-
-// inUse halts until the holder of a home ends: for a desktop of ours its end
-// wakes us, of others nobody tells.
-func inUse(claim string, pod *corev1.Pod) *halt {
-	h := &halt{
-		condition: vdi.ConditionHomeReady, reason: vdi.ReasonHomeInUse, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
-		message: fmt.Sprintf("The home %q is in use by the desktop %q; it starts when that one ends", claim, pod.Name),
-	}
-	if pod.Labels[labelName] != sessionName || pod.Labels[labelManagedBy] != managedBy {
-		h.message = fmt.Sprintf("The home %q is in use by the pod %q, which is no desktop of this platform; it starts when that one ends", claim, pod.Name)
-		h.retry = deniedRetry
-	}
-	return h
-}
-
-func mounts(pod *corev1.Pod, claim string) bool { return slices.Contains(homes.ClaimsOf(pod), claim) }
-
-// applyHome makes the home when there is none and lets it grow; nothing else of
-// a claim is ever written.
+// applyHome makes the home when there is none and lets it grow; beside who holds
+// it and that it was left, nothing else of a claim is ever written.
 func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	if p.seen.claim != nil {
-		if usableHome(p.session, p.seen.claim) != nil {
-			return nil // also a session that does not start leaves another's home alone
+		if err := usableHome(p.session, p.seen.claim); err != nil {
+			return err // also a session that does not start leaves another's home alone
 		}
 		if err := r.takeHome(ctx, p); err != nil {
 			return err
@@ -206,6 +168,9 @@ func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Uns
 		return r.growHome(ctx, p, o)
 	}
 	made := o.DeepCopy()
+	if p.starting() {
+		homes.Hold(made, p.session.UID) // it is born with its holder
+	}
 	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
 	if apierrors.IsAlreadyExists(err) {
 		return r.findHome(ctx, p, o.GetName())
@@ -234,10 +199,14 @@ func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
 	}
 	p.seen.claim = claim
 	p.home = homeStatus(p)
+	if p.starting() {
+		return errors.Join(notLeaving(claim), r.hold(ctx, p, claim))
+	}
 	return r.takeHome(ctx, p)
 }
 
-// growHome raises the claim's request. A volume cannot shrink.
+// growHome raises the claim's request. A volume cannot shrink, and whether it
+// grows is the cluster's to say: a desktop starts, runs and stops without that.
 func (r *Reconciler) growHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	wish, found, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
 	if !found || !homes.MadeByOperator(p.seen.claim) {
@@ -252,40 +221,52 @@ func (r *Reconciler) growHome(ctx context.Context, p *pass, o *unstructured.Unst
 	case 0:
 		return nil
 	case -1:
-		p.shrinkRefused = true
+		p.sizeRefused = &halt{
+			reason:  vdi.ReasonHomeShrinkRefused,
+			message: "The home stays as large as it is: a volume cannot shrink (spec.persistence.size)",
+		}
 		return nil
 	}
-	before := p.seen.claim.DeepCopy()
-	p.seen.claim.Spec.Resources.Requests[corev1.ResourceStorage] = size
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, p.seen.claim, patch, client.FieldOwner(FieldOwner)); err != nil {
-		return classify("PersistentVolumeClaim", err)
+	before, grown := p.seen.claim, p.seen.claim.DeepCopy()
+	grown.Spec.Resources.Requests[corev1.ResourceStorage] = size
+	err = r.patchClaim(ctx, before, grown)
+	switch {
+	case err == nil:
+		p.seen.claim = grown
+	case isRefusal(err):
+		p.sizeRefused = &halt{
+			reason:  vdi.ReasonHomeGrowthRefused,
+			message: fmt.Sprintf("The home stays at %s: the cluster refused to let it grow to %s (spec.persistence.size): %s", current.String(), size.String(), serverWords(err)),
+		}
+		p.look(deniedRetry)
+		return nil
 	}
-	return nil
+	return err
 }
 
-// homeStatus tells what the home is, from what was seen. A claim that is not
+// homeStatus shows what the home is, from what was seen. A claim that is not
 // this user's is never recorded: what is recorded may be deleted with the session.
 func homeStatus(p *pass) *vdi.HomeStatus {
-	name := homeClaim(p.session)
+	name := p.homeInForce()
 	kept := retained(p, name)
 	if name == "" && len(kept) == 0 {
 		return nil
 	}
 	h := &vdi.HomeStatus{ClaimName: name, RetainedClaims: kept}
-	if p.seen.claim != nil && p.seen.claim.Name == name && usableHome(p.session, p.seen.claim) == nil {
-		h.UID, h.CreatedByOperator = p.seen.claim.UID, homes.MadeByOperator(p.seen.claim)
+	if claim := p.seen.claimNamed(name); claim != nil && usableHome(p.session, claim) == nil {
+		h.UID, h.CreatedByOperator = claim.UID, homes.MadeByOperator(claim)
 	}
-	if keep := retainForOf(p.session.Spec, p.lifecycleRules()); keep > 0 && name == renderer.HomeClaimName(p.session.Name) {
+	rules, _ := p.rules()
+	if keep := retainForOf(p.session.Spec, rules); keep > 0 && name == renderer.HomeClaimName(p.session.Name) {
 		h.RetainFor = keep.String()
 	}
 	return h
 }
 
 // retained lists the session's own claim when it is kept but not mounted.
-func retained(p *pass, inUse string) []string {
+func retained(p *pass, inForce string) []string {
 	c := p.seen.claim
-	if c == nil || c.Name == inUse || c.Labels[vdi.LabelUser] != platform.Identity(p.session.Spec.User) {
+	if c == nil || c.Name == inForce || c.Labels[vdi.LabelUser] != platform.Identity(p.session.Spec.User) {
 		return nil
 	}
 	return []string{c.Name}

@@ -27,7 +27,7 @@ const (
 
 // claimHost makes sure that this session alone answers under its host.
 func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {
-	if p.template == nil || !p.starting() || !platform.HostNeedsClaim(r.Config.Sessions) {
+	if !p.starting() || !platform.HostNeedsClaim(r.Config.Sessions) {
 		return nil
 	}
 	claim := &corev1.ConfigMap{}

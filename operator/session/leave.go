@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,23 +19,29 @@ import (
 
 // leaveHome marks the home that a session leaves behind, and for how long it is
 // to be kept; package homes does the rest. A mark stays as it is: it was made by
-// an earlier look at this end, or by the session that had the home last.
+// an earlier look at this end, or by the session that had the home last. The same
+// write releases the home.
 func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
 	err := r.Live.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
+		p.seen.claim = nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
+	p.seen.claim = claim // what follows sees what was written
 	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
-		return nil
+		return r.release(ctx, p.session, claim)
 	}
-	named, err := r.namedAsExisting(ctx, claim.Namespace, claim.Name)
-	if err != nil || named {
-		return err // it is not left, but another session's
+	named, err := namedByOther(ctx, r.Client, p.session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
+	if err != nil {
+		return err
+	}
+	if named {
+		return r.release(ctx, p.session, claim) // it is not left, but another session's
 	}
 	var keep time.Duration // a home that was switched off before is kept for ever
 	if hadHome(p.session, claim) {
@@ -48,7 +55,24 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 		return fmt.Errorf("ask for the API server's time: %w", err)
 	}
 	logf.FromContext(ctx).Info("home left behind", "claim", claim.Name, "retainFor", keep)
-	return r.writeMark(ctx, claim, func() { homes.Leave(claim, now, keep) })
+	before := claim.DeepCopy()
+	homes.Leave(claim, now, keep)
+	if homes.HolderOf(claim) == p.session.UID {
+		homes.Release(claim)
+	}
+	return r.releaseBy(ctx, p.session, before, claim)
+}
+
+// namedByOther tells whether a session of the same user other than this one names
+// the claim as its existing one. A stranger's could not use it.
+func namedByOther(ctx context.Context, from client.Reader, s *vdi.VDISession, claim string, which ...client.ListOption) (bool, error) {
+	list := &vdi.VDISessionList{}
+	if err := from.List(ctx, list, which...); err != nil {
+		return false, fmt.Errorf("list sessions that name home %q: %w", claim, err)
+	}
+	return slices.ContainsFunc(list.Items, func(other vdi.VDISession) bool {
+		return other.UID != s.UID && other.Spec.User == s.Spec.User && other.Spec.Persistence.ExistingClaim == claim
+	}), nil
 }
 
 // hadHome tells whether the claim is the very one this session had as its home
@@ -80,24 +104,15 @@ func retainForOf(spec vdi.VDISessionSpec, rules vdi.TemplateLifecycle) time.Dura
 	return durationOr(spec.Persistence.RetainFor, durationOr(rules.RetainHomesFor, 0))
 }
 
-// takeHome removes the mark from a home that its user's session has again,
-// before its desktop starts: whoever was about to delete it finds it changed.
+// takeHome removes the mark from a home that its user's session has again, also
+// while no desktop starts on it: whoever was about to delete it finds it changed.
 func (r *Reconciler) takeHome(ctx context.Context, p *pass) error {
 	claim := p.seen.claim
 	if homeClaim(p.session) != claim.Name || !homes.Left(claim) {
 		return nil
 	}
 	logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
-	return r.writeMark(ctx, claim, func() { homes.Take(claim) })
-}
-
-// writeMark changes the very claim that was looked at.
-func (r *Reconciler) writeMark(ctx context.Context, claim *corev1.PersistentVolumeClaim, change func()) error {
 	before := claim.DeepCopy()
-	change()
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, claim, patch, client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("mark home %q: %w", claim.Name, err)
-	}
-	return nil
+	homes.Take(claim)
+	return r.patchClaim(ctx, before, claim)
 }

@@ -51,10 +51,7 @@ type deadline struct {
 // all ends: none comes early, keepAliveUntil can only move the end of a run
 // back, and unknown activity is never idleness.
 func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decision {
-	d := decision{want: wantRun}
-	if s.Spec.RunPolicy == vdi.RunPolicySuspended {
-		d.want, d.reason = wantStop, vdi.StopUser
-	}
+	d := decideByPerson(s)
 	next, found := nextEnd(s, rules)
 	if !found {
 		d.lookAgain = askAgain(s, rules)
@@ -74,6 +71,14 @@ func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decis
 		d.lookAgain = again
 	}
 	return d
+}
+
+// decideByPerson is what its user wishes, whatever the clock says.
+func decideByPerson(s *vdi.VDISession) decision {
+	if s.Spec.RunPolicy == vdi.RunPolicySuspended {
+		return decision{want: wantStop, reason: vdi.StopUser}
+	}
+	return decision{want: wantRun}
 }
 
 // nextEnd is the first of all deadlines that apply to the session's state.
@@ -110,8 +115,12 @@ func idleEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
 	return deadline{extended(s, rules, since.Add(idle)), wantSuspend, vdi.StopIdle, warnBefore(rules, idle)}, true
 }
 
-// startingEnd: a start that hangs must not hold a GPU for ever.
+// startingEnd: a start that hangs must not hold a GPU for ever. A run that has
+// begun is no start, also while its desktop does not answer for a while.
 func startingEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
+	if s.Status.StartTime != nil {
+		return deadline{}, false
+	}
 	return phaseEnd(s, vdi.PhaseCreating, rules.MaxStarting, rules, wantSuspend, vdi.StopFailed)
 }
 

@@ -135,8 +135,12 @@ func TestDecide(t *testing.T) {
 		"idle: not before the run":     {spec: idle, status: vdi.VDISessionStatus{Activity: used(0).Activity}, after: 1000 * hour, want: decision{want: wantRun}},
 		"starting: no limit":           {status: since(vdi.PhaseCreating), after: 1000 * hour, want: decision{want: wantRun}},
 		"starting too long: suspended": {status: since(vdi.PhaseCreating), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: hour, want: decision{want: wantSuspend, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed}},
-		"pending is not starting":      {status: since(vdi.PhasePending), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour, want: decision{want: wantRun}},
-		"failed too long: ends":        {status: since(vdi.PhaseFailed), rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, want: decision{want: wantEnd, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed}},
+		"a run that has begun is no start, though it does not answer": {
+			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
+			status: vdi.VDISessionStatus{Phase: vdi.PhaseCreating, PhaseSince: at(noon), StartTime: at(noon)}, want: decision{want: wantRun},
+		},
+		"pending is not starting": {status: since(vdi.PhasePending), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour, want: decision{want: wantRun}},
+		"failed too long: ends":   {status: since(vdi.PhaseFailed), rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, want: decision{want: wantEnd, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed}},
 		"suspended too long: ends": {
 			spec: vdi.VDISessionSpec{RunPolicy: vdi.RunPolicySuspended}, status: since(vdi.PhaseSuspended), rules: vdi.TemplateLifecycle{MaxSuspended: "1h"}, after: hour,
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(hour)), because: vdi.StopExpired},

@@ -14,6 +14,8 @@ type memory struct {
 	untold     untold
 	settled    settled
 	turnLogins turnLogins
+	held       held
+	released   released
 }
 
 // forget is called for a session that is gone.
@@ -22,6 +24,8 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.untold.delete(key)
 	m.settled.delete(key)
 	m.turnLogins.delete(key)
+	m.held.delete(key)
+	m.released.delete(key)
 }
 
 // perSession holds one value of each session that has one, for all workers. The

@@ -18,6 +18,9 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
+// claimKind is the kind of a home.
+const claimKind = "PersistentVolumeClaim"
+
 // Kinds of children that have rules of their own.
 var (
 	serviceKind    = schema.GroupVersionKind{Version: "v1", Kind: "Service"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +20,9 @@ type pass struct {
 	now      time.Time
 	oidc     bool             // visitors of a desktop that starts now log in at an identity provider
 	template *vdi.VDITemplate // nil when it does not exist
+	// startedBy are the rules of the template by which a desktop was started that
+	// was not reported yet.
+	startedBy *vdi.TemplateLifecycle
 
 	host      string
 	url       string
@@ -31,30 +33,32 @@ type pass struct {
 	input     renderer.Input
 	desired   []*unstructured.Unstructured // in install order; nil when nothing had to be rendered
 
-	seen          children
-	home          *vdi.HomeStatus
-	credentials   bool     // the Secret of this session exists
-	verifier      string   // of its password, when the pass saw the Secret
-	pending       []string // what the next start will change
-	cannotRender  string   // why the next start would fail as things are
-	shrinkRefused bool     // a smaller home was asked for
-	repaired      []string // kinds that had drifted and were put back
-	altered       bool     // somebody changed an object on its way into the cluster
-	reachable     reach
-	replaced      []string // resource versions of the session that this pass replaced
-	made          bool     // this pass made the pod
-	ended         bool     // the session's end was recorded and its deletion sent
-	letGo         bool     // the deleted session was let go
+	seen        children
+	home        *vdi.HomeStatus
+	credentials bool        // the Secret of this session exists
+	verifier    string      // of its password, when the pass saw the Secret
+	sharedWith  *corev1.Pod // another desktop on the home of this living one
+	pending     []string    // what the next start will change
+	refusal     *halt       // why the next start would be refused as things are; this desktop lives, or is to stop
+	sizeRefused *halt       // why the home stays as large as it is
+	repaired    []string    // kinds that had drifted and were put back
+	altered     bool        // somebody changed an object on its way into the cluster
+	reachable   reach
+	replaced    []string // resource versions of the session that this pass replaced
+	made        bool     // this pass made the pod
+	ended       bool     // the session's end was recorded and its deletion sent
+	letGo       bool     // the deleted session was let go
 
-	claimLock *sync.Mutex // held while this desktop starts on an existing claim
 	halted    *halt
 	lookAgain time.Duration
 }
 
 // children are a session's objects as they were last seen. Each is nil when absent.
 type children struct {
-	pod   *corev1.Pod
-	claim *corev1.PersistentVolumeClaim
+	pod *corev1.Pod
+	// claim is the session's own home, existing the claim that its spec names
+	// instead; the latter is read only when a desktop starts on it.
+	claim, existing *corev1.PersistentVolumeClaim
 	// others are the policy, service, route and further rendered kinds, by kind and name.
 	others map[objectKey]*unstructured.Unstructured
 }
@@ -67,6 +71,16 @@ func keyOf(o *unstructured.Unstructured) objectKey { return objectKey{o.GetKind(
 // podLives tells whether a desktop is there that must not be disturbed.
 func (c children) podLives() bool {
 	return c.pod != nil && c.pod.DeletionTimestamp == nil && !podEnded(c.pod)
+}
+
+// claimNamed is the claim of that name, if it was seen.
+func (c children) claimNamed(name string) *corev1.PersistentVolumeClaim {
+	for _, claim := range []*corev1.PersistentVolumeClaim{c.existing, c.claim} {
+		if claim != nil && claim.Name == name {
+			return claim
+		}
+	}
+	return nil
 }
 
 func podEnded(p *corev1.Pod) bool {
@@ -88,8 +102,11 @@ type halt struct {
 
 func (h *halt) Error() string { return fmt.Sprintf("%s: %s", h.reason, h.message) }
 
+// step is a part of a pass. It halts the pass by returning a *halt.
+type step func(context.Context, *pass) error
+
 // run takes the steps in order until one halts the pass or fails.
-func (p *pass) run(ctx context.Context, steps ...func(context.Context, *pass) error) error {
+func (p *pass) run(ctx context.Context, steps ...step) error {
 	for _, step := range steps {
 		err := step(ctx, p)
 		var h *halt
@@ -108,11 +125,42 @@ func (p *pass) run(ctx context.Context, steps ...func(context.Context, *pass) er
 	return nil
 }
 
-// release lets others start on the claim that this pass has looked at.
-func (p *pass) release() {
-	if p.claimLock != nil {
-		p.claimLock.Unlock()
+// forTheNextStart takes the steps that a start needs. What halts one of them keeps
+// a desktop from starting; one that lives, and one that is to stop, only report
+// it: nothing that may be refused disturbs a desktop or holds up an end.
+func forTheNextStart(steps ...step) step {
+	return func(ctx context.Context, p *pass) error {
+		for _, step := range steps {
+			err := step(ctx, p)
+			var h *halt
+			if errors.As(err, &h) && p.mayBeRefused() {
+				p.refuse(h)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+}
+
+// mayBeRefused tells whether nothing starts now: a desktop lives, or none should.
+func (p *pass) mayBeRefused() bool { return p.seen.podLives() || p.decision.want != wantRun }
+
+// mayLack tells whether a child that is refused is only reported. A desktop that
+// has never run waits for all it needs but its home, which its pod has or not.
+func (p *pass) mayLack(kind string) bool {
+	begun := p.session.Status.StartTime != nil && !p.made
+	return p.mayBeRefused() && (p.decision.want != wantRun || begun || kind == claimKind)
+}
+
+// refuse notes why the next start would be refused; the first reason counts.
+func (p *pass) refuse(h *halt) {
+	if p.refusal == nil {
+		p.refusal = h
+	}
+	p.look(h.retry)
 }
 
 // look asks for another pass after d, unless an earlier one is already asked for.

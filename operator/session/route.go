@@ -3,9 +3,11 @@ package session
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -18,6 +20,7 @@ const (
 	reachUnknown     reach = ""            // nothing to ask about yet
 	reachAnswered    reach = "Answered"    // the proxy led to the desktop
 	reachSilent      reach = "Silent"      // it does not yet
+	reachRefused     reach = "Refused"     // the cluster does not let the route be made
 	reachNotVerified reach = "NotVerified" // nobody asks: sessions.verifyRoute is off
 )
 
@@ -34,6 +37,8 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 		return nil
 	}
 	switch {
+	case p.routeRefused():
+		p.reachable = reachRefused
 	case r.Probe == nil:
 		p.reachable = reachNotVerified
 	case meta.IsStatusConditionTrue(p.session.Status.Conditions, vdi.ConditionReachable) && p.samePod():
@@ -45,6 +50,13 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 		p.look(routeRetry(p.now.Sub(readySince(p.seen.pod))))
 	}
 	return nil
+}
+
+// routeRefused tells whether a part of the way in is missing because it was refused.
+func (p *pass) routeRefused() bool {
+	return p.refusal != nil && p.refusal.condition == vdi.ConditionReachable && slices.ContainsFunc(p.desired, func(o *unstructured.Unstructured) bool {
+		return isProxyKind(o.GetKind()) && p.seen.others[keyOf(o)] == nil
+	})
 }
 
 // routeRetry grows with the time waited, so that no counter has to be kept.

@@ -1,9 +1,13 @@
 package session
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +25,7 @@ func statusOf(p *pass, before vdi.VDISessionStatus, failed error) vdi.VDISession
 	after.Identity = platform.Identity(p.session.Spec.User)
 	after.StopReason = p.session.Status.StopReason // the pass may have recorded one
 	after.Failures = p.session.Status.Failures     // or counted one
+	after.Lifecycle = p.lastRules().DeepCopy()
 	p.describeWay(&after)
 	p.describeRun(&after)
 	word := p.verdict(failed)
@@ -45,7 +50,7 @@ func shorten(text string, limit int) string {
 
 // describeWay tells host, URL and login.
 func (p *pass) describeWay(st *vdi.VDISessionStatus) {
-	if p.host != "" && !p.refused() { // a refused host may be another's
+	if p.host != "" && p.notAccepted() == nil { // a refused host may be another's
 		st.Host = p.host
 		st.URL = p.url
 	}
@@ -67,9 +72,14 @@ func (p *pass) describeLogin(st *vdi.VDISessionStatus) {
 	}
 }
 
-// refused tells whether the session itself was not accepted.
-func (p *pass) refused() bool {
-	return p.halted != nil && p.halted.condition == vdi.ConditionAccepted
+// notAccepted is why the session itself was not accepted; nil when it was.
+func (p *pass) notAccepted() *halt {
+	for _, h := range []*halt{p.halted, p.refusal} {
+		if h != nil && h.condition == vdi.ConditionAccepted {
+			return h
+		}
+	}
+	return nil
 }
 
 // link is the URL decided in this pass, else the one the session has.
@@ -80,12 +90,19 @@ func (p *pass) link() string {
 	return p.session.Status.URL
 }
 
-// describeRun tells home, sizes and pod.
+// describeRun shows home, sizes and pod. What runs counts, not what is wished:
+// the next start brings that.
 func (p *pass) describeRun(st *vdi.VDISessionStatus) {
+	if p.home == nil && p.seen.pod != nil {
+		p.home = homeStatus(p) // the pod has it, whatever was refused meanwhile
+	}
 	if p.home != nil {
 		st.Home = keepKnownUID(st.Home, p.home)
 	}
-	if p.resources.GPU != nil {
+	switch {
+	case p.seen.pod != nil:
+		p.describeSizes(st)
+	case p.resources.GPU != nil:
 		st.Resources = p.resources.DeepCopy()
 		st.GPU = p.gpuStatus()
 	}
@@ -102,6 +119,46 @@ func keepKnownUID(before, now *vdi.HomeStatus) *vdi.HomeStatus {
 		now.UID, now.CreatedByOperator = before.UID, before.CreatedByOperator
 	}
 	return now
+}
+
+// describeSizes shows what the pod has.
+func (p *pass) describeSizes(st *vdi.VDISessionStatus) {
+	limits := desktopLimits(p.seen.pod)
+	name, count := gpuOf(limits, p.gpuResource())
+	st.Resources = &vdi.SessionResources{GPU: &count}
+	if cpu, limited := limits[corev1.ResourceCPU]; limited {
+		st.Resources.CPU = vdi.Quantity(cpu.String())
+	}
+	if memory, limited := limits[corev1.ResourceMemory]; limited {
+		st.Resources.Memory = vdi.Quantity(memory.String())
+	}
+	encoder := ""
+	switch {
+	case p.resources.GPU != nil: // accepted: what it encodes with is known
+		encoder = p.encoderName()
+	case st.GPU != nil:
+		encoder = st.GPU.Encoder
+	}
+	st.GPU = &vdi.GPUStatus{ResourceName: name, Count: count, Encoder: encoder}
+}
+
+func desktopLimits(pod *corev1.Pod) corev1.ResourceList {
+	if len(pod.Spec.Containers) == 0 {
+		return nil
+	}
+	return pod.Spec.Containers[0].Resources.Limits
+}
+
+// gpuOf is the GPU resource among a desktop's limits and how much of it: the one
+// that is expected, else the first extended resource by name.
+func gpuOf(limits corev1.ResourceList, expected string) (name string, count int32) {
+	for _, resource := range slices.Sorted(maps.Keys(limits)) {
+		if string(resource) == expected || (name == "" && strings.Contains(string(resource), "/")) {
+			quantity := limits[resource]
+			name, count = string(resource), int32(quantity.Value())
+		}
+	}
+	return name, count
 }
 
 func (p *pass) gpuStatus() *vdi.GPUStatus {
@@ -133,6 +190,11 @@ func (p *pass) verdict(failed error) *halt {
 		return leaving(p.seen.pod, p.session.Status.StartTime != nil)
 	case !podReady(p.seen.pod):
 		return podWait(p.seen.pod, p.gpuResource())
+	case p.reachable == reachRefused:
+		return &halt{
+			condition: vdi.ConditionReachable, reason: p.refusal.reason, phase: vdi.PhaseCreating,
+			waiting: vdi.WaitingForRoute, message: "The desktop is up, and nothing leads to it. " + p.refusal.message, stalled: true,
+		}
 	case p.reachable == reachSilent:
 		return &halt{
 			condition: vdi.ConditionReachable, reason: vdi.ReasonRouteNotAnswering, phase: vdi.PhaseCreating,
@@ -217,7 +279,7 @@ func (p *pass) describeStart(st *vdi.VDISessionStatus) {
 func (p *pass) describeEnd(st *vdi.VDISessionStatus) {
 	described := p.session.DeepCopy()
 	described.Status = *st
-	p.ahead = decide(described, p.lifecycleRules(), p.now)
+	p.ahead = p.decisionOn(described, p.now)
 	st.ExpiresAt, st.ExpiryReason = p.ahead.expiresAt, p.ahead.because
 	p.look(p.ahead.lookAgain)
 }
@@ -234,23 +296,32 @@ func setConditions(st *vdi.VDISessionStatus, p *pass, word *halt) {
 	} {
 		c.progress(kind, p, word)
 	}
+	if p.refusal != nil && p.refusal.conflict {
+		word = p.refusal
+	}
 	c.onlyWhile(vdi.ConditionNameConflict, word.conflict, word.reason, word.message)
-	c.onlyWhile(vdi.ConditionUpdatePending, p.updateWords() != "", vdi.ReasonNewRevision, p.updateWords())
-	reason, words := expiryWords(st)
+	reason, words := p.updateWords()
+	c.onlyWhile(vdi.ConditionUpdatePending, words != "", reason, words)
+	reason, words = expiryWords(st)
 	c.onlyWhile(vdi.ConditionExpiringSoon, p.ahead.warn, reason, words)
 }
 
-// updateWords say what the next start of a running desktop changes; empty when nothing.
-func (p *pass) updateWords() string {
+// updateWords say what the next start changes, or why there would be none; empty
+// when nothing.
+func (p *pass) updateWords() (reason, message string) {
 	switch {
-	case p.cannotRender != "":
-		return "This desktop runs on, but could not start again as things are: " + p.cannotRender
+	case p.refusal != nil && p.seen.podLives() && p.decision.want == wantRun:
+		reason, message = p.refusal.reason, "This desktop runs on, but could not start again as things are: "+p.refusal.message
+	case p.refusal != nil:
+		reason, message = p.refusal.reason, "The desktop could not start as things are: "+p.refusal.message
 	case len(p.pending) > 0:
-		return "Template, platform settings or operator changed since this desktop started; the next start changes: " + strings.Join(p.pending, ", ")
-	default:
-		return ""
+		reason, message = vdi.ReasonNewRevision, "Template, platform settings or operator changed since this desktop started; the next start changes: "+strings.Join(p.pending, ", ")
 	}
+	return reason, shorten(message, maxConditionMessage)
 }
+
+// maxConditionMessage is the longest message of a condition (metav1.Condition).
+const maxConditionMessage = 32768
 
 // expiryWords say what ends soon and what can be done about it.
 func expiryWords(st *vdi.VDISessionStatus) (reason, message string) {
@@ -341,10 +412,8 @@ func (p *pass) fact(kind string) fact {
 
 func (p *pass) acceptedFact() fact {
 	switch {
-	case p.template == nil:
-		return isFalse(vdi.ReasonTemplateNotFound, "Template not found: "+p.session.Spec.Template)
-	case p.refused():
-		return isFalse(p.halted.reason, p.halted.message)
+	case p.notAccepted() != nil:
+		return isFalse(p.notAccepted().reason, p.notAccepted().message)
 	case p.host == "":
 		return isUnknown("Not looked at yet")
 	default:
@@ -353,15 +422,17 @@ func (p *pass) acceptedFact() fact {
 }
 
 func (p *pass) homeFact() fact {
-	name := homeClaim(p.session)
+	name := p.homeInForce()
 	switch {
 	case name == "":
 		return fact{metav1.ConditionTrue, vdi.ReasonDisabled, "Persistence is off: the home is a scratch directory"}
 	case p.halted != nil && p.halted.condition == vdi.ConditionHomeReady:
 		return isFalse(p.halted.reason, p.halted.message)
-	case p.shrinkRefused:
-		return fact{metav1.ConditionTrue, vdi.ReasonHomeShrinkRefused, "The home stays as large as it is: a volume cannot shrink (spec.persistence.size)"}
-	case p.seen.podLives(), p.seen.claim != nil && p.seen.claim.Name == name:
+	case p.sharedWith != nil:
+		return fact{metav1.ConditionTrue, vdi.ReasonHomeInUse, fmt.Sprintf("The home is %s; the pod %q uses it too, and what both write at once may be lost: end one of them", name, p.sharedWith.Name)}
+	case p.sizeRefused != nil:
+		return fact{metav1.ConditionTrue, p.sizeRefused.reason, p.sizeRefused.message}
+	case p.seen.podLives(), p.seen.claimNamed(name) != nil:
 		return isTrue("The home is " + name)
 	default:
 		return isUnknown("The home is not there yet")
@@ -392,6 +463,8 @@ func (p *pass) reachableFact() fact {
 		return isTrue("The proxy leads to the desktop")
 	case reachNotVerified:
 		return fact{metav1.ConditionUnknown, vdi.ReasonNotVerified, "Nobody asked the proxy: sessions.verifyRoute is off"}
+	case reachRefused:
+		return isFalse(p.refusal.reason, p.refusal.message)
 	case reachSilent:
 		return isFalse(vdi.ReasonRouteNotAnswering, "The proxy does not lead to the desktop yet")
 	default:

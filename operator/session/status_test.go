@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -81,7 +82,19 @@ func TestWords(t *testing.T) {
 		"old pod going":       {pass{decision: run, seen: children{pod: aPod(placed, ready, going)}}, nil, vdi.PhaseCreating, "", "False", "False", "The former desktop is shutting down"},
 		"stopping":            {pass{decision: decision{want: wantStop}, seen: children{pod: aPod(placed, ready)}}, nil, vdi.PhaseRunning, "", "False", "False", "The desktop is shutting down; the home is kept"},
 		"suspended":           {pass{decision: decision{want: wantStop}}, nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free"},
-		"no answer":           {pass{decision: run}, errors.New("read pod: timeout"), vdi.PhasePending, "", "False", "False", "The API server could not be asked: read pod: timeout"},
+		"refused, and runs on": {
+			pass{decision: run, seen: children{pod: aPod(placed, ready)}, reachable: reachAnswered, refusal: refused(vdi.ReasonInvalidResources, errors.New("too large"))},
+			nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at",
+		},
+		"refused, and suspended": {
+			pass{decision: decision{want: wantStop}, refusal: refused(vdi.ReasonInvalidResources, errors.New("too large"))},
+			nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free",
+		},
+		"its route is refused": {
+			pass{decision: run, seen: children{pod: aPod(placed, ready)}, reachable: reachRefused, refusal: routeKindMissing()},
+			nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "True", "The desktop is up, and nothing leads to it. The kind IngressRoute",
+		},
+		"no answer": {pass{decision: run}, errors.New("read pod: timeout"), vdi.PhasePending, "", "False", "False", "The API server could not be asked: read pod: timeout"},
 		"halted": {
 			pass{halted: &halt{condition: vdi.ConditionAccepted, reason: vdi.ReasonTemplateNotFound, phase: vdi.PhaseFailed, waiting: vdi.WaitingForTemplate, message: "Template not found: x", stalled: true}},
 			nil, vdi.PhaseFailed, vdi.WaitingForTemplate, "False", "True", "Template not found: x",
@@ -194,6 +207,7 @@ func TestMayDeleteHome(t *testing.T) {
 		"somebody else's claim":            {func(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = "x" }, false},
 		"a claim of unknown origin":        {func(s *vdi.VDISession) { s.Status.Home.CreatedByOperator = false }, false},
 		"a claim without UID":              {func(s *vdi.VDISession) { s.Status.Home.UID = "" }, false},
+		"another session's home":           {func(s *vdi.VDISession) { s.Status.Home.ClaimName = "vdi-data-other" }, false},
 		"nothing known":                    {func(s *vdi.VDISession) { s.Status.Home = nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -203,6 +217,36 @@ func TestMayDeleteHome(t *testing.T) {
 			s.Status.Home = &vdi.HomeStatus{ClaimName: "vdi-data-desk", UID: "c", CreatedByOperator: true}
 			c.change(s)
 			require.Equal(t, c.want, mayDeleteHome(s))
+		})
+	}
+}
+
+// TestGPUOf: what a desktop has, whatever its template asks for by now.
+func TestGPUOf(t *testing.T) {
+	limits := func(names ...string) corev1.ResourceList {
+		list := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("4Gi")}
+		for i, name := range names {
+			list[corev1.ResourceName(name)] = *resource.NewQuantity(int64(i+1), resource.DecimalSI)
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		limits   corev1.ResourceList
+		expected string
+		resource string
+		count    int32
+	}{
+		"none":                        {limits(), "nvidia.com/gpu", "", 0},
+		"no limits":                   {nil, "nvidia.com/gpu", "", 0},
+		"the expected one":            {limits("nvidia.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 1},
+		"the expected one of two":     {limits("a.com/gpu", "nvidia.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 2},
+		"before one that sorts last":  {limits("nvidia.com/gpu", "z.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 1},
+		"another":                     {limits("amd.com/gpu"), "nvidia.com/gpu", "amd.com/gpu", 1},
+		"nobody knows what to expect": {limits("nvidia.com/gpu"), "", "nvidia.com/gpu", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, count := gpuOf(c.limits, c.expected)
+			require.Equal(t, []any{c.resource, c.count}, []any{got, count})
 		})
 	}
 }

@@ -78,8 +78,7 @@ func (r *Reconciler) renewTURNLogin(ctx context.Context, p *pass) error {
 	err := r.keepTURNLogin(ctx, p)
 	var h *halt
 	if errors.As(err, &h) {
-		p.cannotRender = h.message
-		p.look(h.retry)
+		p.refuse(h)
 		return nil
 	}
 	return err

@@ -44,7 +44,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
 		For(&vdi.VDISession{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged())).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podLetGo())).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podOnHome())).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
 		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
@@ -64,7 +64,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c))
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c))
 }
 
 // index makes the cache answer without looking through all sessions and pods.
@@ -125,28 +125,35 @@ func sessionOfHome(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
 }
 
-// waitForHomeOf are the sessions that could be waiting for the pod's home.
+// waitForHomeOf are the other sessions that have the pod's home or wait for it.
 func (r *Reconciler) waitForHomeOf(ctx context.Context, o client.Object) []reconcile.Request {
 	pod := o.(*corev1.Pod)
-	list := &vdi.VDISessionList{}
 	var waiting []reconcile.Request
 	for _, claim := range homes.ClaimsOf(pod) {
-		if err := r.Client.List(ctx, list, r.onClaim(pod.Namespace, claim)...); err != nil {
-			return nil // the cache answers; it fails only while it is shutting down
-		}
-		for i := range list.Items {
-			if s := &list.Items[i]; s.Name != pod.Name && homeClaim(s) == claim {
-				waiting = append(waiting, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
-			}
-		}
+		waiting = append(waiting, r.sessionsOn(ctx, pod.Namespace, claim, func(s *vdi.VDISession) bool { return s.Name != pod.Name })...)
 	}
 	return waiting
 }
 
-// podLetGo lets pass that a pod is gone or has ended, and so uses no home.
-func podLetGo() predicate.Predicate {
+// sessionsOn are the sessions whose home is the claim, and of which that holds.
+func (r *Reconciler) sessionsOn(ctx context.Context, namespace, claim string, which func(*vdi.VDISession) bool) []reconcile.Request {
+	list := &vdi.VDISessionList{}
+	if err := r.Client.List(ctx, list, r.onClaim(namespace, claim)...); err != nil {
+		return nil // the cache answers; it fails only while it is shutting down
+	}
+	var found []reconcile.Request
+	for i := range list.Items {
+		if s := &list.Items[i]; homeClaim(s) == claim && which(s) {
+			found = append(found, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
+		}
+	}
+	return found
+}
+
+// podOnHome lets pass that a pod is there, and that it is gone or has ended and so
+// uses no home.
+func podOnHome() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return !podEnded(e.ObjectOld.(*corev1.Pod)) && podEnded(e.ObjectNew.(*corev1.Pod))
 		},

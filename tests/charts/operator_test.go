@@ -141,6 +141,18 @@ func TestFlags(t *testing.T) {
 	}))
 }
 
+// TestOneOperatorWithoutALease: an operator that leads by nothing is gone before
+// the next one starts.
+func TestOneOperatorWithoutALease(t *testing.T) {
+	t.Parallel()
+	strategy := func(elects string) appsv1.DeploymentStrategyType {
+		set := map[string]string{"leaderElection.enabled": elects}
+		return find[appsv1.Deployment](t, objects(t, operator(set)), "Deployment", operatorName).Spec.Strategy.Type
+	}
+	require.Equal(t, appsv1.RecreateDeploymentStrategyType, strategy("false"))
+	require.Empty(t, strategy("true"), "the Deployment's default")
+}
+
 // TestFlagsExist: the operator itself takes the flags, in every scenario.
 func TestFlagsExist(t *testing.T) {
 	t.Parallel()

@@ -273,7 +273,8 @@ func TestPlantedTURNLogin(t *testing.T) {
 	require.Equal(t, time.Minute, w.pass().RequeueAfter)
 	w.requirePhase(vdi.PhaseRunning)
 	w.requireStillPlanted()
-	w.requireCondition(vdi.ConditionUpdatePending, metav1.ConditionTrue, vdi.ReasonNewRevision)
+	w.requireCondition(vdi.ConditionUpdatePending, metav1.ConditionTrue, vdi.ReasonNameTaken)
+	w.requireCondition(vdi.ConditionNameConflict, metav1.ConditionTrue, vdi.ReasonNameTaken)
 }
 
 func (w *world) requireStillPlanted() {

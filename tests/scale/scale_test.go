@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
@@ -54,7 +55,9 @@ func TestSessionsAtRest(t *testing.T) {
 	rest = r.staysAtRest(t, rest)
 	r.suspendIsActedUpon(t, rest)
 	require.NoError(t, replica.Running())
-	r.comesToRest(t, n-1)
+	rest = r.comesToRest(t, n-1)
+	r.tellResume(t, rest, n)
+	r.comesToRest(t, n)
 	r.restartWritesNothing(t, operator, replica, n)
 }
 
@@ -165,7 +168,7 @@ func (r *Rig) suspendIsActedUpon(t *testing.T, rest int64) {
 	others := 0
 	_, err = r.ReadAudit(rest, func(q audit.Request) {
 		if q.User == OperatorUser && !q.IsUpkeep() && q.Namespace != "" && q.Namespace != OperatorNamespace &&
-			q.Resource != "events" && q.Name != s.Name {
+			q.Resource != "events" && q.Name != s.Name && q.Name != renderer.HomeClaimName(s.Name) {
 			others++
 			t.Logf("asked about another session: %s %s", q.Verb, q.URI)
 		}
@@ -175,6 +178,21 @@ func (r *Rig) suspendIsActedUpon(t *testing.T, rest int64) {
 	count, _, err := r.Counted(OperatorUser, rest)
 	require.NoError(t, err)
 	t.Logf("one session suspended:\n%s", count.All)
+}
+
+// tellResume prints what a resume costs: the session takes its home again, and the
+// API server is asked once who else uses it.
+func (r *Rig) tellResume(t *testing.T, rest int64, n int) {
+	t.Helper()
+	ctx := t.Context()
+	s := Session(0, []string{"sessions-0"})
+	require.NoError(t, r.Driver.Patch(ctx, s, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"runPolicy":"Running"}}`))))
+	require.NoError(t, r.WaitSessions(ctx, n, time.Minute, runsWithEnd))
+	count, _, err := r.Counted(OperatorUser, rest)
+	require.NoError(t, err)
+	t.Logf("one session resumed: %d writes, %d live reads, %d Secret reads\n%s", count.Writes-count.EventWrites-count.TemplateWrites, count.LiveReads, count.SecretReads, count.All)
+	require.Equal(t, 1, count.LiveReads, "one list of pods")
+	require.Zero(t, count.Conflicts)
 }
 
 // restartWritesNothing: an operator that starts finds everything as it should be.

@@ -19,7 +19,8 @@ const (
 	ConditionStalled = "Stalled"
 	// ConditionExpiringSoon: the run ends soon. Present only while it applies.
 	ConditionExpiringSoon = "ExpiringSoon"
-	// ConditionUpdatePending: the next start uses newer settings. Present only while it applies.
+	// ConditionUpdatePending: the next start uses newer settings, or would be
+	// refused as things are; the reason says which. Present only while it applies.
 	ConditionUpdatePending = "UpdatePending"
 	// ConditionNameConflict: an object of a name this session needs is not ours. Present only while it applies.
 	ConditionNameConflict = "NameConflict"
@@ -76,6 +77,8 @@ const (
 	ReasonHomeInUse = "HomeInUse"
 	// ReasonHomeShrinkRefused: a volume cannot shrink.
 	ReasonHomeShrinkRefused = "HomeShrinkRefused"
+	// ReasonHomeGrowthRefused: the cluster does not let the volume grow.
+	ReasonHomeGrowthRefused = "HomeGrowthRefused"
 
 	// ReasonUnschedulable: no node fits at present.
 	ReasonUnschedulable = "Unschedulable"
@@ -166,4 +169,8 @@ const (
 	AnnotationDeletionWarned = "vdi.kasm.io/deletion-warned"
 	// AnnotationSessionUID holds, on a home, the UID of the session that made it.
 	AnnotationSessionUID = "vdi.kasm.io/session-uid"
+	// AnnotationHolder holds, on a claim, which run of which session may write to
+	// it: the session's UID, "/" and a number. Every start writes it, bound to the
+	// claim's resource version; a claim without it is free.
+	AnnotationHolder = "vdi.kasm.io/holder"
 )

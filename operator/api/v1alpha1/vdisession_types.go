@@ -336,6 +336,11 @@ type VDISessionStatus struct {
 	// +optional
 	PhaseSince *metav1.Time `json:"phaseSince,omitempty"`
 
+	// Lifecycle are the rules of the template for the ends of its sessions, as
+	// they were last read. They hold while the template is missing.
+	// +optional
+	Lifecycle *TemplateLifecycle `json:"lifecycle,omitempty"`
+
 	// Failures counts the pods that ended by themselves since the desktop last
 	// ran; each makes the wait before the next start longer.
 	// +optional
@@ -369,8 +374,9 @@ type VDISessionStatus struct {
 	// +optional
 	Home *HomeStatus `json:"home,omitempty"`
 
-	// Resources are the limits in force: the session's, else the template's,
-	// else the built-in ones.
+	// Resources are the limits in force: those of the desktop that runs, else
+	// those of the next start: the session's, else the template's, else the
+	// built-in ones.
 	// +optional
 	Resources *SessionResources `json:"resources,omitempty"`
 
@@ -422,7 +428,8 @@ type AccessStatus struct {
 
 // HomeStatus is the home volume of a session.
 type HomeStatus struct {
-	// ClaimName is the PersistentVolumeClaim in use.
+	// ClaimName is the PersistentVolumeClaim in use: the one that the desktop
+	// mounts, or that the next start will.
 	// +optional
 	ClaimName string `json:"claimName,omitempty"`
 	// UID of that claim. Only the claim with this UID may ever be deleted.

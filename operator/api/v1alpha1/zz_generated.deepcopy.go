@@ -457,6 +457,11 @@ func (in *VDISessionStatus) DeepCopyInto(out *VDISessionStatus) {
 		in, out := &in.PhaseSince, &out.PhaseSince
 		*out = (*in).DeepCopy()
 	}
+	if in.Lifecycle != nil {
+		in, out := &in.Lifecycle, &out.Lifecycle
+		*out = new(TemplateLifecycle)
+		**out = **in
+	}
 	if in.Access != nil {
 		in, out := &in.Access, &out.Access
 		*out = new(AccessStatus)

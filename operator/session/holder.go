@@ -1,0 +1,347 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// One desktop writes to a claim at a time: ReadWriteOnce is per node, not per
+// pod. Before every start a session becomes the claim's holder, by one write
+// that is bound to the claim's resource version (or in the claim's CREATE), and
+// stays it until its pod is gone and it is to run no longer. Only then is there
+// one look at the pods that the API server knows on the claim: a desktop that
+// was started before has its pod there, and one that starts meanwhile cannot
+// become the holder.
+//
+// Operators of older versions know no holder: beside one of them only the
+// leader's lease protects, and the pods that it has made.
+
+// held remembers which claim each session became the holder of for the start
+// that it is trying: while the pod is refused once a minute, nothing is written
+// and looked at again.
+type held struct{ perSession[holding] }
+
+type holding struct {
+	session, claim types.UID
+	holder         string
+}
+
+func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
+	return holding{s.UID, claim.UID, claim.Annotations[vdi.AnnotationHolder]}
+}
+
+func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	known, found := h.load(client.ObjectKeyFromObject(s))
+	return found && homes.HolderOf(claim) == s.UID && known == holdingOf(s, claim)
+}
+
+func (h *held) remember(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) {
+	h.store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
+}
+
+// hold makes the session the holder of the claim, and halts while another
+// desktop or pod has it.
+func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+	if r.held.is(p.session, claim) {
+		return nil
+	}
+	if err := r.inUseByKnownPod(ctx, p, claim); err != nil {
+		return err
+	}
+	if err := r.heldByOther(ctx, p.session, claim); err != nil {
+		return err
+	}
+	before := claim.DeepCopy()
+	homes.Hold(claim, p.session.UID)
+	if homes.MadeByOperator(claim) && homes.Left(claim) {
+		logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
+		homes.Take(claim)
+	}
+	if err := r.patchClaim(ctx, before, claim); err != nil {
+		return classify(claimKind, err)
+	}
+	r.released.delete(client.ObjectKeyFromObject(p.session))
+	err := r.inUseByAnyPod(ctx, p, claim)
+	var used *halt
+	switch {
+	case errors.As(err, &used): // whoever uses it may have to start again first
+		return errors.Join(err, r.release(ctx, p.session, claim))
+	case err == nil:
+		r.held.remember(p.session, claim)
+	}
+	return err
+}
+
+// inUseByKnownPod looks among the pods that are watched, which costs nothing.
+// While the session waits for somebody else's pod already, which is not watched,
+// it asks the API server before it writes anything.
+func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+	if waitsForHome(p.session) {
+		return r.inUseByAnyPod(ctx, p, claim)
+	}
+	user, err := r.desktopOn(ctx, p.session, claim.Name)
+	if err != nil || user == nil {
+		return err
+	}
+	return inUse(claim.Name, user)
+}
+
+// desktopOn is a desktop of another session that is known to use the claim.
+func (r *Reconciler) desktopOn(ctx context.Context, s *vdi.VDISession, claim string) (*corev1.Pod, error) {
+	pods := &corev1.PodList{}
+	which := append(r.onClaim(s.Namespace, claim), client.MatchingLabels{labelName: sessionName})
+	if err := r.Client.List(ctx, pods, which...); err != nil {
+		return nil, fmt.Errorf("list desktops on home %q: %w", claim, err)
+	}
+	return otherOn(pods.Items, s, claim), nil
+}
+
+// inUseByAnyPod asks the API server itself, about every pod. One of the session's
+// own that the cache does not show yet is a conflict: the start is no start.
+func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+	pods := &corev1.PodList{}
+	if err := r.Live.List(ctx, pods, client.InNamespace(claim.Namespace)); err != nil {
+		return fmt.Errorf("list pods that use home %q: %w", claim.Name, err)
+	}
+	for i := range pods.Items {
+		if pod := &pods.Items[i]; metav1.IsControlledBy(pod, p.session) {
+			return apierrors.NewConflict(corev1.Resource("pods"), pod.Name, errors.New("the cache does not show it yet"))
+		}
+	}
+	switch user := otherOn(pods.Items, p.session, claim.Name); {
+	case user == nil:
+		return nil
+	case user.Name == p.session.Name:
+		return ownedBy(p.session, user, "Pod")
+	default:
+		return inUse(claim.Name, user)
+	}
+}
+
+// otherOn is a pod that uses the claim and is not the session's.
+func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
+	for i := range pods {
+		if pod := &pods[i]; !podEnded(pod) && slices.Contains(homes.ClaimsOf(pod), claim) && !metav1.IsControlledBy(pod, s) {
+			return pod
+		}
+	}
+	return nil
+}
+
+// inUse halts until the user of a home ends: for a desktop of ours its end
+// wakes us, of others nobody reports it.
+func inUse(claim string, pod *corev1.Pod) *halt {
+	if pod.Labels[labelName] == sessionName && pod.Labels[labelManagedBy] == managedBy {
+		return homeInUse(claim, fmt.Sprintf("desktop %q", pod.Name))
+	}
+	h := homeInUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
+	h.retry = deniedRetry
+	return h
+}
+
+func homeInUse(claim, user string) *halt {
+	return &halt{
+		condition: vdi.ConditionHomeReady, reason: vdi.ReasonHomeInUse, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
+		message: fmt.Sprintf("The home %q is in use by the %s; it starts when that one ends", claim, user),
+	}
+}
+
+// heldByOther halts while another session is the holder. Its release wakes us;
+// the retry is for a holder that goes without one.
+func (r *Reconciler) heldByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
+	holder, err := r.otherHolder(ctx, s, claim)
+	if err != nil || holder == nil {
+		return err
+	}
+	h := homeInUse(claim.Name, fmt.Sprintf("desktop %q", holder.Name))
+	h.retry = deniedRetry
+	return h
+}
+
+// otherHolder is the session that holds the claim instead of this one; nil when it
+// is free. One that is gone holds nothing: neither after a restore, nor in another
+// cluster. Nor does one that was seen to use another home. The cache may say that
+// somebody holds it; that nobody does is asked for.
+func (r *Reconciler) otherHolder(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (*vdi.VDISession, error) {
+	uid := homes.HolderOf(claim)
+	if uid == "" || uid == s.UID {
+		return nil, nil
+	}
+	for _, from := range []client.Reader{r.Client, r.Live} {
+		list := &vdi.VDISessionList{}
+		if err := from.List(ctx, list, client.InNamespace(claim.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("list sessions that may hold home %q: %w", claim.Name, err)
+		}
+		i := slices.IndexFunc(list.Items, func(s vdi.VDISession) bool { return s.UID == uid })
+		if i >= 0 && mayUse(&list.Items[i], claim.Name) {
+			return &list.Items[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// mayUse tells whether a session has the claim as its home, wishes to, or may be
+// about to: what was last wished is not looked at yet.
+func mayUse(s *vdi.VDISession, claim string) bool {
+	return homeClaim(s) == claim || recordedHome(s) == claim || s.Status.ObservedGeneration != s.Generation
+}
+
+// recordedHome is the claim that the status names.
+func recordedHome(s *vdi.VDISession) string {
+	if s.Status.Home == nil {
+		return ""
+	}
+	return s.Status.Home.ClaimName
+}
+
+// waitsForHome tells whether the last look found the home in use.
+func waitsForHome(s *vdi.VDISession) bool {
+	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == vdi.ConditionHomeReady && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonHomeInUse
+	})
+}
+
+// released remembers the claims that each stopped session is known not to hold,
+// so that those which are not watched are read once.
+type released struct{ perSession[[]string] }
+
+func (r *released) knows(s *vdi.VDISession, claim string) bool {
+	known, _ := r.load(client.ObjectKeyFromObject(s))
+	return slices.Contains(known, claim)
+}
+
+func (r *released) remember(s *vdi.VDISession, claim string) {
+	key := client.ObjectKeyFromObject(s)
+	known, _ := r.load(key)
+	if !slices.Contains(known, claim) {
+		r.store(key, append(slices.Clone(known), claim))
+	}
+}
+
+// releaseHomes makes the claims free that the session does not go on to use,
+// once its pod is gone.
+func (r *Reconciler) releaseHomes(ctx context.Context, p *pass) error {
+	s := p.session
+	if p.seen.pod != nil || !controllerutil.ContainsFinalizer(s, vdi.Finalizer) {
+		return nil // whoever has no finalizer yet has held nothing
+	}
+	next := ""
+	if p.decision.want == wantRun && s.DeletionTimestamp == nil {
+		next = homeClaim(s)
+	}
+	for _, name := range []string{renderer.HomeClaimName(s.Name), recordedHome(s), homeClaim(s)} {
+		if name == "" || name == next {
+			continue
+		}
+		if err := r.releaseNamed(ctx, p, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) error {
+	claim := p.seen.claim
+	switch {
+	case claim != nil && claim.Name == name:
+		return r.release(ctx, p.session, claim)
+	case name != recordedHome(p.session) && name != homeClaim(p.session), r.released.knows(p.session, name):
+		return nil
+	}
+	claim = &corev1.PersistentVolumeClaim{}
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read home to release it: %w", err)
+	}
+	if err == nil {
+		err = r.release(ctx, p.session, claim)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	r.released.remember(p.session, name)
+	return nil
+}
+
+// release makes a claim free that the session holds. One that is being deleted
+// has nobody left to be free for.
+func (r *Reconciler) release(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
+	if homes.HolderOf(claim) != s.UID || claim.DeletionTimestamp != nil {
+		return nil
+	}
+	before := claim.DeepCopy()
+	homes.Release(claim)
+	return r.releaseBy(ctx, s, before, claim)
+}
+
+// releaseBy writes a claim that is free now, and wakes who waits for it. An end
+// does not depend on it: where the cluster refuses the write, the claim is free
+// when its holder is gone.
+func (r *Reconciler) releaseBy(ctx context.Context, s *vdi.VDISession, before, after *corev1.PersistentVolumeClaim) error {
+	err := r.patchClaim(ctx, before, after)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if isRefusal(err) {
+		logf.FromContext(ctx).Error(err, "the cluster refuses that the home is released", "claim", after.Name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.held.delete(client.ObjectKeyFromObject(s))
+	if homes.HolderOf(before) != "" {
+		r.wakeWaiting(ctx, before)
+	}
+	return nil
+}
+
+// patchClaim writes the very claim that was looked at.
+func (r *Reconciler) patchClaim(ctx context.Context, before, after *corev1.PersistentVolumeClaim) error {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, after, patch, client.FieldOwner(FieldOwner)); err != nil {
+		return fmt.Errorf("mark home %q: %w", before.Name, err)
+	}
+	return nil
+}
+
+// wakeWaiting makes the controller look at those who wait for a claim. Claims
+// that an administrator made are not watched.
+func (r *Reconciler) wakeWaiting(ctx context.Context, claim *corev1.PersistentVolumeClaim) {
+	if r.freed == nil {
+		return
+	}
+	select {
+	case r.freed <- event.GenericEvent{Object: claim}:
+	case <-ctx.Done():
+	}
+}
+
+// watchReleases wakes the sessions that wait for a claim which was released.
+func (r *Reconciler) watchReleases(sessions watcher) error {
+	r.freed = make(chan event.GenericEvent)
+	return sessions.Watch(namedSource{source.Channel(r.freed, handler.EnqueueRequestsFromMapFunc(r.waitForClaim)), "home released"})
+}
+
+func (r *Reconciler) waitForClaim(ctx context.Context, o client.Object) []reconcile.Request {
+	claim := o.(*corev1.PersistentVolumeClaim)
+	return r.sessionsOn(ctx, claim.Namespace, claim.Name, func(s *vdi.VDISession) bool { return s.UID != homes.HolderOf(claim) })
+}

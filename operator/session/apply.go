@@ -85,18 +85,22 @@ func (r *Reconciler) stop(ctx context.Context, p *pass) error {
 }
 
 // stopDesktop takes the way in away first, so that the URL dies at once, and the
-// pod whatever became of that.
+// pod whatever became of that. What the cluster does not let go leads nowhere
+// then, and is the session's to the end.
 func (r *Reconciler) stopDesktop(ctx context.Context, p *pass) error {
 	var failed []error
 	for key, o := range p.seen.others {
 		if !runsOnly(key.kind) || o.GetDeletionTimestamp() != nil {
 			continue
 		}
-		err := r.remove(ctx, o)
-		if err == nil {
+		switch err := r.remove(ctx, o); {
+		case err == nil:
 			delete(p.seen.others, key)
+		case isRefusal(err):
+			p.refuse(denied(key.kind, err))
+		default:
+			failed = append(failed, err)
 		}
-		failed = append(failed, err)
 	}
 	if p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil {
 		failed = append(failed, r.remove(ctx, p.seen.pod))
@@ -367,6 +371,9 @@ func (p *pass) renders(key objectKey) bool {
 func (p *pass) stale(key objectKey) bool {
 	if p.desired == nil || p.seen.podLives() {
 		return false // nothing was rendered, or a living desktop keeps what it started with
+	}
+	if p.decision.want != wantRun && runsOnly(key.kind) {
+		return false // stop has seen to it
 	}
 	return !p.renders(key)
 }

@@ -170,6 +170,7 @@ func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Uns
 	made := o.DeepCopy()
 	if p.starting() {
 		homes.Hold(made, p.session.UID) // it is born with its holder
+		r.released.delete(client.ObjectKeyFromObject(p.session))
 	}
 	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
 	if apierrors.IsAlreadyExists(err) {

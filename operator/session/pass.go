@@ -155,9 +155,10 @@ func (p *pass) mayLack(kind string) bool {
 	return p.mayBeRefused() && (p.decision.want != wantRun || begun || kind == claimKind)
 }
 
-// refuse notes why the next start would be refused; the first reason counts.
+// refuse notes why the next start would be refused: the first reason counts, but
+// that the session itself is not accepted comes before all others.
 func (p *pass) refuse(h *halt) {
-	if p.refusal == nil {
+	if p.refusal == nil || h.condition == vdi.ConditionAccepted {
 		p.refusal = h
 	}
 	p.look(h.retry)

@@ -399,24 +399,32 @@ func TestTheStatusShowsWhatRuns(t *testing.T) {
 }
 
 // TestAStopDoesNotDependOnItsRoute: a cluster that refuses to delete the route
-// does not keep the desktop alive.
+// keeps neither the desktop alive nor the session.
 func TestAStopDoesNotDependOnItsRoute(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*world){
-		"suspended": func(w *world) { w.change(suspend) },
-		"deleted":   (*world).deleteSession,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.running()
-			w.operator.Client = noDeletesOf(sharedPlane(t).admin, "IngressRoute")
-			end(w)
-			_, err := w.passOf(desk)
-			require.Error(t, err)
-			require.NotNil(t, w.pod().DeletionTimestamp)
-		})
+	end := func(t *testing.T, begin func(*world)) *world {
+		w := newWorld(t)
+		w.running()
+		w.operator.Client = noDeletesOf(sharedPlane(t).admin, "IngressRoute")
+		begin(w)
+		w.pass()
+		require.NotNil(t, w.pod().DeletionTimestamp)
+		w.podEnds(desk)
+		w.pass()
+		return w
 	}
+	t.Run("suspended", func(t *testing.T) {
+		t.Parallel()
+		w := end(t, func(w *world) { w.change(suspend) })
+		w.requirePhase(vdi.PhaseSuspended)
+		require.Contains(t, w.requireCondition(vdi.ConditionUpdatePending, metav1.ConditionTrue, vdi.ReasonDenied).Message, "The cluster refused the IngressRoute")
+	})
+	t.Run("deleted", func(t *testing.T) {
+		t.Parallel()
+		w := end(t, (*world).deleteSession)
+		require.False(t, w.sessionExists())
+		require.True(t, w.homeExists())
+	})
 }
 
 // noDeletesOf is a client to which the deletion of a kind is refused.

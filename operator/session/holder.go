@@ -219,8 +219,9 @@ func waitsForHome(s *vdi.VDISession) bool {
 	})
 }
 
-// released remembers the claims that each stopped session is known not to hold,
-// so that those which are not watched are read once.
+// released remembers the claims that each stopped session is known not to hold:
+// those that are not watched are read once, and what was written is not written
+// again while the cache does not show it yet.
 type released struct{ perSession[[]string] }
 
 func (r *released) knows(s *vdi.VDISession, claim string) bool {
@@ -261,21 +262,23 @@ func (r *Reconciler) releaseHomes(ctx context.Context, p *pass) error {
 func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) error {
 	claim := p.seen.claim
 	switch {
+	case r.released.knows(p.session, name):
+		return nil
 	case claim != nil && claim.Name == name:
 		return r.release(ctx, p.session, claim)
-	case name != recordedHome(p.session) && name != homeClaim(p.session), r.released.knows(p.session, name):
-		return nil
+	case name != recordedHome(p.session) && name != homeClaim(p.session):
+		return nil // it never had one of that name
 	}
 	claim = &corev1.PersistentVolumeClaim{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
-	if client.IgnoreNotFound(err) != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
 		return fmt.Errorf("read home to release it: %w", err)
-	}
-	if err == nil {
-		err = r.release(ctx, p.session, claim)
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return err
+	default:
+		if err := r.release(ctx, p.session, claim); err != nil {
+			return err
+		}
 	}
 	r.released.remember(p.session, name)
 	return nil
@@ -308,6 +311,7 @@ func (r *Reconciler) releaseBy(ctx context.Context, s *vdi.VDISession, before, a
 		return err
 	}
 	r.held.delete(client.ObjectKeyFromObject(s))
+	r.released.remember(s, before.Name)
 	if homes.HolderOf(before) != "" {
 		r.wakeWaiting(ctx, before)
 	}

@@ -29,12 +29,12 @@ func removals() []removal {
 		{"operator/session/apply.go", "func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {", "return nil"},
 		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.seen.pod = pod"},
 		{"operator/session/home.go", "func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
-		{"operator/session/home.go", "func (r *Reconciler) oneWriter(ctx context.Context, p *pass, claim string) error {", "return nil"},
+		{"operator/session/holder.go", "func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
 		// A host never passes to another person.
 		{"operator/session/host.go", "func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {", "return nil"},
 		// The end is orderly, however the session is deleted.
 		{"operator/session/controller.go", "func (r *Reconciler) register(ctx context.Context, p *pass) error {", "return nil"},
-		{"operator/session/finalize.go", "func (r *Reconciler) finalizePod(ctx context.Context, p *pass) error {", "return nil"},
+		{"operator/session/finalize.go", "func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {", "return nil"},
 		{"operator/session/orphans.go", "func orphaned(s *vdi.VDISession, o metav1.Object) bool {", "return false"},
 		// A session's wishes end at its template's bounds.
 		{"operator/session/lifecycle.go", "func bounded(wish time.Duration, maximum vdi.Duration) time.Duration {", "return wish"},

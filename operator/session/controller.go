@@ -94,6 +94,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p := &pass{session: s, now: r.Clock.Now(), oidc: r.isOIDC()}
 	before := s.DeepCopy()
 	err := p.run(ctx, r.steps(s)...)
+	if h := p.halted; h != nil && h.condition == vdi.ConditionAccepted && p.starting() {
+		r.releaseAllBut(ctx, p, "") // who is not accepted keeps no home from others
+	}
 	switch {
 	case p.gone(), onlyConflicts(err): // stale knowledge is not worth telling
 	case err == nil && p.isFirstStart():
@@ -225,23 +228,20 @@ func (p *pass) decisionOn(s *vdi.VDISession, now time.Time) decision {
 	if !known {
 		return decideByPerson(s)
 	}
+	if p.template == nil || s.Status.WaitingFor == vdi.WaitingForTemplate {
+		rules.MaxFailed = "" // to want for a template is no failure that ages
+	}
 	return decide(s, rules, now)
 }
 
 // rules are the template's, and while it is missing those that were last read:
-// the clock then ends nothing that it would not have ended with the template. That
-// a session fails for want of its template is no end of its own. Without a record
-// nothing is known.
+// the clock then ends nothing that it would not have ended with the template.
+// Without a record nothing is known.
 func (p *pass) rules() (rules vdi.TemplateLifecycle, known bool) {
-	last := p.lastRules()
-	if last == nil {
-		return rules, false
+	if last := p.lastRules(); last != nil {
+		return *last, true
 	}
-	rules = *last
-	if p.template == nil {
-		rules.MaxFailed = ""
-	}
-	return rules, true
+	return rules, false
 }
 
 // lastRules are the template's as they were last read; nil when they never were.

@@ -72,10 +72,14 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName == renderer.HomeClaimName(s.Name)
 }
 
-// hadByOther tells whether another session has this one's home: it names it as
-// its existing claim, as only its user's may, or holds it. What is deleted does
-// not come back, so the API server itself is asked.
+// hadByOther tells whether another session has this one's home: its desktop is on
+// it, it holds it, or it names it as its existing claim, as only its user's may.
+// What is deleted does not come back, so the API server itself is asked.
 func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (bool, error) {
+	desktop, err := r.desktopOn(ctx, s, claim.Name)
+	if err != nil || desktop != nil {
+		return true, err
+	}
 	holder, err := r.otherHolder(ctx, s, claim)
 	if err != nil || holder != nil {
 		return true, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -63,7 +63,7 @@ func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.Persistent
 	if r.held.is(p.session, claim) {
 		return nil
 	}
-	if err := r.inUseByKnownPod(ctx, p, claim); err != nil {
+	if err := r.inUseByKnownPod(ctx, p, claim); err != nil || p.seen.pod != nil {
 		return err
 	}
 	if err := r.heldByOther(ctx, p.session, claim); err != nil {
@@ -75,16 +75,16 @@ func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.Persistent
 		logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
 		homes.Take(claim)
 	}
+	r.released.delete(client.ObjectKeyFromObject(p.session)) // also if the answer is lost
 	if err := r.patchClaim(ctx, before, claim); err != nil {
 		return classify(claimKind, err)
 	}
-	r.released.delete(client.ObjectKeyFromObject(p.session))
 	err := r.inUseByAnyPod(ctx, p, claim)
 	var used *halt
 	switch {
 	case errors.As(err, &used): // whoever uses it may have to start again first
 		return errors.Join(err, r.release(ctx, p.session, claim))
-	case err == nil:
+	case err == nil && p.seen.pod == nil:
 		r.held.remember(p.session, claim)
 	}
 	return err
@@ -101,7 +101,7 @@ func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *pass, claim *corev1
 	if err != nil || user == nil {
 		return err
 	}
-	return inUse(claim.Name, user)
+	return inUse(p.session, claim.Name, user)
 }
 
 // desktopOn is a desktop of another session that is known to use the claim.
@@ -114,26 +114,31 @@ func (r *Reconciler) desktopOn(ctx context.Context, s *vdi.VDISession, claim str
 	return otherOn(pods.Items, s, claim), nil
 }
 
-// inUseByAnyPod asks the API server itself, about every pod. One of the session's
-// own that the cache does not show yet is a conflict: the start is no start.
+// podsPerPage bounds the memory that a look at all pods of a namespace takes.
+const podsPerPage = 250
+
+// inUseByAnyPod asks the API server itself, about every pod. The session's own may
+// be among them, which the cache does not show yet or which has lost its labels:
+// then this start is none.
 func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
 	pods := &corev1.PodList{}
-	if err := r.Live.List(ctx, pods, client.InNamespace(claim.Namespace)); err != nil {
-		return fmt.Errorf("list pods that use home %q: %w", claim.Name, err)
-	}
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; metav1.IsControlledBy(pod, p.session) {
-			return apierrors.NewConflict(corev1.Resource("pods"), pod.Name, errors.New("the cache does not show it yet"))
+	for more := true; more; more = pods.Continue != "" {
+		page := []client.ListOption{client.InNamespace(claim.Namespace), client.Limit(podsPerPage), client.Continue(pods.Continue)}
+		pods = &corev1.PodList{}
+		if err := r.Live.List(ctx, pods, page...); err != nil {
+			return fmt.Errorf("list pods that use home %q: %w", claim.Name, err)
+		}
+		if user := otherOn(pods.Items, p.session, claim.Name); user != nil {
+			return inUse(p.session, claim.Name, user)
+		}
+		own := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
+			return pod.Name == p.session.Name && metav1.IsControlledBy(&pod, p.session)
+		})
+		if own >= 0 {
+			p.seen.pod = &pods.Items[own]
 		}
 	}
-	switch user := otherOn(pods.Items, p.session, claim.Name); {
-	case user == nil:
-		return nil
-	case user.Name == p.session.Name:
-		return ownedBy(p.session, user, "Pod")
-	default:
-		return inUse(claim.Name, user)
-	}
+	return nil
 }
 
 // otherOn is a pod that uses the claim and is not the session's.
@@ -147,8 +152,12 @@ func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
 }
 
 // inUse halts until the user of a home ends: for a desktop of ours its end
-// wakes us, of others nobody reports it.
-func inUse(claim string, pod *corev1.Pod) *halt {
+// wakes us, of others nobody reports it. It may be the pod of a former session of
+// the same name.
+func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
+	if pod.Name == s.Name {
+		return ownedBy(s, pod, "Pod")
+	}
 	if pod.Labels[labelName] == sessionName && pod.Labels[labelManagedBy] == managedBy {
 		return homeInUse(claim, fmt.Sprintf("desktop %q", pod.Name))
 	}
@@ -219,69 +228,84 @@ func waitsForHome(s *vdi.VDISession) bool {
 	})
 }
 
-// released remembers the claims that each stopped session is known not to hold:
-// those that are not watched are read once, and what was written is not written
-// again while the cache does not show it yet.
-type released struct{ perSession[[]string] }
+// released remembers of each stopped session, by claim, the last hold that it has
+// let go of: claims that are not watched are read once, and what was written is
+// not written again while the cache does not show it yet.
+type released struct{ perSession[map[string]string] }
 
-func (r *released) knows(s *vdi.VDISession, claim string) bool {
-	known, _ := r.load(client.ObjectKeyFromObject(s))
-	return slices.Contains(known, claim)
-}
-
-func (r *released) remember(s *vdi.VDISession, claim string) {
+func (r *released) remember(s *vdi.VDISession, claim, holder string) {
 	key := client.ObjectKeyFromObject(s)
 	known, _ := r.load(key)
-	if !slices.Contains(known, claim) {
-		r.store(key, append(slices.Clone(known), claim))
+	known = maps.Clone(known)
+	if known == nil {
+		known = map[string]string{}
 	}
+	known[claim] = holder
+	r.store(key, known)
 }
 
-// releaseHomes makes the claims free that the session does not go on to use,
-// once its pod is gone.
+// of is the hold that was let go of; found is also true of a claim that was read
+// and not held.
+func (r *released) of(s *vdi.VDISession, claim string) (holder string, found bool) {
+	known, _ := r.load(client.ObjectKeyFromObject(s))
+	holder, found = known[claim]
+	return holder, found
+}
+
+// releaseHomes makes the claims free that the session does not go on to use, once
+// its pod is gone. Nothing depends on it: what fails is tried again, and a claim
+// whose holder is gone is free.
 func (r *Reconciler) releaseHomes(ctx context.Context, p *pass) error {
-	s := p.session
-	if p.seen.pod != nil || !controllerutil.ContainsFinalizer(s, vdi.Finalizer) {
-		return nil // whoever has no finalizer yet has held nothing
-	}
 	next := ""
-	if p.decision.want == wantRun && s.DeletionTimestamp == nil {
-		next = homeClaim(s)
+	if p.decision.want == wantRun && p.session.DeletionTimestamp == nil {
+		next = homeClaim(p.session)
 	}
+	r.releaseAllBut(ctx, p, next)
+	return nil
+}
+
+func (r *Reconciler) releaseAllBut(ctx context.Context, p *pass, next string) {
+	if p.seen.pod != nil {
+		return // it may still write
+	}
+	s := p.session
 	for _, name := range []string{renderer.HomeClaimName(s.Name), recordedHome(s), homeClaim(s)} {
 		if name == "" || name == next {
 			continue
 		}
-		if err := r.releaseNamed(ctx, p, name); err != nil {
-			return err
+		switch err := r.releaseNamed(ctx, p, name); {
+		case err == nil:
+		case apierrors.IsConflict(err):
+			p.look(cacheLag)
+		default:
+			logf.FromContext(ctx).Error(err, "a home is not released", "claim", name)
+			p.look(deniedRetry)
 		}
 	}
-	return nil
 }
 
 func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) error {
+	last, known := r.released.of(p.session, name)
 	claim := p.seen.claim
 	switch {
-	case r.released.knows(p.session, name):
-		return nil
 	case claim != nil && claim.Name == name:
+		if known && claim.Annotations[vdi.AnnotationHolder] == last {
+			return nil
+		}
 		return r.release(ctx, p.session, claim)
-	case name != recordedHome(p.session) && name != homeClaim(p.session):
-		return nil // it never had one of that name
+	case known, name != recordedHome(p.session) && name != homeClaim(p.session):
+		return nil
 	}
 	claim = &corev1.PersistentVolumeClaim{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read home to release it: %w", err)
-	default:
-		if err := r.release(ctx, p.session, claim); err != nil {
-			return err
-		}
 	}
-	r.released.remember(p.session, name)
-	return nil
+	if homes.HolderOf(claim) != p.session.UID {
+		r.released.remember(p.session, name, "")
+		return nil
+	}
+	return r.release(ctx, p.session, claim)
 }
 
 // release makes a claim free that the session holds. One that is being deleted
@@ -295,23 +319,14 @@ func (r *Reconciler) release(ctx context.Context, s *vdi.VDISession, claim *core
 	return r.releaseBy(ctx, s, before, claim)
 }
 
-// releaseBy writes a claim that is free now, and wakes who waits for it. An end
-// does not depend on it: where the cluster refuses the write, the claim is free
-// when its holder is gone.
+// releaseBy writes a claim that is free now, and wakes who waits for it.
 func (r *Reconciler) releaseBy(ctx context.Context, s *vdi.VDISession, before, after *corev1.PersistentVolumeClaim) error {
-	err := r.patchClaim(ctx, before, after)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if isRefusal(err) {
-		logf.FromContext(ctx).Error(err, "the cluster refuses that the home is released", "claim", after.Name)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	r.held.delete(client.ObjectKeyFromObject(s))
-	r.released.remember(s, before.Name)
+	err := r.patchClaim(ctx, before, after)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.released.remember(s, before.Name, before.Annotations[vdi.AnnotationHolder])
 	if homes.HolderOf(before) != "" {
 		r.wakeWaiting(ctx, before)
 	}

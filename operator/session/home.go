@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -88,6 +87,9 @@ func (r *Reconciler) startOn(ctx context.Context, p *pass, name string) error {
 	}
 	if p.seen.claim == nil {
 		return nil // not made yet; the create will show
+	}
+	if holder := homes.HolderOf(p.seen.claim); holder != "" && holder != p.session.UID {
+		return r.findHome(ctx, p, name) // it may be free by now: its release woke us
 	}
 	if err := usableHome(p.session, p.seen.claim); err != nil {
 		return err
@@ -200,10 +202,13 @@ func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
 	}
 	p.seen.claim = claim
 	p.home = homeStatus(p)
-	if p.starting() {
-		return errors.Join(notLeaving(claim), r.hold(ctx, p, claim))
+	if !p.starting() {
+		return r.takeHome(ctx, p)
 	}
-	return r.takeHome(ctx, p)
+	if err := notLeaving(claim); err != nil {
+		return err
+	}
+	return r.hold(ctx, p, claim)
 }
 
 // growHome raises the claim's request. A volume cannot shrink, and whether it

@@ -34,14 +34,11 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	}
 	p.seen.claim = claim // what follows sees what was written
 	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
-		return r.release(ctx, p.session, claim)
+		return nil // releaseHomes releases it
 	}
 	named, err := namedByOther(ctx, r.Client, p.session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
-	if err != nil {
-		return err
-	}
-	if named {
-		return r.release(ctx, p.session, claim) // it is not left, but another session's
+	if err != nil || named {
+		return err // it is not left, but another session's
 	}
 	var keep time.Duration // a home that was switched off before is kept for ever
 	if hadHome(p.session, claim) {
@@ -60,7 +57,16 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	if homes.HolderOf(claim) == p.session.UID {
 		homes.Release(claim)
 	}
-	return r.releaseBy(ctx, p.session, before, claim)
+	err = r.releaseBy(ctx, p.session, before, claim)
+	if isRefusal(err) && keep == 0 {
+		logf.FromContext(ctx).Error(err, "a home is not marked; it is listed later", "claim", claim.Name)
+		p.seen.claim = before
+		return nil
+	}
+	if isRefusal(err) {
+		return denied(claimKind, err) // nobody else knows how long it is to be kept
+	}
+	return err
 }
 
 // namedByOther tells whether a session of the same user other than this one names

@@ -2,8 +2,6 @@ package session
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -96,8 +94,11 @@ func (p *pass) describeRun(st *vdi.VDISessionStatus) {
 	if p.home == nil && p.seen.pod != nil {
 		p.home = homeStatus(p) // the pod has it, whatever was refused meanwhile
 	}
-	if p.home != nil {
+	switch {
+	case p.home != nil:
 		st.Home = keepKnownUID(st.Home, p.home)
+	case p.seen.pod != nil:
+		st.Home = nil // it runs without one
 	}
 	switch {
 	case p.seen.pod != nil:
@@ -123,8 +124,11 @@ func keepKnownUID(before, now *vdi.HomeStatus) *vdi.HomeStatus {
 
 // describeSizes shows what the pod has.
 func (p *pass) describeSizes(st *vdi.VDISessionStatus) {
-	limits := desktopLimits(p.seen.pod)
-	name, count := gpuOf(limits, p.gpuResource())
+	limits, recorded := desktopLimits(p.seen.pod), ""
+	if st.GPU != nil {
+		recorded = st.GPU.ResourceName
+	}
+	name, count := gpuOf(limits, p.gpuResource(), recorded)
 	st.Resources = &vdi.SessionResources{GPU: &count}
 	if cpu, limited := limits[corev1.ResourceCPU]; limited {
 		st.Resources.CPU = vdi.Quantity(cpu.String())
@@ -149,16 +153,16 @@ func desktopLimits(pod *corev1.Pod) corev1.ResourceList {
 	return pod.Spec.Containers[0].Resources.Limits
 }
 
-// gpuOf is the GPU resource among a desktop's limits and how much of it: the one
-// that is expected, else the first extended resource by name.
-func gpuOf(limits corev1.ResourceList, expected string) (name string, count int32) {
-	for _, resource := range slices.Sorted(maps.Keys(limits)) {
-		if string(resource) == expected || (name == "" && strings.Contains(string(resource), "/")) {
-			quantity := limits[resource]
-			name, count = string(resource), int32(quantity.Value())
+// gpuOf is the GPU resource among a desktop's limits and how much of it: the
+// template's, or the one that the desktop was recorded with. Other extended
+// resources are no GPUs.
+func gpuOf(limits corev1.ResourceList, names ...string) (name string, count int32) {
+	for _, name := range names {
+		if quantity, has := limits[corev1.ResourceName(name)]; has && name != "" {
+			return name, int32(quantity.Value())
 		}
 	}
-	return name, count
+	return "", 0
 }
 
 func (p *pass) gpuStatus() *vdi.GPUStatus {
@@ -239,7 +243,9 @@ func (p *pass) gpuResource() string {
 // stop. A run never starts before the pod was made by the API server's clock:
 // ours may be slow, and the run would end early.
 func (p *pass) describeTime(st *vdi.VDISessionStatus) {
-	if st.Phase != p.session.Status.Phase || st.PhaseSince == nil {
+	before := p.session.Status
+	foundTemplate := before.WaitingFor == vdi.WaitingForTemplate && st.WaitingFor != before.WaitingFor
+	if st.Phase != before.Phase || st.PhaseSince == nil || foundTemplate {
 		st.PhaseSince = &metav1.Time{Time: p.now.Truncate(time.Second)}
 	}
 	st.Activity = p.session.Status.Activity

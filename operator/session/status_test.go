@@ -231,21 +231,21 @@ func TestGPUOf(t *testing.T) {
 		return list
 	}
 	for name, c := range map[string]struct {
-		limits   corev1.ResourceList
-		expected string
-		resource string
-		count    int32
+		limits             corev1.ResourceList
+		template, recorded string
+		resource           string
+		count              int32
 	}{
-		"none":                        {limits(), "nvidia.com/gpu", "", 0},
-		"no limits":                   {nil, "nvidia.com/gpu", "", 0},
-		"the expected one":            {limits("nvidia.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 1},
-		"the expected one of two":     {limits("a.com/gpu", "nvidia.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 2},
-		"before one that sorts last":  {limits("nvidia.com/gpu", "z.com/gpu"), "nvidia.com/gpu", "nvidia.com/gpu", 1},
-		"another":                     {limits("amd.com/gpu"), "nvidia.com/gpu", "amd.com/gpu", 1},
-		"nobody knows what to expect": {limits("nvidia.com/gpu"), "", "nvidia.com/gpu", 1},
+		"none":                  {limits(), "nvidia.com/gpu", "", "", 0},
+		"no limits":             {nil, "nvidia.com/gpu", "", "", 0},
+		"the template's":        {limits("nvidia.com/gpu"), "nvidia.com/gpu", "", "nvidia.com/gpu", 1},
+		"the template's of two": {limits("a.com/gpu", "nvidia.com/gpu"), "nvidia.com/gpu", "a.com/gpu", "nvidia.com/gpu", 2},
+		"the recorded one":      {limits("amd.com/gpu"), "nvidia.com/gpu", "amd.com/gpu", "amd.com/gpu", 1},
+		"what is no GPU":        {limits("rdma/hca"), "nvidia.com/gpu", "", "", 0},
+		"no template":           {limits("nvidia.com/gpu"), "", "nvidia.com/gpu", "nvidia.com/gpu", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, count := gpuOf(c.limits, c.expected)
+			got, count := gpuOf(c.limits, c.template, c.recorded)
 			require.Equal(t, []any{c.resource, c.count}, []any{got, count})
 		})
 	}

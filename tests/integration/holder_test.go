@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -187,6 +188,20 @@ func TestAHomeThatAnotherHasIsNotDeleted(t *testing.T) {
 		w.deleteNamed(desk)
 		require.True(t, w.homeExists(), "its pod still writes to it")
 	})
+	t.Run("another session's desktop is on it since before holders were known", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running(deleteHome)
+		w.suspendNamed(desk)
+		w.createSession(onDesksHome)
+		w.startNamed(second)
+		claim := w.home()
+		homes.Release(claim)
+		require.NoError(t, w.overwrite(claim))
+		w.changeNamed(second, ownHomeAgain)
+		w.deleteNamed(desk)
+		require.True(t, w.homeExists())
+	})
 	t.Run("a stranger names it", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -366,6 +381,40 @@ func TestHolder(t *testing.T) {
 		w.pass()
 		require.Empty(t, holder(w, own), "who stops waiting holds nothing")
 	})
+	t.Run("that is not accepted any more keeps its home from nobody", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running()
+		w.deleteTemplate()
+		require.NoError(t, w.evict())
+		w.podEnds(desk)
+		w.pass()
+		w.requirePhase(vdi.PhaseFailed)
+		require.Empty(t, holder(w, own))
+		w.createTemplate()
+		w.start()
+	})
+	t.Run("a stop does not depend on its release", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running()
+		w.operator.Client = interceptor.NewClient(sharedPlane(t).admin, interceptor.Funcs{
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+				if _, isClaim := o.(*corev1.PersistentVolumeClaim); isClaim {
+					return errors.New("a webhook is down")
+				}
+				return c.Patch(ctx, o, p, opts...)
+			},
+		})
+		w.change(suspend)
+		w.pass()
+		w.podEnds(desk)
+		require.Equal(t, time.Minute, w.pass().RequeueAfter)
+		w.requirePhase(vdi.PhaseSuspended)
+		w.operator.Client = w.client
+		w.pass()
+		require.Empty(t, holder(w, own))
+	})
 	t.Run("is released when the session is deleted", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -443,11 +492,9 @@ func TestHolder(t *testing.T) {
 		w.createTemplate()
 		w.giveClaim(given)
 		w.createSession(onClaim(desk, given))
-		m := newMortal(sharedPlane(t).admin, 0, false)
 		for k := 1; homes.HolderOf(w.claim(given)) == ""; k++ {
 			require.Less(t, k, 30, "no write makes it the holder")
-			m = newMortal(sharedPlane(t).admin, k, true)
-			w.operator = w.newOperator(m)
+			w.operator = w.newOperator(newMortal(sharedPlane(t).admin, k, true))
 			_, _ = w.operator.Reconcile(w.ctx, request(w.ns, desk))
 		}
 		require.False(t, w.podExists())

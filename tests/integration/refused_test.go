@@ -363,6 +363,14 @@ func TestAMissingTemplateMovesNoEnd(t *testing.T) {
 		w.later(1000 * time.Hour)
 		w.pass()
 		require.Nil(t, w.requirePhase(vdi.PhaseFailed).DeletionTimestamp)
+		w.createTemplate(impatient, func(t *vdi.VDITemplate) { t.Spec.Resources.Max.CPU = "1" })
+		w.change(func(s *vdi.VDISession) { s.Spec.Resources.CPU = "2" })
+		w.pass()
+		s := w.requirePhase(vdi.PhaseFailed)
+		require.Nil(t, s.DeletionTimestamp, "nor when the template is back")
+		require.True(t, s.Status.ExpiresAt.After(w.clock.Now()), "another failure ages from now on")
+		w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Resources.Max.CPU = "" })
+		w.start()
 	})
 }
 

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/tests/debian"
 )
 
 // packages are the Debian packages a node needs, by a file of each.
@@ -31,18 +32,13 @@ func ensurePackages(ctx context.Context, progress io.Writer) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	install := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, missing...)
 	if _, err := os.Stat("/etc/debian_version"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("packages are missing; as root run: %s", strings.Join(install, " "))
+		return fmt.Errorf("packages are missing; as root run: apt-get install -y --no-install-recommends %s", strings.Join(missing, " "))
 	}
 	start := time.Now()
 	fmt.Fprintf(progress, "install %s …\n", strings.Join(missing, ", "))
-	for _, args := range [][]string{{"apt-get", "update"}, install} {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
-		}
+	if err := debian.Install(ctx, missing...); err != nil {
+		return err
 	}
 	fmt.Fprintf(progress, "installed packages in %s\n", time.Since(start).Round(time.Second))
 	return nil

@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // noServices is what invoke-rc.d asks before it starts a service.
@@ -20,7 +23,6 @@ func Ensure(ctx context.Context, name, program string) (err error) {
 	if _, err := exec.LookPath(program); err == nil {
 		return nil
 	}
-	install := []string{"apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", name}
 	if _, err := os.Stat("/etc/debian_version"); err != nil || os.Geteuid() != 0 {
 		return fmt.Errorf("%s is missing; as root on Debian run: apt-get install -y --no-install-recommends %s", program, name)
 	}
@@ -29,6 +31,21 @@ func Ensure(ctx context.Context, name, program string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, allow()) }()
+	return Install(ctx, name)
+}
+
+// Install installs packages, for one caller on this machine at a time: tests run
+// side by side, and "apt-get update" waits for nobody.
+func Install(ctx context.Context, names ...string) error {
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "vdi-packages.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // which releases it
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	install := append([]string{"apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends"}, names...)
 	for _, args := range [][]string{{"apt-get", "update"}, install} {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")

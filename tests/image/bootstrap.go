@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/tests/debian"
 )
 
 // Rootfs is a Debian root filesystem without documentation, translations or
@@ -127,10 +129,7 @@ func requireMmdebstrap(ctx context.Context) error {
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
 		return errors.New("mmdebstrap is missing: run `apt-get install mmdebstrap` as root")
 	}
-	if err := execute(ctx, nil, "apt-get", "update", "-qq"); err != nil {
-		return err
-	}
-	return execute(ctx, nil, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap")
+	return debian.Install(ctx, "mmdebstrap")
 }
 
 // PipInstall unpacks the pinned requirements for the image's Python, whatever

@@ -176,16 +176,22 @@ func (w *world) labelNamespace(level string) {
 
 func (w *world) imposePolicy() {
 	w.t.Helper()
+	w.deny("pods", "desktops only on weekdays")
+	w.eventually(func() bool { return !w.admits(w.trialPod()) }, "the policy is in force")
+}
+
+// deny installs a policy that refuses new objects of a resource in the namespace.
+func (w *world) deny(resource, words string) {
+	w.t.Helper()
+	rule := admissionv1.NamedRuleWithOperations{RuleWithOperations: admissionv1.RuleWithOperations{
+		Operations: []admissionv1.OperationType{admissionv1.Create},
+		Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{resource}},
+	}}
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: w.ns},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: []admissionv1.OperationType{admissionv1.Create},
-					Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
-				},
-			}}},
-			Validations: []admissionv1.Validation{{Expression: "false", Message: "desktops only on weekdays"}},
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
+			Validations:      []admissionv1.Validation{{Expression: "false", Message: words}},
 		},
 	}
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
@@ -197,7 +203,6 @@ func (w *world) imposePolicy() {
 	}
 	require.NoError(w.t, w.client.Create(w.ctx, policy))
 	require.NoError(w.t, w.client.Create(w.ctx, binding))
-	w.eventually(func() bool { return !w.admits(w.trialPod()) }, "the policy is in force")
 }
 
 // admits asks whether an object would be admitted now, without making it.

@@ -97,7 +97,9 @@ func refusals() map[string]refusal {
 		},
 		"a Service that is denied": {
 			impose: func(w *world) {
-				w.deny("services")
+				w.deny("services", "not today")
+				w.t.Cleanup(w.allow)
+				w.eventually(func() bool { return !w.admits(w.trialService()) }, "the policy is in force")
 				require.NoError(w.t, w.client.Delete(w.ctx, &corev1.Service{ObjectMeta: metaNamed(w.ns, desk)}))
 			},
 			lift: func(w *world) {
@@ -121,31 +123,6 @@ func (w *world) labelHome(key, value string) {
 	claim := w.home()
 	claim.Labels[key] = value
 	require.NoError(w.t, w.overwrite(claim))
-}
-
-// deny installs a policy that refuses new objects of a resource in the namespace.
-func (w *world) deny(resource string) {
-	w.t.Helper()
-	rule := admissionv1.NamedRuleWithOperations{RuleWithOperations: admissionv1.RuleWithOperations{
-		Operations: []admissionv1.OperationType{admissionv1.Create},
-		Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{resource}},
-	}}
-	require.NoError(w.t, w.client.Create(w.ctx, &admissionv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: w.ns},
-		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
-			Validations:      []admissionv1.Validation{{Expression: "false", Message: "not today"}},
-		},
-	}))
-	require.NoError(w.t, w.client.Create(w.ctx, &admissionv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: w.ns},
-		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: w.ns, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-			MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.ns}}},
-		},
-	}))
-	w.t.Cleanup(w.allow)
-	w.eventually(func() bool { return !w.admits(w.trialService()) }, "the policy is in force")
 }
 
 func (w *world) allow() {

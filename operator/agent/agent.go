@@ -18,6 +18,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -116,7 +117,7 @@ func (a *Agent) Close() error {
 }
 
 // Session is the handler of the listener that the proxy leads visitors to.
-func (a *Agent) Session() http.Handler { return http.HandlerFunc(a.serve) }
+func (a *Agent) Session() http.Handler { return httpserver.Guard(http.HandlerFunc(a.serve)) }
 
 // serve is one request's way in.
 func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,8 @@ type exchange struct {
 	status  int
 	counts  counts
 	cancel  context.CancelFunc
-	// opened makes the visitor's end of a WebSocket from its connection.
+	// opened makes the visitor's end of a WebSocket from its connection; nil: the
+	// request was not handed to the desktop.
 	opened func(net.Conn, *bufio.Reader) *stream
 
 	mu     sync.Mutex
@@ -88,10 +89,15 @@ func (b countedBody) Read(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
+// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer. Who
+// is refused sends nothing more on this connection, which is the proxy's and may be
+// another visitor's next.
 func (e *exchange) WriteHeader(status int) {
 	if e.status == 0 && status >= http.StatusOK {
 		e.status = status
+		if status >= http.StatusBadRequest && e.opened == nil {
+			e.Header().Set("Connection", "close")
+		}
 	}
 	e.ResponseWriter.WriteHeader(status)
 }

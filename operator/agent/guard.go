@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
@@ -33,9 +34,9 @@ const (
 )
 
 // checkTarget refuses requests that were not meant for this session's host, and
-// methods that mean something to proxies themselves.
+// methods that mean something to proxies themselves or that nobody here knows.
 func checkTarget(r *http.Request, host string) *refusal {
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+	if !httpserver.Serves(r.Method) {
 		return &refusal{http.StatusMethodNotAllowed, reasonMethod, "This method is not allowed."}
 	}
 	if origin.Host(r.Host) != host {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // Paths of the agent's own pages.
@@ -13,10 +12,7 @@ const (
 	pathLogout = ownPath + "logout"
 )
 
-const (
-	maxForm     = 4 << 10 // bytes
-	formTimeout = 10 * time.Second
-)
+const maxForm = 4 << 10 // bytes
 
 // ownPage serves the agent's own pages.
 func (a *Agent) ownPage(e *exchange) {
@@ -55,8 +51,6 @@ func (a *Agent) login(e *exchange) {
 		a.refuse(e, no)
 		return
 	}
-	// Whoever is not logged in cannot hold a connection by a slow form.
-	_ = http.NewResponseController(e.ResponseWriter).SetReadDeadline(time.Now().Add(formTimeout))
 	r.Body = http.MaxBytesReader(e.ResponseWriter, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		a.refuse(e, &refusal{http.StatusBadRequest, reasonForm, "The form could not be read; open the page again."})

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/origin"
 )
 
@@ -84,6 +85,7 @@ func (a *Agent) forward(e *exchange) {
 		a.refuse(e, no)
 		return
 	}
+	httpserver.NoBodyTimeout(e) // an upload may take its time
 	if a.input != nil && !isSafe(e.request.Method) {
 		a.activity.used() // an upload, for example
 	}

@@ -1,12 +1,6 @@
 package agent
 
-import (
-	"net/http"
-	"time"
-)
-
-// refuseTimeout is how long the rest of a refused request may take to arrive.
-const refuseTimeout = 5 * time.Second
+import "net/http"
 
 // deny notes a refusal in log and metrics.
 func (a *Agent) deny(e *exchange, no *refusal) {
@@ -18,8 +12,6 @@ func (a *Agent) deny(e *exchange, no *refusal) {
 // password is missing the login page; programs get a sentence.
 func (a *Agent) refuse(e *exchange, no *refusal) {
 	a.deny(e, no)
-	// The body of who was not let in is not waited for.
-	_ = http.NewResponseController(e.ResponseWriter).SetReadDeadline(time.Now().Add(refuseTimeout))
 	r, h := e.request, e.Header()
 	switch no.status {
 	case http.StatusUnauthorized:

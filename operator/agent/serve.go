@@ -5,20 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 const (
-	headerTimeout = 10 * time.Second
-	// idleClient is longer than proxies keep idle connections (Traefik: 90 s),
-	// so that they close first and never send into a closed one.
-	idleClient     = 3 * time.Minute
 	maxHeaderBytes = 32 << 10
 	// shutdownGrace is for short exchanges; streams are told goodbye before.
 	shutdownGrace = 5 * time.Second
@@ -32,12 +29,12 @@ type Listeners struct{ Session, Status, Local, TURN net.Listener }
 // exchanges finish.
 func (a *Agent) Serve(ctx context.Context, l Listeners) error {
 	servers := map[*http.Server]net.Listener{
-		newServer(a.Session(), a.log): l.Session,
-		newServer(a.Status(), a.log):  l.Status,
-		newServer(a.Local(), a.log):   l.Local,
+		a.newServer(a.Session()): l.Session,
+		a.newServer(a.Status()):  l.Status,
+		a.newServer(a.Local()):   l.Local,
 	}
 	if l.TURN != nil {
-		servers[newServer(a.TURN(), a.log)] = l.TURN
+		servers[a.newServer(a.TURN())] = l.TURN
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for server, listener := range servers {
@@ -70,14 +67,8 @@ func (a *Agent) shutDown(servers map[*http.Server]net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// newServer has no limit for the time of whole requests and answers: a stream
-// lasts as long as somebody watches.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ErrorLog: newErrorLog(log),
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
-		ReadHeaderTimeout:            headerTimeout, IdleTimeout: idleClient, MaxHeaderBytes: maxHeaderBytes,
-	}
+func (a *Agent) newServer(h http.Handler) *http.Server {
+	return httpserver.New(h, a.log, maxHeaderBytes)
 }
 
 // IsLoopback says whether a listener's address can be reached from this pod only.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 // Paths of the status and local listeners.
@@ -28,14 +30,14 @@ func (a *Agent) Status() http.Handler {
 	mux.HandleFunc("GET "+pathActivity, a.serveActivity)
 	mux.HandleFunc("GET "+pathReady, a.serveReady)
 	mux.Handle("GET "+pathMetrics, a.metrics.handler())
-	return mux
+	return httpserver.Guard(mux)
 }
 
 // Local is the handler of the listener that only this pod reaches: POST /goodbye.
 func (a *Agent) Local() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathGoodbye, a.serveGoodbye)
-	return mux
+	return httpserver.Guard(mux)
 }
 
 func (a *Agent) serveActivity(w http.ResponseWriter, _ *http.Request) {

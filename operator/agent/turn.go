@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -41,7 +42,7 @@ func (a *Agent) TURN() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+platform.TURNRestPath, a.serveTURN)
-	return mux
+	return httpserver.Guard(mux)
 }
 
 // serveTURN answers with the session's login at the relay. It is the same for

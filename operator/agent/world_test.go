@@ -290,6 +290,18 @@ func (d *fakeDesktop) requests() int {
 	return len(d.seen)
 }
 
+// requestsTo is how many of them were for a path.
+func (d *fakeDesktop) requestsTo(path string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.seen {
+		if r.URL.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionContextTakeover})
 	if err != nil {

@@ -38,8 +38,6 @@ func (d *Door) events(w http.ResponseWriter, v visit) {
 		d.broken(w, v, "a form cannot be made", err)
 		return
 	}
-	// The limit for whole requests would end the stream.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	ownHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -17,9 +18,14 @@ type watchedAnswer struct {
 	identity string
 }
 
+// WriteHeader implements http.ResponseWriter. Who is refused sends nothing more on
+// this connection, which is the proxy's and may be another visitor's next.
 func (w *watchedAnswer) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		if status >= http.StatusBadRequest {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -45,7 +51,7 @@ func note(w http.ResponseWriter, login ticket) {
 // a query, a header or a body: they may carry secrets. What the proxy asks
 // before every request of a desktop is logged at debug level where it was allowed.
 func (d *Door) logged(serve http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return httpserver.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, began := &watchedAnswer{ResponseWriter: w}, d.Now()
 		serve(answer, r)
 		v, question := toldVisit(r)
@@ -60,7 +66,7 @@ func (d *Door) logged(serve http.HandlerFunc) http.Handler {
 			slog.String("from", v.from), slog.String("method", short(v.method)), slog.String("host", short(v.host)), slog.String("path", short(v.path)),
 			slog.Int("status", answer.status), slog.String("identity", answer.identity), slog.Duration("duration", d.Now().Sub(began)),
 		)
-	})
+	}))
 }
 
 func short(text string) string { return text[:min(len(text), maxLogged)] }

@@ -24,6 +24,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -31,12 +32,6 @@ import (
 var ErrFlags = errors.New("invalid flag")
 
 const (
-	headerTimeout = 10 * time.Second
-	// readTimeout is for whole requests: the front door takes small forms only.
-	readTimeout = 30 * time.Second
-	// idleClient is longer than proxies keep idle connections (Traefik: 90 s),
-	// so that they close first and never send into a closed one.
-	idleClient     = 3 * time.Minute
 	maxHeaderBytes = 64 << 10
 	shutdownGrace  = 5 * time.Second
 )
@@ -233,16 +228,13 @@ func probes(known *Watched, registry *prometheus.Registry) http.Handler {
 			http.Error(w, "the sessions have not been read yet", http.StatusServiceUnavailable)
 		}
 	})
-	return mux
+	return httpserver.Guard(mux)
 }
 
 // serveOn serves until the context ends, then lets short requests finish; open
 // pages find another replica by themselves.
 func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, listener net.Listener, h http.Handler) {
-	server := &http.Server{
-		Handler: h, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleClient, MaxHeaderBytes: maxHeaderBytes,
-	}
+	server := httpserver.New(h, log, maxHeaderBytes)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -1,0 +1,152 @@
+// Package httpserver serves HTTP/1.1 behind a proxy that shares its connections
+// to us among all visitors. There, bytes that one visitor sends and that we do not
+// read would be taken for the beginning of another visitor's request, with that
+// one's cookies behind them (request smuggling, CWE-444; CVE-2026-71324 is an
+// instance). So a connection is used again only after a request that has been read
+// to its end and that was one of ours to answer.
+package httpserver
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// headerTimeout is how long the head of a request may take to arrive.
+	headerTimeout = 10 * time.Second
+	// BodyTimeout is how long the body of a request may take to arrive, unless its
+	// handler says otherwise ([NoBodyTimeout]). What is not read is not waited for
+	// any longer either.
+	BodyTimeout = 10 * time.Second
+	// idleTimeout is longer than proxies keep idle connections (Traefik: 90 s), so
+	// that they close first and never send into a closed one.
+	idleTimeout = 3 * time.Minute
+)
+
+// Methods are those that are served. All others are refused, by whoever is behind
+// [Guard], and end their connection.
+func Methods() []string {
+	return []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
+		http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	}
+}
+
+// Serves tells whether a method is one of [Methods].
+func Serves(method string) bool { return slices.Contains(Methods(), method) }
+
+// New returns a server for a handler that [Guard] made. It has no limit for whole
+// answers: a stream lasts as long as somebody watches.
+func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *http.Server {
+	return &http.Server{
+		Handler: guarded, ErrorLog: slog.NewLogLogger(errorLog.Handler(), slog.LevelWarn),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		// The deadline stands before the first byte is looked at: what net/http
+		// refuses by itself, such as unknown expectations, never gets to a handler.
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: BodyTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+}
+
+// Guard ends the connection, by "Connection: close", behind every request
+//   - whose body has not been read to its end when the answer begins,
+//   - whose method is not served ([Methods]),
+//   - that asked for another protocol and did not get it.
+//
+// To close for other reasons, handlers set that header themselves. CONNECT, behind
+// which anything may follow, never gets the connection back, see refuseTunnel.
+func Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			refuseTunnel(w, r, next)
+			return
+		}
+		// A switch of protocols takes the connection over and begins no answer here.
+		a := &answer{ResponseWriter: w, last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
+		if r.Body == nil || r.Body == http.NoBody {
+			NoBodyTimeout(w)
+		} else {
+			a.setReadDeadline(time.Now().Add(BodyTimeout))
+			a.body = &body{ReadCloser: r.Body, ended: func() { NoBodyTimeout(w) }}
+			r = withBody(r, a.body)
+		}
+		next.ServeHTTP(a, r)
+		if !a.begun {
+			a.begin() // net/http writes the head of an answer that nobody began
+		}
+	})
+}
+
+// NoBodyTimeout lets the body of a request take any time.
+func NoBodyTimeout(w http.ResponseWriter) {
+	// Fails only where there is no connection, as in tests of a handler alone.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+// withBody leaves the request as it is for net/http, which looks at its body.
+func withBody(r *http.Request, b io.ReadCloser) *http.Request {
+	with := *r
+	with.Body = b
+	return &with
+}
+
+// answer decides, when it begins, whether the connection ends with it.
+type answer struct {
+	http.ResponseWriter
+	last  bool  // whatever is answered
+	body  *body // nil: there is none
+	begun bool
+}
+
+func (a *answer) setReadDeadline(t time.Time) {
+	_ = http.NewResponseController(a.ResponseWriter).SetReadDeadline(t) // as in NoBodyTimeout
+}
+
+// begin must come before the head of the answer is written.
+func (a *answer) begin() {
+	a.begun = true
+	if a.last || a.body != nil && !a.body.complete.Load() {
+		a.Header().Set("Connection", "close")
+	}
+}
+
+// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
+func (a *answer) WriteHeader(status int) {
+	if !a.begun && status >= http.StatusOK {
+		a.begin()
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.begun {
+		a.begin()
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// body is a request's. A reverse proxy reads it beside the answer.
+type body struct {
+	io.ReadCloser
+	ended    func()
+	complete atomic.Bool
+}
+
+// Read implements io.Reader. A body of known length says that it ends together
+// with its last bytes, so whoever passes all of them on knows it before an answer
+// can come.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF && !b.complete.Swap(true) { //nolint:errorlint // net/http's bodies return io.EOF itself
+		b.ended()
+	}
+	return n, err
+}

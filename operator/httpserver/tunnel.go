@@ -1,0 +1,109 @@
+package httpserver
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// PayloadHeader is a header of the answer to CONNECT. It says whether bytes arrived
+// behind the request although no tunnel had been granted: [PayloadArrived] by way
+// of a proxy means that the proxy is not safe (CVE-2026-71324), [PayloadWithheld]
+// that it waited, as RFC 9931 demands.
+const (
+	PayloadHeader   = "Vdi-Connect-Payload"
+	PayloadArrived  = "arrived"
+	PayloadWithheld = "withheld"
+)
+
+const (
+	// payloadWait is how long bytes behind a CONNECT are waited for.
+	payloadWait = 300 * time.Millisecond
+	// lingering is how long, and maxLinger how many bytes of it, what still arrives
+	// is thrown away: a connection that is closed over unread bytes is reset, and the
+	// answer may be lost by it.
+	lingering = 500 * time.Millisecond
+	maxLinger = 256 << 10
+	// answerTimeout is how long one answer may take to be sent.
+	answerTimeout = 5 * time.Second
+)
+
+// refuseTunnel answers CONNECT in the handler's words and gives the connection up.
+// The handler must refuse, and for this request gets no connection of its own.
+func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	said := &recorder{header: http.Header{}}
+	next.ServeHTTP(said, r)
+	conn, early, err := http.NewResponseController(w).Hijack()
+	if err != nil { // no connection of HTTP/1.1
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	defer conn.Close()
+	said.header.Set(PayloadHeader, payload(conn, early.Reader))
+	if said.send(conn) == nil {
+		linger(conn, early.Reader)
+	}
+}
+
+// payload finds out whether anything follows.
+func payload(conn net.Conn, early *bufio.Reader) string {
+	if conn.SetReadDeadline(time.Now().Add(payloadWait)) != nil {
+		return PayloadWithheld // it is closed
+	}
+	if _, err := early.Peek(1); err != nil {
+		return PayloadWithheld
+	}
+	return PayloadArrived
+}
+
+func linger(conn net.Conn, early *bufio.Reader) {
+	if end, can := conn.(interface{ CloseWrite() error }); can && end.CloseWrite() != nil {
+		return
+	}
+	if conn.SetReadDeadline(time.Now().Add(lingering)) == nil {
+		_, _ = io.CopyN(io.Discard, early, maxLinger) // whatever it is, and however it ends
+	}
+}
+
+// recorder keeps an answer that is sent later.
+type recorder struct {
+	header http.Header
+	status int
+	text   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (s *recorder) Header() http.Header { return s.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (s *recorder) WriteHeader(status int) {
+	if s.status == 0 && status >= http.StatusOK {
+		s.status = status
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (s *recorder) Write(p []byte) (int, error) {
+	s.WriteHeader(http.StatusOK)
+	return s.text.Write(p)
+}
+
+// send writes the answer, and that it is the last one. Whatever was said, no tunnel
+// is granted.
+func (s *recorder) send(conn net.Conn) error {
+	if s.status < http.StatusBadRequest {
+		s.status = http.StatusMethodNotAllowed
+	}
+	if err := conn.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return err
+	}
+	answer := http.Response{
+		StatusCode: s.status, ProtoMajor: 1, ProtoMinor: 1, Header: s.header, Close: true,
+		ContentLength: int64(s.text.Len()), Body: io.NopCloser(&s.text),
+	}
+	return answer.Write(conn)
+}

@@ -51,7 +51,7 @@ test-integration: tools-control-plane ## Controllers on a real API server
 
 .PHONY: test-attacks
 test-attacks: tools-helm tools-control-plane ## The attack list: each attack works without its guard and fails with it; prints how many are blocked
-	cd tests && go run ./cmd/vdi-cluster tools kwok traefik traefik-rules
+	cd tests && go run ./cmd/vdi-cluster tools kwok traefik traefik-vulnerable traefik-rules
 	rm -f bin/attacks.jsonl
 	cd tests && VDI_ATTACKS_LEDGER=$(CURDIR)/bin/attacks.jsonl go test -p 1 -count 1 -timeout 15m -run '$(ATTACKS)' ./attacks ./relay ./frontdoor
 	cd tests && go run ./cmd/vdi-attacks ../bin/attacks.jsonl
@@ -65,7 +65,7 @@ test-long: ## What takes longer: everything again under the race detector, 1,000
 	go test -race -count=3 $(ROOT_PACKAGES)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
-	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME); done
+	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
 	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
 
 .PHONY: bench

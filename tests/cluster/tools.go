@@ -32,6 +32,7 @@ const (
 
 	versionPackage    = "k8s.io/component-base/version"
 	containerdPackage = "github.com/containerd/containerd/v2"
+	traefikPackage    = "github.com/traefik/traefik/v3"
 	containerdLdflags = "-X " + containerdPackage + "/version.Version=v2.4.2"
 )
 
@@ -53,7 +54,9 @@ var tools = []tool{
 	{name: "ct", module: "ct", pkg: "github.com/helm/chart-testing/v3/ct", ldflags: "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
 	{name: "kwok", module: "kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok", ldflags: "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0"},
 	{name: "agent-sandbox-controller", module: "agentsandbox", pkg: "sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller"},
-	{name: "traefik", module: "traefik", pkg: "github.com/traefik/traefik/v3/cmd/traefik", ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=3.6.0"},
+	{name: "traefik", module: "traefik", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.25"},
+	// Has the hole CVE-2026-71324, which the attack list is made through.
+	{name: "traefik-vulnerable", module: "traefik-vulnerable", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.0"},
 	{name: "traefik-rules", module: "rules", pkg: "."},
 }
 

@@ -58,6 +58,7 @@ test-attacks: tools-helm tools-control-plane ## The attack list: each attack wor
 
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
+	cd tests && go run ./cmd/vdi-cluster tools traefik traefik-vulnerable
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long

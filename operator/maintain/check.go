@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 )
 
 // check is what `helm test` runs. It needs no rights: everybody may discover
@@ -23,7 +25,31 @@ func check(ctx context.Context, j job) error {
 		return err
 	}
 	j.say("its kinds are served")
-	return nil
+	return j.checkProxy(ctx)
+}
+
+// checkProxy is made through the proxy, at the front door. Both may need a moment
+// after an install, and the proxy reads routes by itself.
+func (j job) checkProxy(ctx context.Context) error {
+	if j.options.proxy == "" {
+		j.say("the proxy was not asked: no route leads to the front door")
+		return nil
+	}
+	for {
+		passes, err := proxycheck.Passes(ctx, j.options.proxy, j.options.proxyHost)
+		switch {
+		case err == nil && passes:
+			return fmt.Errorf("%w: %s", ErrRefused, proxycheck.Advice)
+		case err == nil:
+			j.say("the proxy keeps what follows a CONNECT to itself")
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; check sessions.proxy and that the proxy serves the route of the front door", err)
+		case <-time.After(lookAgain):
+		}
+	}
 }
 
 func (j job) checkReady(ctx context.Context) error {

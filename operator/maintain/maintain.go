@@ -47,6 +47,8 @@ type options struct {
 	deployment      string
 	watchNamespaces string
 	ready           string
+	proxy           string
+	proxyHost       string
 	timeout         time.Duration
 }
 
@@ -57,6 +59,8 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
 	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
+	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
+	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
 	f.DurationVar(&o.timeout, "timeout", 4*time.Minute, "longest time the command may take")
 }
 
@@ -65,7 +69,7 @@ const usage = `commands:
   crds apply        bring the cluster's CRDs to this image's version
   templates apply   apply the default templates
   uninstall         stop the operator and let go of all sessions, which stay
-  check             is the operator ready, and are its kinds served?`
+  check             is the operator ready, are its kinds served, and is the proxy safe?`
 
 // commandOf finds the command that the words name, and what follows them.
 func commandOf(args []string) (do func(context.Context, job) error, rest []string, err error) {

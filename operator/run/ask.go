@@ -71,7 +71,7 @@ func (c *serverClock) now(ctx context.Context) (time.Time, error) {
 // browser would, or nil when sessions.verifyRoute is off. It sends no secret and
 // only wants to know who answers, so the certificate is not judged: it may be
 // the proxy's own until the administrator's has been issued.
-func newRouteProbe(s platform.Sessions) func(ctx context.Context, host, path string) error {
+func newRouteProbe(s platform.Sessions) routeProbe {
 	if s.VerifyRoute != nil && !*s.VerifyRoute {
 		return nil
 	}

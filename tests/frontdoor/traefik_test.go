@@ -115,14 +115,16 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (e *edge) runTraefik(routes string) {
+func (e *edge) runTraefik(routes string) { e.runProxy(safeProxy, routes) }
+
+func (e *edge) runProxy(program, routes string) {
 	e.t.Helper()
 	bin, err := cluster.BinDir()
 	require.NoError(e.t, err)
 	file := filepath.Join(e.t.TempDir(), "routes.yaml")
 	require.NoError(e.t, os.WriteFile(file, []byte(routes), 0o600))
 	var log bytes.Buffer
-	traefik := exec.Command(filepath.Join(bin, "traefik"), "--entryPoints.websecure.address="+e.address, "--providers.file.filename="+file,
+	traefik := exec.Command(filepath.Join(bin, program), "--entryPoints.websecure.address="+e.address, "--providers.file.filename="+file,
 		"--global.checkNewVersion=false", "--global.sendAnonymousUsage=false", "--log.level=WARN")
 	traefik.Stdout, traefik.Stderr = &log, &log
 	require.NoError(e.t, traefik.Start(), "run 'make tools' at the top of the repository")

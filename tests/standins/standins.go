@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -25,7 +26,10 @@ var charts embed.FS
 // traefikModule brings Traefik's CRDs; its version is pinned by tests/tools/traefik.
 const (
 	traefikModule = "github.com/traefik/traefik/v3"
-	traefikCRDs   = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
+
+	// BuiltTraefik is the tag of the image with the Traefik that is built here.
+	BuiltTraefik = "dev"
+	traefikCRDs  = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
 )
 
 // Assemble copies the umbrella chart with all its dependencies below dir and
@@ -42,6 +46,7 @@ func Assemble(ctx context.Context, dir string) (string, error) {
 		copyChart(filepath.Join(root, "charts", "coturn"), filepath.Join(umbrella, "charts", "coturn")),
 		addStandIn("gpu-operator", filepath.Join(umbrella, "charts", "gpu-operator")),
 		addTraefik(ctx, root, filepath.Join(umbrella, "charts", "traefik")),
+		useBuiltTraefik(filepath.Join(umbrella, "values.yaml")),
 	)
 	if err != nil {
 		return "", fmt.Errorf("assemble the umbrella chart in %s: %w", dir, err)
@@ -115,6 +120,22 @@ func addTraefik(ctx context.Context, root, to string) error {
 		return err
 	}
 	return copyFile(os.DirFS(module), traefikCRDs, filepath.Join(to, "crds", "traefik.yaml"))
+}
+
+// pinnedTraefik is the version that the umbrella names, in its values.
+var pinnedTraefik = regexp.MustCompile(`(?m)^(traefik:[^\n]*\n(?:[ ]{2,}[^\n]*\n)*?[ ]{2}image:\n(?:[ ]{4}#[^\n]*\n)*[ ]{4}tag: )\S+$`)
+
+// useBuiltTraefik lets the copy of the umbrella run the Traefik that is built here
+// instead of the one that it names.
+func useBuiltTraefik(values string) error {
+	text, err := os.ReadFile(values)
+	if err != nil {
+		return err
+	}
+	if !pinnedTraefik.Match(text) {
+		return fmt.Errorf("%s: no traefik.image.tag to replace", values)
+	}
+	return os.WriteFile(values, pinnedTraefik.ReplaceAll(text, []byte("${1}"+BuiltTraefik)), 0o644)
 }
 
 // ModuleFolder is where the module cache keeps a module in the version that the

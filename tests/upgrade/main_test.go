@@ -117,6 +117,7 @@ func (w *world) splitValues() error {
 			*part.files = append(*part.files, "-f", file)
 		}
 	}
+	w.proxy = append(w.proxy, "--set", "image.tag="+standins.BuiltTraefik)
 	w.values = append(w.values, "--set", "fullnameOverride=vdi-operator")
 	return nil
 }

@@ -70,6 +70,13 @@ https://*.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPo
 https://auth.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
+{{/* About a proxy that is not of this release: what runs after this install ran before. */}}
+{{- define "vdi-operator.notes.proxy" -}}
+{{- with include "vdi-operator.proxy.oldImages" . }}
+WARNING: the proxy is too old: {{ . }}. {{ include "vdi-operator.proxy.hole" $ }}
+{{- end }}
+{{- end -}}
+
 {{- define "vdi-operator.notes.warnings" -}}
 {{- if not (include "vdi-operator.frontDoor.hasRoutes" .) }}
 WARNING: the front door has no routes{{ if eq .Values.frontDoor.routes "Auto" }}, because this cluster does not know Traefik's

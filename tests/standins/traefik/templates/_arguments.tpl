@@ -1,5 +1,5 @@
 {{/* Arguments of Traefik, from the values. Not passed on, because Traefik
-v3.6.0 is older than they are: core.strictTLSOptions,
+v3.6.25 is older than they are: core.strictTLSOptions,
 kubernetesCRD.safeNaming and kubernetesCRD.defaultTLSResourcesNamespace (all v3.7.11). */}}
 
 {{- define "traefik.arguments" -}}

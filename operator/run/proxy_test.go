@@ -1,0 +1,79 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+func TestProxyCheck(t *testing.T) {
+	t.Parallel()
+	now, asked := time.Unix(1_000_000, 0), []string{}
+	var passes bool
+	var failure error
+	c := newProxyCheck(platform.Config{})
+	c.log, c.now = logr.Discard(), func() time.Time { return now }
+	c.passes = func(_ context.Context, host string) (bool, error) {
+		asked = append(asked, host)
+		return passes, failure
+	}
+	look := func(host string) []string {
+		asked = nil
+		c.look(t.Context(), host)
+		return asked
+	}
+	failure = errors.New("an agent of the release before")
+	assert.Equal(t, []string{"a"}, look("a"))
+	assert.Zero(t, testutil.CollectAndCount(c.unsafe), "nothing is known, nothing is said")
+	passes, failure = true, nil
+	assert.Equal(t, []string{"b"}, look("b"), "asked again, because nobody has answered")
+	assert.InDelta(t, 1, testutil.ToFloat64(c.unsafe), 0)
+	passes = false
+	assert.Empty(t, look("c"), "an answer holds for an hour")
+	now = now.Add(proxyCheckHolds)
+	assert.Equal(t, []string{"d"}, look("d"))
+	assert.InDelta(t, 0, testutil.ToFloat64(c.unsafe), 0)
+	now, failure = now.Add(proxyCheckHolds), errors.New("away")
+	look("e")
+	assert.InDelta(t, 0, testutil.ToFloat64(c.unsafe), 0, "the last answer stands")
+}
+
+// TestProxyCheckAsksNobodyIdle: a question follows a desktop that has come up.
+func TestProxyCheckAsksNobodyIdle(t *testing.T) {
+	t.Parallel()
+	answers := make(chan string)
+	c := newProxyCheck(platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}, Access: platform.Access{Mode: platform.AccessOIDC}})
+	c.passes = func(_ context.Context, host string) (bool, error) {
+		answers <- host
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Start(ctx) }()
+	silent := errors.New("no route yet")
+	probe := c.after(func(_ context.Context, _, path string) error {
+		if path == "/silent" {
+			return silent
+		}
+		return nil
+	})
+	require.ErrorIs(t, probe(ctx, "alice", "/silent"), silent)
+	select {
+	case host := <-answers:
+		require.Fail(t, "asked for "+host)
+	case <-time.After(20 * time.Millisecond):
+	}
+	require.NoError(t, probe(ctx, "alice", "/"))
+	assert.Equal(t, "auth.vdi.example.com", <-answers, "the front door answers where no stranger gets through to an agent")
+	cancel()
+	require.NoError(t, <-done)
+	assert.Nil(t, c.after(nil), "sessions.verifyRoute is off")
+}

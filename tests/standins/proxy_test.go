@@ -1,0 +1,58 @@
+package standins_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestOldProxyIsNamed: whoever brings a proxy with a known hole reads so in the notes
+// of the install, and no longer when it has been updated.
+func TestOldProxyIsNamed(t *testing.T) {
+	m := start(t)
+	m.must(t, "kubectl", "create", "namespace", "traefik")
+	m.must(t, "kubectl", "create", "namespace", "gpu-operator")
+	m.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(m.chart, "charts", "traefik", "crds"))
+	install := func(helm string) string {
+		return m.must(t, helm, "upgrade", "--install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks",
+			"-f", filepath.Join(m.root, "values", "bring-your-own.yaml"), "--set", "vdi-operator.sessions.domain=vdi.example.com")
+	}
+	for _, helm := range []string{"helm", "helm4"} {
+		require.NotContains(t, install(helm), "too old", "no proxy runs")
+		m.pod(t, "old", "traefik", "registry.example.com/library/traefik:v3.6.23@sha256:"+zeros)
+		m.pod(t, "others", "somebody-elses", "docker.io/traefik:v3.6.0")
+		said := install(helm)
+		require.Contains(t, said, "WARNING: the proxy is too old: registry.example.com/library/traefik:v3.6.23@sha256:"+zeros+". ")
+		require.Contains(t, said, "CVE-2026-71324")
+		require.NotContains(t, said, "v3.6.0")
+		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "old", "others", "--wait")
+		m.pod(t, "new", "traefik", "docker.io/traefik:v3.7.12")
+		m.pod(t, "unknown", "traefik", "docker.io/traefik@sha256:"+zeros)
+		require.NotContains(t, install(helm), "too old")
+		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "new", "unknown", "--wait")
+		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
+	}
+}
+
+const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
+
+// pod is one that waits for a node.
+func (m machine) pod(t *testing.T, name, label, image string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "pod.yaml")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `apiVersion: v1
+kind: Pod
+metadata: {name: %s, namespace: traefik, labels: {app.kubernetes.io/name: %s}}
+spec:
+  automountServiceAccountToken: false
+  containers: [{name: traefik, image: %q}]
+`, name, label, image), 0o600))
+	require.Eventually(t, func() bool { // its account is made a moment after the namespace
+		_, err := m.run(t.Context(), "kubectl", "apply", "-f", file)
+		return err == nil
+	}, time.Minute, 100*time.Millisecond)
+}

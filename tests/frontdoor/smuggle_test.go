@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
@@ -297,6 +298,63 @@ func (s *shared) send(t *testing.T, sent string, goes bool) {
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, answer.StatusCode, 100)
+}
+
+// TestNothingBehindAtTheDoor: the front door answers one request, and nothing that is
+// sent behind one that it does not serve.
+func TestNothingBehindAtTheDoor(t *testing.T) {
+	for _, mode := range []platform.AccessMode{platform.AccessPassword, platform.AccessOIDC} {
+		w := newWorld(t, mode)
+		for port, h := range map[string]http.Handler{"pages": w.replica().Pages(), "auth": w.replica().ForwardAuth()} {
+			server := httpserver.New(h, slog.New(slog.DiscardHandler), 32<<10)
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			go func() { _ = server.Serve(listener) }()
+			t.Cleanup(func() { require.NoError(t, server.Close()) })
+			for _, host := range []string{aliceHost, nobody, "auth." + domain, "elsewhere.example.org"} {
+				head := " HTTP/1.1\r\nHost: " + host + "\r\nX-Forwarded-Host: " + host + "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Method: POST\r\nX-Forwarded-Uri: /\r\n"
+				for name, request := range map[string]string{
+					"CONNECT":               "CONNECT " + host + ":443" + head + "\r\n",
+					"TRACE":                 "TRACE /" + head + "\r\n",
+					"an unknown method":     "PROPFIND /" + head + "\r\n",
+					"an expectation":        "POST /.vdi/resume" + head + "Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+					"an unknown one":        "POST /.vdi/resume" + head + "Expect: a-miracle\r\nContent-Length: 3\r\n\r\nabc",
+					"a refused upgrade":     "GET /ws" + head + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+					"a refused body":        "POST /nowhere" + head + "Content-Length: 3\r\n\r\nabc",
+					"refused chunks":        "PUT /" + head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+					"a forged form":         "POST /.vdi/login" + head + "Content-Length: 3\r\n\r\nabc",
+					"a form of another way": "POST /logout" + head + "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc",
+					"a body of a page":      "GET /" + head + "Accept: text/html\r\nContent-Length: 3\r\n\r\nabc",
+				} {
+					got := conversation(t, listener.Addr().String(), request+"GET /login"+head+"Accept: text/html\r\nConnection: close\r\n\r\n")
+					if assert.Len(t, got, 1, "%s %s %s: %s", mode, port, host, name) {
+						assert.True(t, got[0].Close, name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// conversation is what one connection answers.
+func conversation(t *testing.T, address, sent string) (all []*http.Response) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = io.WriteString(conn, sent)
+	require.NoError(t, err)
+	for from := bufio.NewReader(conn); ; {
+		answer, err := http.ReadResponse(from, nil)
+		if err != nil {
+			return all
+		}
+		text(t, answer)
+		if answer.StatusCode >= http.StatusOK {
+			all = append(all, answer)
+		}
+	}
 }
 
 // TestProxyCheck tells the proxies apart, at an agent and at the front door.

@@ -32,7 +32,7 @@ func check(ctx context.Context, j job) error {
 // after an install, and the proxy reads routes by itself.
 func (j job) checkProxy(ctx context.Context) error {
 	if j.options.proxy == "" {
-		j.say("the proxy was not asked: no route leads to the front door")
+		j.say("the proxy was not asked: no route leads to the front door, or sessions.verifyRoute is off")
 		return nil
 	}
 	for {

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -71,7 +72,7 @@ func (c *serverClock) now(ctx context.Context) (time.Time, error) {
 // browser would, or nil when sessions.verifyRoute is off. It sends no secret and
 // only wants to know who answers, so the certificate is not judged: it may be
 // the proxy's own until the administrator's has been issued.
-func newRouteProbe(s platform.Sessions) routeProbe {
+func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 	if s.VerifyRoute != nil && !*s.VerifyRoute {
 		return nil
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -148,14 +149,14 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	if err != nil {
 		return err
 	}
-	proxy := newProxyCheck(config)
-	if err := errors.Join(o.registry().Register(proxy.unsafe), mgr.Add(proxy)); err != nil {
+	proxy := proxycheck.NewCheck(config)
+	if err := errors.Join(o.registry().Register(proxy.Metrics()), mgr.Add(proxy)); err != nil {
 		return fmt.Errorf("check the proxy: %w", err)
 	}
 	sessions := &session.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
 		Namespace: o.Namespace, Clock: clock.RealClock{}, ServerTime: serverTime,
-		Probe: proxy.after(newRouteProbe(config.Sessions)), Activity: newAgents(), DoorKeys: keys, Relay: relay, Nodes: nodes,
+		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(), DoorKeys: keys, Relay: relay, Nodes: nodes,
 		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: clock.RealClock{}}

@@ -3,6 +3,8 @@ package monitoring
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +25,8 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -31,8 +35,25 @@ import (
 func operator(t *testing.T) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(sessions(t), gpus(t), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(sessions(t), gpus(t), proxy(t), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+}
+
+// proxy is what the operator has found out about a proxy: Go's own, which Traefik is
+// made of, before a server of ours.
+func proxy(t *testing.T) prometheus.Collector {
+	t.Helper()
+	ours := httptest.NewServer(httpserver.Guard(http.NotFoundHandler()))
+	t.Cleanup(ours.Close)
+	target, err := url.Parse(ours.URL)
+	require.NoError(t, err)
+	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
+	front.EnableHTTP2 = true
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	check := proxycheck.NewCheck(platform.Config{Sessions: platform.Sessions{Proxy: platform.Proxy{Address: front.Listener.Addr().String()}}})
+	check.Look(t.Context(), "alice.vdi.example.com")
+	return check.Metrics()
 }
 
 // frontDoor returns the address of the front door's real metrics.

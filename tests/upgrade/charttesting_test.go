@@ -24,6 +24,7 @@ func TestChartTesting(t *testing.T) {
 			w.must(t, "kubectl", "create", "namespace", namespace)
 		}
 		chartTesting(t, "vdi-operator", "ct-operator",
+			"sessions.proxy.namespace="+install.Namespace, "sessions.proxy.service=vdi-traefik", "sessions.proxy.port=8443",
 			"image.repository=docker.io/vdi-platform/vdi-operator", "image.tag=dev", "image.digest=", "image.pullPolicy=IfNotPresent")
 		w.must(t, "kubectl", append([]string{"delete", "namespace", "--wait=false"}, namespaces...)...)
 		w.must(t, "kubectl", "delete", "crd", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io") // which Helm keeps

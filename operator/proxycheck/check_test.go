@@ -1,4 +1,4 @@
-package run
+package proxycheck
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
-func TestProxyCheck(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
 	now, asked := time.Unix(1_000_000, 0), []string{}
 	var passes bool
 	var failure error
-	c := newProxyCheck(platform.Config{})
+	c := NewCheck(platform.Config{})
 	c.log, c.now = logr.Discard(), func() time.Time { return now }
 	c.passes = func(_ context.Context, host string) (bool, error) {
 		asked = append(asked, host)
@@ -27,7 +27,7 @@ func TestProxyCheck(t *testing.T) {
 	}
 	look := func(host string) []string {
 		asked = nil
-		c.look(t.Context(), host)
+		c.Look(t.Context(), host)
 		return asked
 	}
 	failure = errors.New("an agent of the release before")
@@ -38,19 +38,19 @@ func TestProxyCheck(t *testing.T) {
 	assert.InDelta(t, 1, testutil.ToFloat64(c.unsafe), 0)
 	passes = false
 	assert.Empty(t, look("c"), "an answer holds for an hour")
-	now = now.Add(proxyCheckHolds)
+	now = now.Add(holds)
 	assert.Equal(t, []string{"d"}, look("d"))
 	assert.InDelta(t, 0, testutil.ToFloat64(c.unsafe), 0)
-	now, failure = now.Add(proxyCheckHolds), errors.New("away")
+	now, failure = now.Add(holds), errors.New("away")
 	look("e")
 	assert.InDelta(t, 0, testutil.ToFloat64(c.unsafe), 0, "the last answer stands")
 }
 
-// TestProxyCheckAsksNobodyIdle: a question follows a desktop that has come up.
-func TestProxyCheckAsksNobodyIdle(t *testing.T) {
+// TestAsksNobodyIdle: a question follows a desktop that has come up.
+func TestAsksNobodyIdle(t *testing.T) {
 	t.Parallel()
 	answers := make(chan string)
-	c := newProxyCheck(platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}, Access: platform.Access{Mode: platform.AccessOIDC}})
+	c := NewCheck(platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}, Access: platform.Access{Mode: platform.AccessOIDC}})
 	c.passes = func(_ context.Context, host string) (bool, error) {
 		answers <- host
 		return false, nil
@@ -59,7 +59,7 @@ func TestProxyCheckAsksNobodyIdle(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- c.Start(ctx) }()
 	silent := errors.New("no route yet")
-	probe := c.after(func(_ context.Context, _, path string) error {
+	probe := c.After(func(_ context.Context, _, path string) error {
 		if path == "/silent" {
 			return silent
 		}
@@ -75,5 +75,5 @@ func TestProxyCheckAsksNobodyIdle(t *testing.T) {
 	assert.Equal(t, "auth.vdi.example.com", <-answers, "the front door answers where no stranger gets through to an agent")
 	cancel()
 	require.NoError(t, <-done)
-	assert.Nil(t, c.after(nil), "sessions.verifyRoute is off")
+	assert.Nil(t, c.After(nil), "sessions.verifyRoute is off")
 }

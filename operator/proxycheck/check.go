@@ -1,4 +1,4 @@
-package run
+package proxycheck
 
 import (
 	"context"
@@ -8,20 +8,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
-// proxyCheckHolds is how long one answer about the proxy counts. It is asked for when
+// holds is how long one answer about the proxy counts. It is asked for when
 // a desktop has come up by way of the proxy, so that an idle platform asks nothing.
-const proxyCheckHolds = time.Hour
+const holds = time.Hour
 
-// routeProbe asks the proxy for a session's page.
-type routeProbe func(ctx context.Context, host, path string) error
+// Probe asks the proxy for a session's page.
+type Probe func(ctx context.Context, host, path string) error
 
-// proxyCheck finds out whether the proxy is safe, and says so in a metric. It is no
+// Check finds out whether the proxy is safe, and says so in a metric. It is no
 // session's fault, so no session's status speaks of it.
-type proxyCheck struct {
+type Check struct {
 	passes func(ctx context.Context, host string) (bool, error)
 	// host to ask for instead of a session's own; "" for that one.
 	host   string
@@ -32,10 +31,11 @@ type proxyCheck struct {
 	unsafe *prometheus.GaugeVec
 }
 
-func newProxyCheck(c platform.Config) *proxyCheck {
-	check := &proxyCheck{
+// NewCheck returns a check of the proxy that the settings name.
+func NewCheck(c platform.Config) *Check {
+	check := &Check{
 		passes: func(ctx context.Context, host string) (bool, error) {
-			return proxycheck.Passes(ctx, c.Sessions.Proxy.Address, host)
+			return Passes(ctx, c.Sessions.Proxy.Address, host)
 		},
 		log: ctrl.Log.WithName("proxy"), now: time.Now, hosts: make(chan string, 1),
 		unsafe: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -50,8 +50,8 @@ func newProxyCheck(c platform.Config) *proxyCheck {
 	return check
 }
 
-// after returns the probe, after whose success the proxy can be asked.
-func (c *proxyCheck) after(probe routeProbe) routeProbe {
+// After returns the probe, after whose success the proxy can be asked.
+func (c *Check) After(probe Probe) Probe {
 	if probe == nil {
 		return nil
 	}
@@ -68,19 +68,24 @@ func (c *proxyCheck) after(probe routeProbe) routeProbe {
 }
 
 // Start implements manager.Runnable.
-func (c *proxyCheck) Start(ctx context.Context) error {
+func (c *Check) Start(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case host := <-c.hosts:
-			c.look(ctx, host)
+			c.Look(ctx, host)
 		}
 	}
 }
 
-func (c *proxyCheck) look(ctx context.Context, host string) {
-	if !c.asked.IsZero() && c.now().Sub(c.asked) < proxyCheckHolds {
+// Metrics is vdi_proxy_unsafe.
+func (c *Check) Metrics() prometheus.Collector { return c.unsafe }
+
+// Look asks the proxy, unless it has answered within the last hour. The host is that
+// of a session whose desktop has just been reached through it.
+func (c *Check) Look(ctx context.Context, host string) {
+	if !c.asked.IsZero() && c.now().Sub(c.asked) < holds {
 		return
 	}
 	if c.host != "" {
@@ -96,6 +101,6 @@ func (c *proxyCheck) look(ctx context.Context, host string) {
 	gauge.Set(0)
 	if passes {
 		gauge.Set(1)
-		c.log.Error(nil, proxycheck.Advice)
+		c.log.Error(nil, Advice)
 	}
 }

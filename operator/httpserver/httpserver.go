@@ -7,10 +7,12 @@
 package httpserver
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -67,24 +69,28 @@ func Guard(next http.Handler) http.Handler {
 		}
 		// A switch of protocols takes the connection over and begins no answer here.
 		a := &answer{ResponseWriter: w, last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
-		if r.Body == nil || r.Body == http.NoBody {
-			NoBodyTimeout(w)
-		} else {
-			a.setReadDeadline(time.Now().Add(BodyTimeout))
-			a.body = &body{ReadCloser: r.Body, ended: func() { NoBodyTimeout(w) }}
+		if r.Body != nil && r.Body != http.NoBody {
+			// It ends with the body: net/http takes it away there.
+			setReadDeadline(w, time.Now().Add(BodyTimeout))
+			a.body = &body{from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) }}
 			r = withBody(r, a.body)
 		}
 		next.ServeHTTP(a, r)
 		if !a.begun {
 			a.begin() // net/http writes the head of an answer that nobody began
 		}
+		if a.body != nil {
+			a.body.leave()
+		}
 	})
 }
 
-// NoBodyTimeout lets the body of a request take any time.
-func NoBodyTimeout(w http.ResponseWriter) {
+// NoBodyTimeout lets the body of a request take any time, until its handler is done.
+func NoBodyTimeout(w http.ResponseWriter) { setReadDeadline(w, time.Time{}) }
+
+func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	// Fails only where there is no connection, as in tests of a handler alone.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
 
 // withBody leaves the request as it is for net/http, which looks at its body.
@@ -102,10 +108,6 @@ type answer struct {
 	begun bool
 }
 
-func (a *answer) setReadDeadline(t time.Time) {
-	_ = http.NewResponseController(a.ResponseWriter).SetReadDeadline(t) // as in NoBodyTimeout
-}
-
 // begin must come before the head of the answer is written.
 func (a *answer) begin() {
 	a.begun = true
@@ -116,7 +118,7 @@ func (a *answer) begin() {
 
 // WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
 func (a *answer) WriteHeader(status int) {
-	if !a.begun && status >= http.StatusOK {
+	if !a.begun && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
 		a.begin()
 	}
 	a.ResponseWriter.WriteHeader(status)
@@ -130,23 +132,69 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
+// FlushError is for http.ResponseController: to flush begins the answer.
+func (a *answer) FlushError() error {
+	if !a.begun {
+		a.begin()
+	}
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// body is a request's. A reverse proxy reads it beside the answer.
+// body is a request's. A reverse proxy reads it beside the answer, and may go on for a
+// moment when the answer is over.
 type body struct {
-	io.ReadCloser
-	ended    func()
+	from     io.Reader
+	deadline func(time.Time)
 	complete atomic.Bool
+	leaving  sync.Once
+
+	reading sync.Mutex
+	left    bool // nobody reads on
+	failed  bool // it did not come, in time or at all
 }
 
 // Read implements io.Reader. A body of known length says that it ends together
 // with its last bytes, so whoever passes all of them on knows it before an answer
 // can come.
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && !b.complete.Swap(true) { //nolint:errorlint // net/http's bodies return io.EOF itself
-		b.ended()
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.left {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.from.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.complete.Store(true)
+	case err != nil:
+		b.failed = true
 	}
 	return n, err
+}
+
+// Close implements io.Closer. To close net/http's own body would wait for whoever
+// reads it; net/http does so itself in the end.
+func (b *body) Close() error {
+	b.leave()
+	return nil
+}
+
+// leave ends all reading of a body that is not complete. What is left of it is thrown
+// away by net/http, and waited for no longer than other bodies.
+func (b *body) leave() {
+	if b.complete.Load() {
+		return
+	}
+	b.leaving.Do(func() {
+		b.deadline(time.Unix(1, 0)) // ends a read that is under way
+		b.reading.Lock()
+		defer b.reading.Unlock()
+		b.left = true
+		if !b.failed {
+			b.deadline(time.Now().Add(BodyTimeout))
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,8 +27,15 @@ const form = 1 << 10
 func handler(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/quiet": // leaves the answer to net/http
+	case r.URL.Path == "/flushed":
+		_ = http.NewResponseController(w).Flush()
+		fmt.Fprint(w, "flushed")
 	case !Serves(r.Method):
 		http.Error(w, "no such method", http.StatusMethodNotAllowed)
+	case r.URL.Path == "/left": // what a reverse proxy does whose server answers early
+		NoBodyTimeout(w)
+		go func() { _, _ = io.Copy(io.Discard, r.Body) }()
+		time.Sleep(10 * time.Millisecond)
 	case r.URL.Path == "/form":
 		if _, err := io.ReadAll(http.MaxBytesReader(w, r.Body, form)); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -85,6 +93,7 @@ func converse(t testing.TB, network, address, sent string, then func(halfClosed)
 	for from := bufio.NewReader(conn); ; {
 		answer, err := http.ReadResponse(from, nil)
 		if err != nil {
+			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is held: %.100q", sent)
 			return all
 		}
 		body, err := io.ReadAll(answer.Body)
@@ -121,6 +130,9 @@ func unserved() map[string]string {
 		"a body that is not read":       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"a body, answered":              "POST /quiet HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"chunks that are not read":      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+		"a body, flushed":               "POST /flushed HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+		"an unknown method, flushed":    "BREW /flushed HTTP/1.1\r\nHost: a\r\n\r\n",
+		"an upgrade, flushed":           "GET /flushed HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
 		"a body of GET":                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"a body that is too long":       "POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: " + large + "\r\n\r\n" + strings.Repeat("a", form),
 		"chunks that are too long":      "POST /form HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + strings.Repeat("a", 0x1000) + "\r\n0\r\n\r\n",
@@ -182,8 +194,12 @@ func TestServedStay(t *testing.T) {
 func TestPayload(t *testing.T) {
 	t.Parallel()
 	address := serve(t, http.HandlerFunc(handler))
-	for sent, want := range map[string]string{"": PayloadWithheld, "\r\n": PayloadArrived, next: PayloadArrived} {
-		got := converse(t, "tcp", address, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"+sent, waiting)
+	for sent, want := range map[string]string{
+		"\r\n": PayloadWithheld, "\r\n\r\n": PayloadArrived, "\r\n" + next: PayloadArrived,
+		"Content-Length: 2\r\n\r\n\r\n": PayloadFramed, "Transfer-Encoding: chunked\r\n\r\n2\r\n\r\n\r\n0\r\n\r\n": PayloadFramed,
+		"Content-Length: 2\r\n\r\n": PayloadFramed,
+	} {
+		got := converse(t, "tcp", address, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n"+sent, waiting)
 		require.Len(t, got, 1)
 		assert.Equal(t, want, got[0].Header.Get(PayloadHeader))
 		assert.Equal(t, http.StatusMethodNotAllowed, got[0].StatusCode)
@@ -221,7 +237,7 @@ func TestDeadlines(t *testing.T) {
 		}
 	}))
 	var all sync.WaitGroup // most of them wait
-	for _, head := range []string{"POST / HTTP/1.1", "POST /form HTTP/1.1", "POST /form HTTP/1.1\r\nExpect: a-miracle", "POST /form HTTP/1.1\r\nExpect: 100-continue", "CONNECT /form HTTP/1.1"} {
+	for _, head := range []string{"POST / HTTP/1.1", "POST /form HTTP/1.1", "POST /form HTTP/1.1\r\nExpect: a-miracle", "POST /form HTTP/1.1\r\nExpect: 100-continue", "POST /left HTTP/1.1", "CONNECT /form HTTP/1.1"} {
 		all.Go(func() {
 			got := converse(t, "tcp", forms, head+"\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc", waiting)
 			if assert.NotEmpty(t, got, head) {

@@ -12,11 +12,13 @@ import (
 // PayloadHeader is a header of the answer to CONNECT. It says whether bytes arrived
 // behind the request although no tunnel had been granted: [PayloadArrived] by way
 // of a proxy means that the proxy is not safe (CVE-2026-71324), [PayloadWithheld]
-// that it waited, as RFC 9931 demands.
+// that it waited, as RFC 9931 demands, [PayloadFramed] that the request has a length,
+// so that nothing can be mistaken for another one.
 const (
 	PayloadHeader   = "Vdi-Connect-Payload"
 	PayloadArrived  = "arrived"
 	PayloadWithheld = "withheld"
+	PayloadFramed   = "framed"
 )
 
 const (
@@ -43,14 +45,17 @@ func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		return
 	}
 	defer conn.Close()
-	said.header.Set(PayloadHeader, payload(conn, early.Reader))
+	said.header.Set(PayloadHeader, payload(r, conn, early.Reader))
 	if said.send(conn) == nil {
 		linger(conn, early.Reader)
 	}
 }
 
 // payload finds out whether anything follows.
-func payload(conn net.Conn, early *bufio.Reader) string {
+func payload(r *http.Request, conn net.Conn, early *bufio.Reader) string {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		return PayloadFramed
+	}
 	if conn.SetReadDeadline(time.Now().Add(payloadWait)) != nil {
 		return PayloadWithheld // it is closed
 	}

@@ -40,7 +40,7 @@ func NewCheck(c platform.Config) *Check {
 		log: ctrl.Log.WithName("proxy"), now: time.Now, hosts: make(chan string, 1),
 		unsafe: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "vdi_proxy_unsafe",
-			Help: "1 if the proxy hands on what follows an HTTP/2 CONNECT (CVE-2026-71324), so that strangers act with others' logins, else 0. Asked when a desktop has come up, at most once an hour; absent until the first answer.",
+			Help: "1 if the proxy hands on what follows an HTTP/2 CONNECT (CVE-2026-71324), so that strangers act with others' logins, else 0. Asked when a desktop has come up, at most once an hour, of few connections: of several proxies it may miss one. Absent until the first answer.",
 		}, nil),
 	}
 	if c.Access.Mode == platform.AccessOIDC {

@@ -70,8 +70,67 @@ func TestPasses(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, passes)
 
-	_, err = Passes(t.Context(), proxy(t, http.HandlerFunc(refuses), nil), "auth.vdi.example.com")
-	require.ErrorIs(t, err, ErrNotOurs)
+	framed := func(r *http.Request) { // what Traefik's middleware buffering makes of it
+		if r.Method == http.MethodConnect {
+			r.ContentLength = 4
+		}
+	}
+	passes, err = Passes(t.Context(), proxy(t, ours, framed), "auth.vdi.example.com")
+	require.NoError(t, err)
+	assert.False(t, passes, "what has a length is nobody else's request")
+}
+
+// TestNotOurs: nothing is said of a proxy by the answers of others.
+func TestNotOurs(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{
+		http.StatusMethodNotAllowed: ErrNotOurs, http.StatusNotFound: ErrNotOurs, http.StatusNotImplemented: ErrNotOurs,
+		http.StatusUnauthorized: ErrNotLetIn, http.StatusForbidden: ErrNotLetIn,
+	} {
+		_, err := Passes(t.Context(), proxy(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "words", status)
+		}), nil), "auth.vdi.example.com")
+		require.ErrorIs(t, err, want, status)
+		require.ErrorIs(t, err, ErrNotOurs, status)
+	}
+	passes, err := Passes(t.Context(), proxy(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotImplemented)
+	}), nil), "auth.vdi.example.com")
+	require.NoError(t, err)
+	assert.False(t, passes, "the proxy knows no CONNECT")
+}
+
+// TestHTTP1: a proxy that speaks HTTP/1.1 alone has no such hole.
+func TestHTTP1(t *testing.T) {
+	t.Parallel()
+	only := httptest.NewTLSServer(http.HandlerFunc(refuses))
+	defer only.Close()
+	passes, err := Passes(t.Context(), only.Listener.Addr().String(), "auth.vdi.example.com")
+	require.NoError(t, err)
+	assert.False(t, passes)
+}
+
+// TestLeavesNothing: before a server that keeps its connections the question harms
+// nobody who comes after it.
+func TestLeavesNothing(t *testing.T) {
+	t.Parallel()
+	old := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			refuses(w, r)
+		}
+	})
+	address := proxy(t, old, nil)
+	transport := newTransport(address, "auth.vdi.example.com")
+	defer transport.CloseIdleConnections()
+	for range 5 {
+		_, err := Passes(t.Context(), address, "auth.vdi.example.com")
+		require.ErrorIs(t, err, ErrNotOurs)
+		time.Sleep(20 * time.Millisecond) // the proxy learns that the connection is over
+		answer, err := (&http.Client{Transport: transport}).Get("https://auth.vdi.example.com/")
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		assert.Equal(t, http.StatusOK, answer.StatusCode)
+	}
 }
 
 func TestNoProxy(t *testing.T) {

@@ -78,7 +78,7 @@ func TestOldProxyNotes(t *testing.T) {
 	for tag, old := range map[string]bool{
 		"v3.6.14": true, "v3.6.23": true, "v3.6.24": true, "v3.6.25": false, "v3.6.26": false, "3.6.0": true,
 		"v3.7.0": true, "v3.7.8": true, "v3.7.10": true, "v3.7.11": false, "v3.7.12": false, "v3.8.0": false,
-		"v2.11.40": true, "v3.6.20-alpine": true, "v3.7": false, "latest": false, "dev": false, "": false,
+		"v2.11.40": true, "v3.6.20-alpine": true, "v3.7.11-rc.1": true, "v3.7.12-rc.1": false, "v3.7": false, "3.7": false, "latest": false, "dev": false, "": false,
 	} {
 		s := platformChart(map[string]string{"traefik.image.tag": tag})
 		said := strings.Contains(notesOf(t, s), "WARNING: traefik.image.tag is "+tag+", which is too old")

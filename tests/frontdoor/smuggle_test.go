@@ -348,6 +348,7 @@ func conversation(t *testing.T, address, sent string) (all []*http.Response) {
 	for from := bufio.NewReader(conn); ; {
 		answer, err := http.ReadResponse(from, nil)
 		if err != nil {
+			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is held")
 			return all
 		}
 		text(t, answer)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,9 +18,9 @@ func TestOldProxyIsNamed(t *testing.T) {
 	m.must(t, "kubectl", "create", "namespace", "traefik")
 	m.must(t, "kubectl", "create", "namespace", "gpu-operator")
 	m.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(m.chart, "charts", "traefik", "crds"))
-	install := func(helm string) string {
+	install := func(helm string, settings ...string) string {
 		return m.must(t, helm, "upgrade", "--install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks",
-			"-f", filepath.Join(m.root, "values", "bring-your-own.yaml"), "--set", "vdi-operator.sessions.domain=vdi.example.com")
+			"-f", filepath.Join(m.root, "values", "bring-your-own.yaml"), "--set", strings.Join(append(settings, "vdi-operator.sessions.domain=vdi.example.com"), ","))
 	}
 	for _, helm := range []string{"helm", "helm4"} {
 		require.NotContains(t, install(helm), "too old", "no proxy runs")
@@ -29,11 +30,15 @@ func TestOldProxyIsNamed(t *testing.T) {
 		require.Contains(t, said, "WARNING: the proxy is too old: registry.example.com/library/traefik:v3.6.23@sha256:"+zeros+". ")
 		require.Contains(t, said, "CVE-2026-71324")
 		require.NotContains(t, said, "v3.6.0")
+		require.NotContains(t, install(helm, "vdi-operator.sessions.proxy.checkVersion=false"), "too old")
 		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "old", "others", "--wait")
 		m.pod(t, "new", "traefik", "docker.io/traefik:v3.7.12")
 		m.pod(t, "unknown", "traefik", "docker.io/traefik@sha256:"+zeros)
-		require.NotContains(t, install(helm), "too old")
-		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "new", "unknown", "--wait")
+		m.pod(t, "product", "traefik", "registry.example.com:5000/traefik-hub:v3.0.0")
+		said = install(helm)
+		require.NotContains(t, said, "too old")
+		require.Contains(t, said, "The proxy's image docker.io/traefik@sha256:"+zeros+" does not say its version")
+		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "new", "unknown", "product", "--wait")
 		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
 	}
 }

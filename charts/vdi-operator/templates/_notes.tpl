@@ -72,8 +72,12 @@ https://auth.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externa
 
 {{/* About a proxy that is not of this release: what runs after this install ran before. */}}
 {{- define "vdi-operator.notes.proxy" -}}
-{{- with include "vdi-operator.proxy.oldImages" . }}
+{{- with include "vdi-operator.proxy.images" (dict "root" . "is" "Old") }}
 WARNING: the proxy is too old: {{ . }}. {{ include "vdi-operator.proxy.hole" $ }}
+{{- end }}
+{{- with include "vdi-operator.proxy.images" (dict "root" . "is" "Unknown") }}
+The proxy's image {{ . }} does not say its version, which must be
+{{ include "vdi-operator.proxy.floor" $ }} or newer: `helm test {{ $.Release.Name }} -n {{ $.Release.Namespace }}` asks the proxy itself.
 {{- end }}
 {{- end -}}
 

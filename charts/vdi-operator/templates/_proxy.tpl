@@ -5,35 +5,45 @@ known vulnerabilities and with every other place that names it. */}}
 3.6.25 (of 3.6) or 3.7.11
 {{- end -}}
 
-{{/* "true" for the name of an image, or a tag, of Traefik below the floor. A tag that
-is no whole version says nothing. */}}
-{{- define "vdi-operator.proxy.isOld" -}}
-{{- $tag := splitList "@" . | first | splitList "/" | last | splitList ":" | last -}}
-{{- $version := regexFind "^v?[0-9]+[.][0-9]+[.][0-9]+" $tag -}}
-{{- if and $version (or (semverCompare "<3.6.25" $version) (semverCompare ">=3.7.0, <3.7.11" $version)) -}}
-true
+{{/* "Old" for a tag below the floor, "Unknown" for one that is no whole version. */}}
+{{- define "vdi-operator.proxy.judge" -}}
+{{- $version := regexFind "^v?[0-9]+[.][0-9]+[.][0-9]+" . -}}
+{{- if not $version -}}
+Unknown
+{{- else if or (semverCompare "<3.6.25" $version) (semverCompare ">=3.7.0, <3.7.11" $version) -}}
+Old
+{{- else if and (regexMatch "^v?[0-9.]+-(ea|alpha|beta|rc)" .) (has (trimPrefix "v" $version) (list "3.6.25" "3.7.11")) -}}
+Old
 {{- end -}}
 {{- end -}}
 
-{{/* Images of proxies that run and are too old, for people. Empty without a cluster. */}}
-{{- define "vdi-operator.proxy.oldImages" -}}
-{{- $labels := .Values.sessions.proxy.podLabels -}}
+{{/* Images of proxies that run and are judged so, for people: dict root is. Empty
+without a cluster. Helm cannot go on where it may not look. */}}
+{{- define "vdi-operator.proxy.images" -}}
+{{- $is := .is -}}
+{{- with .root -}}
 {{- $images := list -}}
+{{- if .Values.sessions.proxy.checkVersion -}}
+{{- $labels := .Values.sessions.proxy.podLabels -}}
 {{- range (lookup "v1" "Pod" (include "vdi-operator.proxy.namespace" .) "").items -}}
 {{- $theirs := .metadata.labels | default dict -}}
-{{- $is := not (has (.status.phase | default "") (list "Succeeded" "Failed")) -}}
+{{- $runs := not (has (.status.phase | default "") (list "Succeeded" "Failed")) -}}
 {{- range $key, $value := $labels -}}
 {{- if ne (get $theirs $key) $value -}}
-{{- $is = false -}}
+{{- $runs = false -}}
 {{- end -}}
 {{- end -}}
-{{- range ternary .spec.containers list $is -}}
-{{- if and (contains "traefik" .image) (include "vdi-operator.proxy.isOld" .image) -}}
+{{- range ternary .spec.containers list $runs -}}
+{{- $name := splitList "@" .image | first | splitList "/" | last -}}
+{{- $tag := ternary (splitList ":" $name | last) "" (contains ":" $name) -}}
+{{- if and (regexMatch "(^|[-_])traefik(:|$)" $name) (eq $is (include "vdi-operator.proxy.judge" $tag)) -}}
 {{- $images = append $images .image -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
 {{- $images | uniq | sortAlpha | join ", " -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vdi-operator.proxy.hole" -}}

@@ -8,9 +8,9 @@ kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enfo
 {{ end -}}
 {{- $mode := (index .Values "vdi-operator" "sessions" "tls" | default dict).mode | default "Wildcard" -}}
 {{- if .Values.traefik.enabled -}}
-{{- $image := .Values.traefik.image | default dict -}}
-{{- if and (index .Values "vdi-operator").enabled (include "vdi-operator.proxy.isOld" ($image.tag | default "")) }}
-WARNING: traefik.image.tag is {{ $image.tag }}, which is too old. {{ include "vdi-operator.proxy.hole" . }}
+{{- $tag := (.Values.traefik.image | default dict).tag | default "" | toString -}}
+{{- if and (index .Values "vdi-operator").enabled (eq "Old" (include "vdi-operator.proxy.judge" $tag)) }}
+WARNING: traefik.image.tag is {{ $tag }}, which is too old. {{ include "vdi-operator.proxy.hole" . }}
 {{- end }}
 {{- if and (eq $mode "Wildcard") (not .Values.traefik.tlsStore.default) }}
 WARNING: traefik.tlsStore.default is empty: Traefik shows a self-signed certificate,

@@ -38,7 +38,7 @@ func Methods() []string {
 	}
 }
 
-// Serves tells whether a method is one of [Methods].
+// Serves reports whether a method is one of [Methods].
 func Serves(method string) bool { return slices.Contains(Methods(), method) }
 
 // New returns a server for a handler that [Guard] made. It has no limit for whole
@@ -73,12 +73,11 @@ func Guard(next http.Handler) http.Handler {
 			// It ends with the body: net/http takes it away there.
 			setReadDeadline(w, time.Now().Add(BodyTimeout))
 			a.body = &body{from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) }}
-			r = withBody(r, a.body)
+			r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own
+			r.Body = a.body
 		}
 		next.ServeHTTP(a, r)
-		if !a.begun {
-			a.begin() // net/http writes the head of an answer that nobody began
-		}
+		a.begin() // net/http writes the head of an answer that nobody began
 		if a.body != nil {
 			a.body.leave()
 		}
@@ -93,13 +92,6 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
 
-// withBody leaves the request as it is for net/http, which looks at its body.
-func withBody(r *http.Request, b io.ReadCloser) *http.Request {
-	with := *r
-	with.Body = b
-	return &with
-}
-
 // answer decides, when it begins, whether the connection ends with it.
 type answer struct {
 	http.ResponseWriter
@@ -108,8 +100,11 @@ type answer struct {
 	begun bool
 }
 
-// begin must come before the head of the answer is written.
+// begin must come before the head of the answer is written; only the first counts.
 func (a *answer) begin() {
+	if a.begun {
+		return
+	}
 	a.begun = true
 	if a.last || a.body != nil && !a.body.complete.Load() {
 		a.Header().Set("Connection", "close")
@@ -118,7 +113,7 @@ func (a *answer) begin() {
 
 // WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
 func (a *answer) WriteHeader(status int) {
-	if !a.begun && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		a.begin()
 	}
 	a.ResponseWriter.WriteHeader(status)
@@ -126,17 +121,13 @@ func (a *answer) WriteHeader(status int) {
 
 // Write implements http.ResponseWriter.
 func (a *answer) Write(p []byte) (int, error) {
-	if !a.begun {
-		a.begin()
-	}
+	a.begin()
 	return a.ResponseWriter.Write(p)
 }
 
 // FlushError is for http.ResponseController: to flush begins the answer.
 func (a *answer) FlushError() error {
-	if !a.begun {
-		a.begin()
-	}
+	a.begin()
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 

@@ -72,7 +72,7 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName == renderer.HomeClaimName(s.Name)
 }
 
-// hadByOther tells whether another session has this one's home: its desktop is on
+// hadByOther reports whether another session has this one's home: its desktop is on
 // it, it holds it, or it names it as its existing claim, as only its user's may.
 // What is deleted does not come back, so the API server itself is asked.
 func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (bool, error) {

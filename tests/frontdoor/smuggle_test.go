@@ -358,7 +358,7 @@ func conversation(t *testing.T, address, sent string) (all []*http.Response) {
 	}
 }
 
-// TestProxyCheck tells the proxies apart, at an agent and at the front door.
+// TestProxyCheck: the check distinguishes the proxies, at an agent and at the front door.
 func TestProxyCheck(t *testing.T) {
 	for program, unsafe := range map[string]bool{safeProxy: false, unsafeProxy: true} {
 		s := newShared(t, program, as)

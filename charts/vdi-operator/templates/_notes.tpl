@@ -72,11 +72,12 @@ https://auth.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externa
 
 {{/* About a proxy that is not of this release: what runs after this install ran before. */}}
 {{- define "vdi-operator.notes.proxy" -}}
-{{- with include "vdi-operator.proxy.images" (dict "root" . "is" "Old") }}
-WARNING: the proxy is too old: {{ . }}. {{ include "vdi-operator.proxy.hole" $ }}
+{{- $images := include "vdi-operator.proxy.images" . | fromJson -}}
+{{- with get $images "Old" }}
+WARNING: the proxy is too old: {{ . | uniq | sortAlpha | join ", " }}. {{ include "vdi-operator.proxy.hole" $ }}
 {{- end }}
-{{- with include "vdi-operator.proxy.images" (dict "root" . "is" "Unknown") }}
-The proxy's image {{ . }} does not say its version, which must be
+{{- with get $images "Unknown" }}
+The proxy's image {{ . | uniq | sortAlpha | join ", " }} does not say its version, which must be
 {{ include "vdi-operator.proxy.floor" $ }} or newer: `helm test {{ $.Release.Name }} -n {{ $.Release.Namespace }}` asks the proxy itself.
 {{- end }}
 {{- end -}}

@@ -17,12 +17,10 @@ Old
 {{- end -}}
 {{- end -}}
 
-{{/* Images of proxies that run and are judged so, for people: dict root is. Empty
-without a cluster. Helm cannot go on where it may not look. */}}
+{{/* Images of proxies that run, by what they are judged, as JSON: one look at their
+pods. Empty without a cluster. Helm cannot go on where it may not look. */}}
 {{- define "vdi-operator.proxy.images" -}}
-{{- $is := .is -}}
-{{- with .root -}}
-{{- $images := list -}}
+{{- $images := dict -}}
 {{- if .Values.sessions.proxy.checkVersion -}}
 {{- $labels := .Values.sessions.proxy.podLabels -}}
 {{- range (lookup "v1" "Pod" (include "vdi-operator.proxy.namespace" .) "").items -}}
@@ -34,16 +32,18 @@ without a cluster. Helm cannot go on where it may not look. */}}
 {{- end -}}
 {{- end -}}
 {{- range ternary .spec.containers list $runs -}}
-{{- $name := splitList "@" .image | first | splitList "/" | last -}}
+{{- $image := .image -}}
+{{- $name := splitList "@" $image | first | splitList "/" | last -}}
 {{- $tag := ternary (splitList ":" $name | last) "" (contains ":" $name) -}}
-{{- if and (regexMatch "(^|[-_])traefik(:|$)" $name) (eq $is (include "vdi-operator.proxy.judge" $tag)) -}}
-{{- $images = append $images .image -}}
+{{- with include "vdi-operator.proxy.judge" $tag -}}
+{{- if regexMatch "(^|[-_])traefik(:|$)" $name -}}
+{{- $_ := set $images . (append (get $images . | default list) $image) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $images | uniq | sortAlpha | join ", " -}}
 {{- end -}}
+{{- $images | toJson -}}
 {{- end -}}
 
 {{- define "vdi-operator.proxy.hole" -}}

@@ -21,6 +21,9 @@ const (
 	pod     = "10.88.0.2"
 )
 
+// noAddresses is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
+const noAddresses = 1
+
 // inPod is the network of the desktop and its agent.
 var inPod netns.NsHandle
 
@@ -90,6 +93,9 @@ func addWire() error {
 		return err
 	}
 	return errors.Join(
+		// An address that the kernel adds by itself, seconds after the wire is up, would
+		// end the browser's requests in flight (ERR_NETWORK_CHANGED).
+		netlink.LinkSetIP6AddrGenMode(end, noAddresses),
 		netlink.LinkSetUp(own), netlink.AddrAdd(end, address(gateway, 24)), netlink.AddrAdd(end, address(public, 32)), netlink.LinkSetUp(end),
 		there.LinkSetUp(lo), there.AddrAdd(eth0, address(pod, 24)), there.LinkSetUp(eth0),
 		there.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.ParseIP(gateway)}),

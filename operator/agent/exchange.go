@@ -89,15 +89,10 @@ func (b countedBody) Read(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer. Who
-// is refused sends nothing more on this connection, which is the proxy's and may be
-// another visitor's next.
+// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
 func (e *exchange) WriteHeader(status int) {
 	if e.status == 0 && status >= http.StatusOK {
 		e.status = status
-		if status >= http.StatusBadRequest && e.opened == nil {
-			e.Header().Set("Connection", "close")
-		}
 	}
 	e.ResponseWriter.WriteHeader(status)
 }

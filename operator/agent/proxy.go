@@ -85,7 +85,7 @@ func (a *Agent) forward(e *exchange) {
 		a.refuse(e, no)
 		return
 	}
-	httpserver.NoBodyTimeout(e) // an upload may take its time
+	httpserver.LetIn(e) // an upload may take its time, and errors are the desktop's
 	if a.input != nil && !isSafe(e.request.Method) {
 		a.activity.used() // an upload, for example
 	}

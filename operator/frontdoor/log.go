@@ -18,14 +18,10 @@ type watchedAnswer struct {
 	identity string
 }
 
-// WriteHeader implements http.ResponseWriter. Who is refused sends nothing more on
-// this connection, which is the proxy's and may be another visitor's next.
+// WriteHeader implements http.ResponseWriter.
 func (w *watchedAnswer) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
-		if status >= http.StatusBadRequest {
-			w.Header().Set("Connection", "close")
-		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -21,8 +21,8 @@ const (
 	// headerTimeout is how long the head of a request may take to arrive.
 	headerTimeout = 10 * time.Second
 	// BodyTimeout is how long the body of a request may take to arrive, unless its
-	// handler says otherwise ([NoBodyTimeout]). What is not read is not waited for
-	// any longer either.
+	// handler lets it in ([LetIn]). What is not read is not waited for any longer
+	// either.
 	BodyTimeout = 10 * time.Second
 	// idleTimeout is longer than proxies keep idle connections (Traefik: 90 s), so
 	// that they close first and never send into a closed one.
@@ -57,10 +57,11 @@ func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *http.
 // Guard ends the connection, by "Connection: close", behind every request
 //   - whose body has not been read to its end when the answer begins,
 //   - whose method is not served ([Methods]),
-//   - that asked for another protocol and did not get it.
+//   - that asked for another protocol and did not get it,
+//   - that is refused (400 and above) by a handler that has not let it in ([LetIn]).
 //
-// To close for other reasons, handlers set that header themselves. CONNECT, behind
-// which anything may follow, never gets the connection back, see refuseTunnel.
+// CONNECT, behind which anything may follow, never gets the connection back, see
+// refuseTunnel.
 func Guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {
@@ -77,15 +78,30 @@ func Guard(next http.Handler) http.Handler {
 			r.Body = a.body
 		}
 		next.ServeHTTP(a, r)
-		a.begin() // net/http writes the head of an answer that nobody began
+		a.begin(http.StatusOK) // net/http writes the head of an answer that nobody began
 		if a.body != nil {
 			a.body.leave()
 		}
 	})
 }
 
-// NoBodyTimeout lets the body of a request take any time, until its handler is done.
-func NoBodyTimeout(w http.ResponseWriter) { setReadDeadline(w, time.Time{}) }
+// LetIn is for the requests of those who may: the body may take any time, until the
+// handler is done, and an answer that is an error ends no connection. The writer is
+// the one that [Guard] gave to the handler, or wraps it.
+func LetIn(w http.ResponseWriter) {
+	setReadDeadline(w, time.Time{})
+	for {
+		switch inner := w.(type) {
+		case *answer:
+			inner.letIn = true
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = inner.Unwrap()
+		default: // tests of a handler alone
+			return
+		}
+	}
+}
 
 func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	// Fails only where there is no connection, as in tests of a handler alone.
@@ -96,17 +112,19 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 type answer struct {
 	http.ResponseWriter
 	last  bool  // whatever is answered
+	letIn bool  // errors are not ours
 	body  *body // nil: there is none
 	begun bool
 }
 
 // begin must come before the head of the answer is written; only the first counts.
-func (a *answer) begin() {
+func (a *answer) begin(status int) {
 	if a.begun {
 		return
 	}
 	a.begun = true
-	if a.last || a.body != nil && !a.body.complete.Load() {
+	refused := status >= http.StatusBadRequest && !a.letIn
+	if a.last || refused || a.body != nil && !a.body.complete.Load() {
 		a.Header().Set("Connection", "close")
 	}
 }
@@ -114,20 +132,20 @@ func (a *answer) begin() {
 // WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
 func (a *answer) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		a.begin()
+		a.begin(status)
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (a *answer) Write(p []byte) (int, error) {
-	a.begin()
+	a.begin(http.StatusOK)
 	return a.ResponseWriter.Write(p)
 }
 
 // FlushError is for http.ResponseController: to flush begins the answer.
 func (a *answer) FlushError() error {
-	a.begin()
+	a.begin(http.StatusOK)
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 

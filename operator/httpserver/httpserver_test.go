@@ -32,10 +32,15 @@ func handler(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "flushed")
 	case !Serves(r.Method):
 		http.Error(w, "no such method", http.StatusMethodNotAllowed)
+	case r.URL.Path == "/refused":
+		http.Error(w, "not you", http.StatusForbidden)
+	case r.URL.Path == "/in": // what the desktop answers to its owner
+		LetIn(wrapper{w})
+		http.Error(w, "no such file", http.StatusNotFound)
 	case r.URL.Path == "/left": // what a reverse proxy does whose server answers early
-		NoBodyTimeout(w)
+		LetIn(w)
 		go func() { _, _ = io.Copy(io.Discard, r.Body) }()
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // the copy waits for bytes by then, else this shows less
 	case r.URL.Path == "/form":
 		if _, err := io.ReadAll(http.MaxBytesReader(w, r.Body, form)); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -46,6 +51,11 @@ func handler(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "page "+r.URL.Path)
 	}
 }
+
+// wrapper is what a handler makes of its writer.
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // serve returns the address of a guarded server.
 func serve(t testing.TB, h http.Handler) string {
@@ -127,6 +137,7 @@ func unserved() map[string]string {
 		"an upgrade to WebSocket":       "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 		"an upgrade to another":         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
 		"an upgrade, answered":          "GET /quiet HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+		"a refusal":                     "GET /refused HTTP/1.1\r\nHost: a\r\n\r\n",
 		"a body that is not read":       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"a body, answered":              "POST /quiet HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"chunks that are not read":      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -172,6 +183,7 @@ func TestServedStay(t *testing.T) {
 		"GET":            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"HEAD, answered": "GET /quiet HTTP/1.1\r\nHost: a\r\n\r\n",
 		"not found":      "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+		"let in, error":  "GET /in HTTP/1.1\r\nHost: a\r\n\r\n",
 		"a form":         "POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 		"an empty form":  "POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
 		"chunks":         "PUT /form HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -224,7 +236,7 @@ func TestDeadlines(t *testing.T) {
 	t.Parallel()
 	forms := serve(t, http.HandlerFunc(handler))
 	patient := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		NoBodyTimeout(w)
+		LetIn(w)
 		_, err := io.ReadAll(r.Body)
 		fmt.Fprint(w, err)
 	}))

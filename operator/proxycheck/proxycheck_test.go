@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"testing"
 	"time"
 
@@ -14,31 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck/proxytest"
 )
-
-// proxy is Go's own reverse proxy, which Traefik is made of and which passes on what
-// follows a CONNECT. A safe one is what the fixed versions put before it.
-func proxy(t *testing.T, backend http.Handler, before func(*http.Request)) string {
-	t.Helper()
-	behind := httptest.NewServer(backend)
-	t.Cleanup(behind.Close)
-	target, err := url.Parse(behind.URL)
-	require.NoError(t, err)
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-	}}
-	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if before != nil {
-			before(r)
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	front.EnableHTTP2 = true
-	front.StartTLS()
-	t.Cleanup(front.Close)
-	return front.Listener.Addr().String()
-}
 
 func refuses(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusMethodNotAllowed)
@@ -57,7 +32,7 @@ func (w withheld) Close() error { return nil }
 func TestPasses(t *testing.T) {
 	t.Parallel()
 	ours := httpserver.Guard(http.HandlerFunc(refuses))
-	passes, err := Passes(t.Context(), proxy(t, ours, nil), "auth.vdi.example.com")
+	passes, err := Passes(t.Context(), proxytest.Start(t, ours, nil).Address, "auth.vdi.example.com")
 	require.NoError(t, err)
 	assert.True(t, passes)
 
@@ -66,7 +41,7 @@ func TestPasses(t *testing.T) {
 			r.Body = withheld{r.Context()}
 		}
 	}
-	passes, err = Passes(t.Context(), proxy(t, ours, safe), "auth.vdi.example.com")
+	passes, err = Passes(t.Context(), proxytest.Start(t, ours, safe).Address, "auth.vdi.example.com")
 	require.NoError(t, err)
 	assert.False(t, passes)
 
@@ -75,7 +50,7 @@ func TestPasses(t *testing.T) {
 			r.ContentLength = 4
 		}
 	}
-	passes, err = Passes(t.Context(), proxy(t, ours, framed), "auth.vdi.example.com")
+	passes, err = Passes(t.Context(), proxytest.Start(t, ours, framed).Address, "auth.vdi.example.com")
 	require.NoError(t, err)
 	assert.False(t, passes, "what has a length is nobody else's request")
 }
@@ -87,15 +62,15 @@ func TestNotOurs(t *testing.T) {
 		http.StatusMethodNotAllowed: ErrNotOurs, http.StatusNotFound: ErrNotOurs, http.StatusNotImplemented: ErrNotOurs,
 		http.StatusUnauthorized: ErrNotLetIn, http.StatusForbidden: ErrNotLetIn,
 	} {
-		_, err := Passes(t.Context(), proxy(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := Passes(t.Context(), proxytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "words", status)
-		}), nil), "auth.vdi.example.com")
+		}), nil).Address, "auth.vdi.example.com")
 		require.ErrorIs(t, err, want, status)
 		require.ErrorIs(t, err, ErrNotOurs, status)
 	}
-	passes, err := Passes(t.Context(), proxy(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	passes, err := Passes(t.Context(), proxytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNotImplemented)
-	}), nil), "auth.vdi.example.com")
+	}), nil).Address, "auth.vdi.example.com")
 	require.NoError(t, err)
 	assert.False(t, passes, "the proxy knows no CONNECT")
 }
@@ -119,13 +94,13 @@ func TestLeavesNothing(t *testing.T) {
 			refuses(w, r)
 		}
 	})
-	address := proxy(t, old, nil)
-	transport := newTransport(address, "auth.vdi.example.com")
+	proxy := proxytest.Start(t, old, nil)
+	transport := newTransport(proxy.Address, "auth.vdi.example.com")
 	defer transport.CloseIdleConnections()
 	for range 5 {
-		_, err := Passes(t.Context(), address, "auth.vdi.example.com")
+		_, err := Passes(t.Context(), proxy.Address, "auth.vdi.example.com")
 		require.ErrorIs(t, err, ErrNotOurs)
-		time.Sleep(20 * time.Millisecond) // the proxy learns that the connection is over
+		require.Eventually(t, func() bool { return proxy.Open() == 0 }, time.Minute, time.Millisecond, "the server ends the connection over what follows")
 		answer, err := (&http.Client{Transport: transport}).Get("https://auth.vdi.example.com/")
 		require.NoError(t, err)
 		require.NoError(t, answer.Body.Close())

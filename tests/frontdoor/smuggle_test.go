@@ -320,6 +320,7 @@ func TestNothingBehindAtTheDoor(t *testing.T) {
 					"an expectation":        "POST /.vdi/resume" + head + "Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
 					"an unknown one":        "POST /.vdi/resume" + head + "Expect: a-miracle\r\nContent-Length: 3\r\n\r\nabc",
 					"a refused upgrade":     "GET /ws" + head + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+					"a refusal":             "GET /nowhere" + head + "\r\n",
 					"a refused body":        "POST /nowhere" + head + "Content-Length: 3\r\n\r\nabc",
 					"refused chunks":        "PUT /" + head + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
 					"a forged form":         "POST /.vdi/login" + head + "Content-Length: 3\r\n\r\nabc",

@@ -3,8 +3,6 @@ package monitoring
 import (
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +25,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck/proxytest"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -39,19 +38,11 @@ func operator(t *testing.T) string {
 	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 }
 
-// proxy is what the operator has found out about a proxy: Go's own, which Traefik is
-// made of, before a server of ours.
+// proxy is what the operator has found out about a proxy before a server of ours.
 func proxy(t *testing.T) prometheus.Collector {
 	t.Helper()
-	ours := httptest.NewServer(httpserver.Guard(http.NotFoundHandler()))
-	t.Cleanup(ours.Close)
-	target, err := url.Parse(ours.URL)
-	require.NoError(t, err)
-	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
-	front.EnableHTTP2 = true
-	front.StartTLS()
-	t.Cleanup(front.Close)
-	check := proxycheck.NewCheck(platform.Config{Sessions: platform.Sessions{Proxy: platform.Proxy{Address: front.Listener.Addr().String()}}})
+	front := proxytest.Start(t, httpserver.Guard(http.NotFoundHandler()), nil)
+	check := proxycheck.NewCheck(platform.Config{Sessions: platform.Sessions{Proxy: platform.Proxy{Address: front.Address}}})
 	check.Look(t.Context(), "alice.vdi.example.com")
 	return check.Metrics()
 }

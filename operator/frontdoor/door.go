@@ -20,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -71,6 +72,17 @@ type Options struct {
 	Metrics  *Metrics
 	// Closing ends the streams to open pages, so that they find another replica.
 	Closing <-chan struct{}
+}
+
+// Ended knows logins that were ended before their time, in every replica.
+type Ended interface {
+	// Ended reports whether a login was ended.
+	Ended(ctx context.Context, login ended.Login) (bool, error)
+	// End ends a login.
+	End(ctx context.Context, login ended.Login) error
+	// Stamp returns when a new login of a person begins, so that it is after the end
+	// of all earlier ones.
+	Stamp(ctx context.Context, person string) (time.Time, error)
 }
 
 // Door is a front door.
@@ -157,7 +169,7 @@ func (d *Door) callerOf(v visit) (caller, error) {
 	if !has {
 		return caller{standing: anonymous, session: s}, nil
 	}
-	ended, err := d.Ended.Ended(ctx, login.Login)
+	ended, err := d.Ended.Ended(ctx, login.endable())
 	switch {
 	case err != nil:
 		return caller{}, err
@@ -222,5 +234,5 @@ func (d *Door) submitted(w http.ResponseWriter, v visit) error {
 
 // endLogin makes copies of a login worthless in all replicas.
 func (d *Door) endLogin(ctx context.Context, login ticket) error {
-	return d.Ended.End(ctx, login.Login, time.Unix(login.LoginExpires, 0))
+	return d.Ended.End(ctx, login.endable())
 }

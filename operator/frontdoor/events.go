@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 // heartbeat keeps proxies from closing a quiet stream, finds out that nobody
@@ -38,6 +40,10 @@ func (d *Door) events(w http.ResponseWriter, v visit) {
 		d.broken(w, v, "a form cannot be made", err)
 		return
 	}
+	httpserver.LetIn(w)
+	// A page that reads nothing must not outlast its login either. Fails only where there
+	// is no connection.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(who.login.Expires, 0))
 	ownHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

@@ -36,7 +36,7 @@ func (d *Door) loginOf(v visit) (login ticket, has bool, err error) {
 	if !has {
 		return ticket{}, false, nil
 	}
-	ended, err := d.Ended.Ended(v.at.Context(), login.Login)
+	ended, err := d.Ended.Ended(v.at.Context(), login.endable())
 	return login, err == nil && !ended, err
 }
 
@@ -126,8 +126,13 @@ func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
 
 // welcome logs a person in on our own host and sends them on.
 func (d *Door) welcome(w http.ResponseWriter, v visit, user string, start ticket) {
+	issued, err := d.Ended.Stamp(v.at.Context(), person(user, ""))
+	if err != nil {
+		d.broken(w, v, "the list of ended logins cannot be read", err)
+		return
+	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
-	login := ticket{Expires: expires, LoginExpires: expires, Host: v.host, User: user, Login: random()}
+	login := ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: user, Login: random()}
 	sealed, err := d.Keys().seal(forLogin, login)
 	if err != nil {
 		d.broken(w, v, "a login cannot be sealed", err)

@@ -8,8 +8,9 @@ type Metrics struct {
 	followers                    prometheus.Gauge
 }
 
-// NewMetrics registers the front door's metrics.
-func NewMetrics(registry prometheus.Registerer) *Metrics {
+// NewMetrics registers the front door's metrics. Fullest is the size of the fullest
+// ConfigMap of ended logins, in bytes ([ended.List.Fullest]).
+func NewMetrics(registry prometheus.Registerer, fullest func() float64) *Metrics {
 	counter := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"result"})
 	}
@@ -19,6 +20,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		resumes:     counter("vdi_frontdoor_resumes_total", "Presses of the button Resume, by result."),
 		followers:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "vdi_frontdoor_open_pages", Help: "Pages that are kept up to date."}),
 	}
-	registry.MustRegister(m.logins, m.forwardAuth, m.resumes, m.followers)
+	registry.MustRegister(m.logins, m.forwardAuth, m.resumes, m.followers, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "vdi_frontdoor_ended_logins_bytes", Help: "Size of the fullest ConfigMap of logins that were ended before their time; it may have 1 MiB.",
+	}, fullest))
 	return m
 }

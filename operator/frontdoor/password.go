@@ -85,8 +85,15 @@ func (d *Door) wrongPassword(w http.ResponseWriter, v visit) {
 }
 
 func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
+	issued, err := d.Ended.Stamp(v.at.Context(), person("", string(s.UID)))
+	if err != nil {
+		d.broken(w, v, "the list of ended logins cannot be read", err)
+		return
+	}
 	expires := d.Now().Add(pageLifetime).Unix()
-	login := ticket{Expires: expires, LoginExpires: expires, Host: v.host, SessionUID: string(s.UID), Login: random()}
+	login := ticket{
+		Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, SessionUID: string(s.UID), Login: random(),
+	}
 	sealed, err := d.Keys().seal(forDesktop, login)
 	if err != nil {
 		d.broken(w, v, "a login cannot be sealed", err)

@@ -24,6 +24,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -40,10 +41,11 @@ const (
 type Flags struct {
 	// Config is the path of the platform's settings (platform.Config as YAML).
 	Config string
-	// Namespace of the front door, and of the ConfigMap of ended logins.
+	// Namespace of the front door, and of its ConfigMaps.
 	Namespace string
-	// EndedLogins is the name of that ConfigMap, PublicKeys of the one where the
-	// front door's public keys are told to the operator.
+	// EndedLogins begins the names of the ConfigMaps of ended logins, see
+	// [ended.Store]; PublicKeys is the name of the one where the front door's public
+	// keys are told to the operator.
 	EndedLogins, PublicKeys string
 	// WatchNamespaces limits the front door to these namespaces; empty means all.
 	WatchNamespaces string
@@ -62,7 +64,7 @@ type Flags struct {
 func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
 	set.StringVar(&f.Namespace, "namespace", f.Namespace, "namespace of the front door (default: environment POD_NAMESPACE)")
-	set.StringVar(&f.EndedLogins, "ended-logins", "vdi-frontdoor-ended-logins", "ConfigMap of that namespace where logins that were ended are kept")
+	set.StringVar(&f.EndedLogins, "ended-logins", "vdi-frontdoor-ended-logins", "begins the names of the ConfigMaps of that namespace where logins that were ended are kept")
 	set.StringVar(&f.PublicKeys, "public-keys", "vdi-frontdoor-public-keys", "ConfigMap of that namespace where the public keys are told to the operator")
 	set.StringVar(&f.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	set.StringVar(&f.Listen, "listen", ":8080", "address for people")
@@ -163,7 +165,7 @@ func (f Flags) check(access platform.Access) error {
 
 func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, told *teller, log *slog.Logger, l Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
-	known, writer, err := f.connect(ctx, cluster)
+	known, logins, writer, err := f.connect(ctx, cluster)
 	if err != nil {
 		return err
 	}
@@ -171,33 +173,39 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	door := New(Options{
 		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
-		Keys: told.keys, Known: known, Changer: NewChanger(writer), Ended: NewEnded(known, writer, time.Now),
-		Now: time.Now, Log: log, Metrics: NewMetrics(registry), Closing: ctx.Done(),
+		Keys: told.keys, Known: known, Changer: NewChanger(writer), Ended: logins,
+		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
 	})
 	told.client = writer
 	group.Go(func() error { return told.run(ctx) })
 	group.Go(func() error { return known.Start(ctx) })
-	serveOn(ctx, group, log, l.Metrics, probes(known, registry))
+	group.Go(func() error { return logins.Start(ctx) })
+	serveOn(ctx, group, log, l.Metrics, probes(registry, known.Ready, logins.Ready))
 	serveOn(ctx, group, log, l.People, door.Pages())
 	serveOn(ctx, group, log, l.Proxy, door.ForwardAuth())
 	return group.Wait()
 }
 
-// connect prepares the watch, and a client that writes and reads past it.
-func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, client.Client, error) {
+// connect prepares the watches, and a client that writes and reads past them.
+func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, *ended.List, client.Client, error) {
 	cluster = rest.CopyConfig(cluster)
 	cluster.UserAgent = fieldOwner
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), vdi.AddToScheme(scheme)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	writer, err := client.New(cluster, client.Options{Scheme: scheme})
 	if err != nil {
-		return nil, nil, fmt.Errorf("build client: %w", err)
+		return nil, nil, nil, fmt.Errorf("build client: %w", err)
 	}
 	namespaces := strings.FieldsFunc(f.WatchNamespaces, func(r rune) bool { return r == ',' || r == ' ' })
-	known, err := NewWatched(ctx, cluster, namespaces, EndedStore{Namespace: f.Namespace, Name: f.EndedLogins})
-	return known, writer, err
+	known, err := NewWatched(ctx, cluster, namespaces)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	store := ended.Store{Namespace: f.Namespace, Name: f.EndedLogins}
+	logins, err := ended.NewList(cluster, writer, fieldOwner, store, max(f.LoginLifetime, pageLifetime), time.Now)
+	return known, logins, writer, err
 }
 
 func (f Flags) provider(config platform.Config) *Provider {
@@ -217,15 +225,18 @@ func (f Flags) clientSecret() (string, error) {
 }
 
 // probes say that we live, and that everything has been read once.
-func probes(known *Watched, registry *prometheus.Registry) http.Handler {
+func probes(registry *prometheus.Registry, read ...func(context.Context) bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
-		if !known.Ready(ctx) {
-			http.Error(w, "the sessions have not been read yet", http.StatusServiceUnavailable)
+		for _, done := range read {
+			if !done(ctx) {
+				http.Error(w, "sessions and ended logins have not been read yet", http.StatusServiceUnavailable)
+				return
+			}
 		}
 	})
 	return httpserver.Guard(mux)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -37,24 +35,23 @@ const (
 	indexPool = "pool"
 )
 
-// Watched is what a watch of the API server tells: sessions and ended logins.
+// Watched is what a watch of the API server says of sessions.
 type Watched struct {
 	cache cache.Cache
 	hub   *hub
-	ended EndedStore
 }
 
 // NewWatched prepares the watch. Namespaces limit it; none means all.
-func NewWatched(ctx context.Context, cluster *rest.Config, namespaces []string, ended EndedStore) (*Watched, error) {
+func NewWatched(ctx context.Context, cluster *rest.Config, namespaces []string) (*Watched, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(vdi.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+	if err := vdi.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	c, err := cache.New(cluster, cacheOptions(scheme, namespaces, ended))
+	c, err := cache.New(cluster, cacheOptions(scheme, namespaces))
 	if err != nil {
 		return nil, fmt.Errorf("build the watch of sessions: %w", err)
 	}
-	w := &Watched{cache: c, hub: newHub(), ended: ended}
+	w := &Watched{cache: c, hub: newHub()}
 	if err := w.index(ctx); err != nil {
 		return nil, fmt.Errorf("index sessions: %w", err)
 	}
@@ -62,16 +59,13 @@ func NewWatched(ctx context.Context, cluster *rest.Config, namespaces []string, 
 	if err != nil {
 		return nil, fmt.Errorf("watch sessions: %w", err)
 	}
-	if _, err := c.GetInformer(ctx, &corev1.ConfigMap{}); err != nil {
-		return nil, fmt.Errorf("watch ended logins: %w", err)
-	}
 	_, err = sessions.AddEventHandler(w.hub.handler())
 	return w, err
 }
 
-// cacheOptions watch sessions, and of all ConfigMaps the one with ended logins.
-// Objects are handed out as they are: the front door changes none.
-func cacheOptions(scheme *runtime.Scheme, namespaces []string, ended EndedStore) cache.Options {
+// cacheOptions watch sessions. Objects are handed out as they are: the front door
+// changes none.
+func cacheOptions(scheme *runtime.Scheme, namespaces []string) cache.Options {
 	shared := true
 	sessions := cache.ByObject{Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: &shared}
 	for _, namespace := range namespaces {
@@ -80,17 +74,10 @@ func cacheOptions(scheme *runtime.Scheme, namespaces []string, ended EndedStore)
 		}
 		sessions.Namespaces[namespace] = cache.Config{}
 	}
-	only := fields.OneTermEqualSelector("metadata.name", ended.Name)
 	return cache.Options{
 		Scheme:                      scheme,
 		ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{
-			&vdi.VDISession{}: sessions,
-			&corev1.ConfigMap{}: {
-				Namespaces:            map[string]cache.Config{ended.Namespace: {FieldSelector: only}},
-				UnsafeDisableDeepCopy: &shared,
-			},
-		},
+		ByObject:                    map[client.Object]cache.ByObject{&vdi.VDISession{}: sessions},
 	}
 }
 
@@ -164,16 +151,6 @@ func (w *Watched) list(ctx context.Context, index, value string) ([]vdi.VDISessi
 
 // Follow tells about changes.
 func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w.hub.follow(host) }
-
-// Ended says whether a login was ended before its time.
-func (w *Watched) Ended(ctx context.Context, login string) (bool, error) {
-	list := &corev1.ConfigMap{}
-	if err := w.cache.Get(ctx, client.ObjectKey(w.ended), list); err != nil {
-		return false, fmt.Errorf("read ended logins: %w", err)
-	}
-	_, ended := list.Data[endedKey(login)]
-	return ended, nil
-}
 
 // Changer writes what the front door may write.
 type Changer interface {

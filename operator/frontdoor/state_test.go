@@ -109,19 +109,6 @@ func TestUserIn(t *testing.T) {
 	}
 }
 
-func TestExpiredLoginsMakeRoom(t *testing.T) {
-	at := func(d time.Duration) string { return jsonNumber(noon.Add(d)) }
-	patch := expired(map[string]string{"past": at(-time.Second), "now": at(0), "soon": at(time.Minute), "later": at(time.Hour), "broken": "x"}, noon, 3)
-	assert.Equal(t, map[string]any{"past": nil, "now": nil, "broken": nil}, patch)
-	patch = expired(map[string]string{"soon": at(time.Minute), "later": at(time.Hour)}, noon, 2)
-	assert.Equal(t, map[string]any{"soon": nil}, patch, "the one that would expire first")
-}
-
-func jsonNumber(t time.Time) string {
-	text, _ := json.Marshal(t.Unix())
-	return string(text)
-}
-
 func TestTheOneSessionOfAHost(t *testing.T) {
 	dying := *session(vdi.PhaseTerminating, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.DeletionTimestamp = &metav1.Time{Time: noon}; s.Name = "dying" })
 	living := *session(vdi.PhaseRunning, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Name = "living" })

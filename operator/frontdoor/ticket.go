@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 )
 
 // purpose keeps tickets of one kind from being taken for another
@@ -56,6 +58,9 @@ type ticket struct {
 	User string `json:"user,omitempty"`
 	// Login is the login's random name.
 	Login string `json:"login,omitempty"`
+	// LoginIssued is when the login began, in milliseconds since 1970, see
+	// [ended.List.Stamp].
+	LoginIssued int64 `json:"loginIat,omitempty"`
 	// LoginExpires is when the login ends, in seconds since 1970.
 	LoginExpires int64 `json:"loginExp,omitempty"`
 	// ID makes a ticket for a single use recognisable.
@@ -64,6 +69,19 @@ type ticket struct {
 	State    string `json:"state,omitempty"`
 	Nonce    string `json:"nonce,omitempty"`
 	Verifier string `json:"verifier,omitempty"`
+}
+
+// endable is the login behind a ticket, for the list of those that were ended.
+func (t ticket) endable() ended.Login {
+	return ended.Login{Person: person(t.User, t.SessionUID), Name: t.Login, Issued: time.UnixMilli(t.LoginIssued), Until: time.Unix(t.LoginExpires, 0)}
+}
+
+// person is whose a login is: a user's, or in mode Password a session's.
+func person(user, sessionUID string) string {
+	if user != "" {
+		return "user " + user
+	}
+	return "session " + sessionUID
 }
 
 // seal encrypts and authenticates a ticket: a compact JWE (RFC 7516) with

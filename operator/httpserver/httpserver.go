@@ -4,6 +4,9 @@
 // one's cookies behind them (request smuggling, CWE-444; CVE-2026-71324 is an
 // instance). So a connection is used again only after a request that has been read
 // to its end and that was one of ours to answer.
+//
+// What people hold who have shown nothing is bounded in time and number, whichever
+// address they come from: behind a proxy that may be one for all.
 package httpserver
 
 import (
@@ -24,6 +27,8 @@ const (
 	// handler lets it in ([LetIn]). What is not read is not waited for any longer
 	// either.
 	BodyTimeout = 10 * time.Second
+	// PauseTimeout is how long somebody who was let in may send nothing of a body.
+	PauseTimeout = time.Minute
 	// idleTimeout is longer than proxies keep idle connections (Traefik: 90 s), so
 	// that they close first and never send into a closed one.
 	idleTimeout = 3 * time.Minute
@@ -44,7 +49,7 @@ func Serves(method string) bool { return slices.Contains(Methods(), method) }
 // New returns a server for a handler that [Guard] made. It has no limit for whole
 // answers: a stream lasts as long as somebody watches.
 func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler: guarded, ErrorLog: slog.NewLogLogger(errorLog.Handler(), slog.LevelWarn),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
 		// The deadline stands before the first byte is looked at: what net/http
@@ -52,13 +57,16 @@ func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *http.
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: BodyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
+	newCrowd().watch(server)
+	return server
 }
 
-// Guard ends the connection, by "Connection: close", behind every request
+// Guard bounds how long whoever has not been let in ([LetIn]) may take to send a body and
+// to take the answer, and ends the connection, by "Connection: close", behind every request
 //   - whose body has not been read to its end when the answer begins,
 //   - whose method is not served ([Methods]),
 //   - that asked for another protocol and did not get it,
-//   - that is refused (400 and above) by a handler that has not let it in ([LetIn]).
+//   - that is refused (400 and above) by a handler that has not let it in.
 //
 // CONNECT, behind which anything may follow, never gets the connection back, see
 // refuseTunnel.
@@ -69,13 +77,15 @@ func Guard(next http.Handler) http.Handler {
 			return
 		}
 		// A switch of protocols takes the connection over and begins no answer here.
-		a := &answer{ResponseWriter: w, last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
+		a := &answer{ResponseWriter: w, guest: guestOf(r), last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
 		if r.Body != nil && r.Body != http.NoBody {
 			// It ends with the body: net/http takes it away there.
 			setReadDeadline(w, time.Now().Add(BodyTimeout))
-			a.body = &body{from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) }}
+			a.body = &body{from: r.Body, guest: a.guest, deadline: func(t time.Time) { setReadDeadline(w, t) }}
 			r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own
 			r.Body = a.body
+		} else {
+			a.guest.serve()
 		}
 		next.ServeHTTP(a, r)
 		a.begin(http.StatusOK) // net/http writes the head of an answer that nobody began
@@ -85,15 +95,15 @@ func Guard(next http.Handler) http.Handler {
 	})
 }
 
-// LetIn is for the requests of those who may: the body may take any time, until the
-// handler is done, and an answer that is an error ends no connection. The writer is
-// the one that [Guard] gave to the handler, or wraps it.
+// LetIn is for the requests of those who may: the body may take any time as long as it
+// goes on, so may the answer, an answer that is an error ends no connection, and nothing
+// that others send does. The writer is the one that [Guard] gave to the handler, or wraps
+// it.
 func LetIn(w http.ResponseWriter) {
-	setReadDeadline(w, time.Time{})
 	for {
 		switch inner := w.(type) {
 		case *answer:
-			inner.letIn = true
+			inner.letGuestIn()
 			return
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = inner.Unwrap()
@@ -111,10 +121,20 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 // answer decides, when it begins, whether the connection ends with it.
 type answer struct {
 	http.ResponseWriter
+	guest *guest
 	last  bool  // whatever is answered
 	letIn bool  // errors are not ours
 	body  *body // nil: there is none
 	begun bool
+}
+
+func (a *answer) letGuestIn() {
+	a.letIn = true
+	a.guest.serve()
+	if a.body != nil && !a.body.complete.Load() {
+		a.body.letIn.Store(true)
+		a.body.deadline(time.Now().Add(PauseTimeout))
+	}
 }
 
 // begin must come before the head of the answer is written; only the first counts.
@@ -123,6 +143,11 @@ func (a *answer) begin(status int) {
 		return
 	}
 	a.begun = true
+	if !a.letIn {
+		a.guest.take()
+		// Fails only where there is no connection; net/http takes it away in the end.
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTimeout))
+	}
 	refused := status >= http.StatusBadRequest && !a.letIn
 	if a.last || refused || a.body != nil && !a.body.complete.Load() {
 		a.Header().Set("Connection", "close")
@@ -156,7 +181,9 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // moment when the answer is over.
 type body struct {
 	from     io.Reader
+	guest    *guest
 	deadline func(time.Time)
+	letIn    atomic.Bool
 	complete atomic.Bool
 	leaving  sync.Once
 
@@ -174,9 +201,13 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	if b.letIn.Load() && !b.complete.Load() { // the deadline behind the end is net/http's
+		b.deadline(time.Now().Add(PauseTimeout))
+	}
 	n, err := b.from.Read(p)
 	switch {
 	case errors.Is(err, io.EOF):
+		b.guest.serve() // before anything can come behind it
 		b.complete.Store(true)
 	case err != nil:
 		b.failed = true

@@ -29,8 +29,9 @@ const (
 	// answer may be lost by it.
 	lingering = 500 * time.Millisecond
 	maxLinger = 256 << 10
-	// answerTimeout is how long one answer may take to be sent.
-	answerTimeout = 5 * time.Second
+	// answerTimeout is how long one answer to somebody who was not let in may take to be
+	// read.
+	answerTimeout = 10 * time.Second
 )
 
 // refuseTunnel answers CONNECT in the handler's words and gives the connection up.
@@ -45,6 +46,9 @@ func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		return
 	}
 	defer conn.Close()
+	g := guestOf(r)
+	g.take() // net/http knows it no more
+	defer g.serve()
 	said.header.Set(PayloadHeader, payload(r, conn, early.Reader))
 	if said.send(conn) == nil {
 		linger(conn, early.Reader)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -108,15 +109,15 @@ func TestDoorKeysJob(t *testing.T) {
 	require.NotContains(t, jobs(t, objects(t, operator(map[string]string{"frontDoor.keys.existingSecret": "mine"}))), "keys")
 }
 
-// TestDoorRights: two fields of sessions (see the policy), two ConfigMaps by
-// name, no Secret.
+// TestDoorRights: two fields of sessions (see the policy), ConfigMaps by name, no Secret.
 func TestDoorRights(t *testing.T) {
 	t.Parallel()
 	sessions := []rbacv1.PolicyRule{{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vdisessions"}, Verbs: []string{"get", "list", "watch", "patch"}}}
 	objs := objects(t, operator(nil))
 	require.Equal(t, sessions, find[rbacv1.ClusterRole](t, objs, "ClusterRole", "vdi-system:"+doorName).Rules)
 	require.Equal(t, []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-ended-logins"}, Verbs: []string{"list", "watch", "patch"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-ended-logins"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: endedLogins(), Verbs: []string{"get", "list", "watch", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-public-keys"}, Verbs: []string{"get", "patch"}},
 	}, find[rbacv1.Role](t, objs, "Role", doorName).Rules)
 
@@ -207,9 +208,17 @@ func TestDoorReplicas(t *testing.T) {
 // TestDoorState: an upgrade must not bring back what has ended: no data is Helm's.
 func TestDoorState(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"vdi-frontdoor-ended-logins", "vdi-frontdoor-public-keys"} {
+	for _, name := range append(endedLogins(), "vdi-frontdoor-ended-logins", "vdi-frontdoor-public-keys") {
 		require.NotContains(t, find[unstructured.Unstructured](t, objects(t, operator(nil)), "ConfigMap", name).Object, "data")
 	}
+}
+
+// endedLogins are the ConfigMaps that the front door writes logouts to.
+func endedLogins() (names []string) {
+	for n := range ended.Parts {
+		names = append(names, ended.Store{Name: "vdi-frontdoor-ended-logins"}.Part(n).Name)
+	}
+	return names
 }
 
 // TestDoorIsItself: neither the operator's Service nor its policy finds the front

@@ -34,6 +34,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	door "github.com/vdi-platform/vdi-platform/operator/frontdoor"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
 )
@@ -108,7 +109,7 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 	}
 	config = config.WithDefaults()
 	require.NoError(t, config.Validate())
-	metrics := door.NewMetrics(w.registry)
+	metrics := door.NewMetrics(w.registry, func() float64 { return 0 })
 	for range 2 {
 		options := door.Options{
 			Sessions: config.Sessions, Access: config.Access, LoginLifetime: 8 * time.Hour, Keys: func() door.Keys { return *w.keys.Load() },
@@ -430,18 +431,20 @@ func (m *memory) done() []string {
 	return changes
 }
 
-func (m *memory) Ended(_ context.Context, login string) (bool, error) {
+func (m *memory) Ended(_ context.Context, login ended.Login) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.ended[login], nil
+	return m.ended[login.Name], nil
 }
 
-func (m *memory) End(_ context.Context, login string, _ time.Time) error {
+func (m *memory) End(_ context.Context, login ended.Login) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ended[login] = true
+	m.ended[login.Name] = true
 	return nil
 }
+
+func (m *memory) Stamp(context.Context, string) (time.Time, error) { return time.Now(), nil }
 
 // isFollowed says whether a page listens.
 func (m *memory) isFollowed() bool {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/audit"
@@ -29,11 +30,7 @@ func unseen() map[string]map[string]string {
 			"route vdisessions.vdi.kasm.io":            "a verb of the admission policies: nobody asks the API server for it",
 			"patch events.events.k8s.io in vdi-system": "what is told about GPUs again within minutes becomes one event with a count (client-go, tools/events)",
 		},
-		"vdi-frontdoor": {
-			"get vdisessions.vdi.kasm.io":                               "a resume (TestFrontDoor, and end to end TestSuspendedDesktopShowsItsPage)",
-			"patch vdisessions.vdi.kasm.io":                             "the same",
-			"patch configmaps vdi-frontdoor-ended-logins in vdi-system": "a logout, in access mode OIDC (TestSingleSignOn)",
-		},
+		"vdi-frontdoor":          unseenAtDoor(),
 		"vdi-operator-crds":      {},
 		"vdi-operator-templates": {},
 		"vdi-operator-keys":      {},
@@ -42,6 +39,19 @@ func unseen() map[string]map[string]string {
 			"create leases.coordination.k8s.io in vdi-system": "where the operator ran without leader election, there is none yet",
 		},
 	}
+}
+
+func unseenAtDoor() map[string]string {
+	why := map[string]string{
+		"get vdisessions.vdi.kasm.io":   "a resume (TestFrontDoor, and end to end TestSuspendedDesktopShowsItsPage)",
+		"patch vdisessions.vdi.kasm.io": "the same",
+	}
+	for n := range ended.Parts {
+		part := ended.Store{Name: "vdi-frontdoor-ended-logins"}.Part(n).Name + " in vdi-system"
+		why["get configmaps "+part] = "a login (TestFrontDoor, and end to end TestSingleSignOn)"
+		why["patch configmaps "+part] = "a logout (the same)"
+	}
+	return why
 }
 
 // TestEveryRightIsUsed lives through everything that the operator and the Jobs
@@ -159,8 +169,10 @@ func (p *plane) runJob(t *testing.T, program string, objects []*unstructured.Uns
 func (p *plane) opensTheDoor(t *testing.T, program string, objects []*unstructured.Unstructured) {
 	t.Helper()
 	const account = "vdi-frontdoor"
-	for _, name := range []string{"vdi-frontdoor-ended-logins", "vdi-frontdoor-public-keys"} {
-		require.NoError(t, p.admin.Create(t.Context(), named(t, objects, "ConfigMap", name)))
+	for _, o := range objects {
+		if o.GetKind() == "ConfigMap" && o.GetLabels()["app"] == account {
+			require.NoError(t, p.admin.Create(t.Context(), o))
+		}
 	}
 	keys, dir := &corev1.Secret{}, t.TempDir()
 	require.NoError(t, p.admin.Get(t.Context(), client.ObjectKey{Namespace: operatorNamespace, Name: "vdi-frontdoor-keys"}, keys))

@@ -51,7 +51,7 @@ func proxy(t *testing.T) prometheus.Collector {
 func frontDoor(t *testing.T) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	frontdoor.NewMetrics(registry)
+	frontdoor.NewMetrics(registry, func() float64 { return 0 })
 	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 }
 

@@ -62,8 +62,12 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- define "vdi-operator.rbac.frontDoor.own" -}}
 - apiGroups: [""]
   resources: [configmaps]
-  resourceNames: [{{ include "vdi-operator.frontDoor.endedLoginsName" . }}]
-  verbs: [list, watch, patch]
+  resourceNames: [{{ include "vdi-operator.frontDoor.endedLoginsName" . }}] # of earlier versions
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: {{ include "vdi-operator.frontDoor.endedLoginsParts" . }}
+  verbs: [get, list, watch, patch]
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "vdi-operator.frontDoor.publicKeysName" . }}]

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -58,6 +60,8 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	c.Log = slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("session", c.Session)
+	// Garbage must not fill the container. Without a limit there is nothing to fill.
+	_, _ = memlimit.Set()
 	a, err := agent.New(c)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/vdi-platform/vdi-platform/operator/maintain"
@@ -52,8 +53,10 @@ func start() error {
 }
 
 // saveMemory trades processor time, of which an operator at rest has plenty, for
-// a smaller heap, unless the environment says otherwise (GOGC).
+// a smaller heap, unless the environment says otherwise (GOGC, GOMEMLIMIT), and keeps
+// garbage from filling the container. Without a limit there is nothing to fill.
 func saveMemory() {
+	_, _ = memlimit.Set()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}

@@ -22,6 +22,15 @@ vdi-frontdoor
 vdi-frontdoor-ended-logins
 {{- end -}}
 
+{{/* The ConfigMaps that people are spread over, as JSON; how many there are is the front door's own number. */}}
+{{- define "vdi-operator.frontDoor.endedLoginsParts" -}}
+{{- $parts := list -}}
+{{- range $n := until 8 -}}
+{{- $parts = append $parts (printf "%s-%d" (include "vdi-operator.frontDoor.endedLoginsName" $) $n) -}}
+{{- end -}}
+{{- toJson $parts -}}
+{{- end -}}
+
 {{- define "vdi-operator.frontDoor.publicKeysName" -}}
 vdi-frontdoor-public-keys
 {{- end -}}

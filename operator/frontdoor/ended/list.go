@@ -1,0 +1,302 @@
+// Package ended remembers, for all replicas of the front door, the logins that were
+// ended before their time. What it writes grows with the number of people, not with how
+// often they log out, and nothing that still counts is dropped.
+package ended
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Parts is over how many ConfigMaps the people are spread: each may have 1 MiB. The
+// chart makes them; the front door changes only their data.
+const Parts = 8
+
+const (
+	// every is how often one person's logouts are written at most, by each replica.
+	every = time.Second
+	// patience bounds one write.
+	patience = 10 * time.Second
+)
+
+// Store names the ConfigMaps: NAME-0 to NAME-7. Earlier versions wrote to NAME alone;
+// what they wrote still counts.
+type Store client.ObjectKey
+
+// Part is the key of one of them.
+func (s Store) Part(n int) client.ObjectKey {
+	return client.ObjectKey{Namespace: s.Namespace, Name: s.Name + "-" + strconv.Itoa(n)}
+}
+
+// List is the list of ended logins.
+type List struct {
+	client   client.Client
+	owner    client.FieldOwner
+	lifetime time.Duration
+	now      func() time.Time
+	caches   []cache.Cache
+	parts    [Parts]*part
+	old      *part
+
+	mu      sync.Mutex
+	waiting map[string]*batch    // by person
+	written map[string]time.Time // by person: when the last write began
+}
+
+// part is one ConfigMap and what it says.
+type part struct {
+	key   client.ObjectKey
+	watch client.Reader
+
+	mu      sync.Mutex
+	version string // of what follows; "": nothing has been read
+	learned time.Time
+	data    map[string]string
+	known   known
+}
+
+// batch are logins of one person that are ended by one write.
+type batch struct {
+	logins map[string]Login
+	done   chan struct{}
+	err    error // set before done is closed
+}
+
+// NewList prepares the watch of a store. The client must not read from a cache; no
+// login holds longer than lifetime.
+func NewList(cluster *rest.Config, c client.Client, owner client.FieldOwner, store Store, lifetime time.Duration, now func() time.Time) (*List, error) {
+	l := &List{client: c, owner: owner, lifetime: lifetime, now: now, waiting: map[string]*batch{}, written: map[string]time.Time{}}
+	var err error
+	for n := range l.parts {
+		if l.parts[n], err = l.watch(cluster, store.Part(n)); err != nil {
+			return nil, err
+		}
+	}
+	l.old, err = l.watch(cluster, client.ObjectKey(store))
+	return l, err
+}
+
+// watch follows one ConfigMap, by its name: the rights are given by name, too.
+func (l *List) watch(cluster *rest.Config, key client.ObjectKey) (*part, error) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	shared := true
+	c, err := cache.New(cluster, cache.Options{Scheme: scheme, ReaderFailOnMissingInformer: true, ByObject: map[client.Object]cache.ByObject{
+		&corev1.ConfigMap{}: {
+			Namespaces:            map[string]cache.Config{key.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", key.Name)}},
+			UnsafeDisableDeepCopy: &shared,
+		},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("build the watch of ConfigMap %s: %w", key, err)
+	}
+	if _, err := c.GetInformer(context.Background(), &corev1.ConfigMap{}, cache.BlockUntilSynced(false)); err != nil {
+		return nil, fmt.Errorf("watch ConfigMap %s: %w", key, err)
+	}
+	l.caches = append(l.caches, c)
+	return &part{key: key, watch: c}, nil
+}
+
+// Start watches until the context ends.
+func (l *List) Start(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, c := range l.caches {
+		group.Go(func() error { return c.Start(ctx) })
+	}
+	return group.Wait()
+}
+
+// Ready waits until everything has been read once.
+func (l *List) Ready(ctx context.Context) bool {
+	for _, c := range l.caches {
+		if !c.WaitForCacheSync(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
+// partOf is where a person's logins are.
+func (l *List) partOf(person string) *part {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(person)) // a hash never fails
+	return l.parts[sum.Sum32()%Parts]
+}
+
+// Ended reports whether a login was ended before its time.
+func (l *List) Ended(ctx context.Context, login Login) (bool, error) {
+	here, err := l.partOf(login.Person).read(ctx)
+	if err != nil {
+		return false, err
+	}
+	if here.has(login) {
+		return true, nil
+	}
+	return l.old.hasOld(ctx, login)
+}
+
+// Stamp returns when a new login of a person begins: now, and in any case after the
+// moment that ended all of theirs, whichever replica's clock that was. The API server
+// is asked, since a watch may be late; where it does not answer, the watch counts.
+func (l *List) Stamp(ctx context.Context, person string) (time.Time, error) {
+	p := l.partOf(person)
+	found := &corev1.ConfigMap{}
+	if err := l.client.Get(ctx, p.key, found); err == nil {
+		p.learn(found)
+	}
+	k, err := p.read(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := l.now()
+	if r := k[hash(person)]; r != nil {
+		return time.UnixMilli(max(now.UnixMilli(), r.notBefore()+1)), nil
+	}
+	return now, nil
+}
+
+// End ends a login in all replicas, and returns when that is written. Logins of one
+// person that are ended within a second are written together.
+func (l *List) End(ctx context.Context, login Login) error {
+	if ended, err := l.Ended(ctx, login); err != nil || ended {
+		return err
+	}
+	b := l.join(login)
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// join adds a login to those of its person that wait to be written.
+func (l *List) join(login Login) *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.waiting[login.Person]
+	if b == nil {
+		b = &batch{logins: map[string]Login{}, done: make(chan struct{})}
+		l.waiting[login.Person] = b
+		// Whoever has begun it may go; others wait for it, too.
+		time.AfterFunc(time.Until(l.written[login.Person].Add(every)), func() { l.write(login.Person, b) })
+	}
+	b.logins[login.Name] = login
+	return b
+}
+
+// write ends what waits, and lets the next batch begin.
+func (l *List) write(person string, b *batch) {
+	l.mu.Lock()
+	delete(l.waiting, person)
+	for other, at := range l.written {
+		if time.Since(at) >= every {
+			delete(l.written, other)
+		}
+	}
+	l.written[person] = time.Now()
+	l.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b.err = l.end(ctx, person, b.logins)
+	close(b.done)
+}
+
+func (l *List) end(ctx context.Context, person string, logins map[string]Login) error {
+	p := l.partOf(person)
+	k, err := p.read(ctx)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"data": k.end(person, logins, l.now(), l.lifetime)})
+	if err != nil {
+		return err
+	}
+	written := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: p.key.Name, Namespace: p.key.Namespace}}
+	if err := l.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), l.owner); err != nil {
+		return fmt.Errorf("write ended logins to ConfigMap %s: %w", p.key, err)
+	}
+	p.learn(written)
+	return nil
+}
+
+// Fullest is the size of the ConfigMap with the most data, in bytes.
+func (l *List) Fullest() float64 {
+	most := 0
+	for _, p := range l.parts {
+		if _, err := p.read(context.Background()); err != nil {
+			continue // nothing was read yet
+		}
+		p.mu.Lock()
+		size := 0
+		for key, value := range p.data {
+			size += len(key) + len(value)
+		}
+		p.mu.Unlock()
+		most = max(most, size)
+	}
+	return float64(most)
+}
+
+// read returns the newest that is known of the ConfigMap.
+func (p *part) read(ctx context.Context) (known, error) {
+	found := &corev1.ConfigMap{}
+	if err := p.watch.Get(ctx, p.key, found); err != nil {
+		return nil, fmt.Errorf("read ended logins: %w", err)
+	}
+	return p.learn(found), nil
+}
+
+// learn takes a ConfigMap in, unless a newer one has just become known: the answer to a
+// write comes before the watch has it. Where the watch stays behind, the API server was
+// put back to an earlier state.
+func (p *part) learn(found *corev1.ConfigMap) known {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if found.ResourceVersion == p.version {
+		return p.known
+	}
+	order, err := resourceversion.CompareResourceVersion(found.ResourceVersion, p.version)
+	if err == nil && order < 0 && time.Since(p.learned) < patience {
+		return p.known
+	}
+	p.version, p.learned, p.data, p.known = found.ResourceVersion, time.Now(), found.Data, parse(found.Data)
+	return p.known
+}
+
+// hasOld reports whether an earlier version has ended a login.
+func (p *part) hasOld(ctx context.Context, login Login) (bool, error) {
+	found := &corev1.ConfigMap{}
+	err := p.watch.Get(ctx, p.key, found)
+	if apierrors.IsNotFound(err) {
+		return false, nil // somebody has tidied up
+	}
+	if err != nil {
+		return false, fmt.Errorf("read ended logins: %w", err)
+	}
+	sum := sha256.Sum256([]byte(login.Name))
+	_, ended := found.Data[hex.EncodeToString(sum[:16])]
+	return ended, nil
+}

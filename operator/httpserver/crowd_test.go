@@ -1,0 +1,232 @@
+package httpserver
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// pipes is a listener whose connections need no network.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// hall is a server in which time does not pass by itself.
+type hall struct {
+	t    *testing.T
+	door pipes
+}
+
+// inHall runs a test with a server whose handler lets in whoever asks for /in, and
+// answers when it has the body.
+func inHall(t *testing.T, test func(hall)) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hall{t, pipes{make(chan net.Conn), make(chan struct{})}}
+		server := New(Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/in" {
+				LetIn(w)
+			}
+			if _, err := io.ReadAll(r.Body); err != nil {
+				http.Error(w, "", http.StatusRequestTimeout)
+				return
+			}
+			fmt.Fprint(w, "all of it")
+		})), slog.New(slog.DiscardHandler), 32<<10)
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(h.door) }()
+		test(h)
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	})
+}
+
+// guestOutside is the visitor's end of a connection.
+type guestOutside struct {
+	net.Conn
+	answers *bufio.Reader
+	ended   chan struct{} // no more will come
+	got     []*http.Response
+}
+
+// comes opens a connection, sends bytes on it and reads all answers.
+func (h hall) comes(sent string) *guestOutside {
+	h.t.Helper()
+	g := h.opens()
+	go g.read()
+	h.sends(g, sent)
+	return g
+}
+
+func (h hall) opens() *guestOutside {
+	here, there := net.Pipe()
+	h.door.conns <- there
+	return &guestOutside{Conn: here, ended: make(chan struct{})}
+}
+
+func (g *guestOutside) read() {
+	defer close(g.ended)
+	from := bufio.NewReader(g)
+	for {
+		answer, err := http.ReadResponse(from, nil)
+		if err != nil {
+			return
+		}
+		_, _ = io.ReadAll(answer.Body)
+		g.got = append(g.got, answer)
+	}
+}
+
+func (h hall) sends(g *guestOutside, sent string) {
+	h.t.Helper()
+	_, err := io.WriteString(g, sent)
+	require.NoError(h.t, err)
+	synctest.Wait()
+}
+
+func (g *guestOutside) isOpen() bool {
+	synctest.Wait()
+	select {
+	case <-g.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+const (
+	// slow are beginnings of requests.
+	slowHead = "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "
+	slowBody = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc"
+	whole    = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	// connect waits for nothing to follow.
+	connect = "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
+)
+
+// TestCrowd: of those who send slowly, those who came first end; whoever sends a whole
+// request is answered, and nobody cuts who was let in.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	for _, sent := range []string{"", "G", slowHead, slowBody, connect} {
+		inHall(t, func(h hall) {
+			let := h.comes(strings.Replace(slowBody, "/", "/in", 1))
+			var strangers []*guestOutside
+			for range maxWaiting + 10 {
+				strangers = append(strangers, h.comes(sent))
+			}
+			answered := h.comes(whole)
+			require.Len(t, answered.got, 1, "after %q", sent)
+			require.Equal(t, http.StatusOK, answered.got[0].StatusCode)
+			for i, s := range strangers {
+				// The one that was answered was new, too.
+				assert.Equal(t, i > 10, s.isOpen(), "%q: stranger %d", sent, i)
+			}
+			h.sends(let, "def")
+			require.Len(t, let.got, 1)
+			require.Equal(t, http.StatusOK, let.got[0].StatusCode)
+			time.Sleep(max(headerTimeout, BodyTimeout) + time.Second)
+			for _, s := range strangers {
+				require.False(t, s.isOpen(), "nobody waits for ever")
+			}
+		})
+	}
+}
+
+// TestIdleCrowd: a connection between requests may be taken away, one that is served not.
+func TestIdleCrowd(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		var idle []*guestOutside
+		for range maxIdle + 10 {
+			idle = append(idle, h.comes(whole))
+		}
+		for i, g := range idle {
+			require.Len(t, g.got, 1)
+			require.Equal(t, i >= 10, g.isOpen(), i)
+		}
+		h.sends(idle[20], whole)
+		require.Len(t, idle[20].got, 2, "it is still of use")
+	})
+}
+
+// TestUnread: who does not read an answer holds no more than who does not send a request,
+// unless they were let in.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		ask := func(sent string) *guestOutside {
+			g := h.opens()
+			h.sends(g, sent)
+			return g
+		}
+		let := ask(strings.Replace(whole, "/", "/in", 1))
+		var strangers []*guestOutside
+		for range maxWaiting + 10 {
+			strangers = append(strangers, ask(whole))
+		}
+		require.Len(t, h.comes(whole).got, 1)
+		first, last := strangers[0], strangers[len(strangers)-1]
+		go first.read()
+		go last.read()
+		synctest.Wait()
+		require.Empty(t, first.got)
+		require.Len(t, last.got, 1, "it is not too late")
+		time.Sleep(answerTimeout + time.Second)
+		strangers = strangers[1 : len(strangers)-1]
+		for _, g := range append(strangers, let) {
+			go g.read()
+		}
+		synctest.Wait()
+		for _, g := range strangers {
+			require.Empty(t, g.got)
+		}
+		require.Len(t, let.got, 1, "a download may take its time")
+	})
+}
+
+// TestPause: who was let in may take any time for a body, and no pause of a minute.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		goes := h.comes("POST /in HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n")
+		for range 20 {
+			time.Sleep(PauseTimeout - time.Second)
+			h.sends(goes, "x")
+		}
+		require.Len(t, goes.got, 1)
+		require.Equal(t, http.StatusOK, goes.got[0].StatusCode)
+		pauses := h.comes(strings.Replace(slowBody, "/", "/in", 1))
+		time.Sleep(PauseTimeout - time.Second)
+		require.True(t, pauses.isOpen())
+		time.Sleep(2 * time.Second)
+		require.Len(t, pauses.got, 1)
+		require.Equal(t, http.StatusRequestTimeout, pauses.got[0].StatusCode)
+		require.True(t, pauses.got[0].Close)
+	})
+}

@@ -19,7 +19,7 @@ const (
 )
 
 // cookie is what a login leaves in the browser: "v1.EXPIRES.ID.MAC", where
-// EXPIRES is in seconds since 1970 and ID names this login.
+// EXPIRES is in milliseconds since 1970 and ID names this login.
 type cookie struct {
 	id      string
 	expires time.Time
@@ -28,7 +28,7 @@ type cookie struct {
 // seal makes the value of a cookie. It holds for one session, host and password
 // only, so a new password ends all logins.
 func (c cookie) seal(login credentials, sessionUID, host string) string {
-	expires := strconv.FormatInt(c.expires.Unix(), 10)
+	expires := strconv.FormatInt(c.expires.UnixMilli(), 10)
 	mac := cookieMAC(login, sessionUID, host, expires, c.id)
 	return strings.Join([]string{cookieVersion, expires, c.id, base64.RawURLEncoding.EncodeToString(mac)}, ".")
 }
@@ -44,8 +44,8 @@ func openCookie(value string, login credentials, sessionUID, host string, now ti
 	if err != nil || !hmac.Equal(mac, cookieMAC(login, sessionUID, host, parts[1], parts[2])) {
 		return cookie{}, false
 	}
-	seconds, err := strconv.ParseInt(parts[1], 10, 64)
-	c := cookie{id: parts[2], expires: time.Unix(seconds, 0)}
+	milliseconds, err := strconv.ParseInt(parts[1], 10, 64)
+	c := cookie{id: parts[2], expires: time.UnixMilli(milliseconds)}
 	return c, err == nil && now.Before(c.expires)
 }
 

@@ -135,6 +135,9 @@ func (e *exchange) end(why ending) {
 		e.say(why)
 	case why.code != closeGoingAway: // what is short may finish before the desktop stops
 		e.cancel()
+		// A visitor who reads nothing would hold it for ever. Fails only where there is
+		// no connection.
+		_ = http.NewResponseController(e.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 	}
 }
 

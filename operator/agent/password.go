@@ -70,7 +70,7 @@ func (a *Agent) login(e *exchange) {
 
 // welcome logs a visitor in.
 func (a *Agent) welcome(e *exchange, login credentials) {
-	c := cookie{id: rand.Text(), expires: a.config.Now().Add(a.config.MaxSessionAge)}
+	c := cookie{id: rand.Text(), expires: a.revoked.next(a.config.MaxSessionAge)}
 	e.visitor = visitor{login: loginCookie, name: login.username}
 	setCookie(e, c.seal(login, a.config.SessionUID, a.config.Host), a.config.MaxSessionAge)
 	a.metrics.logins.WithLabelValues(resultAccepted).Inc()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -225,12 +226,29 @@ func TestAttemptsAreBounded(t *testing.T) {
 func TestRevokedIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	v := newRevoked(func() time.Time { return now })
-	v.add(cookie{"a", now.Add(time.Hour)})
-	v.add(cookie{"b", now.Add(2 * time.Hour)})
-	assert.True(t, v.has("a") && v.has("b"))
+	a, b := cookie{"a", now.Add(time.Hour)}, cookie{"b", now.Add(2 * time.Hour)}
+	v.add(a)
+	v.add(b)
+	assert.True(t, v.has(a) && v.has(b))
+	assert.False(t, v.has(cookie{"x", a.expires}))
 	now = now.Add(90 * time.Minute)
 	v.add(cookie{"c", now.Add(time.Hour)})
 	assert.Len(t, v.ids, 2, "cookies that have expired need no mark")
+
+	const age = time.Hour
+	var all []cookie
+	for n := range 10 * maxRevoked {
+		c := cookie{strconv.Itoa(n), v.next(age)}
+		assert.False(t, v.has(c), "a login after any number of logouts holds")
+		v.add(c)
+		all = append(all, c)
+		assert.LessOrEqual(t, len(v.ids), maxRevoked)
+		for _, ended := range all {
+			assert.True(t, v.has(ended))
+		}
+	}
+	now = now.Add(age)
+	assert.Equal(t, now.Add(age), v.next(age), "nobody's login becomes longer by it")
 }
 
 func TestLocalPath(t *testing.T) {
@@ -254,4 +272,31 @@ func TestOpenRedirect(t *testing.T) {
 	}
 	page := w.ask(http.MethodGet, `/"><script>alert(1)</script>`, map[string]string{"Accept": acceptHTML}, "")
 	assert.NotContains(t, page.body, "<script>")
+}
+
+// TestUnreadAnswerEnds: an answer that its visitor does not read ends with the login.
+func TestUnreadAnswerEnds(t *testing.T) {
+	w := newWorld(t, nil)
+	w.desktop.handle = func(answer http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := answer.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.session)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET /big HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", testHost, w.login())
+	require.NoError(t, err)
+	var passed int64
+	require.Eventually(t, func() bool { // until the ways between are full
+		before := passed
+		passed = w.agent.metrics.bytes.out.Load()
+		return passed > 0 && passed == before
+	}, time.Minute, 200*time.Millisecond)
+	files := testFiles()
+	files[filePassword] = "another-password"
+	w.secret.write(files)
+	require.Eventually(t, func() bool { return w.underWay() == 0 }, time.Minute, 10*time.Millisecond)
 }

@@ -28,7 +28,7 @@ type Listeners struct{ Session, Status, Local, TURN net.Listener }
 // Serve answers until the context ends, then tells the viewers and lets short
 // exchanges finish.
 func (a *Agent) Serve(ctx context.Context, l Listeners) error {
-	servers := map[*http.Server]net.Listener{
+	servers := map[*httpserver.Server]net.Listener{
 		a.newServer(a.Session()): l.Session,
 		a.newServer(a.Status()):  l.Status,
 		a.newServer(a.Local()):   l.Local,
@@ -54,7 +54,7 @@ func ended(err error) error {
 	return err
 }
 
-func (a *Agent) shutDown(servers map[*http.Server]net.Listener) error {
+func (a *Agent) shutDown(servers map[*httpserver.Server]net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	a.Goodbye(ctx)
@@ -67,7 +67,7 @@ func (a *Agent) shutDown(servers map[*http.Server]net.Listener) error {
 	return errors.Join(errs...)
 }
 
-func (a *Agent) newServer(h http.Handler) *http.Server {
+func (a *Agent) newServer(h http.Handler) *httpserver.Server {
 	return httpserver.New(h, a.log, maxHeaderBytes)
 }
 

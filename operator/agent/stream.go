@@ -140,8 +140,8 @@ func (s *stream) farewell(code uint16, reason string) {
 // CloseWrite is called when the desktop has closed its end. The viewer has a
 // moment to read what is left.
 func (s *stream) CloseWrite() error {
-	if tcp, ok := s.Conn.(*net.TCPConn); ok {
-		if err := tcp.CloseWrite(); err != nil {
+	if half, can := s.Conn.(interface{ CloseWrite() error }); can {
+		if err := half.CloseWrite(); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	login, now := a.credentials.Get(), a.config.Now()
 	for _, c := range r.CookiesNamed(cookieName) {
 		opened, valid := openCookie(c.Value, login, a.config.SessionUID, a.config.Host, now)
-		if valid && !a.revoked.has(opened.id) {
+		if valid && !a.revoked.has(opened) {
 			return visitor{login: loginCookie, name: login.username, key: loginCookie + ":" + opened.id, until: opened.expires, cookie: opened}, nil
 		}
 	}
@@ -122,12 +122,18 @@ func (a *Agent) keysChanged(before, after []ed25519.PublicKey) {
 	a.exchanges.end(gone, ending{closePolicy, "the front door's key has changed"})
 }
 
+// maxRevoked is how many ended logins are remembered one by one.
+const maxRevoked = 16
+
 // revoked remembers logins that were ended before their time, as long as their
-// cookies would hold. Only a login adds to it, so it stays small.
+// cookies would hold. Where there are many, all that began until then are ended: a
+// program that logs in and out must not fill the agent.
 type revoked struct {
 	now func() time.Time
 	mu  sync.Mutex
 	ids map[string]time.Time // → end of the cookie
+	// all cookies that end then or earlier have ended. They hold equally long.
+	all time.Time
 }
 
 func newRevoked(now func() time.Time) *revoked {
@@ -137,17 +143,36 @@ func newRevoked(now func() time.Time) *revoked {
 func (v *revoked) add(c cookie) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.ids[c.id] = c.expires
+	last := v.all
 	for id, expires := range v.ids {
 		if !v.now().Before(expires) {
 			delete(v.ids, id)
 		}
+		if expires.After(last) {
+			last = expires
+		}
 	}
-	v.ids[c.id] = c.expires
+	if len(v.ids) > maxRevoked {
+		v.all = last
+		clear(v.ids)
+	}
 }
 
-func (v *revoked) has(id string) bool {
+func (v *revoked) has(c cookie) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	_, found := v.ids[id]
-	return found
+	_, found := v.ids[c.id]
+	return found || !c.expires.After(v.all)
+}
+
+// next is the end of a cookie that is made now and holds for a while.
+func (v *revoked) next(age time.Duration) time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	end := v.now().Add(age).Truncate(time.Millisecond)
+	if !end.After(v.all) { // it begins behind those that have ended
+		end = v.all.Add(time.Millisecond)
+	}
+	return end
 }

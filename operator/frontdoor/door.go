@@ -21,6 +21,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -220,6 +221,9 @@ func (d *Door) submitted(w http.ResponseWriter, v visit) error {
 	if !v.isFrom(d.origin(v.host)) {
 		return errForgery
 	}
+	if d.isKnown(v) {
+		httpserver.Known(w)
+	}
 	v.at.Body = http.MaxBytesReader(w, v.at.Body, maxForm)
 	if err := v.at.ParseForm(); err != nil {
 		return errForgery
@@ -230,6 +234,21 @@ func (d *Door) submitted(w http.ResponseWriter, v visit) error {
 		return errForgery
 	}
 	return nil
+}
+
+// isKnown reports whether a visitor has a login that holds, on our own host or a
+// session's.
+func (d *Door) isKnown(v visit) bool {
+	name, purpose := d.hostCookie(), forDesktop
+	if v.host == d.authHost {
+		name, purpose = loginCookie, forLogin
+	}
+	login, has := d.ticketIn(v, name, purpose)
+	if !has {
+		return false
+	}
+	ended, err := d.Ended.Ended(v.at.Context(), login.endable())
+	return err == nil && !ended
 }
 
 // endLogin makes copies of a login worthless in all replicas.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -78,6 +79,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 		return
 	}
 	d.Metrics.forwardAuth.WithLabelValues(string(allowed)).Inc()
+	httpserver.LetIn(w)
 	ownHeaders(w.Header())
 	w.Header().Set(platform.StatementHeader, statement)
 	w.WriteHeader(http.StatusOK)

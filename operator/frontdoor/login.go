@@ -66,7 +66,7 @@ func (d *Door) login(w http.ResponseWriter, v visit) {
 // answer stays in a cookie of this browser, one for each tab.
 func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket) {
 	f := newFlow()
-	address, err := d.Provider.address(f)
+	address, err := d.Provider.address(v.at.Context(), f)
 	if err != nil {
 		d.providerFailed(w, v, err)
 		return

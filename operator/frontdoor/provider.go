@@ -27,6 +27,10 @@ var (
 // providerTimeout bounds one request to the identity provider.
 const providerTimeout = 10 * time.Second
 
+// providerConnections is how many requests to the identity provider are under way at a
+// time: strangers make us ask it.
+const providerConnections = 32
+
 // Provider logs people in at an OpenID Connect provider: authorization code flow
 // with PKCE, state and nonce.
 type Provider struct {
@@ -55,8 +59,8 @@ type flow struct{ state, nonce, verifier string }
 func newFlow() flow { return flow{random(), random(), oauth2.GenerateVerifier()} }
 
 // address is where a browser goes to log in.
-func (p *Provider) address(f flow) (string, error) {
-	config, _, err := p.config()
+func (p *Provider) address(ctx context.Context, f flow) (string, error) {
+	config, _, err := p.config(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +70,7 @@ func (p *Provider) address(f flow) (string, error) {
 // user exchanges a code for the name of who logged in.
 func (p *Provider) user(ctx context.Context, f flow, code string) (string, error) {
 	ctx = oidc.ClientContext(ctx, p.client)
-	config, provider, err := p.config()
+	config, provider, err := p.config(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -124,12 +128,12 @@ func lacks(claims map[string]json.RawMessage, claim string) bool {
 const emailVerified = "email_verified"
 
 // config is what the library needs for one login.
-func (p *Provider) config() (*oauth2.Config, *oidc.Provider, error) {
+func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, error) {
 	secret, err := p.secret()
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: read the client secret: %w", errProvider, err)
 	}
-	found, err := p.discover()
+	found, err := p.discover(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,19 +144,24 @@ func (p *Provider) config() (*oauth2.Config, *oidc.Provider, error) {
 
 // discover asks the provider for its addresses. An answer is kept, a failure is
 // not; many who log in at once ask once.
-func (p *Provider) discover() (*oidc.Provider, error) {
+func (p *Provider) discover(ctx context.Context) (*oidc.Provider, error) {
 	if found := p.found.Load(); found != nil {
 		return found, nil
 	}
-	found, err, _ := p.asking.Do("", func() (any, error) {
+	asked := p.asking.DoChan("", func() (any, error) {
 		// The provider keeps this context for its keys, so it is no request's.
 		return oidc.NewProvider(oidc.ClientContext(context.Background(), p.client), p.settings.IssuerURL)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: discovery: %w", errProvider, err)
+	select {
+	case <-ctx.Done(): // nobody waits for the answer any more
+		return nil, fmt.Errorf("%w: discovery: %w", errProvider, ctx.Err())
+	case answer := <-asked:
+		if answer.Err != nil {
+			return nil, fmt.Errorf("%w: discovery: %w", errProvider, answer.Err)
+		}
+		p.found.Store(answer.Val.(*oidc.Provider))
+		return answer.Val.(*oidc.Provider), nil
 	}
-	p.found.Store(found.(*oidc.Provider))
-	return found.(*oidc.Provider), nil
 }
 
 // withoutBody keeps answers of the token endpoint out of the log: they could

@@ -212,7 +212,9 @@ func (f Flags) provider(config platform.Config) *Provider {
 	if config.Access.Mode != platform.AccessOIDC {
 		return nil
 	}
-	return NewProvider(config.Access.OIDC, f.clientSecret, strings.Fields(f.OIDCScopes), CallbackURL(config.Sessions), http.DefaultTransport)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxConnsPerHost = providerConnections
+	return NewProvider(config.Access.OIDC, f.clientSecret, strings.Fields(f.OIDCScopes), CallbackURL(config.Sessions), transport)
 }
 
 // clientSecret is read at each login: the kubelet brings a new one by itself.

@@ -55,11 +55,17 @@ func toldVisit(r *http.Request) (visit, bool) {
 	return newVisit(r, host, method, target), true
 }
 
+// maxParameters is how many a query may have; ours have fewer. Many short ones cost
+// many times their length in memory.
+const maxParameters = 64
+
 func newVisit(r *http.Request, host, method, target string) visit {
 	path, query, _ := strings.Cut(target, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		values = url.Values{}
+	values := url.Values{}
+	if strings.Count(query, "&") < maxParameters {
+		if parsed, err := url.ParseQuery(query); err == nil {
+			values = parsed
+		}
 	}
 	return visit{
 		host: origin.Host(host), method: method, path: path, query: values, target: target,

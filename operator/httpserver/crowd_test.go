@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,8 +51,11 @@ func inHall(t *testing.T, test func(hall)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hall{t, pipes{make(chan net.Conn), make(chan struct{})}}
 		server := New(Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/in" {
+			switch r.URL.Path {
+			case "/in":
 				LetIn(w)
+			case "/known":
+				Known(w)
 			}
 			if _, err := io.ReadAll(r.Body); err != nil {
 				http.Error(w, "", http.StatusRequestTimeout)
@@ -133,7 +137,7 @@ const (
 // request is answered, and nobody cuts who was let in.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
-	for _, sent := range []string{"", "G", slowHead, slowBody, connect} {
+	for _, sent := range []string{"", "G", slowHead, slowBody} {
 		inHall(t, func(h hall) {
 			let := h.comes(strings.Replace(slowBody, "/", "/in", 1))
 			var strangers []*guestOutside
@@ -156,6 +160,37 @@ func TestCrowd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCourtesy: nobody is cut at once, however many come.
+func TestCourtesy(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		first := h.comes("")
+		for range maxWaiting - 1 {
+			h.comes("")
+		}
+		require.True(t, first.isOpen())
+		began := time.Now()
+		late := h.comes(whole)
+		require.Len(t, late.got, 1)
+		require.Equal(t, courtesy, time.Since(began))
+		require.False(t, first.isOpen())
+	})
+}
+
+// TestConnectCrowd: who asks for a tunnel counts until the connection is over.
+func TestConnectCrowd(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		began := time.Now()
+		for range maxWaiting {
+			h.comes(connect)
+		}
+		require.Equal(t, began, time.Now())
+		require.Len(t, h.comes(whole).got, 1)
+		require.GreaterOrEqual(t, time.Since(began), payloadWait)
+	})
 }
 
 // TestIdleCrowd: a connection between requests may be taken away, one that is served not.
@@ -210,6 +245,81 @@ func TestUnread(t *testing.T) {
 	})
 }
 
+// TestKnown: people with a login make room for each other, and for nobody else.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		with := strings.Replace(slowBody, "/", "/known", 1)
+		first, second := h.comes(with), h.comes(with)
+		time.Sleep(courtesy)
+		for range maxWaiting + 10 {
+			h.comes(slowBody)
+		}
+		require.True(t, first.isOpen())
+		for range maxWaiting - 1 {
+			h.comes(with)
+		}
+		require.False(t, first.isOpen())
+		h.sends(second, "def")
+		require.Len(t, second.got, 1)
+		require.Equal(t, http.StatusOK, second.got[0].StatusCode)
+		again := h.comes(with)
+		time.Sleep(BodyTimeout + time.Second)
+		require.False(t, again.isOpen(), "they have no more time")
+	})
+}
+
+// TestManyLines: what costs many times its length is refused, however it comes, and as
+// soon as it comes.
+func TestManyLines(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		head := func(lines int) string {
+			return "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a:\r\n", lines-2)
+		}
+		fits := h.comes(head(maxLines) + "\r\n")
+		require.Len(t, fits.got, 1)
+		require.Equal(t, http.StatusOK, fits.got[0].StatusCode)
+		tooLong := h.comes(head(maxLines + 1))
+		require.Len(t, tooLong.got, 1)
+		require.Equal(t, http.StatusBadRequest, tooLong.got[0].StatusCode)
+		for _, open := range []*guestOutside{tooLong, fits, h.comes(whole)} {
+			_, _ = io.WriteString(open, head(maxLines+1)) // it may be over before all is sent
+			require.False(t, open.isOpen())
+		}
+		lines := strings.Repeat("\n", 2*maxLines)
+		body := h.comes(fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(lines), lines))
+		require.Len(t, body.got, 1)
+		require.Equal(t, http.StatusOK, body.got[0].StatusCode, "lines of a body are no head's")
+	})
+}
+
+// TestHead: it does not matter in which pieces a head comes.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"\n", "\r\n"} {
+		for size := range 5 {
+			h := &head{}
+			h.begin()
+			text := end + "a" + end + "b" + strings.Repeat(end+"c", maxLines-3) + end
+			pieces := func(text string) bool {
+				for piece := range slices.Chunk([]byte(text), size+1) {
+					if !h.takes(piece) {
+						return false
+					}
+				}
+				return true
+			}
+			require.True(t, pieces(text))
+			require.True(t, h.under.Load())
+			require.True(t, pieces(end))
+			require.False(t, h.under.Load(), "%q by %d", end, size+1)
+			h.begin()
+			require.False(t, pieces(text+"d"+end+"e"+end))
+		}
+	}
+}
+
 // TestPause: who was let in may take any time for a body, and no pause of a minute.
 func TestPause(t *testing.T) {
 	t.Parallel()
@@ -225,6 +335,7 @@ func TestPause(t *testing.T) {
 		time.Sleep(PauseTimeout - time.Second)
 		require.True(t, pauses.isOpen())
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		require.Len(t, pauses.got, 1)
 		require.Equal(t, http.StatusRequestTimeout, pauses.got[0].StatusCode)
 		require.True(t, pauses.got[0].Close)

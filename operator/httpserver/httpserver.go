@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -46,20 +47,28 @@ func Methods() []string {
 // Serves reports whether a method is one of [Methods].
 func Serves(method string) bool { return slices.Contains(Methods(), method) }
 
+// Server is a server that bounds its crowd.
+type Server struct {
+	*http.Server
+	crowd *crowd
+}
+
 // New returns a server for a handler that [Guard] made. It has no limit for whole
 // answers: a stream lasts as long as somebody watches.
-func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *http.Server {
-	server := &http.Server{
+func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *Server {
+	return &Server{&http.Server{
 		Handler: guarded, ErrorLog: slog.NewLogLogger(errorLog.Handler(), slog.LevelWarn),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
 		// The deadline stands before the first byte is looked at: what net/http
 		// refuses by itself, such as unknown expectations, never gets to a handler.
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: BodyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-	}
-	newCrowd().watch(server)
-	return server
+		ConnContext: withGuest, ConnState: follow,
+	}, newCrowd()}
 }
+
+// Serve is http.Server's.
+func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(entrance{l, s.crowd}) }
 
 // Guard bounds how long whoever has not been let in ([LetIn]) may take to send a body and
 // to take the answer, and ends the connection, by "Connection: close", behind every request
@@ -81,11 +90,9 @@ func Guard(next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			// It ends with the body: net/http takes it away there.
 			setReadDeadline(w, time.Now().Add(BodyTimeout))
-			a.body = &body{from: r.Body, guest: a.guest, deadline: func(t time.Time) { setReadDeadline(w, t) }}
+			a.body = &body{from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) }}
 			r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own
 			r.Body = a.body
-		} else {
-			a.guest.serve()
 		}
 		next.ServeHTTP(a, r)
 		a.begin(http.StatusOK) // net/http writes the head of an answer that nobody began
@@ -100,15 +107,29 @@ func Guard(next http.Handler) http.Handler {
 // that others send does. The writer is the one that [Guard] gave to the handler, or wraps
 // it.
 func LetIn(w http.ResponseWriter) {
+	if a := answerIn(w); a != nil {
+		a.letGuestIn()
+	}
+}
+
+// Known is for the requests of those who have a login: what people without one do does
+// not end them. They have no more time than others.
+func Known(w http.ResponseWriter) {
+	if a := answerIn(w); a != nil && a.guest != nil {
+		a.guest.enter(&a.guest.crowd.known)
+	}
+}
+
+// answerIn is what [Guard] gave to the handler; nil in tests of a handler alone.
+func answerIn(w http.ResponseWriter) *answer {
 	for {
 		switch inner := w.(type) {
 		case *answer:
-			inner.letGuestIn()
-			return
+			return inner
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = inner.Unwrap()
-		default: // tests of a handler alone
-			return
+		default:
+			return nil
 		}
 	}
 }
@@ -130,7 +151,7 @@ type answer struct {
 
 func (a *answer) letGuestIn() {
 	a.letIn = true
-	a.guest.serve()
+	a.guest.leave()
 	if a.body != nil && !a.body.complete.Load() {
 		a.body.letIn.Store(true)
 		a.body.deadline(time.Now().Add(PauseTimeout))
@@ -144,12 +165,11 @@ func (a *answer) begin(status int) {
 	}
 	a.begun = true
 	if !a.letIn {
-		a.guest.take()
 		// Fails only where there is no connection; net/http takes it away in the end.
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTimeout))
 	}
 	refused := status >= http.StatusBadRequest && !a.letIn
-	if a.last || refused || a.body != nil && !a.body.complete.Load() {
+	if a.last || refused || a.body != nil && !a.body.whole() {
 		a.Header().Set("Connection", "close")
 	}
 }
@@ -181,10 +201,10 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // moment when the answer is over.
 type body struct {
 	from     io.Reader
-	guest    *guest
 	deadline func(time.Time)
 	letIn    atomic.Bool
 	complete atomic.Bool
+	spoiled  atomic.Bool // a read was ended by force, and with it the connection
 	leaving  sync.Once
 
 	reading sync.Mutex
@@ -207,7 +227,6 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	switch {
 	case errors.Is(err, io.EOF):
-		b.guest.serve() // before anything can come behind it
 		b.complete.Store(true)
 	case err != nil:
 		b.failed = true
@@ -222,6 +241,9 @@ func (b *body) Close() error {
 	return nil
 }
 
+// whole reports whether nothing of it can come behind the answer.
+func (b *body) whole() bool { return b.complete.Load() && !b.spoiled.Load() }
+
 // leave ends all reading of a body that is not complete. What is left of it is thrown
 // away by net/http, and waited for no longer than other bodies.
 func (b *body) leave() {
@@ -229,6 +251,7 @@ func (b *body) leave() {
 		return
 	}
 	b.leaving.Do(func() {
+		b.spoiled.Store(true)       // the end may come at this very moment
 		b.deadline(time.Unix(1, 0)) // ends a read that is under way
 		b.reading.Lock()
 		defer b.reading.Unlock()

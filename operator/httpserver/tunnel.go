@@ -46,9 +46,10 @@ func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		return
 	}
 	defer conn.Close()
-	g := guestOf(r)
-	g.take() // net/http knows it no more
-	defer g.serve()
+	if g := guestOf(r); g != nil {
+		g.enter(&g.crowd.waiting) // net/http knows it no more
+		defer g.leave()
+	}
 	said.header.Set(PayloadHeader, payload(r, conn, early.Reader))
 	if said.send(conn) == nil {
 		linger(conn, early.Reader)
@@ -70,7 +71,7 @@ func payload(r *http.Request, conn net.Conn, early *bufio.Reader) string {
 }
 
 func linger(conn net.Conn, early *bufio.Reader) {
-	if end, can := conn.(interface{ CloseWrite() error }); can && end.CloseWrite() != nil {
+	if half, can := conn.(interface{ CloseWrite() error }); can && half.CloseWrite() != nil {
 		return
 	}
 	if conn.SetReadDeadline(time.Now().Add(lingering)) == nil {

@@ -91,21 +91,45 @@ const visitorPassword = "canary-visitor-password"
 
 func newShared(t *testing.T, program string, guard func(http.Handler) http.Handler) *shared {
 	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &shared{&edge{port: free.Addr().(*net.TCPAddr).Port}, &noted{}}
-	require.NoError(t, free.Close())
-	s.world = newWorld(t, platform.AccessOIDC, func(w *world, p *platform.Sessions) {
-		w.clock, w.address, p.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(s.port), int32(s.port)
-	})
+	s := &shared{newPlainEdge(t), &noted{}}
 	serve := func(h http.Handler) string {
 		server := httptest.NewServer(guard(h))
 		t.Cleanup(server.Close)
 		return server.Listener.Addr().String()
 	}
-	s.alice = serve(s.passwordAgent())
-	pages := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.replica().Pages().ServeHTTP(w, r) }))
-	s.runProxy(program, fmt.Sprintf(`
+	desktop := httptest.NewServer(s.desktop)
+	t.Cleanup(desktop.Close)
+	a, err := passwordAgent(desktop.Listener.Addr().String(), visitorSecret(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.Close()) })
+	s.alice = serve(a.Session())
+	s.runPlainProxy(program, serve(s.pages()))
+	return s
+}
+
+// newPlainEdge is a world at whose edge nobody is asked who a visitor is: agents ask for
+// passwords.
+func newPlainEdge(t *testing.T) *edge {
+	t.Helper()
+	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	e := &edge{port: free.Addr().(*net.TCPAddr).Port}
+	require.NoError(t, free.Close())
+	e.world = newWorld(t, platform.AccessOIDC, func(w *world, p *platform.Sessions) {
+		w.clock, w.address, p.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
+	})
+	return e
+}
+
+// pages are those of the front door, by either replica.
+func (e *edge) pages() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.replica().Pages().ServeHTTP(w, r) })
+}
+
+// runPlainProxy leads to Alice's agent, and otherwise to the front door's pages.
+func (e *edge) runPlainProxy(program, pages string) {
+	e.t.Helper()
+	e.runProxy(program, fmt.Sprintf(`
 http:
   routers:
     alice: {rule: "Host(`+"`%s`"+`)", priority: 100, service: alice, tls: {}}
@@ -113,27 +137,29 @@ http:
   services:
     alice: {loadBalancer: {servers: [{url: "http://%s"}]}}
     pages: {loadBalancer: {servers: [{url: "http://%s"}]}}
-`, aliceHost, s.alice, pages))
-	return s
+`, aliceHost, e.alice, pages))
 }
 
-func (s *shared) passwordAgent() http.Handler {
-	desktop, secret := httptest.NewServer(s.desktop), s.t.TempDir()
-	s.t.Cleanup(desktop.Close)
+// visitorSecret is the folder of a session's Secret.
+func visitorSecret(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
 	for name, content := range map[string]string{
 		"username": "desktop", "password": visitorPassword, "cookie-key": strings.Repeat("k", 32),
 		"desktop-username": "inner", "desktop-password": "inner",
 	} {
-		require.NoError(s.t, os.WriteFile(filepath.Join(secret, name), []byte(content), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
 	}
-	a, err := agent.New(agent.Config{
-		Desktop: desktop.Listener.Addr().String(), CredentialsDir: secret, Host: aliceHost, Session: "team/alice-1",
+	return folder
+}
+
+// passwordAgent is the agent of Alice's desktop.
+func passwordAgent(desktop, secret string) (*agent.Agent, error) {
+	return agent.New(agent.Config{
+		Desktop: desktop, CredentialsDir: secret, Host: aliceHost, Session: "team/alice-1",
 		SessionUID: "uid of alice-1", Mode: agent.ModePassword, Input: agent.InputRules()[0], MaxSessionAge: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { require.NoError(s.t, a.Close()) })
-	return a.Session()
 }
 
 // logIn is Alice's browser with her login at the desktop.

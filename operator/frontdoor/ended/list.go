@@ -34,8 +34,10 @@ const Parts = 8
 const (
 	// every is how often one person's logouts are written at most, by each replica.
 	every = time.Second
-	// patience bounds one write.
+	// patience bounds one write, and how long a watch may be late.
 	patience = 10 * time.Second
+	// glance bounds how long a login waits for what the API server says.
+	glance = 2 * time.Second
 )
 
 // Store names the ConfigMaps: NAME-0 to NAME-7. Earlier versions wrote to NAME alone;
@@ -64,14 +66,18 @@ type List struct {
 
 // part is one ConfigMap and what it says.
 type part struct {
-	key   client.ObjectKey
-	watch client.Reader
+	key    client.ObjectKey
+	client client.Client
+	watch  client.Reader
 
-	mu      sync.Mutex
-	version string // of what follows; "": nothing has been read
-	learned time.Time
-	data    map[string]string
-	known   known
+	mu sync.Mutex
+	// Channels that are closed when a request is over: the one that has not begun (nil:
+	// there is none) and the latest one.
+	next, last chan struct{}
+	version    string // of what follows; "": nothing has been read
+	learned    time.Time
+	data       map[string]string
+	known      known
 }
 
 // batch are logins of one person that are ended by one write.
@@ -115,7 +121,7 @@ func (l *List) watch(cluster *rest.Config, key client.ObjectKey) (*part, error) 
 		return nil, fmt.Errorf("watch ConfigMap %s: %w", key, err)
 	}
 	l.caches = append(l.caches, c)
-	return &part{key: key, watch: c}, nil
+	return &part{key: key, client: l.client, watch: c}, nil
 }
 
 // Start watches until the context ends.
@@ -158,13 +164,10 @@ func (l *List) Ended(ctx context.Context, login Login) (bool, error) {
 
 // Stamp returns when a new login of a person begins: now, and in any case after the
 // moment that ended all of theirs, whichever replica's clock that was. The API server
-// is asked, since a watch may be late; where it does not answer, the watch counts.
+// is asked, since a watch may be late; where it does not answer soon, what is known counts.
 func (l *List) Stamp(ctx context.Context, person string) (time.Time, error) {
 	p := l.partOf(person)
-	found := &corev1.ConfigMap{}
-	if err := l.client.Get(ctx, p.key, found); err == nil {
-		p.learn(found)
-	}
+	p.ask(ctx)
 	k, err := p.read(ctx)
 	if err != nil {
 		return time.Time{}, err
@@ -179,7 +182,8 @@ func (l *List) Stamp(ctx context.Context, person string) (time.Time, error) {
 // End ends a login in all replicas, and returns when that is written. Logins of one
 // person that are ended within a second are written together.
 func (l *List) End(ctx context.Context, login Login) error {
-	if ended, err := l.Ended(ctx, login); err != nil || ended {
+	here, err := l.partOf(login.Person).read(ctx)
+	if err != nil || here.hasFor(login) {
 		return err
 	}
 	b := l.join(login)
@@ -238,7 +242,7 @@ func (l *List) end(ctx context.Context, person string, logins map[string]Login) 
 	if err := l.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), l.owner); err != nil {
 		return fmt.Errorf("write ended logins to ConfigMap %s: %w", p.key, err)
 	}
-	p.learn(written)
+	p.learn(written, noVersion)
 	return nil
 }
 
@@ -260,30 +264,83 @@ func (l *List) Fullest() float64 {
 	return float64(most)
 }
 
-// read returns the newest that is known of the ConfigMap.
+// ask reads the ConfigMap from the API server, if that answers soon. Many who ask at a
+// time share one request, which begins after they have asked.
+func (p *part) ask(ctx context.Context) {
+	p.mu.Lock()
+	if p.next == nil {
+		p.next = make(chan struct{})
+		go p.request(p.last, p.next)
+		p.last = p.next
+	}
+	over := p.next
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// request is made when the one before is over.
+func (p *part) request(before <-chan struct{}, over chan<- struct{}) {
+	defer close(over)
+	if before != nil {
+		<-before
+	}
+	p.mu.Lock()
+	p.next = nil // who comes from now on needs another
+	version := p.version
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), glance)
+	defer cancel()
+	found := &corev1.ConfigMap{}
+	if err := p.client.Get(ctx, p.key, found); err == nil {
+		p.learn(found, version)
+	}
+}
+
+// read returns the newest that is known of the ConfigMap. A watch that stays behind is
+// not believed: the API server is asked. Only where it says the same, it was put back to an
+// earlier state.
 func (p *part) read(ctx context.Context) (known, error) {
 	found := &corev1.ConfigMap{}
 	if err := p.watch.Get(ctx, p.key, found); err != nil {
 		return nil, fmt.Errorf("read ended logins: %w", err)
 	}
-	return p.learn(found), nil
+	k, behind := p.learn(found, noVersion)
+	if behind {
+		p.ask(ctx)
+		k, _ = p.learn(found, noVersion)
+	}
+	return k, nil
 }
 
-// learn takes a ConfigMap in, unless a newer one has just become known: the answer to a
-// write comes before the watch has it. Where the watch stays behind, the API server was
-// put back to an earlier state.
-func (p *part) learn(found *corev1.ConfigMap) known {
+// noVersion is no resourceVersion.
+const noVersion = "none"
+
+// learn takes a ConfigMap in, unless a newer one is known: the answer to a write comes
+// before the watch has it. What the API server says is believed even where it is older,
+// if nothing was learned since it was asked, when the version before was known. A watch is
+// behind when it has been older for longer than a watch takes.
+func (p *part) learn(found *corev1.ConfigMap, before string) (k known, behind bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if found.ResourceVersion == p.version {
-		return p.known
+		p.learned = time.Now()
+		return p.known, false
 	}
 	order, err := resourceversion.CompareResourceVersion(found.ResourceVersion, p.version)
-	if err == nil && order < 0 && time.Since(p.learned) < patience {
-		return p.known
+	if err == nil && order < 0 && p.version != before {
+		behind = time.Since(p.learned) >= patience
+		if behind {
+			p.learned = time.Now() // one of many asks
+		}
+		return p.known, behind
 	}
 	p.version, p.learned, p.data, p.known = found.ResourceVersion, time.Now(), found.Data, parse(found.Data)
-	return p.known
+	return p.known, false
 }
 
 // hasOld reports whether an earlier version has ended a login.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -91,9 +92,9 @@ func newWorld(t *testing.T, skews ...time.Duration) *world {
 		for _, key := range keys {
 			r.views = append(r.views, &view{api: w.api, key: key})
 		}
-		r.old = &part{key: keys[0], watch: r.views[0]}
+		r.old = &part{key: keys[0], client: w.api, watch: r.views[0]}
 		for n := range r.parts {
-			r.parts[n] = &part{key: keys[n+1], watch: r.views[n+1]}
+			r.parts[n] = &part{key: keys[n+1], client: w.api, watch: r.views[n+1]}
 		}
 		w.replicas = append(w.replicas, r)
 		w.sync(r)
@@ -266,6 +267,109 @@ func TestPace(t *testing.T) {
 		require.LessOrEqual(t, w.writes.Load(), int64(time.Since(began)/time.Second)+2)
 		require.Empty(t, r.waiting)
 		require.LessOrEqual(t, w.keys(), maxSingle+2)
+	})
+}
+
+// TestLateWatch: what a replica has written itself stays, however late its watch is, unless
+// the API server was put back to an earlier state.
+func TestLateWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0)
+		r := w.replicas[0]
+		first, second := w.login(r, "alice"), w.login(r, "alice")
+		require.NoError(t, r.End(t.Context(), first))
+		early := &corev1.ConfigMap{}
+		key := r.partOf("alice").key
+		require.NoError(t, w.api.Get(t.Context(), key, early))
+		time.Sleep(every)
+		require.NoError(t, r.End(t.Context(), second))
+		for range 5 {
+			require.True(t, w.ended(r, second))
+			time.Sleep(patience)
+		}
+		require.NoError(t, w.api.Delete(t.Context(), early))
+		r.partOf("alice").client = fake.NewClientBuilder().WithObjects(early).Build() // keeps the version
+		time.Sleep(patience)
+		require.False(t, w.ended(r, second))
+		require.True(t, w.ended(r, first))
+	})
+}
+
+// TestShorterLifetime: a logout that was covered by a moment outlives it, where logins
+// held longer when it began.
+func TestShorterLifetime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0)
+		r := w.replicas[0]
+		long := w.login(r, "alice")
+		long.Until = w.now.Add(24 * lifetime)
+		for range maxSingle + 1 {
+			l := w.login(r, "alice")
+			require.NoError(t, r.end(t.Context(), "alice", map[string]Login{l.Name: l}))
+		}
+		require.True(t, w.ended(r, long))
+		writes := w.writes.Load()
+		require.NoError(t, r.End(t.Context(), long))
+		require.NoError(t, r.End(t.Context(), long))
+		require.Equal(t, writes+1, w.writes.Load())
+		w.now = w.now.Add(lifetime + slack + time.Second)
+		last := w.login(r, "alice")
+		require.NoError(t, r.end(t.Context(), "alice", map[string]Login{last.Name: last})) // forgets the moment
+		require.True(t, w.ended(r, long))
+	})
+}
+
+// TestStamps: logins share requests, each of which begins after they have asked, and wait
+// for no API server that hangs.
+func TestStamps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 0)
+		r, p := w.replicas[0], w.replicas[0].partOf("alice")
+		var requests atomic.Int64
+		answers := time.Second / 2
+		p.client = interceptor.NewClient(w.api.(client.WithWatch), interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				requests.Add(1)
+				err := c.Get(ctx, key, o, opts...) // what it says is as old as the request
+				select {
+				case <-time.After(answers):
+					return err
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			},
+		})
+		begun, wait := make(chan struct{}), sync.WaitGroup{}
+		wait.Go(func() {
+			close(begun)
+			_, err := r.Stamp(t.Context(), "alice")
+			assert.NoError(t, err)
+		})
+		<-begun
+		synctest.Wait() // the first request is under way
+		moment := w.now.Add(time.Hour)
+		list := &corev1.ConfigMap{}
+		require.NoError(t, w.api.Get(t.Context(), p.key, list))
+		list.Data = map[string]string{hash("alice") + allKey + fmt.Sprint(moment.UnixMilli()): fmt.Sprint(moment.Add(lifetime).Unix())}
+		require.NoError(t, w.api.Update(t.Context(), list))
+		for range 2000 {
+			wait.Go(func() {
+				issued, err := r.Stamp(t.Context(), "alice")
+				assert.NoError(t, err)
+				assert.True(t, issued.After(moment))
+			})
+		}
+		wait.Wait()
+		require.Equal(t, int64(2), requests.Load())
+
+		answers = time.Hour
+		began := time.Now()
+		_, err := r.Stamp(t.Context(), "alice")
+		require.NoError(t, err)
+		require.Equal(t, glance, time.Since(began))
 	})
 }
 

@@ -97,6 +97,24 @@ func (k known) has(l Login) bool {
 	return one || l.issued() <= r.notBefore()
 }
 
+// hasFor reports whether a login was ended and stays so as long as it would hold: a moment
+// that ended all may be forgotten before, where logins held longer than they do now.
+func (k known) hasFor(l Login) bool {
+	r := k[hash(l.Person)]
+	if r == nil {
+		return false
+	}
+	if _, one := r.single[hash(l.Name)]; one {
+		return true
+	}
+	for at, until := range r.all {
+		if l.issued() <= at && l.Until.Unix() <= until {
+			return true
+		}
+	}
+	return false
+}
+
 // issued is zero also where the ticket says nothing.
 func (l Login) issued() int64 { return max(l.Issued.UnixMilli(), 0) }
 

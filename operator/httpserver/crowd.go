@@ -29,32 +29,66 @@ const (
 // people's browsers do through a proxy, is answered long before.
 type crowd struct {
 	mu sync.Mutex
-	// waiting have shown nothing, known have a login, idle are between requests.
-	waiting, known, idle queue
+	// waiting have begun a request. Silent have not: they are cut when there is nobody else,
+	// because a proxy may keep such a connection for whoever comes next.
+	waiting, silent queue
+	known           queue // have a login
+	idle            queue // are between requests
 }
 
 // queue has the oldest one in front.
 type queue struct {
 	list.List
+	limit *limit
+}
+
+// limit is how many there may be in some queues together; those of the first are cut
+// first.
+type limit struct {
 	max      int
 	courtesy time.Duration
+	queues   []*queue
 }
 
 func newCrowd() *crowd {
 	c := &crowd{}
-	c.waiting.max, c.waiting.courtesy = maxWaiting, courtesy
-	c.known.max, c.known.courtesy = maxWaiting, courtesy
-	c.idle.max = maxIdle
+	limited(maxWaiting, courtesy, &c.waiting, &c.silent)
+	limited(maxWaiting, courtesy, &c.known)
+	limited(maxIdle, 0, &c.idle)
 	return c
 }
 
-// left is how long it takes until somebody may be cut to make room for one more; zero:
-// there is room, or somebody may be.
-func (q *queue) left() time.Duration {
-	if q.Len() < q.max {
-		return 0
+func limited(max int, courtesy time.Duration, queues ...*queue) {
+	l := &limit{max, courtesy, queues}
+	for _, q := range queues {
+		q.limit = l
 	}
-	return q.courtesy - time.Since(q.Front().Value.(*guest).since)
+}
+
+// over is by how many there are too many, with some more.
+func (l *limit) over(more int) int {
+	for _, q := range l.queues {
+		more += q.Len()
+	}
+	return more - l.max
+}
+
+// next is who may be cut; nil: nobody yet, and somebody after the time that is left.
+func (l *limit) next() (oldest *guest, left time.Duration) {
+	left = l.courtesy
+	for _, q := range l.queues {
+		front := q.Front()
+		if front == nil {
+			continue
+		}
+		g := front.Value.(*guest)
+		rest := l.courtesy - time.Since(g.since)
+		if rest <= 0 {
+			return g, 0
+		}
+		left = min(left, rest)
+	}
+	return nil, left
 }
 
 // entrance is a listener whose connections are guests.
@@ -72,16 +106,18 @@ func (e entrance) Accept() (net.Conn, error) {
 	g := &guest{Conn: conn, crowd: e.crowd}
 	g.head.begin()
 	e.crowd.room()
-	g.enter(&e.crowd.waiting)
+	g.enter(&e.crowd.silent)
 	return g, nil
 }
 
+// room returns when there is room for one more, or somebody may be cut for it.
 func (c *crowd) room() {
 	for {
 		c.mu.Lock()
-		left := c.waiting.left()
+		full := c.silent.limit.over(1) > 0
+		_, left := c.silent.limit.next()
 		c.mu.Unlock()
-		if left <= 0 {
+		if !full || left <= 0 {
 			return
 		}
 		time.Sleep(left)
@@ -153,12 +189,12 @@ func (g *guest) CloseWrite() error {
 	return nil
 }
 
-// begin is the end of idleness.
+// begin is the begin of a request.
 func (g *guest) begin() {
 	g.crowd.mu.Lock()
-	idle := g.in == &g.crowd.idle
+	begins := g.in == &g.crowd.idle || g.in == &g.crowd.silent
 	g.crowd.mu.Unlock()
-	if idle {
+	if begins {
 		g.enter(&g.crowd.waiting)
 	}
 }
@@ -182,8 +218,11 @@ func (g *guest) enqueue(in *queue) (cut []*guest) {
 		return nil
 	}
 	g.in, g.at, g.since = in, in.PushBack(g), time.Now()
-	for in.Len() > in.max && in.left() <= 0 {
-		oldest := in.Front().Value.(*guest)
+	for in.limit.over(0) > 0 {
+		oldest, _ := in.limit.next()
+		if oldest == nil {
+			break
+		}
 		oldest.dequeue()
 		oldest.cut = true
 		cut = append(cut, oldest)

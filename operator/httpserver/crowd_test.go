@@ -74,9 +74,8 @@ func inHall(t *testing.T, test func(hall)) {
 // guestOutside is the visitor's end of a connection.
 type guestOutside struct {
 	net.Conn
-	answers *bufio.Reader
-	ended   chan struct{} // no more will come
-	got     []*http.Response
+	ended chan struct{} // no more will come
+	got   []*http.Response
 }
 
 // comes opens a connection, sends bytes on it and reads all answers.
@@ -176,6 +175,23 @@ func TestCourtesy(t *testing.T) {
 		require.Len(t, late.got, 1)
 		require.Equal(t, courtesy, time.Since(began))
 		require.False(t, first.isOpen())
+	})
+}
+
+// TestSilent: who has not begun a request stays as long as somebody else can be cut.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		silent := h.comes("")
+		var slow []*guestOutside
+		for range maxWaiting {
+			slow = append(slow, h.comes(slowBody))
+		}
+		require.Len(t, h.comes(whole).got, 1)
+		require.True(t, silent.isOpen())
+		require.False(t, slow[0].isOpen())
+		h.sends(silent, whole)
+		require.Len(t, silent.got, 1)
 	})
 }
 

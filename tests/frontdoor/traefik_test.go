@@ -25,6 +25,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
@@ -34,8 +35,9 @@ import (
 type edge struct {
 	*world
 	port int
-	// alice and bob are the agents' own addresses, past the proxy.
-	alice, bob string
+	// alice and bob are the agents' own addresses, past the proxy, and people is the
+	// front door's.
+	alice, bob, people string
 }
 
 func (e *edge) url(host string) string { return fmt.Sprintf("https://%s:%d", host, e.port) }
@@ -50,13 +52,8 @@ func newEdge(t *testing.T) *edge {
 		w.clock, w.address, s.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
 	})
 	e.alice, e.bob = e.runAgent("alice-1"), e.runAgent("bob-1")
-	serve := func(h func() http.Handler) string {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h().ServeHTTP(w, r) }))
-		t.Cleanup(server.Close)
-		return server.URL
-	}
-	pages := serve(func() http.Handler { return e.replica().Pages() })
-	auth := serve(func() http.Handler { return e.replica().ForwardAuth() })
+	e.people = e.serve(e.pages())
+	auth := e.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.replica().ForwardAuth().ServeHTTP(w, r) }))
 	e.runTraefik(fmt.Sprintf(`
 http:
   routers:
@@ -64,13 +61,24 @@ http:
     bob: {rule: "Host(`+"`%s`"+`)", priority: 100, service: bob, middlewares: [door], tls: {}}
     others: {rule: "HostRegexp(`+"`^[a-z0-9-]+[.]vdi[.]example[.]com$`"+`)", priority: 1, service: pages, tls: {}}
   middlewares:
-    door: {forwardAuth: {address: "%s/auth", authResponseHeaders: [X-Vdi-Statement]}}
+    door: {forwardAuth: {address: "http://%s/auth", authResponseHeaders: [X-Vdi-Statement]}}
   services:
     alice: {loadBalancer: {servers: [{url: "http://%s"}]}}
     bob: {loadBalancer: {servers: [{url: "http://%s"}]}}
-    pages: {loadBalancer: {servers: [{url: "%s"}]}}
-`, aliceHost, bobHost, auth, e.alice, e.bob, pages))
+    pages: {loadBalancer: {servers: [{url: "http://%s"}]}}
+`, aliceHost, bobHost, auth, e.alice, e.bob, e.people))
 	return e
+}
+
+// serve serves as the front door does.
+func (e *edge) serve(h http.Handler) string {
+	e.t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(e.t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(e.t, err)
+	server := httpserver.New(h, slog.New(slog.DiscardHandler), 64<<10)
+	go func() { _ = server.Serve(listener) }()
+	e.t.Cleanup(func() { require.NoError(e.t, server.Close()) })
+	return listener.Addr().String()
 }
 
 // runAgent runs a session's agent before a desktop that echoes.

@@ -17,11 +17,12 @@ type head struct {
 	// under way: what arrives belongs to a head.
 	under atomic.Bool
 	// The rest is the reader's alone.
-	lines, length int // length of the line that has begun
+	lines, length int  // length of the line that has begun
+	text          bool // some line was not empty; net/http skips empty ones in front
 }
 
 func (h *head) begin() {
-	h.lines, h.length = 0, 0
+	h.lines, h.length, h.text = 0, 0, false
 	h.under.Store(true)
 }
 
@@ -35,10 +36,11 @@ func (h *head) takes(p []byte) bool {
 		if !whole {
 			return true
 		}
-		if h.length == 0 && h.lines > 0 { // before the first line some are allowed
+		if h.length == 0 && h.text {
 			h.end()
 			return true
 		}
+		h.text = h.text || h.length > 0
 		if h.lines++; h.lines > maxLines {
 			return false
 		}

@@ -15,10 +15,10 @@ const (
 	// cookieName has the prefix that lets only this very host set it, over TLS
 	// (RFC 6265bis §4.1.3.2).
 	cookieName    = "__Host-vdi"
-	cookieVersion = "v1"
+	cookieVersion = "v2"
 )
 
-// cookie is what a login leaves in the browser: "v1.EXPIRES.ID.MAC", where
+// cookie is what a login leaves in the browser: "v2.EXPIRES.ID.MAC", where
 // EXPIRES is in milliseconds since 1970 and ID names this login.
 type cookie struct {
 	id      string

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -16,17 +17,20 @@ const (
 	// maxIdle is how many connections may wait for their next request. Traefik keeps 200
 	// by default, and there may be more than one.
 	maxIdle = 512
-	// courtesy is how long everybody may take before they make room for others. A busy
-	// proxy opens a connection and may need a while to send the request of somebody who
-	// does nothing wrong.
-	courtesy = time.Second
+	// courtesy is how long everybody may take for a first request before they make room
+	// for others: what is busy may be slow without doing wrong. It bounds how many
+	// strangers in a second are got rid of, too, since newcomers wait behind them.
+	courtesy = 200 * time.Millisecond
+	// silentCourtesy is the same before the first byte. A busy proxy opens a connection and
+	// may need a while to send a request.
+	silentCourtesy = time.Second
 )
 
 // crowd bounds what people can hold who have shown nothing: connections with a request
 // that is incomplete, or whose answer is, counted until they are let in ([LetIn]). Where
-// there are too many, the oldest one ends, and nobody before a second has passed:
+// there are too many, the oldest one ends, and nobody before a moment has passed:
 // meanwhile newcomers wait in the kernel. Whoever sends a whole request at once, as
-// people's browsers do through a proxy, is answered long before.
+// people's browsers do through a proxy, is answered before.
 type crowd struct {
 	mu sync.Mutex
 	// waiting have begun a request. Silent have not: they are cut when there is nobody else,
@@ -34,32 +38,35 @@ type crowd struct {
 	waiting, silent queue
 	known           queue // have a login
 	idle            queue // are between requests
+	// left has a value when somebody has left since it was last empty.
+	left chan struct{}
 }
 
 // queue has the oldest one in front.
 type queue struct {
 	list.List
-	limit *limit
+	courtesy time.Duration
+	limit    *limit
 }
 
 // limit is how many there may be in some queues together; those of the first are cut
 // first.
 type limit struct {
-	max      int
-	courtesy time.Duration
-	queues   []*queue
+	max    int
+	queues []*queue
 }
 
 func newCrowd() *crowd {
-	c := &crowd{}
-	limited(maxWaiting, courtesy, &c.waiting, &c.silent)
-	limited(maxWaiting, courtesy, &c.known)
-	limited(maxIdle, 0, &c.idle)
+	c := &crowd{left: make(chan struct{}, 1)}
+	c.waiting.courtesy, c.known.courtesy, c.silent.courtesy = courtesy, courtesy, silentCourtesy
+	limited(maxWaiting, &c.waiting, &c.silent)
+	limited(maxWaiting, &c.known)
+	limited(maxIdle, &c.idle)
 	return c
 }
 
-func limited(max int, courtesy time.Duration, queues ...*queue) {
-	l := &limit{max, courtesy, queues}
+func limited(max int, queues ...*queue) {
+	l := &limit{max, queues}
 	for _, q := range queues {
 		q.limit = l
 	}
@@ -73,55 +80,81 @@ func (l *limit) over(more int) int {
 	return more - l.max
 }
 
-// next is who may be cut; nil: nobody yet, and somebody after the time that is left.
-func (l *limit) next() (oldest *guest, left time.Duration) {
-	left = l.courtesy
+// next is who may be cut; nil: nobody yet, and somebody after a while.
+func (l *limit) next() (oldest *guest, after time.Duration) {
+	after = silentCourtesy
 	for _, q := range l.queues {
 		front := q.Front()
 		if front == nil {
 			continue
 		}
 		g := front.Value.(*guest)
-		rest := l.courtesy - time.Since(g.since)
+		rest := g.courtesy() - time.Since(g.since)
 		if rest <= 0 {
 			return g, 0
 		}
-		left = min(left, rest)
+		after = min(after, rest)
 	}
-	return nil, left
+	return nil, after
 }
 
 // entrance is a listener whose connections are guests.
 type entrance struct {
 	net.Listener
-	crowd *crowd
+	crowd  *crowd
+	closed chan struct{}
+	close  sync.Once
+}
+
+func newEntrance(l net.Listener, c *crowd) *entrance {
+	return &entrance{Listener: l, crowd: c, closed: make(chan struct{})}
+}
+
+// Close implements net.Listener.
+func (e *entrance) Close() error {
+	e.close.Do(func() { close(e.closed) })
+	return e.Listener.Close()
 }
 
 // Accept implements net.Listener. It returns when there is room.
-func (e entrance) Accept() (net.Conn, error) {
+func (e *entrance) Accept() (net.Conn, error) {
 	conn, err := e.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
+	if !e.waitForRoom() {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
 	g := &guest{Conn: conn, crowd: e.crowd}
 	g.head.begin()
-	e.crowd.room()
 	g.enter(&e.crowd.silent)
 	return g, nil
 }
 
-// room returns when there is room for one more, or somebody may be cut for it.
-func (c *crowd) room() {
+// waitForRoom waits until there is room for one more, or somebody may be cut for it; it
+// reports whether the entrance is still open.
+func (e *entrance) waitForRoom() bool {
 	for {
-		c.mu.Lock()
-		full := c.silent.limit.over(1) > 0
-		_, left := c.silent.limit.next()
-		c.mu.Unlock()
-		if !full || left <= 0 {
-			return
+		full, after := e.crowd.full()
+		if !full {
+			return true
 		}
-		time.Sleep(left)
+		select {
+		case <-time.After(after):
+		case <-e.crowd.left:
+		case <-e.closed:
+			return false
+		}
 	}
+}
+
+// full reports whether there is neither room for one more nor somebody who may be cut for
+// it, and after which time there will be at the latest.
+func (c *crowd) full() (full bool, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	oldest, after := c.silent.limit.next()
+	return c.silent.limit.over(1) > 0 && oldest == nil, after
 }
 
 // guest is one connection.
@@ -134,7 +167,17 @@ type guest struct {
 	in    *queue // nil: nobody counts it
 	at    *list.Element
 	since time.Time // that it is in the queue
+	again bool      // it has been idle
 	cut   bool      // it is about to end
+}
+
+// courtesy is for the first request only: whoever comes again and again could else keep
+// everybody else waiting.
+func (g *guest) courtesy() time.Duration {
+	if g.again {
+		return 0
+	}
+	return g.in.courtesy
 }
 
 type guestKey struct{}
@@ -218,6 +261,7 @@ func (g *guest) enqueue(in *queue) (cut []*guest) {
 		return nil
 	}
 	g.in, g.at, g.since = in, in.PushBack(g), time.Now()
+	g.again = g.again || in == &g.crowd.idle
 	for in.limit.over(0) > 0 {
 		oldest, _ := in.limit.next()
 		if oldest == nil {
@@ -245,5 +289,9 @@ func (g *guest) dequeue() {
 	if g.in != nil {
 		g.in.Remove(g.at)
 		g.in, g.at = nil, nil
+		select {
+		case g.crowd.left <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -161,20 +161,97 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// TestCourtesy: nobody is cut at once, however many come.
+// TestCourtesy: nobody is cut at once, however many come, and who comes later is served
+// as soon as there is room.
 func TestCourtesy(t *testing.T) {
 	t.Parallel()
+	for sent, lasts := range map[string]time.Duration{"": silentCourtesy, slowBody: courtesy} {
+		inHall(t, func(h hall) {
+			first := h.comes(sent)
+			for range maxWaiting - 1 {
+				h.comes(sent)
+			}
+			require.True(t, first.isOpen())
+			began := time.Now()
+			late := h.comes(whole)
+			require.Len(t, late.got, 1)
+			require.Equal(t, lasts, time.Since(began))
+			require.False(t, first.isOpen())
+		})
+	}
 	inHall(t, func(h hall) {
-		first := h.comes("")
-		for range maxWaiting - 1 {
+		var others []*guestOutside
+		for range maxWaiting {
+			others = append(others, h.comes(""))
+		}
+		began := time.Now()
+		go func() {
+			time.Sleep(courtesy / 2)
+			_, _ = io.WriteString(others[10], whole)
+		}()
+		require.Len(t, h.comes(whole).got, 1)
+		require.Equal(t, courtesy/2, time.Since(began))
+	})
+}
+
+// TestAgain: who comes again and again on one connection is shown no courtesy, or nobody
+// else would ever come in.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	inHall(t, func(h hall) {
+		var others []*guestOutside
+		for range maxWaiting {
+			others = append(others, h.comes(whole))
+		}
+		for range maxWaiting {
+			others = append(others, h.comes(""))
+		}
+		stop := make(chan struct{})
+		for _, g := range others {
+			go func() {
+				for {
+					if _, err := io.WriteString(g, "GET / HTTP"); err != nil {
+						return
+					}
+					time.Sleep(courtesy - 1)
+					if _, err := io.WriteString(g, "/1.1\r\nHost: a\r\n\r\n"); err != nil {
+						return
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			}()
+		}
+		time.Sleep(3 * courtesy)
+		began := time.Now()
+		require.Len(t, h.comes(whole).got, 1)
+		require.LessOrEqual(t, time.Since(began), courtesy)
+		close(stop)
+		time.Sleep(courtesy)
+	})
+}
+
+// TestShutdownWhileFull: the end does not wait for room.
+func TestShutdownWhileFull(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := hall{t, pipes{make(chan net.Conn), make(chan struct{})}}
+		server := New(Guard(http.NotFoundHandler()), slog.New(slog.DiscardHandler), 32<<10)
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(h.door) }()
+		for range maxWaiting {
 			h.comes("")
 		}
-		require.True(t, first.isOpen())
+		late := h.opens()
+		go late.read()
 		began := time.Now()
-		late := h.comes(whole)
-		require.Len(t, late.got, 1)
-		require.Equal(t, courtesy, time.Since(began))
-		require.False(t, first.isOpen())
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+		require.Equal(t, began, time.Now())
+		require.False(t, late.isOpen())
 	})
 }
 
@@ -205,7 +282,8 @@ func TestConnectCrowd(t *testing.T) {
 		}
 		require.Equal(t, began, time.Now())
 		require.Len(t, h.comes(whole).got, 1)
-		require.GreaterOrEqual(t, time.Since(began), payloadWait)
+		require.Equal(t, courtesy, time.Since(began))
+		time.Sleep(payloadWait + lingering) // the server does not wait for them
 	})
 }
 

@@ -68,7 +68,7 @@ func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *Serve
 }
 
 // Serve is http.Server's.
-func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(entrance{l, s.crowd}) }
+func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(newEntrance(l, s.crowd)) }
 
 // Guard bounds how long whoever has not been let in ([LetIn]) may take to send a body and
 // to take the answer, and ends the connection, by "Connection: close", behind every request

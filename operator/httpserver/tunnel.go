@@ -115,5 +115,12 @@ func (s *recorder) send(conn net.Conn) error {
 		StatusCode: s.status, ProtoMajor: 1, ProtoMinor: 1, Header: s.header, Close: true,
 		ContentLength: int64(s.text.Len()), Body: io.NopCloser(&s.text),
 	}
-	return answer.Write(conn)
+	// In one piece: Traefik ends the connection when it has read the head, and has the rest
+	// only if it came with it.
+	var whole bytes.Buffer
+	if err := answer.Write(&whole); err != nil {
+		return err
+	}
+	_, err := whole.WriteTo(conn)
+	return err
 }

@@ -116,7 +116,7 @@ func TestDoorRights(t *testing.T) {
 	objs := objects(t, operator(nil))
 	require.Equal(t, sessions, find[rbacv1.ClusterRole](t, objs, "ClusterRole", "vdi-system:"+doorName).Rules)
 	require.Equal(t, []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-ended-logins"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-ended-logins"}, Verbs: []string{"list", "watch", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: endedLogins(), Verbs: []string{"get", "list", "watch", "patch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"vdi-frontdoor-public-keys"}, Verbs: []string{"get", "patch"}},
 	}, find[rbacv1.Role](t, objs, "Role", doorName).Rules)

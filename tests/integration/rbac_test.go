@@ -43,8 +43,9 @@ func unseen() map[string]map[string]string {
 
 func unseenAtDoor() map[string]string {
 	why := map[string]string{
-		"get vdisessions.vdi.kasm.io":   "a resume (TestFrontDoor, and end to end TestSuspendedDesktopShowsItsPage)",
-		"patch vdisessions.vdi.kasm.io": "the same",
+		"get vdisessions.vdi.kasm.io":                               "a resume (TestFrontDoor, and end to end TestSuspendedDesktopShowsItsPage)",
+		"patch vdisessions.vdi.kasm.io":                             "the same",
+		"patch configmaps vdi-frontdoor-ended-logins in vdi-system": "a logout at a replica of an earlier version, while an upgrade is under way",
 	}
 	for n := range ended.Parts {
 		part := ended.Store{Name: "vdi-frontdoor-ended-logins"}.Part(n).Name + " in vdi-system"

@@ -62,8 +62,9 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- define "vdi-operator.rbac.frontDoor.own" -}}
 - apiGroups: [""]
   resources: [configmaps]
-  resourceNames: [{{ include "vdi-operator.frontDoor.endedLoginsName" . }}] # of earlier versions
-  verbs: [list, watch]
+  # Of earlier versions, whose replicas write it while an upgrade is under way.
+  resourceNames: [{{ include "vdi-operator.frontDoor.endedLoginsName" . }}]
+  verbs: [list, watch, patch]
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: {{ include "vdi-operator.frontDoor.endedLoginsParts" . }}

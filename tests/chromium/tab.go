@@ -60,6 +60,22 @@ func (b Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.T, chromedp.Do(ctx, steps...))
 }
 
+// Presses clicks on something, once more where the page has just replaced it: pages that
+// are told what changes do so when they like.
+func (b Tab) Presses(selector string) {
+	b.T.Helper()
+	const replaced = "Could not find node with given id"
+	ctx, cancel := context.WithTimeout(b.Context, patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(selector))
+		if err == nil {
+			return
+		}
+		require.ErrorContains(b.T, err, replaced)
+	}
+}
+
 // Comes waits until an expression is true in the page. It is asked from outside:
 // a page's own policy may let no text be run as a script.
 func (b Tab) Comes(expression string) {

@@ -69,7 +69,7 @@ func TestSuspendedDesktopShowsItsPage(t *testing.T) {
 	}
 	tab.Comes(`document.body.innerText.includes("Your desktop is suspended")`)
 	tab.Screenshot("suspended")
-	tab.Do(chromedp.Click(`form[action="/.vdi/resume"] button`))
+	tab.Presses(`form[action="/.vdi/resume"] button`)
 	s = await(t, s, install.Running)
 	tab.Comes(`document.querySelector("` + passwordField + `") != null`) // the page has led to the desktop's own by itself
 	enter()

@@ -38,7 +38,7 @@ func TestInTheBrowser(t *testing.T) {
 	tab.Shows("Your desktop is suspended")
 	require.Empty(t, e.known.done(), "a reload resumes nothing")
 
-	tab.Do(chromedp.Click("form[action='/.vdi/resume'] button"))
+	tab.Presses("form[action='/.vdi/resume'] button")
 	tab.Shows("about to start")
 	require.Equal(t, []string{"resume alice-2"}, e.known.done())
 	tab.Comes("window.same = true")
@@ -56,7 +56,7 @@ func TestInTheBrowser(t *testing.T) {
 	tab.Do(chromedp.Navigate(e.url("auth."+domain) + "/"))
 	tab.Shows("alice-1")
 	tab.Screenshot("list")
-	tab.Do(chromedp.Click("form[action='/logout'] button"))
+	tab.Presses("form[action='/logout'] button")
 	tab.Shows("Logged out")
 	desktop.Comes("window.code === 1008") // the logout closes the stream of the other tab
 }

@@ -243,12 +243,8 @@ func (d *Door) isKnown(v visit) bool {
 	if v.host == d.authHost {
 		name, purpose = loginCookie, forLogin
 	}
-	login, has := d.ticketIn(v, name, purpose)
-	if !has {
-		return false
-	}
-	ended, err := d.Ended.Ended(v.at.Context(), login.endable())
-	return err == nil && !ended
+	_, has, err := d.loginIn(v, name, purpose)
+	return err == nil && has
 }
 
 // endLogin makes copies of a login worthless in all replicas.

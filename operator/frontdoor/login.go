@@ -32,7 +32,12 @@ func (d *Door) ownHost(w http.ResponseWriter, v visit) {
 
 // loginOf is the login on our own host, if there is one that still holds.
 func (d *Door) loginOf(v visit) (login ticket, has bool, err error) {
-	login, has = d.ticketIn(v, loginCookie, forLogin)
+	return d.loginIn(v, loginCookie, forLogin)
+}
+
+// loginIn is the login in a cookie, if there is one that still holds.
+func (d *Door) loginIn(v visit, name string, p purpose) (login ticket, has bool, err error) {
+	login, has = d.ticketIn(v, name, p)
 	if !has {
 		return ticket{}, false, nil
 	}

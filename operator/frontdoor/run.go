@@ -44,8 +44,8 @@ type Flags struct {
 	// Namespace of the front door, and of its ConfigMaps.
 	Namespace string
 	// EndedLogins begins the names of the ConfigMaps of ended logins, see
-	// [ended.Store]; PublicKeys is the name of the one where the front door's public
-	// keys are told to the operator.
+	// [ended.Store]; PublicKeys is the name of the one where the operator reads the
+	// front door's public keys.
 	EndedLogins, PublicKeys string
 	// WatchNamespaces limits the front door to these namespaces; empty means all.
 	WatchNamespaces string

@@ -60,8 +60,8 @@ func (b Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.T, chromedp.Do(ctx, steps...))
 }
 
-// Presses clicks on something, once more where the page has just replaced it: pages that
-// are told what changes do so when they like.
+// Presses clicks on something, once more where the page has just replaced it, as pages
+// that follow events do at any time.
 func (b Tab) Presses(selector string) {
 	b.T.Helper()
 	const replaced = "Could not find node with given id"

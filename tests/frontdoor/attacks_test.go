@@ -2,14 +2,12 @@ package frontdoor
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
@@ -23,13 +21,7 @@ import (
 // path alone, and the desktop believes the headers that name its visitor.
 func newNaiveEdge(t *testing.T) *edge {
 	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	e := &edge{port: free.Addr().(*net.TCPAddr).Port}
-	require.NoError(t, free.Close())
-	e.world = newWorld(t, platform.AccessPassword, func(w *world, s *platform.Sessions) {
-		w.clock, w.address, s.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
-	})
+	e := newBareEdge(t, platform.AccessPassword)
 	serve := func(h http.HandlerFunc) string {
 		server := httptest.NewServer(h)
 		t.Cleanup(server.Close)

@@ -28,6 +28,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -113,7 +114,7 @@ type besieged struct {
 
 func newBesieged(t *testing.T, bounded bool) *besieged {
 	t.Helper()
-	b := &besieged{edge: newPlainEdge(t)}
+	b := &besieged{edge: newBareEdge(t, platform.AccessOIDC)}
 	desktop := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(desktop.Close)
 	settings, err := json.Marshal(child{desktop.Listener.Addr().String(), visitorSecret(t), bounded})
@@ -228,15 +229,15 @@ func (b *besieged) besiege(t *testing.T, stranger func(ctx context.Context, numb
 	return ledger.Judge(harm != nil || peak-atRest > room, ledger.Runtime, words)
 }
 
-// slowly are beginnings of requests whose rest never comes.
-func slowly(number int) (method, path, header string) {
+// slowly is the path and the content type of a POST whose rest never comes.
+func slowly(number int) (path, kind string) {
 	switch number % 3 {
 	case 0:
-		return http.MethodPost, "/.vdi/login", "application/x-www-form-urlencoded"
+		return "/.vdi/login", "application/x-www-form-urlencoded"
 	case 1:
-		return http.MethodPost, "/.vdi/logout", "text/plain"
+		return "/.vdi/logout", "text/plain"
 	default:
-		return http.MethodPost, "/.vdi/nowhere", "text/plain"
+		return "/.vdi/nowhere", "text/plain"
 	}
 }
 
@@ -254,8 +255,8 @@ func TestA35SlowStrangers(t *testing.T) {
 					return
 				}
 				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-				method, path, kind := slowly(number)
-				sent := method + " " + path + " HTTP/1.1\r\nHost: " + aliceHost + "\r\nContent-Type: " + kind + "\r\nContent-Length: 100\r\nOrigin: https://" + aliceHost + "\r\n" + short + "X-Pad: " + pad
+				path, kind := slowly(number)
+				sent := "POST " + path + " HTTP/1.1\r\nHost: " + aliceHost + "\r\nContent-Type: " + kind + "\r\nContent-Length: 100\r\nOrigin: https://" + aliceHost + "\r\n" + short + "X-Pad: " + pad
 				if number%2 == 0 { // else not even the head ends
 					sent += "\r\n\r\nx"
 				}
@@ -272,10 +273,10 @@ func TestA35SlowStrangers(t *testing.T) {
 			}
 			b.t.Cleanup(transport.CloseIdleConnections)
 			return func(ctx context.Context, number int) {
-				method, path, kind := slowly(number)
+				path, kind := slowly(number)
 				body, rest := io.Pipe()
 				defer context.AfterFunc(ctx, func() { _ = rest.Close() })()
-				r, err := http.NewRequestWithContext(ctx, method, "https://"+b.address+path, body)
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+b.address+path, body)
 				if err != nil {
 					return
 				}

@@ -91,7 +91,7 @@ const visitorPassword = "canary-visitor-password"
 
 func newShared(t *testing.T, program string, guard func(http.Handler) http.Handler) *shared {
 	t.Helper()
-	s := &shared{newPlainEdge(t), &noted{}}
+	s := &shared{newBareEdge(t, platform.AccessOIDC), &noted{}}
 	serve := func(h http.Handler) string {
 		server := httptest.NewServer(guard(h))
 		t.Cleanup(server.Close)
@@ -105,20 +105,6 @@ func newShared(t *testing.T, program string, guard func(http.Handler) http.Handl
 	s.alice = serve(a.Session())
 	s.runPlainProxy(program, serve(s.pages()))
 	return s
-}
-
-// newPlainEdge is a world at whose edge nobody is asked who a visitor is: agents ask for
-// passwords.
-func newPlainEdge(t *testing.T) *edge {
-	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	e := &edge{port: free.Addr().(*net.TCPAddr).Port}
-	require.NoError(t, free.Close())
-	e.world = newWorld(t, platform.AccessOIDC, func(w *world, p *platform.Sessions) {
-		w.clock, w.address, p.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
-	})
-	return e
 }
 
 // pages are those of the front door, by either replica.

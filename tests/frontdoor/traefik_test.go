@@ -42,15 +42,22 @@ type edge struct {
 
 func (e *edge) url(host string) string { return fmt.Sprintf("https://%s:%d", host, e.port) }
 
-func newEdge(t *testing.T) *edge {
+// newBareEdge has an address for the proxy, which does not run yet.
+func newBareEdge(t *testing.T, mode platform.AccessMode) *edge {
 	t.Helper()
 	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	e := &edge{port: free.Addr().(*net.TCPAddr).Port}
 	require.NoError(t, free.Close())
-	e.world = newWorld(t, platform.AccessOIDC, func(w *world, s *platform.Sessions) {
+	e.world = newWorld(t, mode, func(w *world, s *platform.Sessions) {
 		w.clock, w.address, s.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
 	})
+	return e
+}
+
+func newEdge(t *testing.T) *edge {
+	t.Helper()
+	e := newBareEdge(t, platform.AccessOIDC)
 	e.alice, e.bob = e.runAgent("alice-1"), e.runAgent("bob-1")
 	e.people = e.serve(e.pages())
 	auth := e.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.replica().ForwardAuth().ServeHTTP(w, r) }))

@@ -215,15 +215,10 @@ func (g *gpus) conflictIsTold() {
 // where neither the kind nor the plugin is there yet: everything is noticed.
 func (g *gpus) asInstalled() {
 	g.t.Helper()
-	definition := &unstructured.Unstructured{}
-	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-	definition.SetName(gpusharing.PolicyCRD)
-	for _, o := range []client.Object{definition, g.plugin(), g.config()} {
+	for _, o := range []client.Object{g.plugin(), g.config()} {
 		require.NoError(g.t, g.client.Delete(g.ctx, o))
 	}
-	require.Eventually(g.t, func() bool {
-		return isGone(g.client.Get(g.ctx, client.ObjectKeyFromObject(definition), definition))
-	}, othersWork, glance)
+	g.plane.removeKind(g.t, gpusharing.PolicyCRD)
 	registry := g.startOperator()
 	g.ns = operatorNamespace
 

@@ -13,11 +13,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -82,10 +85,23 @@ func stopShared() error {
 	return shared.Stop()
 }
 
-// startPlane starts a control plane with the platform's own kinds. The pod
+// startPlane starts a control plane with the platform's own kinds.
+func startPlane(ctx context.Context) (*plane, error) {
+	p, err := startEmptyPlane(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root, err := repositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	return p, p.installCRDs(ctx, filepath.Join(root, vdiCRDs), "")
+}
+
+// startEmptyPlane starts a control plane that knows nothing of the platform. The pod
 // garbage collector is off: it would remove pods of nodes that do not exist, and
 // the tests' kubelet has none.
-func startPlane(ctx context.Context) (*plane, error) {
+func startEmptyPlane(ctx context.Context) (*plane, error) {
 	c, err := cluster.StartControlPlane(ctx, cluster.ControlPlaneOptions{
 		ControllerManagerArgs: []string{"--controllers=*,-pod-garbage-collector-controller"},
 	})
@@ -96,12 +112,7 @@ func startPlane(ctx context.Context) (*plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plane{ControlPlane: c, admin: admin}
-	root, err := repositoryRoot()
-	if err != nil {
-		return nil, err
-	}
-	return p, p.installCRDs(ctx, filepath.Join(root, vdiCRDs), "")
+	return &plane{ControlPlane: c, admin: admin}, nil
 }
 
 func repositoryRoot() (string, error) {
@@ -109,22 +120,44 @@ func repositoryRoot() (string, error) {
 	return filepath.Dir(bin), err
 }
 
-// installRouteKind installs the proxy's kinds from the very module of Traefik
-// that the local cluster runs.
+// installRouteKind installs the proxy's kinds.
 func (p *plane) installRouteKind(ctx context.Context) error {
-	root, err := repositoryRoot()
+	file, err := proxyCRDs(ctx)
 	if err != nil {
 		return err
+	}
+	return errors.Join(p.installCRDs(ctx, file, middlewareCRD), p.installCRDs(ctx, file, routeCRD))
+}
+
+// proxyCRDs is a file with the proxy's definitions, from the very module of
+// Traefik that the local cluster runs.
+func proxyCRDs(ctx context.Context) (string, error) {
+	root, err := repositoryRoot()
+	if err != nil {
+		return "", err
 	}
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", traefikModule)
 	list.Dir = filepath.Join(root, "tests", "tools", "traefik")
 	list.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	out, err := list.Output()
 	if err != nil {
-		return fmt.Errorf("find %s in the module cache (%s): %w", traefikModule, missingToolFix, err)
+		return "", fmt.Errorf("find %s in the module cache (%s): %w", traefikModule, missingToolFix, err)
 	}
-	file := filepath.Join(strings.TrimSpace(string(out)), traefikCRDs)
-	return errors.Join(p.installCRDs(ctx, file, middlewareCRD), p.installCRDs(ctx, file, routeCRD))
+	return filepath.Join(strings.TrimSpace(string(out)), traefikCRDs), nil
+}
+
+// removeKind removes a definition and everything of its kind. Where the store was
+// not ready at the API server's first try, Kubernetes tries again only after a
+// change of the definition (updateCustomResourceDefinition in its
+// crd_finalizer.go): it gets one.
+func (p *plane) removeKind(t *testing.T, name string) {
+	t.Helper()
+	definition := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
+	require.NoError(t, p.admin.Delete(t.Context(), definition))
+	require.Eventually(t, func() bool {
+		wake := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"looked-at":%q}}}`, time.Now()))
+		return apierrors.IsNotFound(p.admin.Patch(t.Context(), definition, wake))
+	}, othersWork, time.Second, "%s is gone", name)
 }
 
 // installCRDs creates the definitions in a file or folder (only the named one

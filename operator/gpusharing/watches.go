@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -51,7 +52,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		return err
 	}
 	r.Client, r.Live = gpus.GetClient(), gpus.GetAPIReader()
-	c, err := controller.New("gpusharing", mgr, controller.Options{Reconciler: r})
+	c, err := controller.New("gpusharing", mgr, controller.Options{Reconciler: r, RateLimiter: retry.Limiter()})
 	if err != nil {
 		return err
 	}

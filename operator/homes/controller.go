@@ -44,6 +44,8 @@ type Reconciler struct {
 	ServerTime func(context.Context) (time.Time, error)
 	// Events tells what happened.
 	Events events.EventRecorder
+
+	indexed bool // the cache finds sessions by the claim that they name
 }
 
 // Reconcile looks at one home.
@@ -52,7 +54,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, claim); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	gone, err := sessionGone(ctx, r.Client, claim)
+	gone, err := r.sessionGone(ctx, r.Client, claim)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -77,7 +79,7 @@ func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error
 	if err := r.Live.Get(ctx, req.NamespacedName, claim); err != nil {
 		return decision{}, fmt.Errorf("read home: %w", err)
 	}
-	gone, err := sessionGone(ctx, r.Live, claim)
+	gone, err := r.sessionGone(ctx, r.Live, claim)
 	if err != nil {
 		return decision{}, err
 	}
@@ -95,7 +97,7 @@ func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error
 
 // sessionGone tells whether no session has the home: none of its user has its
 // name or names the claim as its existing one. A stranger's could not use it.
-func sessionGone(ctx context.Context, from client.Reader, claim *corev1.PersistentVolumeClaim) (bool, error) {
+func (r *Reconciler) sessionGone(ctx context.Context, from client.Reader, claim *corev1.PersistentVolumeClaim) (bool, error) {
 	name := SessionOf(claim)
 	if name == "" {
 		return false, nil // nobody's home is nobody's to end
@@ -106,7 +108,11 @@ func sessionGone(ctx context.Context, from client.Reader, claim *corev1.Persiste
 		return false, err
 	}
 	others := &vdi.VDISessionList{}
-	if err := from.List(ctx, others, client.InNamespace(claim.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	which := []client.ListOption{client.InNamespace(claim.Namespace), client.UnsafeDisableDeepCopy}
+	if r.indexed && from == client.Reader(r.Client) { // or thousands of homes would each look through all sessions
+		which = append(which, client.MatchingFields{existingIndex: claim.Name})
+	}
+	if err := from.List(ctx, others, which...); err != nil {
 		return false, fmt.Errorf("list sessions: %w", err)
 	}
 	return !slices.ContainsFunc(others.Items, func(s vdi.VDISession) bool {

@@ -2,9 +2,11 @@ package homes
 
 import (
 	"context"
+	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -38,7 +40,11 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	list := &corev1.PersistentVolumeClaimList{}
 	err := m.reader.List(context.Background(), list, client.HasLabels{vdi.LabelRetained}, client.UnsafeDisableDeepCopy)
-	if err != nil {
+	var unread *cache.ErrResourceNotCached
+	switch {
+	case errors.As(err, &unread):
+		return // a standby reads no claims, and an invalid metric would hide all others
+	case err != nil:
 		out <- prometheus.NewInvalidMetric(m.homes, err)
 		return
 	}

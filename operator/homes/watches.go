@@ -9,21 +9,34 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
+// existingIndex finds the sessions that name a claim as their existing one.
+const existingIndex = "spec.persistence.existingClaim"
+
 // Setup registers the controller with the manager. Claims and sessions are
 // watched for the session controller already; this one adds no request.
-func (r *Reconciler) Setup(mgr ctrl.Manager) error {
+func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &vdi.VDISession{}, existingIndex, func(o client.Object) []string {
+		return []string{existingClaimOf(o)}
+	})
+	if err != nil {
+		return err
+	}
+	r.indexed = true
 	return ctrl.NewControllerManagedBy(mgr).Named("homes").
 		For(&corev1.PersistentVolumeClaim{}, builder.WithPredicates(homeChanged())).
 		Watches(&vdi.VDISession{}, handler.EnqueueRequestsFromMapFunc(homesOfSession), builder.WithPredicates(sessionLeft())).
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Complete(r)
 }
 

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session"
@@ -24,12 +26,22 @@ const (
 	agentAnswerLimit  = 64 << 10 // bytes; an answer is a few words
 )
 
+// agree is how far an agent's clock may be from the API server's without being
+// put right: answers take their time, and both tell theirs in whole seconds.
+const agree = 2 * time.Second
+
 // agents asks the agent in a session's pod.
-type agents struct{ client *http.Client }
+type agents struct {
+	client *http.Client
+	clock  clock.PassiveClock
+}
 
 // newAgents answers ErrNoAgent for pods without an agent.
-func newAgents() session.ActivitySource {
-	return agents{&http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true}}}
+func newAgents(by clock.PassiveClock) session.ActivitySource {
+	return agents{&http.Client{
+		Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the desktop sends nobody elsewhere
+	}, by}
 }
 
 // LastActivity implements session.ActivitySource.
@@ -55,7 +67,24 @@ func (a agents) LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.Activity
 	if err := json.NewDecoder(io.LimitReader(answer.Body, agentAnswerLimit)).Decode(&activity); err != nil {
 		return vdi.ActivityStatus{}, fmt.Errorf("read the agent's answer: %w", err)
 	}
+	if last := activity.LastActivityTime; last != nil {
+		last.Time = onOurClock(last.Time, answer.Header.Get("Date"), a.clock.Now())
+	}
 	return activity, nil
+}
+
+// onOurClock is the time of something that an agent tells, by our clock: its
+// node's may be wrong. The answer says what time it is there. What has not come
+// yet counts as now.
+func onOurClock(told time.Time, date string, now time.Time) time.Time {
+	there, err := http.ParseTime(date)
+	if off := now.Sub(there); err == nil && off.Abs() > agree {
+		told = told.Add(off).Truncate(time.Second)
+	}
+	if told.After(now) {
+		return now.Truncate(time.Second)
+	}
+	return told
 }
 
 // portOfAgent is 0 when the pod has no agent. The agent is a sidecar, so it is

@@ -31,6 +31,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/apitime"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
@@ -110,6 +111,8 @@ func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, er
 	}
 	cluster = rest.CopyConfig(cluster)
 	cluster.UserAgent = "vdi-operator"
+	serverTime := apitime.New()
+	cluster.Wrap(serverTime.Listen)
 	mgr, err := ctrl.NewManager(cluster, managerOptions(o))
 	if err != nil {
 		return nil, fmt.Errorf("build manager: %w", err)
@@ -117,14 +120,14 @@ func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, er
 	if err := errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("ping", healthz.Ping),
-		addControllers(ctx, mgr, config, o),
+		addControllers(ctx, mgr, config, serverTime, o),
 	); err != nil {
 		return nil, err
 	}
 	return mgr, nil
 }
 
-func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Config, o Options) error {
+func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Config, now clock.PassiveClock, o Options) error {
 	render, err := renderer.New()
 	if err != nil {
 		return fmt.Errorf("load session chart: %w", err)
@@ -155,16 +158,16 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	}
 	sessions := &session.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
-		Namespace: o.Namespace, Clock: clock.RealClock{}, ServerTime: serverTime,
-		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(), DoorKeys: keys, Relay: relay, Nodes: nodes,
+		Namespace: o.Namespace, Clock: now, ServerTime: serverTime,
+		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(now), DoorKeys: keys, Relay: relay, Nodes: nodes,
 		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
 	}
-	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: clock.RealClock{}}
+	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: now}
 	left := &homes.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: clock.RealClock{}, ServerTime: serverTime,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, ServerTime: serverTime,
 		Events: mgr.GetEventRecorder("vdi-operator"),
 	}
-	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(mgr), addGPUSharing(mgr, config.GPUSharing, o))
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.GPUSharing, now, o))
 }
 
 // watchNodes lets templates and sessions know the nodes' GPUs, where that is wanted.
@@ -176,7 +179,7 @@ func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder
 }
 
 // addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
-func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, o Options) error {
+func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, now clock.PassiveClock, o Options) error {
 	if !settings.Enabled {
 		return nil
 	}
@@ -184,7 +187,7 @@ func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, o Options) error
 		settings.Namespace = o.Namespace
 	}
 	sharing := &gpusharing.Reconciler{
-		Settings: settings, Namespace: o.Namespace, Clock: clock.RealClock{},
+		Settings: settings, Namespace: o.Namespace, Clock: now,
 		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: gpusharing.NewMetrics(),
 	}
 	if err := o.registry().Register(sharing.Metrics); err != nil {
@@ -220,8 +223,10 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionID:              "vdi-operator",
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
-		// A standby reads what it works on only when it leads (no EnableWarmup): what
-		// it had read before could be older than the former leader's last writes.
+		// A standby works only when it leads (no EnableWarmup). It knows the sessions,
+		// their pods and the nodes' GPUs before that, since those caches have indexes and
+		// are counted: that may be older than the former leader's last writes, and the
+		// API server itself is asked before any write that could do harm then.
 		Controller: config.Controller{SkipNameValidation: new(o.Registry != nil)},
 	}
 }

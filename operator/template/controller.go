@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -22,6 +23,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
+	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -118,7 +120,8 @@ func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("template").
 		For(&vdi.VDITemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&vdi.VDISession{}, countLater())
+		Watches(&vdi.VDISession{}, countLater()).
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()})
 	if r.Nodes != nil {
 		b = b.Watches(gpunodes.Metadata(), r.allLater(), builder.WithPredicates(gpunodes.Changed()))
 	}

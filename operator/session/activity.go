@@ -27,8 +27,13 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 	if !p.dependsOnActivity() {
 		return nil
 	}
-	p.session.Status.Activity = r.lastActivity(ctx, p)
 	p.lookAgain = 0
+	activity, answered := r.lastActivity(ctx, p, patience)
+	if p.asking = !answered; p.asking {
+		p.decision = decideByPerson(p.session) // the answer is on its way
+		return nil
+	}
+	p.session.Status.Activity = activity
 	p.decide(p.now)
 	return nil
 }
@@ -39,27 +44,39 @@ func (p *pass) dependsOnActivity() bool {
 	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 || !podReady(p.seen.pod) {
 		return false
 	}
-	near := p.decision.warn || p.decision.want != wantRun
-	return !activityKnown(p.session) || (near && p.decision.because == vdi.StopIdle)
+	return !activityKnown(p.session) || p.decision.isNear(vdi.EndIdle)
+}
+
+// use is what an agent answers.
+type use struct {
+	activity vdi.ActivityStatus
+	err      error
 }
 
 // lastActivity is the latest use that any source knows of; nil when it is unknown.
-func (r *Reconciler) lastActivity(ctx context.Context, p *pass) *vdi.ActivityStatus {
+// Not answered: the agent has not said anything yet.
+func (r *Reconciler) lastActivity(ctx context.Context, p *pass, wait time.Duration) (latest *vdi.ActivityStatus, answered bool) {
 	told := toldActivity(p.session, p.now)
 	if r.Activity == nil {
-		return told
+		return told, true
 	}
-	seen, err := r.Activity.LastActivity(ctx, p.seen.pod)
+	pod := p.seen.pod
+	seen, answered := r.uses.ask(ctx, r, p, wait, func(ctx context.Context) use {
+		activity, err := r.Activity.LastActivity(ctx, pod)
+		return use{activity, err}
+	})
 	switch {
-	case errors.Is(err, ErrNoAgent):
-		return told
-	case err != nil || seen.LastActivityTime == nil:
-		logf.FromContext(ctx).V(1).Info("activity is unknown", "error", err)
-		return nil
-	case told != nil && told.LastActivityTime.After(seen.LastActivityTime.Time):
-		seen.LastActivityTime = told.LastActivityTime
+	case !answered:
+		return nil, false
+	case errors.Is(seen.err, ErrNoAgent):
+		return told, true
+	case seen.err != nil || seen.activity.LastActivityTime == nil:
+		logf.FromContext(ctx).V(1).Info("activity is unknown", "error", seen.err)
+		return nil, true
+	case told != nil && told.LastActivityTime.After(seen.activity.LastActivityTime.Time):
+		seen.activity.LastActivityTime = told.LastActivityTime
 	}
-	return &seen
+	return &seen.activity, true
 }
 
 // toldActivity is what others wrote on the session. A time that has not come
@@ -76,7 +93,7 @@ func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 // idle stop was decided. Activity that arrives before the pod's DELETE wins.
 func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
 	decided := p.session.Status.Activity
-	latest := r.lastActivity(ctx, p)
+	latest, _ := r.lastActivity(ctx, p, allPatience)
 	p.session.Status.Activity = latest // the next decision builds on it
 	if latest == nil || decided == nil || decided.LastActivityTime == nil {
 		return true

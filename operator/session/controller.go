@@ -79,6 +79,8 @@ type Reconciler struct {
 	memory
 	indexed bool                    // the cache finds sessions and pods by claim
 	freed   chan event.GenericEvent // claims that were released; nil without a manager
+	// answered are sessions whose proxy or agent has answered; nil without a manager.
+	answered chan event.GenericEvent
 }
 
 // Reconcile moves one session towards its spec and reports what it saw.
@@ -88,7 +90,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion) {
+	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion, r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
 	p := &pass{session: s, now: r.Clock.Now(), oidc: r.isOIDC()}
@@ -105,7 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	default:
 		err = errors.Join(err, r.report(ctx, p, before, err))
 	}
-	r.superseded.remember(req.NamespacedName, p.replaced)
+	r.superseded.remember(req.NamespacedName, p.replaced, r.Clock.Now())
 	r.settled.note(p, err)
 	r.tell(before, s, p)
 	return resultOf(p.lookAgain, err)
@@ -212,6 +214,7 @@ func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
 }
 
 func (r *Reconciler) decideLifecycle(_ context.Context, p *pass) error {
+	p.forgetOldTroubles()
 	p.decide(p.now)
 	return nil
 }
@@ -227,9 +230,6 @@ func (p *pass) decisionOn(s *vdi.VDISession, now time.Time) decision {
 	rules, known := p.rules()
 	if !known {
 		return decideByPerson(s)
-	}
-	if p.template == nil || s.Status.WaitingFor == vdi.WaitingForTemplate {
-		rules.MaxFailed = "" // to want for a template is no failure that ages
 	}
 	return decide(s, rules, now)
 }

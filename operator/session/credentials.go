@@ -106,10 +106,33 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
 		return nil
 	}
+	if err := r.lookForPod(ctx, p); err != nil || p.seen.pod != nil {
+		return err
+	}
 	if err := r.renew(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
 		return err
 	}
 	p.verifier = fresh.Annotations[vdi.AnnotationPasswordVerifier]
+	return nil
+}
+
+// lookForPod asks the API server for a desktop that the cache does not show yet:
+// that of an operator before this one has its password in hand. A session with a
+// home has asked when it became the home's holder.
+func (r *Reconciler) lookForPod(ctx context.Context, p *pass) error {
+	if p.asked {
+		return nil
+	}
+	pod := &corev1.Pod{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for a desktop that runs: %w", err)
+	case metav1.IsControlledBy(pod, p.session):
+		p.seen.pod = pod
+	}
 	return nil
 }
 

@@ -39,7 +39,7 @@ func isProxyKind(kind string) bool { return kind == routeKind.Kind || kind == mi
 func routeKindMissing() *halt {
 	return &halt{
 		condition: vdi.ConditionReachable, reason: vdi.ReasonRouteKindMissing, phase: vdi.PhasePending,
-		waiting: vdi.WaitingForRoute, stalled: true,
+		waiting: vdi.WaitingForRoute, stalled: true, retry: deniedRetry,
 		message: "The kind IngressRoute (traefik.io/v1alpha1) is not installed in this cluster: install Traefik with its custom resource definitions; the session goes on by itself then",
 	}
 }

@@ -18,7 +18,7 @@ var errEnded = errors.New("session ended")
 // end carries out an end that the lifecycle decided, after the API server's own
 // clock has confirmed it.
 func (r *Reconciler) end(ctx context.Context, p *pass) error {
-	if p.decision.want != wantEnd && p.decision.want != wantSuspend {
+	if !isEnd(p.decision) {
 		return nil
 	}
 	confirmed, err := r.ServerTime(ctx)

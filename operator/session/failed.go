@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // Bounds of the wait before a pod that ended by itself is replaced.
@@ -21,7 +21,7 @@ func (r *Reconciler) clearFailed(ctx context.Context, p *pass) error {
 	if p.decision.want != wantRun || p.seen.pod == nil || p.seen.pod.DeletionTimestamp != nil || !podEnded(p.seen.pod) {
 		return nil
 	}
-	if wait := restartAt(p.seen.pod, p.session.Status.Failures).Sub(p.now); wait > 0 {
+	if wait := restartIn(p.session.Status, p.now); wait > 0 {
 		p.look(wait)
 		return nil
 	}
@@ -32,26 +32,15 @@ func (r *Reconciler) clearFailed(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// restartAt is when a pod that ended may be replaced.
-func restartAt(pod *corev1.Pod, failures int32) time.Time {
+// restartIn is how long a pod that ended stays before it is replaced. The wait is
+// counted from when that was first reported: a node's clock has no say.
+func restartIn(st vdi.VDISessionStatus, now time.Time) time.Duration {
 	wait := lastRestart
-	if failures < 5 { // 10 s, 20 s, 40 s, 80 s, 160 s
-		wait = firstRestart << failures
+	if st.Failures < 5 { // 10 s, 20 s, 40 s, 80 s, 160 s
+		wait = firstRestart << st.Failures
 	}
-	return endedAt(pod).Add(wait)
-}
-
-// endedAt is the latest time the pod tells of: its containers' ends, else the
-// last change of a condition, else its creation.
-func endedAt(pod *corev1.Pod) time.Time {
-	at := pod.CreationTimestamp.Time
-	for _, c := range pod.Status.Conditions {
-		at = later(at, c.LastTransitionTime.Time)
+	if st.Phase != vdi.PhaseFailed || st.PhaseSince == nil {
+		return wait
 	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if c.State.Terminated != nil {
-			at = later(at, c.State.Terminated.FinishedAt.Time)
-		}
-	}
-	return at
+	return min(wait, st.PhaseSince.Add(wait).Sub(now))
 }

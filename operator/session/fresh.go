@@ -11,18 +11,28 @@ import (
 // our own last write; the watch event is on its way.
 const cacheLag = 20 * time.Millisecond
 
+// longestLag bounds that wait. After a restore the API server knows nothing of our
+// last writes, and nothing newer may ever come; a cache that is later than that
+// costs a conflict.
+const longestLag = time.Second
+
 // superseded remembers, until the cache shows something newer, the resource
 // versions of sessions that our own writes replaced. A pass that began from one
 // of them would decide on the past, and each of its writes would be a conflict.
-type superseded struct{ perSession[[]string] }
+type superseded struct{ perSession[replaced] }
+
+type replaced struct {
+	versions []string
+	at       time.Time
+}
 
 // isStale tells whether the cache has not seen our last write yet.
-func (s *superseded) isStale(key types.NamespacedName, version string) bool {
-	versions, known := s.load(key)
+func (s *superseded) isStale(key types.NamespacedName, version string, now time.Time) bool {
+	last, known := s.load(key)
 	if !known {
 		return false
 	}
-	if slices.Contains(versions, version) {
+	if slices.Contains(last.versions, version) && now.Sub(last.at).Abs() < longestLag {
 		return true
 	}
 	s.delete(key)
@@ -30,9 +40,9 @@ func (s *superseded) isStale(key types.NamespacedName, version string) bool {
 }
 
 // remember keeps what a pass replaced.
-func (s *superseded) remember(key types.NamespacedName, versions []string) {
+func (s *superseded) remember(key types.NamespacedName, versions []string, now time.Time) {
 	if len(versions) > 0 {
-		s.store(key, versions)
+		s.store(key, replaced{versions, now})
 	}
 }
 

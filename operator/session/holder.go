@@ -138,6 +138,7 @@ func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.P
 			p.seen.pod = &pods.Items[own]
 		}
 	}
+	p.asked = true
 	return nil
 }
 

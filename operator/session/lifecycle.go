@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,9 @@ const (
 	defaultWarnBefore   = 10 * time.Minute
 	defaultMaxExtension = 24 * time.Hour
 )
+
+// mostAhead is by how much a time may lie ahead that was noted by the same clock.
+const mostAhead = time.Minute
 
 // want says what should become of a session.
 type want string
@@ -32,45 +36,91 @@ const (
 // decision is what the lifecycle says about a session at one moment.
 type decision struct {
 	want      want
-	reason    vdi.StopReason // of wantStop, wantSuspend and wantEnd
-	expiresAt *metav1.Time   // when the present state ends; nil when it does not
-	because   vdi.StopReason // what ends it then
-	warn      bool           // the end is near
-	lookAgain time.Duration  // until the next deadline; 0 when there is none
+	reason    vdi.StopReason     // of wantStop, wantSuspend and wantEnd
+	expiresAt *metav1.Time       // when the present state ends; nil when it does not
+	because   vdi.StopReason     // what ends it then
+	warn      bool               // the end is near
+	announced []vdi.Announcement // the ends that are near, and since when that is told
+	lookAgain time.Duration      // until the next deadline; 0 when there is none
 }
 
 // deadline is one possible end of the present state.
 type deadline struct {
+	end    vdi.End
 	at     time.Time
 	want   want
 	reason vdi.StopReason
 	warn   time.Duration // how long before a person is warned
+	held   bool          // its clock stands still: it neither comes nor is lifted
 }
 
 // decide says what should become of a session now. It is the specification of
-// all ends: none comes early, keepAliveUntil can only move the end of a run
-// back, and unknown activity is never idleness.
+// all ends: none comes early, nor before it was announced for its time;
+// keepAliveUntil can only move the end of a run back, and unknown activity is
+// never idleness.
 func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decision {
 	d := decideByPerson(s)
-	next, found := nextEnd(s, rules)
-	if !found {
-		d.lookAgain = askAgain(s, rules)
+	first := deadline{}
+	for _, next := range deadlines(s, rules) {
+		since, announced := announcedSince(s.Status, next.end, now)
+		switch warnAt := next.at.Add(-next.warn); {
+		case next.held && announced:
+			d.announced = append(d.announced, vdi.Announcement{End: next.end, Since: since})
+			continue
+		case next.held:
+			continue
+		case now.Before(warnAt):
+			d.look(warnAt.Sub(now))
+		default:
+			if !announced {
+				since = metav1.Time{Time: now.Truncate(time.Second)}
+			}
+			d.announced = append(d.announced, vdi.Announcement{End: next.end, Since: since})
+			next.at = later(next.at, since.Add(next.warn))
+			d.look(next.at.Sub(now))
+		}
+		if first.end == "" || next.at.Before(first.at) {
+			first = next
+		}
+	}
+	d.look(askAgain(s, rules))
+	if first.end == "" {
 		return d
 	}
-	d.expiresAt, d.because = &metav1.Time{Time: next.at}, next.reason
-	warnAt := next.at.Add(-next.warn)
-	switch {
-	case !now.Before(next.at):
-		d.want, d.reason = next.want, next.reason
-	case !now.Before(warnAt):
-		d.warn, d.lookAgain = true, next.at.Sub(now)
-	default:
-		d.lookAgain = warnAt.Sub(now)
-	}
-	if again := askAgain(s, rules); again > 0 && (d.lookAgain == 0 || again < d.lookAgain) {
-		d.lookAgain = again
+	d.expiresAt, d.because, d.warn = &metav1.Time{Time: first.at}, first.reason, d.isNear(first.end)
+	if !now.Before(first.at) {
+		d.want, d.reason, d.warn = first.want, first.reason, false
 	}
 	return d
+}
+
+// isEnd tells whether the operator itself has to act.
+func isEnd(d decision) bool { return d.want == wantEnd || d.want == wantSuspend }
+
+// look asks for the next look after so long, unless an earlier one is asked for.
+func (d *decision) look(after time.Duration) {
+	if after > 0 && (d.lookAgain == 0 || after < d.lookAgain) {
+		d.lookAgain = after
+	}
+}
+
+// isNear tells whether that end is near.
+func (d *decision) isNear(end vdi.End) bool {
+	return slices.ContainsFunc(d.announced, func(a vdi.Announcement) bool { return a.End == end })
+}
+
+// announcedSince is since when an end is announced. Whatever is edited meanwhile,
+// only an end that is no longer near is announced anew: else edits could put one
+// off for ever. Nor can a clock that was wrong: what it announced for a later time
+// is announced anew.
+func announcedSince(st vdi.VDISessionStatus, end vdi.End, now time.Time) (since metav1.Time, found bool) {
+	i := slices.IndexFunc(st.Announcements, func(a vdi.Announcement) bool {
+		return a.End == end && a.Since.Time.Before(now.Add(mostAhead))
+	})
+	if i < 0 {
+		return since, false
+	}
+	return st.Announcements[i].Since, true
 }
 
 // decideByPerson is what its user wishes, whatever the clock says.
@@ -81,17 +131,16 @@ func decideByPerson(s *vdi.VDISession) decision {
 	return decision{want: wantRun}
 }
 
-// nextEnd is the first of all deadlines that apply to the session's state.
-func nextEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (next deadline, found bool) {
+// deadlines are all ends that apply to the session's state.
+func deadlines(s *vdi.VDISession, rules vdi.TemplateLifecycle) (all []deadline) {
 	for _, end := range []func(*vdi.VDISession, vdi.TemplateLifecycle) (deadline, bool){
 		timeoutEnd, idleEnd, startingEnd, failedEnd, suspendedEnd,
 	} {
-		d, applies := end(s, rules)
-		if applies && (!found || d.at.Before(next.at)) {
-			next, found = d, true
+		if d, applies := end(s, rules); applies {
+			all = append(all, d)
 		}
 	}
-	return next, found
+	return all
 }
 
 // timeoutEnd: a run is counted from status.startTime.
@@ -101,18 +150,26 @@ func timeoutEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool)
 		return deadline{}, false
 	}
 	end := s.Status.StartTime.Add(timeout)
-	return deadline{extended(s, rules, end), actionOf(s, rules), vdi.StopExpired, warnBefore(rules, timeout)}, true
+	return deadline{
+		end: vdi.EndTimeout, at: extended(s, rules, end, end),
+		want: actionOf(s, rules), reason: vdi.StopExpired, warn: warnBefore(rules, timeout),
+	}, true
 }
 
 // idleEnd: idleness is counted from the last known use, or from the start of
-// the run, so that a resumed desktop does not die of its old idle time.
+// the run, so that a resumed desktop does not die of its old idle time. While
+// nobody knows whether the desktop is used, the end is held.
 func idleEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
 	idle := idleTimeoutOf(s.Spec, rules)
-	if !runs(s) || idle == 0 || !activityKnown(s) {
+	if !runs(s) || idle == 0 {
 		return deadline{}, false
 	}
-	since := later(s.Status.StartTime.Time, s.Status.Activity.LastActivityTime.Time)
-	return deadline{extended(s, rules, since.Add(idle)), wantSuspend, vdi.StopIdle, warnBefore(rules, idle)}, true
+	d := deadline{end: vdi.EndIdle, want: wantSuspend, reason: vdi.StopIdle, warn: warnBefore(rules, idle)}
+	if d.held = !activityKnown(s); !d.held {
+		end := later(s.Status.StartTime.Time, s.Status.Activity.LastActivityTime.Time).Add(idle)
+		d.at = extended(s, rules, end, idleBound(s, rules, end))
+	}
+	return d, true
 }
 
 // startingEnd: a start that hangs must not hold a GPU for ever. A run that has
@@ -121,29 +178,39 @@ func startingEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool
 	if s.Status.StartTime != nil {
 		return deadline{}, false
 	}
-	return phaseEnd(s, vdi.PhaseCreating, rules.MaxStarting, rules, wantSuspend, vdi.StopFailed)
+	return downtimeEnd(s, vdi.EndStarting, rules.MaxStarting, rules, wantSuspend, true)
 }
 
-// failedEnd: a session that cannot work is cleared away in the end.
+// failedEnd: a desktop that cannot work is cleared away in the end. One that
+// works and is out of reach is not.
 func failedEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
-	return phaseEnd(s, vdi.PhaseFailed, rules.MaxFailed, rules, wantEnd, vdi.StopFailed)
+	failing := s.Status.Downtime != nil && s.Status.Downtime.Failing
+	return downtimeEnd(s, vdi.EndFailed, rules.MaxFailed, rules, wantEnd, failing)
+}
+
+// downtimeEnd is the end of a run that does not work. It is held while that
+// clock stands still, so that no hiccup makes it begin anew.
+func downtimeEnd(s *vdi.VDISession, end vdi.End, longest vdi.Duration, rules vdi.TemplateLifecycle, w want, counts bool) (deadline, bool) {
+	limit, down := durationOr(longest, 0), s.Status.Downtime
+	if limit == 0 || down == nil || s.Spec.RunPolicy == vdi.RunPolicySuspended {
+		return deadline{}, false
+	}
+	d := deadline{end: end, want: w, reason: vdi.StopFailed, warn: warnBefore(rules, limit)}
+	if d.held = !counts || down.Since == nil; !d.held {
+		d.at = down.Since.Add(limit - time.Duration(down.Seconds)*time.Second)
+	}
+	return d, true
 }
 
 // suspendedEnd: forgotten sessions are cleared away; their homes are kept.
 func suspendedEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
-	if s.Spec.RunPolicy != vdi.RunPolicySuspended {
+	limit, st := durationOr(rules.MaxSuspended, 0), s.Status
+	if limit == 0 || s.Spec.RunPolicy != vdi.RunPolicySuspended || st.Phase != vdi.PhaseSuspended || st.PhaseSince == nil {
 		return deadline{}, false
 	}
-	return phaseEnd(s, vdi.PhaseSuspended, rules.MaxSuspended, rules, wantEnd, vdi.StopExpired)
-}
-
-// phaseEnd is the end of a phase that has a longest time.
-func phaseEnd(s *vdi.VDISession, phase vdi.Phase, longest vdi.Duration, rules vdi.TemplateLifecycle, w want, reason vdi.StopReason) (deadline, bool) {
-	limit := durationOr(longest, 0)
-	if limit == 0 || s.Status.Phase != phase || s.Status.PhaseSince == nil {
-		return deadline{}, false
-	}
-	return deadline{s.Status.PhaseSince.Add(limit), w, reason, warnBefore(rules, limit)}, true
+	return deadline{
+		end: vdi.EndSuspended, at: st.PhaseSince.Add(limit), want: wantEnd, reason: vdi.StopExpired, warn: warnBefore(rules, limit),
+	}, true
 }
 
 // askAgain: while the use of a running desktop is unknown, it is asked for once
@@ -164,18 +231,28 @@ func activityKnown(s *vdi.VDISession) bool {
 	return s.Status.Activity != nil && s.Status.Activity.LastActivityTime != nil
 }
 
-// extended moves an end of a run to keepAliveUntil, as far as the template
-// allows beyond the timeout; it never moves it forward.
-func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end time.Time) time.Time {
-	if s.Spec.KeepAliveUntil == nil {
+// extended moves an end of a run to keepAliveUntil, as far beyond the bound of
+// the run as the template allows; it never moves it forward.
+func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end, bound time.Time) time.Time {
+	most := durationOr(rules.MaxExtension, defaultMaxExtension)
+	if s.Spec.KeepAliveUntil == nil || most == 0 {
 		return end
 	}
-	wish := s.Spec.KeepAliveUntil.Time
-	if timeout := timeoutOf(s.Spec, rules); timeout > 0 {
-		latest := s.Status.StartTime.Add(timeout).Add(durationOr(rules.MaxExtension, defaultMaxExtension))
-		wish = earlier(wish, latest)
+	return later(end, earlier(s.Spec.KeepAliveUntil.Time, bound.Add(most)))
+}
+
+// idleBound is where an idle run ends that nobody extends: at its timeout, as far
+// as the template grants one, and without one when it is idle. A person who
+// wishes for a longer run is not granted a longer idle one.
+func idleBound(s *vdi.VDISession, rules vdi.TemplateLifecycle, idleEnd time.Time) time.Time {
+	timeout, granted := timeoutOf(s.Spec, rules), durationOr(rules.MaxTimeout, 0)
+	if granted == 0 {
+		granted = durationOr(rules.Timeout, defaultTimeout)
 	}
-	return later(end, wish)
+	if timeout == 0 || granted == 0 {
+		return idleEnd
+	}
+	return s.Status.StartTime.Add(min(timeout, granted))
 }
 
 // timeoutOf is the longest run: the session's wish, else the template's default,

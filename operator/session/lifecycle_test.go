@@ -29,43 +29,56 @@ func TestDecide(t *testing.T) {
 	since := func(phase vdi.Phase) vdi.VDISessionStatus {
 		return vdi.VDISessionStatus{Phase: phase, PhaseSince: at(noon)}
 	}
+	down := func(d vdi.DowntimeStatus) vdi.VDISessionStatus { return vdi.VDISessionStatus{Downtime: &d} }
+	starting, failing := down(vdi.DowntimeStatus{Since: at(noon)}), down(vdi.DowntimeStatus{Since: at(noon), Failing: true})
+	told := func(end vdi.End, after time.Duration) map[vdi.End]time.Duration {
+		return map[vdi.End]time.Duration{end: after}
+	}
+	announced := func(end vdi.End, after time.Duration) []vdi.Announcement {
+		return []vdi.Announcement{{End: end, Since: *at(noon.Add(after))}}
+	}
+	warned := told(vdi.EndTimeout, 8*hour-10*time.Minute)
 	idle := vdi.VDISessionSpec{IdleTimeout: "1h", Timeout: "0"}
 	for name, c := range map[string]struct {
 		spec   vdi.VDISessionSpec
 		status vdi.VDISessionStatus
 		rules  vdi.TemplateLifecycle
 		after  time.Duration // since noon
+		told   map[vdi.End]time.Duration
 		want   decision
 	}{
 		"not running yet: no clock":         {after: 1000 * hour, want: decision{want: wantRun}},
 		"fresh: looks again at the warning": {status: begun, want: decision{want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, lookAgain: 8*hour - 10*time.Minute}},
 		"the warning": {
 			status: begun, after: 8*hour - 10*time.Minute,
-			want: decision{want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 10 * time.Minute},
+			want: decision{
+				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 10 * time.Minute,
+				announced: announced(vdi.EndTimeout, 8*hour-10*time.Minute),
+			},
 		},
 		"a moment before the end": {
-			status: begun, after: 8*hour - 1,
+			status: begun, after: 8*hour - 1, told: warned,
 			want: decision{want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 1},
 		},
 		"the end": {
-			status: begun, after: 8 * hour,
+			status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired},
 		},
 		"the end, to be suspended by the session's wish": {
-			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour,
+			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantSuspend, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired},
 		},
 		"the end, to be suspended by the template's rule": {
-			rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour,
+			rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantSuspend, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired},
 		},
 		"the session's wish beats the template's rule": {
-			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutDelete}, rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour,
+			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutDelete}, rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired},
 		},
 		"timeout 0: never": {spec: vdi.VDISessionSpec{Timeout: "0"}, status: begun, after: 10000 * hour, want: decision{want: wantRun}},
 		"timeout 0 within a maximum": {
-			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxTimeout: "2h"}, status: begun, after: 2 * hour,
+			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxTimeout: "2h"}, status: begun, after: 2 * hour, told: told(vdi.EndTimeout, 110*time.Minute),
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(2 * hour)), because: vdi.StopExpired},
 		},
 		"a longer wish is cut to the maximum": {
@@ -85,11 +98,11 @@ func TestDecide(t *testing.T) {
 			want: decision{want: wantRun, expiresAt: at(noon.Add(10 * hour)), because: vdi.StopExpired, lookAgain: 50 * time.Minute},
 		},
 		"extended too far: the template's bound": {
-			spec: vdi.VDISessionSpec{KeepAliveUntil: at(noon.Add(1000 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "1h"}, status: begun, after: 9 * hour,
+			spec: vdi.VDISessionSpec{KeepAliveUntil: at(noon.Add(1000 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "1h"}, status: begun, after: 9 * hour, told: told(vdi.EndTimeout, 9*hour-10*time.Minute),
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(9 * hour)), because: vdi.StopExpired},
 		},
 		"extension forbidden": {
-			spec: vdi.VDISessionSpec{KeepAliveUntil: at(noon.Add(9 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "0"}, status: begun, after: 8 * hour,
+			spec: vdi.VDISessionSpec{KeepAliveUntil: at(noon.Add(9 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "0"}, status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired},
 		},
 		"an extension into the past shortens nothing": {
@@ -104,11 +117,12 @@ func TestDecide(t *testing.T) {
 		},
 		"idle: the warning": {
 			spec: idle, status: used(2 * hour), after: 2*hour + 55*time.Minute,
+			told: told(vdi.EndIdle, 2*hour+50*time.Minute),
 			want: decision{want: wantRun, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle, warn: true, lookAgain: 5 * time.Minute},
 		},
 		"idle: the end suspends, whatever the timeout's action": {
-			spec: vdi.VDISessionSpec{IdleTimeout: "1h", TimeoutAction: vdi.TimeoutDelete}, status: used(2 * hour), after: 3 * hour,
-			want: decision{want: wantSuspend, reason: vdi.StopIdle, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle},
+			spec: vdi.VDISessionSpec{IdleTimeout: "1h", TimeoutAction: vdi.TimeoutDelete}, status: used(2 * hour), after: 3 * hour, told: told(vdi.EndIdle, 2*hour+50*time.Minute),
+			want: decision{want: wantSuspend, reason: vdi.StopIdle, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle, lookAgain: 4*hour + 50*time.Minute},
 		},
 		"idle: an old use before a resume does not count": {
 			spec: idle, status: used(-100 * hour),
@@ -119,7 +133,7 @@ func TestDecide(t *testing.T) {
 			want: decision{want: wantRun, lookAgain: hour},
 		},
 		"idle: unknown does not hold up the timeout": {
-			spec: vdi.VDISessionSpec{IdleTimeout: "9h"}, status: begun, after: 8 * hour,
+			spec: vdi.VDISessionSpec{IdleTimeout: "9h"}, status: begun, after: 8 * hour, told: warned,
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, lookAgain: 9 * hour},
 		},
 		"idle: the first end counts": {
@@ -130,19 +144,92 @@ func TestDecide(t *testing.T) {
 			spec: vdi.VDISessionSpec{IdleTimeout: "1h", KeepAliveUntil: at(noon.Add(6 * hour))}, status: used(0), after: hour,
 			want: decision{want: wantRun, expiresAt: at(noon.Add(6 * hour)), because: vdi.StopIdle, lookAgain: 5*hour - 10*time.Minute},
 		},
-		"idle: never by default":       {spec: vdi.VDISessionSpec{Timeout: "0"}, status: used(0), after: 1000 * hour, want: decision{want: wantRun}},
-		"idle: 0 is cut to a maximum":  {spec: vdi.VDISessionSpec{Timeout: "0", IdleTimeout: "0"}, rules: vdi.TemplateLifecycle{MaxIdleTimeout: "1h"}, status: used(0), after: hour, want: decision{want: wantSuspend, reason: vdi.StopIdle, expiresAt: at(noon.Add(hour)), because: vdi.StopIdle}},
-		"idle: not before the run":     {spec: idle, status: vdi.VDISessionStatus{Activity: used(0).Activity}, after: 1000 * hour, want: decision{want: wantRun}},
-		"starting: no limit":           {status: since(vdi.PhaseCreating), after: 1000 * hour, want: decision{want: wantRun}},
-		"starting too long: suspended": {status: since(vdi.PhaseCreating), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: hour, want: decision{want: wantSuspend, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed}},
+		"idle: never by default": {spec: vdi.VDISessionSpec{Timeout: "0"}, status: used(0), after: 1000 * hour, want: decision{want: wantRun}},
+		"idle: 0 is cut to a maximum": {
+			spec: vdi.VDISessionSpec{Timeout: "0", IdleTimeout: "0"}, rules: vdi.TemplateLifecycle{MaxIdleTimeout: "1h"}, status: used(0), after: hour,
+			told: told(vdi.EndIdle, 50*time.Minute),
+			want: decision{want: wantSuspend, reason: vdi.StopIdle, expiresAt: at(noon.Add(hour)), because: vdi.StopIdle},
+		},
+		"idle: not before the run": {spec: idle, status: vdi.VDISessionStatus{Activity: used(0).Activity}, after: 1000 * hour, want: decision{want: wantRun}},
+		"idle: without a timeout, extended no further than the template's bound": {
+			spec: vdi.VDISessionSpec{Timeout: "0", IdleTimeout: "1h", KeepAliveUntil: at(noon.Add(10000 * hour))}, status: used(0),
+			rules: vdi.TemplateLifecycle{MaxExtension: "2h"}, want: decision{want: wantRun, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle, lookAgain: 170 * time.Minute},
+		},
+		"idle: nor does a long timeout that nobody grants": {
+			spec: vdi.VDISessionSpec{Timeout: "9999h", IdleTimeout: "1h", KeepAliveUntil: at(noon.Add(10000 * hour))}, status: used(0),
+			rules: vdi.TemplateLifecycle{MaxIdleTimeout: "1h"}, want: decision{want: wantRun, expiresAt: at(noon.Add(32 * hour)), because: vdi.StopIdle, lookAgain: 32*hour - 10*time.Minute},
+		},
+		"idle: extension forbidden": {
+			spec: vdi.VDISessionSpec{Timeout: "0", IdleTimeout: "1h", KeepAliveUntil: at(noon.Add(10000 * hour))}, status: used(0),
+			rules: vdi.TemplateLifecycle{MaxExtension: "0"}, want: decision{want: wantRun, expiresAt: at(noon.Add(hour)), because: vdi.StopIdle, lookAgain: 50 * time.Minute},
+		},
+		"idle: its warning stands while the use is unknown": {
+			spec: idle, status: begun, after: 2 * hour, told: told(vdi.EndIdle, 50*time.Minute), want: decision{want: wantRun, lookAgain: hour},
+		},
+
+		"due when first seen: announced for its time": {
+			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, after: 5 * hour,
+			want: decision{
+				want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: true, lookAgain: 10 * time.Minute,
+				announced: announced(vdi.EndTimeout, 5*hour),
+			},
+		},
+		"due when first seen: not yet": {
+			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute - 1,
+			want: decision{want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: true, lookAgain: 1},
+		},
+		"due when first seen: the end": {
+			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute,
+			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired},
+		},
+		"nobody wants a warning": {
+			status: begun, rules: vdi.TemplateLifecycle{WarnBefore: "0"}, after: 8 * hour,
+			want: decision{
+				want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired,
+				announced: announced(vdi.EndTimeout, 8*hour),
+			},
+		},
+		"extended after the warning: announced anew when it is near": {
+			spec: vdi.VDISessionSpec{KeepAliveUntil: at(noon.Add(10 * hour))}, status: begun, after: 9 * hour, told: warned,
+			want: decision{want: wantRun, expiresAt: at(noon.Add(10 * hour)), because: vdi.StopExpired, lookAgain: 50 * time.Minute, announced: []vdi.Announcement{}},
+		},
+		"each end has its own warning": {
+			spec: vdi.VDISessionSpec{IdleTimeout: "1h"}, status: used(7 * hour), after: 8*hour - 9*time.Minute, told: warned,
+			want: decision{
+				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 9 * time.Minute,
+				announced: append(announced(vdi.EndTimeout, 8*hour-10*time.Minute), announced(vdi.EndIdle, 8*hour-9*time.Minute)...),
+			},
+		},
+
+		"starting: no limit": {status: starting, after: 1000 * hour, want: decision{want: wantRun}},
+		"starting too long: suspended": {
+			status: starting, rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: hour, told: told(vdi.EndStarting, 50*time.Minute),
+			want: decision{want: wantSuspend, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed},
+		},
+		"what was counted before counts": {
+			status: down(vdi.DowntimeStatus{Since: at(noon), Seconds: 1800}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"},
+			want: decision{want: wantRun, expiresAt: at(noon.Add(30 * time.Minute)), because: vdi.StopFailed, lookAgain: 20 * time.Minute},
+		},
 		"a run that has begun is no start, though it does not answer": {
 			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
-			status: vdi.VDISessionStatus{Phase: vdi.PhaseCreating, PhaseSince: at(noon), StartTime: at(noon)}, want: decision{want: wantRun},
+			status: vdi.VDISessionStatus{Downtime: starting.Downtime, StartTime: at(noon)}, want: decision{want: wantRun},
 		},
-		"pending is not starting": {status: since(vdi.PhasePending), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour, want: decision{want: wantRun}},
-		"failed too long: ends":   {status: since(vdi.PhaseFailed), rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, want: decision{want: wantEnd, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed}},
+		"waiting for a node is not starting": {
+			status: down(vdi.DowntimeStatus{Seconds: 3599}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour, want: decision{want: wantRun},
+		},
+		"a warning stands while the clock does": {
+			status: down(vdi.DowntimeStatus{Seconds: 3600}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
+			told: told(vdi.EndStarting, 0), want: decision{want: wantRun},
+		},
+		"failed too long: ends": {
+			status: failing, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, told: told(vdi.EndFailed, 50*time.Minute),
+			want: decision{want: wantEnd, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed},
+		},
+		"a desktop that works and is out of reach does not fail": {status: starting, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: 1000 * hour, want: decision{want: wantRun}},
+		"what was refused does not fail":                         {status: since(vdi.PhaseFailed), rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: 1000 * hour, want: decision{want: wantRun}},
 		"suspended too long: ends": {
 			spec: vdi.VDISessionSpec{RunPolicy: vdi.RunPolicySuspended}, status: since(vdi.PhaseSuspended), rules: vdi.TemplateLifecycle{MaxSuspended: "1h"}, after: hour,
+			told: told(vdi.EndSuspended, 50*time.Minute),
 			want: decision{want: wantEnd, reason: vdi.StopExpired, expiresAt: at(noon.Add(hour)), because: vdi.StopExpired},
 		},
 		"suspended, not yet too long": {
@@ -155,32 +242,57 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &vdi.VDISession{Spec: c.spec, Status: c.status}
-			require.Equal(t, c.want, decide(s, c.rules, noon.Add(c.after)))
+			for end, after := range c.told {
+				s.Status.Announcements = append(s.Status.Announcements, vdi.Announcement{End: end, Since: *at(noon.Add(after))})
+			}
+			got := decide(s, c.rules, noon.Add(c.after))
+			if c.want.announced == nil {
+				c.want.announced = s.Status.Announcements // they stand
+			}
+			require.ElementsMatch(t, c.want.announced, got.announced)
+			c.want.announced, got.announced = nil, nil
+			require.Equal(t, c.want, got)
 		})
+	}
+}
+
+// anyDuration is unset, none, or up to 50 hours.
+func anyDuration(r *rand.Rand) vdi.Duration {
+	return []vdi.Duration{"", "0", vdi.Duration(fmt.Sprintf("%dm", 1+r.IntN(3000)))}[r.IntN(3)]
+}
+
+// anyRules are rules of every shape.
+func anyRules(r *rand.Rand) vdi.TemplateLifecycle {
+	return vdi.TemplateLifecycle{
+		Timeout: anyDuration(r), MaxTimeout: anyDuration(r), WarnBefore: anyDuration(r), MaxExtension: anyDuration(r),
+		IdleTimeout: anyDuration(r), MaxIdleTimeout: anyDuration(r), MaxStarting: anyDuration(r), MaxFailed: anyDuration(r),
+		MaxSuspended: anyDuration(r), TimeoutAction: []vdi.TimeoutAction{"", vdi.TimeoutDelete, vdi.TimeoutSuspend}[r.IntN(3)],
+	}
+}
+
+// anyWish changes what a person may, in every way.
+func anyWish(r *rand.Rand, spec *vdi.VDISessionSpec, now time.Time) {
+	spec.Timeout, spec.IdleTimeout, spec.KeepAliveUntil = anyDuration(r), anyDuration(r), nil
+	spec.TimeoutAction = []vdi.TimeoutAction{"", vdi.TimeoutDelete, vdi.TimeoutSuspend}[r.IntN(3)]
+	if r.IntN(2) == 0 {
+		spec.KeepAliveUntil = at(now.Add(time.Duration(r.IntN(200)-50) * time.Hour))
 	}
 }
 
 // anySession makes sessions and rules of every shape.
 func anySession(r *rand.Rand) (*vdi.VDISession, vdi.TemplateLifecycle) {
-	duration := func() vdi.Duration {
-		return []vdi.Duration{"", "0", vdi.Duration(fmt.Sprintf("%dm", 1+r.IntN(3000)))}[r.IntN(3)]
-	}
-	s := &vdi.VDISession{Spec: vdi.VDISessionSpec{Timeout: duration(), IdleTimeout: duration()}}
-	s.Spec.TimeoutAction = []vdi.TimeoutAction{"", vdi.TimeoutDelete, vdi.TimeoutSuspend}[r.IntN(3)]
+	s := &vdi.VDISession{}
+	anyWish(r, &s.Spec, noon)
 	if r.IntN(4) > 0 {
 		s.Status.StartTime = at(noon)
-	}
-	if r.IntN(2) == 0 {
-		s.Spec.KeepAliveUntil = at(noon.Add(time.Duration(r.IntN(200)-50) * time.Hour))
 	}
 	if r.IntN(2) == 0 {
 		used := noon.Add(time.Duration(r.IntN(100)-50) * time.Hour)
 		s.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(used)}
 	}
-	return s, vdi.TemplateLifecycle{
-		Timeout: duration(), MaxTimeout: duration(), WarnBefore: duration(), MaxExtension: duration(),
-		IdleTimeout: duration(), MaxIdleTimeout: duration(),
-	}
+	rules := anyRules(r)
+	rules.MaxStarting, rules.MaxFailed, rules.MaxSuspended, rules.TimeoutAction = "", "", "", ""
+	return s, rules
 }
 
 // earliestEnd is what nothing may end before, computed another way.
@@ -191,13 +303,16 @@ func earliestEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle, reason vdi.Stop
 	return later(noon, s.Status.Activity.LastActivityTime.Time).Add(idleTimeoutOf(s.Spec, rules))
 }
 
-func isEnd(d decision) bool { return d.want == wantEnd || d.want == wantSuspend }
-
 func TestDecideHolds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
 		s, rules := anySession(r)
 		now := noon.Add(time.Duration(r.Int64N(int64(300 * time.Hour))))
+		for _, end := range []vdi.End{vdi.EndTimeout, vdi.EndIdle} {
+			if r.IntN(2) == 0 {
+				s.Status.Announcements = append(s.Status.Announcements, vdi.Announcement{End: end, Since: *at(noon.Add(time.Duration(r.Int64N(int64(300 * time.Hour)))))})
+			}
+		}
 		d := decide(s, rules, now)
 		words := fmt.Sprintf("%+v %+v at %s: %+v", s.Spec, rules, now, d)
 
@@ -226,6 +341,7 @@ func TestDecideNeverForgets(t *testing.T) {
 		s, rules := anySession(r)
 		now := noon.Add(time.Duration(r.Int64N(int64(time.Hour))))
 		d := decide(s, rules, now)
+		s.Status.Announcements = d.announced
 		if d.expiresAt == nil {
 			require.Equal(t, askAgain(s, rules), d.lookAgain, "nothing to look for but unknown activity")
 			continue
@@ -237,10 +353,70 @@ func TestDecideNeverForgets(t *testing.T) {
 			}
 			require.Positive(t, d.lookAgain, "forgotten: %+v %+v", s.Spec, rules)
 			now = now.Add(d.lookAgain)
+			s.Status.Announcements = d.announced
 			d = decide(s, rules, now)
 		}
 		if looks > 0 {
 			require.True(t, now.Equal(d.expiresAt.Time), "the last look was at the end")
 		}
 	}
+}
+
+// TestNoEditsPutAnEndOff: a person edits all the time what a person may edit, and
+// uses nothing. However that is done, the run ends, at the latest at its bound and
+// the longest extension, or one warning after the first look at which it was due;
+// and it does not end before its end was announced for its time.
+func TestNoEditsPutAnEndOff(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	ends := 0
+	for range 3000 {
+		s, rules := anySession(r)
+		s.Status.StartTime = at(noon)
+		s.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(noon)}
+		timeout, idle := durationOr(rules.MaxTimeout, 0), durationOr(rules.MaxIdleTimeout, 0)
+		longest := timeout // of any run, whatever its person wishes
+		switch {
+		case timeout == 0 && idle == 0:
+			continue // then everything may be wished for
+		case timeout == 0:
+			longest = max(idle, durationOr(rules.Timeout, defaultTimeout))
+		}
+		latest := noon.Add(longest + durationOr(rules.MaxExtension, defaultMaxExtension))
+		firstLook, told := time.Time{}, map[vdi.End]time.Time{}
+		for now, d := noon, (decision{}); ; now = now.Add(time.Duration(r.Int64N(int64(5 * time.Hour)))) {
+			anyWish(r, &s.Spec, now)
+			if r.IntN(2) == 0 && d.expiresAt != nil { // the very moment that was told
+				now = later(now, d.expiresAt.Time)
+			}
+			d = decide(s, rules, now)
+			words := fmt.Sprintf("%+v %+v at %s: %+v", s.Spec, rules, now, d)
+			s.Status.Announcements = d.announced
+			for end := range told {
+				if !d.isNear(end) {
+					delete(told, end)
+				}
+			}
+			for _, a := range d.announced {
+				if _, known := told[a.End]; !known {
+					told[a.End] = now.Truncate(time.Second)
+				}
+			}
+			if firstLook.IsZero() && !now.Before(latest) {
+				firstLook = now
+			}
+			if isEnd(d) {
+				end, whole := vdi.EndTimeout, timeoutOf(s.Spec, rules)
+				if d.reason == vdi.StopIdle {
+					end, whole = vdi.EndIdle, idleTimeoutOf(s.Spec, rules)
+				}
+				require.GreaterOrEqual(t, now.Sub(told[end]), warnBefore(rules, whole), "not announced for its time: %s", words)
+				ends++
+				break
+			}
+			if !firstLook.IsZero() {
+				require.Less(t, now.Sub(firstLook), durationOr(rules.WarnBefore, defaultWarnBefore), "put off for ever: %s", words)
+			}
+		}
+	}
+	require.Greater(t, ends, 1000)
 }

@@ -16,6 +16,8 @@ type memory struct {
 	turnLogins turnLogins
 	held       held
 	released   released
+	routes     questions[error]
+	uses       questions[use]
 }
 
 // forget is called for a session that is gone.
@@ -26,6 +28,8 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.turnLogins.delete(key)
 	m.held.delete(key)
 	m.released.delete(key)
+	m.routes.delete(key)
+	m.uses.delete(key)
 }
 
 // perSession holds one value of each session that has one, for all workers. The

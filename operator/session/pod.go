@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,10 +28,6 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCond
 func podReady(pod *corev1.Pod) bool {
 	c := podCondition(pod, corev1.PodReady)
 	return c != nil && c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil && !podEnded(pod)
-}
-
-func readySince(pod *corev1.Pod) time.Time {
-	return podCondition(pod, corev1.PodReady).LastTransitionTime.Time
 }
 
 func podScheduled(pod *corev1.Pod) bool {
@@ -105,6 +100,9 @@ func containerWait(pod *corev1.Pod) *halt {
 		if h := waitingContainer(status); h != nil {
 			return h
 		}
+	}
+	if nodeSilent(pod) {
+		return progressing(vdi.ConditionDesktopReady, fmt.Sprintf("The node %s does not answer, so nobody knows how the desktop is; it goes on when the node is back", pod.Spec.NodeName))
 	}
 	if containerRunning(pod) {
 		return progressing(vdi.ConditionDesktopReady, "The desktop has started and does not answer yet")

@@ -31,6 +31,9 @@ const (
 	lastRouteRetry  = time.Minute
 )
 
+// longestFirstLoad is how long a proxy that is well takes to load a new route.
+const longestFirstLoad = 5 * time.Second
+
 // verifyRoute asks once per run whether the URL leads to the desktop.
 func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 	if p.decision.want != wantRun || !podReady(p.seen.pod) {
@@ -43,13 +46,27 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 		p.reachable = reachNotVerified
 	case meta.IsStatusConditionTrue(p.session.Status.Conditions, vdi.ConditionReachable) && p.samePod():
 		p.reachable = reachAnswered
-	case r.Probe(ctx, p.hostName(), p.healthPath()) == nil:
-		p.reachable = reachAnswered
 	default:
-		p.reachable = reachSilent
-		p.look(routeRetry(p.now.Sub(readySince(p.seen.pod))))
+		p.reachable = r.askProxy(ctx, p)
 	}
 	return nil
+}
+
+// askProxy asks whether the URL leads to the desktop. A proxy that has been
+// silent for a while is waited for by no worker.
+func (r *Reconciler) askProxy(ctx context.Context, p *pass) reach {
+	wait, host, path := patience, p.hostName(), p.healthPath()
+	if p.silentFor() > longestFirstLoad {
+		wait = noPatience
+	}
+	silent, answered := r.routes.ask(ctx, r, p, wait, func(ctx context.Context) error { return r.Probe(ctx, host, path) })
+	switch {
+	case answered && silent == nil:
+		return reachAnswered
+	case answered:
+		p.look(routeRetry(p.silentFor()))
+	}
+	return reachSilent
 }
 
 // routeRefused tells whether a part of the way in is missing because it was refused.
@@ -57,6 +74,15 @@ func (p *pass) routeRefused() bool {
 	return p.refusal != nil && p.refusal.condition == vdi.ConditionReachable && slices.ContainsFunc(p.desired, func(o *unstructured.Unstructured) bool {
 		return isProxyKind(o.GetKind()) && p.seen.others[keyOf(o)] == nil
 	})
+}
+
+// silentFor is how long it is known that the proxy does not lead to this pod.
+func (p *pass) silentFor() time.Duration {
+	c := meta.FindStatusCondition(p.session.Status.Conditions, vdi.ConditionReachable)
+	if c == nil || c.Reason != vdi.ReasonRouteNotAnswering || !p.samePod() {
+		return 0
+	}
+	return p.now.Sub(c.LastTransitionTime.Time)
 }
 
 // routeRetry grows with the time waited, so that no counter has to be kept.

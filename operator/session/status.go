@@ -22,13 +22,17 @@ func statusOf(p *pass, before vdi.VDISessionStatus, failed error) vdi.VDISession
 	after.ObservedGeneration = p.session.Generation
 	after.Identity = platform.Identity(p.session.Spec.User)
 	after.StopReason = p.session.Status.StopReason // the pass may have recorded one
-	after.Failures = p.session.Status.Failures     // or counted one
+	after.Failures = p.session.Status.Failures     // or counted one, or forgotten some
+	after.Downtime = p.session.Status.Downtime     // the same
 	after.Lifecycle = p.lastRules().DeepCopy()
 	p.describeWay(&after)
 	p.describeRun(&after)
 	word := p.verdict(failed)
 	word.message = shorten(word.message, maxMessage)
 	after.Phase, after.Message, after.WaitingFor = word.phase, word.message, word.waiting
+	if failed == nil { // else not all was looked at
+		p.describeDowntime(&after)
+	}
 	p.describeTime(&after)
 	setConditions(&after, p, word)
 	return after
@@ -243,9 +247,7 @@ func (p *pass) gpuResource() string {
 // stop. A run never starts before the pod was made by the API server's clock:
 // ours may be slow, and the run would end early.
 func (p *pass) describeTime(st *vdi.VDISessionStatus) {
-	before := p.session.Status
-	foundTemplate := before.WaitingFor == vdi.WaitingForTemplate && st.WaitingFor != before.WaitingFor
-	if st.Phase != before.Phase || st.PhaseSince == nil || foundTemplate {
+	if st.Phase != p.session.Status.Phase || st.PhaseSince == nil {
 		st.PhaseSince = &metav1.Time{Time: p.now.Truncate(time.Second)}
 	}
 	st.Activity = p.session.Status.Activity
@@ -268,14 +270,13 @@ func (p *pass) describeTime(st *vdi.VDISessionStatus) {
 }
 
 func (p *pass) describeStop(st *vdi.VDISessionStatus) {
-	st.StartTime, st.Activity, st.Failures = nil, nil, 0
+	st.StartTime, st.Activity, st.Failures, st.Downtime = nil, nil, 0, nil
 	if !operatorsReason(st.StopReason) {
 		st.StopReason = vdi.StopUser
 	}
 }
 
 func (p *pass) describeStart(st *vdi.VDISessionStatus) {
-	st.Failures = 0
 	if st.StartTime == nil {
 		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
 	}
@@ -286,8 +287,11 @@ func (p *pass) describeEnd(st *vdi.VDISessionStatus) {
 	described := p.session.DeepCopy()
 	described.Status = *st
 	p.ahead = p.decisionOn(described, p.now)
-	st.ExpiresAt, st.ExpiryReason = p.ahead.expiresAt, p.ahead.because
+	st.ExpiresAt, st.ExpiryReason, st.Announcements = p.ahead.expiresAt, p.ahead.because, p.ahead.announced
 	p.look(p.ahead.lookAgain)
+	if p.decision.want == wantRun && isEnd(p.ahead) && !p.asking { // what was seen just now made it due
+		p.look(time.Second)
+	}
 }
 
 // setConditions computes all conditions together.

@@ -60,6 +60,7 @@ func TrimPod(o any) (any, error) {
 		InitContainers: share(trimContainers(pod.Spec.InitContainers)),
 		Containers:     share(trimContainers(pod.Spec.Containers)),
 		Volumes:        onlyClaims(pod.Spec.Volumes),
+		ReadinessGates: pod.Spec.ReadinessGates,
 	}
 	return TrimMeta(pod)
 }

@@ -9,8 +9,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,6 +23,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -50,7 +49,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers})
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()})
 	if r.isOIDC() {
 		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged()))
 	}
@@ -64,7 +63,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c))
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c))
 }
 
 // index makes the cache answer without looking through all sessions and pods.
@@ -272,17 +271,6 @@ func specOf(o client.Object) any {
 	}
 }
 
-// routeWatcher starts to watch the proxy's routes once their kind is installed:
-// a cluster without Traefik must not keep the operator from starting, and a
-// Traefik that comes later must not need a restart.
-type routeWatcher struct {
-	mgr        ctrl.Manager
-	sessions   *Reconciler
-	controller controller.Controller
-	watching   bool
-	wake       chan event.GenericEvent
-}
-
 // watcher is a controller that is given one more thing to watch.
 type watcher interface{ Watch(source.Source) error }
 
@@ -300,42 +288,3 @@ type namedSource struct {
 
 // String is what the log says.
 func (s namedSource) String() string { return s.name }
-
-// RouteCRD is the one definition the operator looks at.
-const RouteCRD = "ingressroutes.traefik.io"
-
-// servesRoutes tells whether the proxy's kind is installed.
-func servesRoutes(mgr ctrl.Manager) bool {
-	_, err := mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version)
-	return err == nil
-}
-
-func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller, watching bool) error {
-	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, watching: watching, wake: make(chan event.GenericEvent, 1)}
-	if err := r.wakeAll(sessions, w.wake, "route kind installed"); err != nil {
-		return err
-	}
-	definition := &metav1.PartialObjectMetadata{}
-	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-	return ctrl.NewControllerManagedBy(mgr).Named("route-kind").
-		For(definition, builder.OnlyMetadata).
-		Complete(w)
-}
-
-// Reconcile starts the watch when the kind is served.
-func (w *routeWatcher) Reconcile(_ context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if w.watching || req.Name != RouteCRD {
-		return ctrl.Result{}, nil
-	}
-	if !servesRoutes(w.mgr) {
-		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil // defined, not served yet
-	}
-	for _, kind := range w.sessions.proxyKinds() {
-		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), kind, w.sessions.owner(w.mgr), childChanged())); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	w.watching = true
-	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}
-	return ctrl.Result{}, nil
-}

@@ -186,7 +186,7 @@ func stories() map[string]story {
 	byPerson := func(w *world) { w.deleteSession() }
 	return map[string]story{
 		"deleted by a person":            {end: byPerson},
-		"expired":                        {end: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) }, home: true},
+		"expired":                        {end: (*world).comesToItsEnd, home: true},
 		"idle":                           {end: goIdle, ended: vdi.PhaseSuspended, home: true},
 		"suspended, resumed and deleted": {paused: true, end: byPerson},
 	}
@@ -198,6 +198,7 @@ func goIdle(w *world) {
 	w.change(func(s *vdi.VDISession) {
 		s.Annotations = map[string]string{vdi.AnnotationLastActivity: used.Format(time.RFC3339)}
 	})
+	w.told()
 	w.later(2 * time.Hour)
 }
 

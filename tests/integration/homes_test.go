@@ -149,8 +149,8 @@ func TestRetainedHomeIsKept(t *testing.T) {
 	t.Run("when its session expires, whatever the reclaim policy", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		s := w.running(deleteHome, keptFor("720h"))
-		w.setClock(s.Status.ExpiresAt.Time)
+		w.running(deleteHome, keptFor("720h"))
+		w.comesToItsEnd()
 		w.pass()
 		w.leave()
 		require.True(t, w.homeExists())

@@ -3,12 +3,15 @@ package integration
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session"
@@ -115,6 +118,8 @@ func TestIdle(t *testing.T) {
 		w.pass()
 		w.requirePhase(vdi.PhaseRunning)
 
+		w.told()
+		w.later(time.Hour)
 		told := w.clock.Now().Add(-2 * time.Hour).Format(time.RFC3339)
 		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{vdi.AnnotationLastActivity: told} })
 		w.pass()
@@ -135,6 +140,7 @@ func TestIdle(t *testing.T) {
 		began := time.Now()
 		w, a := idling(t, usedAt(began))
 		w.pass()
+		w.told()
 		w.later(61 * time.Minute)
 		// Asked at the deadline: unused. Asked again before the pod would go: used.
 		a.answers, a.asked = []func() (time.Time, error){usedAt(began), usedAt(began.Add(61 * time.Minute))}, 0
@@ -160,12 +166,47 @@ func TestTooLong(t *testing.T) {
 		require.NoError(t, bind(w))
 		w.pass()
 		w.requirePhase(vdi.PhaseCreating)
+		w.told()
 		w.later(61 * time.Minute)
 		w.pass()
 		w.podEnds(desk)
 		w.pass()
 		require.Equal(t, vdi.StopFailed, w.requirePhase(vdi.PhaseSuspended).Status.StopReason)
 		require.True(t, w.homeExists())
+	})
+
+	t.Run("a desktop that crashes again and again is deleted", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.createTemplate(func(tpl *vdi.VDITemplate) { tpl.Spec.Lifecycle.MaxFailed = "1h" })
+		w.createSession()
+		w.start()
+		waiting := func(reason string) {
+			w.podStatus(func(p *corev1.Pod) {
+				p.Status.Conditions = slices.DeleteFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+					return c.Type == corev1.PodReady || c.Type == corev1.ContainersReady
+				})
+				p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+					Name: "selkies", Image: image, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}},
+				}}
+			})
+			w.pass()
+		}
+		rounds := 0
+		for ; w.session().DeletionTimestamp == nil; rounds++ {
+			require.Less(t, rounds, 20, "%+v", w.session().Status.Downtime)
+			waiting("CrashLoopBackOff")
+			w.later(5 * time.Minute)
+			waiting("ContainerCreating")
+			w.later(time.Minute)
+			w.pass()
+			w.podStarts(desk)
+			w.pass()
+			w.later(4 * time.Minute)
+			w.pass()
+		}
+		require.GreaterOrEqual(t, rounds, 9)
+		require.Equal(t, vdi.StopFailed, w.session().Status.EndReason)
 	})
 
 	t.Run("a suspension that is forgotten ends, and the home stays whatever the policy", func(t *testing.T) {
@@ -179,6 +220,7 @@ func TestTooLong(t *testing.T) {
 		w.podEnds(desk)
 		w.pass()
 		w.requirePhase(vdi.PhaseSuspended)
+		w.told()
 		w.later(61 * time.Minute)
 		w.pass()
 		w.pass()
@@ -218,8 +260,59 @@ func TestFailedPodIsReplaced(t *testing.T) {
 	w.podStarts(desk)
 	w.pass()
 	s = w.requirePhase(vdi.PhaseRunning)
-	require.Zero(t, s.Status.Failures)
+	require.EqualValues(t, 1, s.Status.Failures, "it has not proven itself yet")
 	require.Equal(t, home, w.home().UID)
+
+	w.later(10 * time.Minute)
+	w.podStatus(func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })
+	w.pass()
+	require.Zero(t, w.requirePhase(vdi.PhaseFailed).Status.Failures, "long ago")
+}
+
+// past is what a cache shows that is older than the former leader's last writes:
+// a session that is about to resume, and no pod.
+type past struct {
+	client.Client
+	session *vdi.VDISession
+}
+
+func (c past) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	switch o := o.(type) {
+	case *vdi.VDISession:
+		c.session.DeepCopyInto(o)
+		return nil
+	case *corev1.Pod:
+		return apierrors.NewNotFound(corev1.Resource("pods"), key.Name)
+	default:
+		return c.Client.Get(ctx, key, o, opts...)
+	}
+}
+
+// A standby that takes over may know less than is true: it renews no password of a
+// desktop that has started meanwhile.
+func TestAPastCacheRenewsNoPassword(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*vdi.VDISession){"with a home": deleteHome, "without": noHome} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.running(change)
+			w.suspendNamed(desk)
+			w.change(resume)
+			was := w.session()
+			w.start()
+			password, verifier := w.password(), w.session().Status.Access.PasswordVerifier
+
+			w.operator = w.newOperator(past{w.client, was})
+			w.operator.Live = w.client
+			_, err := w.operator.Reconcile(w.ctx, request(w.ns, desk))
+			require.NoError(t, err)
+			require.Equal(t, password, w.password())
+			w.restart()
+			w.pass()
+			require.Equal(t, verifier, w.requirePhase(vdi.PhaseRunning).Status.Access.PasswordVerifier)
+		})
+	}
 }
 
 // A resume gets a fresh password; a mere restart of the pod does not.

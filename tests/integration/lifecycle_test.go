@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -85,6 +86,25 @@ func noHome(s *vdi.VDISession)          { s.Spec.Persistence.Enabled = ptr.To(fa
 func suspendAtEnd(s *vdi.VDISession)    { s.Spec.TimeoutAction = vdi.TimeoutSuspend }
 func (w *world) setClock(t time.Time)   { w.clock.SetTime(t) }
 
+// told announces every end there is, as an operator does that looks in time.
+func (w *world) told() {
+	w.t.Helper()
+	s := w.session()
+	before := s.DeepCopy()
+	s.Status.Announcements = nil
+	for _, end := range []vdi.End{vdi.EndTimeout, vdi.EndIdle, vdi.EndStarting, vdi.EndFailed, vdi.EndSuspended} {
+		s.Status.Announcements = append(s.Status.Announcements, vdi.Announcement{End: end, Since: metav1.NewTime(w.clock.Now())})
+	}
+	require.NoError(w.t, w.client.Status().Patch(w.ctx, s, client.MergeFrom(before)))
+}
+
+// comesToItsEnd lets the session's time go by, with a warning.
+func (w *world) comesToItsEnd() {
+	w.t.Helper()
+	w.told()
+	w.setClock(w.session().Status.ExpiresAt.Time)
+}
+
 // leave lets a deleted session go.
 func (w *world) leave() {
 	w.t.Helper()
@@ -124,8 +144,8 @@ func TestHome(t *testing.T) {
 	t.Run("reclaimPolicy Delete: stays when the session expires", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		s := w.running(deleteHome)
-		w.setClock(s.Status.ExpiresAt.Time)
+		w.running(deleteHome)
+		w.comesToItsEnd()
 		w.pass()
 		w.leave()
 		require.True(t, w.homeExists())
@@ -133,8 +153,8 @@ func TestHome(t *testing.T) {
 	t.Run("reclaimPolicy Delete: goes when a person deletes a session that the timeout had suspended", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		s := w.running(deleteHome, suspendAtEnd)
-		w.setClock(s.Status.ExpiresAt.Time)
+		w.running(deleteHome, suspendAtEnd)
+		w.comesToItsEnd()
 		w.pass()
 		w.podEnds(desk)
 		w.pass()
@@ -232,6 +252,7 @@ func TestTimeout(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		s := w.running()
+		w.told()
 		w.serverTime = func() time.Time { return s.Status.StartTime.Add(time.Hour) }
 		w.setClock(s.Status.ExpiresAt.Add(24 * time.Hour))
 		require.Positive(t, w.pass().RequeueAfter)
@@ -261,7 +282,8 @@ func TestTimeout(t *testing.T) {
 		w.change(func(s *vdi.VDISession) { s.Spec.KeepAliveUntil = &metav1.Time{Time: end.Add(1000 * time.Hour)} })
 		w.pass()
 		require.True(t, end.Add(24*time.Hour).Equal(w.session().Status.ExpiresAt.Time))
-		w.setClock(end.Add(24 * time.Hour))
+		w.comesToItsEnd()
+		require.True(t, end.Add(24*time.Hour).Equal(w.clock.Now()))
 		w.pass()
 		require.NotNil(t, w.session().DeletionTimestamp)
 	})
@@ -270,7 +292,7 @@ func TestTimeout(t *testing.T) {
 		w := newWorld(t)
 		s := w.running()
 		end := s.Status.ExpiresAt.Time
-		w.setClock(end)
+		w.comesToItsEnd()
 		w.serverTime = func() time.Time { // asked between the decision and the delete
 			w.change(func(s *vdi.VDISession) { s.Spec.KeepAliveUntil = &metav1.Time{Time: end.Add(time.Hour)} })
 			return end
@@ -285,20 +307,78 @@ func TestTimeout(t *testing.T) {
 	t.Run("timeoutAction Suspend stops the desktop and keeps the session", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		s := w.running(suspendAtEnd)
-		w.setClock(s.Status.ExpiresAt.Time)
+		w.running(suspendAtEnd)
+		w.comesToItsEnd()
 		w.pass()
 		require.Nil(t, w.session().DeletionTimestamp)
 		require.Equal(t, vdi.RunPolicySuspended, w.session().Spec.RunPolicy)
 		w.podEnds(desk)
 		w.pass()
-		s = w.requirePhase(vdi.PhaseSuspended)
+		s := w.requirePhase(vdi.PhaseSuspended)
 		require.Equal(t, vdi.StopExpired, s.Status.StopReason)
 		require.Nil(t, s.Status.ExpiresAt)
 		w.change(resume)
 		w.start()
 		require.Empty(t, w.session().Status.StopReason)
 		require.Nil(t, w.session().DeletionTimestamp, "the clock of the new run starts anew")
+	})
+}
+
+// TestNoEndWithoutWarning: an end that is due when it is first noticed is announced
+// for its time first.
+func TestNoEndWithoutWarning(t *testing.T) {
+	t.Parallel()
+	warned := func(w *world, end vdi.End) {
+		w.t.Helper()
+		now := w.clock.Now()
+		w.pass()
+		s := w.session()
+		require.Nil(w.t, s.DeletionTimestamp)
+		require.Equal(w.t, metav1.ConditionTrue, condition(s, vdi.ConditionExpiringSoon).Status)
+		require.Contains(w.t, w.events.all(), "Warning ExpiringSoon")
+		require.WithinDuration(w.t, now.Add(10*time.Minute), s.Status.ExpiresAt.Time, time.Second)
+		require.Len(w.t, s.Status.Announcements, 1)
+		require.Equal(w.t, end, s.Status.Announcements[0].End)
+
+		w.setClock(s.Status.ExpiresAt.Add(-time.Second))
+		w.pass()
+		require.Equal(w.t, s.Status, w.session().Status, "nothing changes until then")
+		w.setClock(s.Status.ExpiresAt.Time)
+	}
+	t.Run("after a change of the template", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running()
+		w.later(5 * time.Hour)
+		w.pass()
+		w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Lifecycle.MaxTimeout = "2h" })
+		warned(w, vdi.EndTimeout)
+		w.pass()
+		require.NotNil(t, w.session().DeletionTimestamp)
+	})
+	t.Run("after the operator's absence", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running(suspendAtEnd)
+		w.later(1000 * time.Hour)
+		w.restart()
+		warned(w, vdi.EndTimeout)
+		w.restart() // what was announced is not announced again
+		w.pass()
+		require.Equal(t, vdi.RunPolicySuspended, w.session().Spec.RunPolicy)
+	})
+	t.Run("of a session that is forgotten", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running()
+		w.suspendNamed(desk)
+		w.later(100 * time.Hour)
+		w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Lifecycle.MaxSuspended = "1h" })
+		warned(w, vdi.EndSuspended)
+		w.pass() // it is deleted
+		w.pass() // and let go
+		require.False(t, w.sessionExists())
+		require.True(t, w.homeExists())
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -39,9 +40,12 @@ const (
 // and its ServiceAccount with exactly the chart's permissions.
 type installed struct {
 	*plane
+	objects  []*unstructured.Unstructured
 	registry *prometheus.Registry
 	// relaySecret is the folder where the kubelet mounts the TURN relay's Secret.
 	relaySecret string
+	// judgedFrom is the position in the audit log from which requests are judged.
+	judgedFrom int64
 }
 
 // chartObjects renders the operator's chart with the real Helm.
@@ -83,14 +87,20 @@ func (p *plane) grant(t *testing.T, objects []*unstructured.Unstructured) {
 // installOperator runs the real manager until the test ends.
 func installOperator(t *testing.T, p *plane) installed {
 	t.Helper()
-	ctx := t.Context()
-	objects := chartObjects(t, "sessions.turn.host=203.0.113.10")
-	p.grant(t, objects)
-	in := installed{plane: p, registry: prometheus.NewRegistry(), relaySecret: t.TempDir()}
-	options := run.Options{Namespace: operatorNamespace, Registry: in.registry}
+	in := installed{plane: p, objects: chartObjects(t, "sessions.turn.host=203.0.113.10"), relaySecret: t.TempDir()}
+	p.grant(t, in.objects)
+	in.registry = in.startReplica(t)
+	return in
+}
+
+// startReplica runs one replica's manager until the test ends.
+func (in installed) startReplica(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	ctx, registry := t.Context(), prometheus.NewRegistry()
+	options := run.Options{Namespace: operatorNamespace, Registry: registry}
 	flags := flag.NewFlagSet(operatorName, flag.ContinueOnError)
 	options.Register(flags)
-	require.NoError(t, flags.Parse(append(argsOf(t, objects), "--turn-secret-dir="+in.relaySecret)))
+	require.NoError(t, flags.Parse(append(argsOf(t, in.objects), "--turn-secret-dir="+in.relaySecret)))
 	manager, err := run.New(ctx, in.asOperator(t), options)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
@@ -100,7 +110,7 @@ func installOperator(t *testing.T, p *plane) installed {
 		stop()
 		require.NoError(t, <-ended)
 	})
-	return in
+	return registry
 }
 
 // argsOf are the Deployment's arguments, with the settings that it mounts in a
@@ -151,8 +161,11 @@ func TestManager(t *testing.T) {
 	w := newWorldOn(t, p)
 
 	routeKindComesLater(w, p)
+	in.wasNeverForbidden(t)
+	in.judgedFrom = routeKindComesBack(w, in)
 	watchesMatter(w)
 	metricsAreHonest(w, in)
+	standbyIsHealthy(w, in)
 	expiryByTheServersClock(w)
 	invalidTemplateIsTold(w)
 	relaySecretComesLater(w, in)
@@ -179,6 +192,32 @@ func routeKindComesLater(w *world, p *plane) {
 	w.podStarts(desk)
 	w.eventually(w.isRunning, "the session runs")
 	w.requireCondition(vdi.ConditionReachable, metav1.ConditionUnknown, vdi.ReasonNotVerified)
+}
+
+// routeKindComesBack: Traefik's definitions are removed, which takes every route
+// with them, and installed again. While they go, the API server forbids to create
+// routes (crdHandler in its customresource_handler.go).
+func routeKindComesBack(w *world, in installed) (auditEnd int64) {
+	w.t.Helper()
+	w.createSession(desktop("second", "bert@example.com"))
+	w.eventually(func() bool { return w.exists(newRoute(), "second") }, "another session has a route")
+	in.removeKind(w.t, routeCRD)
+	w.eventually(func() bool {
+		c := meta.FindStatusCondition(w.session().Status.Conditions, vdi.ConditionUpdatePending)
+		return c != nil && slices.Contains([]string{vdi.ReasonDenied, vdi.ReasonRouteKindMissing}, c.Reason)
+	}, "a running desktop tells that nothing leads to it any more")
+	file, err := proxyCRDs(w.ctx)
+	require.NoError(w.t, err)
+	require.NoError(w.t, in.installCRDs(w.ctx, file, routeCRD))
+	for _, name := range []string{desk, "second"} {
+		w.eventually(func() bool { return w.exists(newRoute(), name) }, "the routes of all sessions come back without a restart")
+	}
+	w.eventually(w.isRunning, "the session runs")
+	second := w.newSession(desktop("second", "bert@example.com"))
+	require.NoError(w.t, w.client.Delete(w.ctx, second))
+	w.eventually(func() bool { return !w.exists(&vdi.VDISession{}, "second") }, "the other session goes")
+	_, auditEnd = in.operatorAsked(w.t, 0)
+	return auditEnd
 }
 
 func (w *world) isRunning() bool { return w.session().Status.Phase == vdi.PhaseRunning }
@@ -253,6 +292,22 @@ func metricsAreHonest(w *world, in installed) {
 			require.NotContains(w.t, metric.String(), "alice")
 		}
 	}
+}
+
+// standbyIsHealthy: a replica that stands by can be scraped, counts the sessions,
+// and says nothing of what it does not read.
+func standbyIsHealthy(w *world, in installed) {
+	w.t.Helper()
+	w.t.Run("standby", func(t *testing.T) { // which ends with this part
+		standby := in
+		standby.registry = in.startReplica(t)
+		standby.shows(t, 1, "vdi_sessions_total", "phase", "Running")
+		families, err := standby.registry.Gather()
+		require.NoError(t, err, "one metric that cannot be read would hide all")
+		for _, family := range families {
+			require.NotEqual(t, "vdi_homes_retained", family.GetName())
+		}
+	})
 }
 
 // shows waits for a metric's value.
@@ -358,7 +413,7 @@ func (in installed) restsWithSessions(w *world, sessions int) {
 // wasNeverForbidden: the chart grants what the operator uses.
 func (in installed) wasNeverForbidden(t *testing.T) {
 	t.Helper()
-	requests, _ := in.operatorAsked(t, 0)
+	requests, _ := in.operatorAsked(t, in.judgedFrom)
 	require.NotEmpty(t, requests)
 	for _, q := range requests {
 		require.False(t, q.IsForbidden(), "%s %s", q.Verb, q.URI)

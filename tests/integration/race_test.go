@@ -63,12 +63,12 @@ func ways() map[string]way {
 			races: []string{"delete", "suspend", "change the template", "delete the template"},
 		},
 		"expiring": {
-			before: started, begin: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) },
+			before: started, begin: (*world).comesToItsEnd,
 			races: []string{"delete", "suspend", "extend", "change the template", "delete the template"},
 		},
 		"expiring to a suspension": {
 			session: []func(*vdi.VDISession){suspendAtEnd},
-			before:  started, begin: func(w *world) { w.setClock(w.session().Status.ExpiresAt.Time) },
+			before:  started, begin: (*world).comesToItsEnd,
 			races: []string{"delete", "suspend", "extend", "change the template"},
 		},
 		"stopping for idleness": {

@@ -137,6 +137,8 @@ const (
 	LabelTemplate = "vdi.kasm.io/template"
 	// LabelHomeFor is put on a claim by an administrator: the identity that may use it as a home.
 	LabelHomeFor = "vdi.kasm.io/home-for"
+	// AnnotationVersion is, on this group's CRDs, the release that they came with.
+	AnnotationVersion = "vdi.kasm.io/version"
 	// AnnotationUser holds spec.user as written, on the pod only.
 	AnnotationUser = "vdi.kasm.io/user"
 	// AnnotationTransport holds, on the pod, the transport its desktop was started with.

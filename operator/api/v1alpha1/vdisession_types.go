@@ -10,6 +10,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="vdi.kasm.io/version=0.1.0"
 // +kubebuilder:resource:scope=Namespaced,path=vdisessions,shortName=vdi,categories=all
 // +kubebuilder:printcolumn:name="User",type=string,JSONPath=`.spec.user`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
@@ -106,8 +107,10 @@ type VDISessionSpec struct {
 	// +kubebuilder:default=Running
 	RunPolicy RunPolicy `json:"runPolicy,omitempty"`
 
-	// KeepAliveUntil moves the end of the run to this time, within the
-	// template's lifecycle.maxExtension. It never shortens a run.
+	// KeepAliveUntil moves the end of the run to this time, at most by the
+	// template's lifecycle.maxExtension beyond the timeout. An idle run is kept
+	// that long beyond the timeout that the template grants, or beyond its idle
+	// end where there is no timeout. It never shortens a run.
 	// +optional
 	KeepAliveUntil *metav1.Time `json:"keepAliveUntil,omitempty"`
 }
@@ -286,6 +289,49 @@ const (
 	StopFailed StopReason = "Failed"
 )
 
+// End names one of the ends that a session comes to by itself.
+// +kubebuilder:validation:Enum=Timeout;Idle;Starting;Failed;Suspended
+type End string
+
+// Words of End.
+const (
+	// EndTimeout: the run has lasted for its timeout.
+	EndTimeout End = "Timeout"
+	// EndIdle: nobody has used the desktop for the idle timeout.
+	EndIdle End = "Idle"
+	// EndStarting: the start takes too long (lifecycle.maxStarting).
+	EndStarting End = "Starting"
+	// EndFailed: the desktop keeps failing (lifecycle.maxFailed).
+	EndFailed End = "Failed"
+	// EndSuspended: the session has been suspended for too long (lifecycle.maxSuspended).
+	EndSuspended End = "Suspended"
+)
+
+// Announcement tells since when an end has been announced.
+type Announcement struct {
+	// End that was announced.
+	End End `json:"end"`
+	// Since is when it was, by the API server's clock.
+	Since metav1.Time `json:"since"`
+}
+
+// DowntimeStatus is a clock that counts how long a run does not work: from the
+// moment the desktop has a node until it answers, and again whenever it fails. It
+// stands still while the desktop waits for a node, and while its node does not
+// answer. Ten minutes in phase Running set it back.
+type DowntimeStatus struct {
+	// Since is when the clock was last started. Left out while it stands still.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+	// Seconds is what it had counted before.
+	// +optional
+	Seconds int64 `json:"seconds,omitempty"`
+	// Failing is true while the desktop's containers or pods end by themselves,
+	// also between two tries.
+	// +optional
+	Failing bool `json:"failing,omitempty"`
+}
+
 // VDISessionStatus is what the operator saw at its last look.
 type VDISessionStatus struct {
 	// ObservedGeneration is the metadata.generation this status speaks of.
@@ -332,6 +378,19 @@ type VDISessionStatus struct {
 	// +optional
 	ExpiryReason StopReason `json:"expiryReason,omitempty"`
 
+	// Announcements tell since when each end that is near has been announced. No
+	// end comes before it was announced for the template's lifecycle.warnBefore.
+	// +optional
+	// +listType=map
+	// +listMapKey=end
+	// +kubebuilder:validation:MaxItems=8
+	Announcements []Announcement `json:"announcements,omitempty"`
+
+	// Downtime tells how long the desktop of this run has not worked. Left out
+	// while it works as it should.
+	// +optional
+	Downtime *DowntimeStatus `json:"downtime,omitempty"`
+
 	// PhaseSince is when the session entered its phase.
 	// +optional
 	PhaseSince *metav1.Time `json:"phaseSince,omitempty"`
@@ -342,7 +401,7 @@ type VDISessionStatus struct {
 	Lifecycle *TemplateLifecycle `json:"lifecycle,omitempty"`
 
 	// Failures counts the pods that ended by themselves since the desktop last
-	// ran; each makes the wait before the next start longer.
+	// ran for ten minutes; each makes the wait before the next start longer.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 

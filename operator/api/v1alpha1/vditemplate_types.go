@@ -12,6 +12,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:annotations="vdi.kasm.io/version=0.1.0"
 // +kubebuilder:resource:scope=Cluster,path=vditemplates,shortName=vdit
 // +kubebuilder:printcolumn:name="Display Name",type=string,JSONPath=`.spec.displayName`
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
@@ -415,23 +416,28 @@ type TemplateLifecycle struct {
 	// bound. A longer wish, or "0", is cut to it.
 	// +optional
 	MaxIdleTimeout Duration `json:"maxIdleTimeout,omitempty"`
-	// MaxStarting is the longest time in phase Creating; then the session is
-	// suspended, so that a start that hangs holds no GPU. Default "0": no limit.
+	// MaxStarting is how long a start may take once the desktop has a node (see
+	// status.downtime); then the session is suspended, so that a start that hangs
+	// holds no GPU. A desktop that has run is not counted. Default "0": no limit.
 	// +optional
 	MaxStarting Duration `json:"maxStarting,omitempty"`
-	// MaxFailed is the longest time in phase Failed; then the session is
-	// deleted (the home is kept). Default "0": no limit.
+	// MaxFailed is how long a desktop may keep failing: its containers crash, or
+	// its pods end by themselves (see status.downtime). Then the session is deleted
+	// (the home is kept). Default "0": no limit.
 	// +optional
 	MaxFailed Duration `json:"maxFailed,omitempty"`
 	// MaxSuspended is the longest time in phase Suspended; then the session is
 	// deleted (the home is kept). Default "0": no limit.
 	// +optional
 	MaxSuspended Duration `json:"maxSuspended,omitempty"`
-	// WarnBefore is how long before the end ExpiringSoon is raised. Default "10m".
+	// WarnBefore is how long before an end ExpiringSoon is raised, at most half of
+	// the time that ends. An end that is already due when it is first noticed, after
+	// a change of the template for instance, waits for this long. Default "10m".
 	// +optional
 	WarnBefore Duration `json:"warnBefore,omitempty"`
 	// MaxExtension is how far keepAliveUntil may move the end of a run beyond
-	// its timeout. Default "24h"; "0" forbids it.
+	// its timeout, or beyond its idle end where there is no timeout. Default "24h";
+	// "0" forbids it.
 	// +optional
 	MaxExtension Duration `json:"maxExtension,omitempty"`
 	// RetainHomesFor is how long homes are kept after their sessions have left

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// asking is a session whose desktop is up, and an operator whose questions are
+// answered after a while.
+func asking(pod types.UID) *pass {
+	return &pass{
+		session: &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "desk"}},
+		now:     time.Now(),
+		seen:    children{pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: pod}}},
+	}
+}
+
+func after(takes time.Duration, answer error, asked *atomic.Int32) func(context.Context) error {
+	return func(context.Context) error {
+		asked.Add(1)
+		time.Sleep(takes)
+		return answer
+	}
+}
+
+// An answer that comes soon is waited for; one that does not wakes the session,
+// and keeps no worker.
+func TestAnswersThatTakeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := errors.New("nobody answers")
+		r := &Reconciler{answered: make(chan event.GenericEvent)}
+		var asked atomic.Int32
+		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, after(patience/2, nil, &asked))
+		require.True(t, answered)
+		require.NoError(t, answer)
+
+		start := time.Now()
+		slow := after(5*time.Second, silent, &asked)
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, slow)
+		require.False(t, answered)
+		require.Equal(t, patience, time.Since(start))
+		for range 10 { // passes for another reason
+			_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, slow)
+			require.False(t, answered)
+		}
+		require.Equal(t, patience, time.Since(start), "it was waited for once")
+		require.EqualValues(t, 2, asked.Load(), "and asked once")
+
+		woken := <-r.answered
+		require.Equal(t, types.NamespacedName{Namespace: "ns", Name: "desk"}, client.ObjectKeyFromObject(woken.Object))
+		require.Equal(t, 5*time.Second, time.Since(start))
+		answer, answered = r.routes.ask(t.Context(), r, asking("pod"), noPatience, slow)
+		require.True(t, answered)
+		require.ErrorIs(t, answer, silent)
+		require.EqualValues(t, 2, asked.Load())
+
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), allPatience, slow)
+		require.True(t, answered, "what is needed is waited for")
+		require.EqualValues(t, 3, asked.Load())
+	})
+}
+
+// An answer about an earlier desktop, or an old one, is none.
+func TestOnlyFreshAnswersCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Reconciler{answered: make(chan event.GenericEvent, 10)}
+		var asked atomic.Int32
+		ask := func(pod types.UID) bool {
+			_, answered := r.routes.ask(t.Context(), r, asking(pod), noPatience, after(time.Second, nil, &asked))
+			return answered
+		}
+		require.False(t, ask("first"))
+		time.Sleep(2 * time.Second)
+		require.False(t, ask("second"), "another pod")
+		time.Sleep(2 * time.Second)
+		require.True(t, ask("second"))
+		require.EqualValues(t, 2, asked.Load())
+
+		require.False(t, ask("second"))
+		time.Sleep(time.Second + answerHolds)
+		require.False(t, ask("second"), "too old")
+		synctest.Wait()
+		require.EqualValues(t, 4, asked.Load())
+		time.Sleep(2 * time.Second)
+		r.forget(types.NamespacedName{Namespace: "ns", Name: "desk"})
+		require.False(t, ask("second"), "of a session that is gone nothing stays")
+		time.Sleep(2 * time.Second)
+	})
+}
+
+// Nobody waits for an operator that stops.
+func TestAnswerAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		r := &Reconciler{answered: make(chan event.GenericEvent)}
+		var asked atomic.Int32
+		_, answered := r.routes.ask(ctx, r, asking("pod"), noPatience, after(time.Second, nil, &asked))
+		require.False(t, answered)
+		stop()
+		time.Sleep(2 * time.Second) // the bubble fails if somebody is left behind
+	})
+}
+
+// While its agent has not answered, a desktop is neither idle nor in use: nothing
+// is decided and nothing is written.
+func TestSilentAgentDecidesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		used := time.Now().Add(-time.Hour)
+		r := &Reconciler{answered: make(chan event.GenericEvent, 10), Activity: slowAgent{used}}
+		p := asking("pod")
+		p.seen.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		p.session.Spec.IdleTimeout = "30m"
+		p.session.Status.StartTime = at(used)
+		p.session.Status.Lifecycle = &vdi.TemplateLifecycle{}
+		p.session.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(used)}
+		p.session.Status.Announcements = []vdi.Announcement{{End: vdi.EndIdle, Since: *at(used)}}
+		p.decide(p.now)
+		require.Equal(t, wantSuspend, p.decision.want, "by what was known")
+		require.NoError(t, r.readActivity(t.Context(), p))
+		require.Equal(t, wantRun, p.decision.want)
+		require.Zero(t, p.lookAgain, "the answer wakes it")
+
+		<-r.answered
+		require.NoError(t, r.readActivity(t.Context(), p))
+		p.decide(p.now)
+		require.Equal(t, wantSuspend, p.decision.want)
+	})
+}
+
+type slowAgent struct{ used time.Time }
+
+func (a slowAgent) LastActivity(context.Context, *corev1.Pod) (vdi.ActivityStatus, error) {
+	time.Sleep(5 * time.Second)
+	return vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: a.used}}, nil
+}

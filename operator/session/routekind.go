@@ -1,0 +1,99 @@
+package session
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/vdi-platform/vdi-platform/operator/retry"
+)
+
+// RouteCRD is the one definition the operator looks at.
+const RouteCRD = "ingressroutes.traefik.io"
+
+// routeWatcher starts to watch the proxy's routes once their kind is installed: a
+// cluster without Traefik must not keep the operator from starting, and a Traefik
+// that comes later must not need a restart. Nor must one that was removed and
+// installed again, which has taken all routes with it.
+type routeWatcher struct {
+	mgr        ctrl.Manager
+	sessions   *Reconciler
+	controller controller.Controller
+	wake       chan event.GenericEvent
+
+	watching bool
+	found    types.UID // the definition that was last seen
+	served   types.UID // the one of which all sessions know
+}
+
+// servesRoutes tells whether the proxy's kind is installed.
+func servesRoutes(mgr ctrl.Manager) bool {
+	_, err := mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version)
+	return err == nil
+}
+
+func (r *Reconciler) watchRoutes(mgr ctrl.Manager, sessions controller.Controller, watching bool) error {
+	w := &routeWatcher{mgr: mgr, sessions: r, controller: sessions, watching: watching, wake: make(chan event.GenericEvent, 1)}
+	if err := r.wakeAll(sessions, w.wake, "route kind installed"); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("route-kind").
+		For(newDefinition(), builder.OnlyMetadata).
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
+		Complete(w)
+}
+
+func newDefinition() *metav1.PartialObjectMetadata {
+	definition := &metav1.PartialObjectMetadata{}
+	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	return definition
+}
+
+// Reconcile wakes all sessions when the kind is served by another definition than
+// before. What is defined is served within a moment, of which nothing tells.
+func (w *routeWatcher) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	definition := newDefinition()
+	if err := w.mgr.GetClient().Get(ctx, req.NamespacedName, definition); err != nil || req.Name != RouteCRD {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	switch {
+	case w.watching && w.served == "": // it was there when the operator started
+		w.served = definition.UID
+		return ctrl.Result{}, nil
+	case w.served == definition.UID:
+		return ctrl.Result{}, nil
+	case w.found != definition.UID, !servesRoutes(w.mgr):
+		w.found = definition.UID
+		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil
+	}
+	if err := w.watch(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	w.served = definition.UID
+	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}
+	return ctrl.Result{}, nil
+}
+
+// watch starts the watches anew. Those of an earlier definition would go on too, but
+// up to a minute later, and what is deleted until then would be missed.
+func (w *routeWatcher) watch(ctx context.Context) error {
+	from := w.mgr.GetCache()
+	for _, kind := range w.sessions.proxyKinds() {
+		if err := from.RemoveInformer(ctx, kind); err != nil {
+			return err
+		}
+		if err := w.controller.Watch(source.Kind(from, kind, w.sessions.owner(w.mgr), childChanged())); err != nil {
+			return err
+		}
+	}
+	w.watching = true
+	return nil
+}

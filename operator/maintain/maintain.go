@@ -45,6 +45,7 @@ type options struct {
 	templates       string
 	namespace       string
 	deployment      string
+	replicas        int
 	watchNamespaces string
 	ready           string
 	proxy           string
@@ -57,6 +58,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply)")
 	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
 	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
+	f.IntVar(&o.replicas, "replicas", 0, "the Deployment's replicas, for an uninstall that fails after an earlier try has stopped the operator (uninstall)")
 	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
@@ -66,7 +68,7 @@ func (o *options) register(f *flag.FlagSet) {
 
 // usage lists the commands.
 const usage = `commands:
-  crds apply        bring the cluster's CRDs to this image's version
+  crds apply        bring the cluster's CRDs to this image's version; newer ones stay
   templates apply   apply the default templates
   uninstall         stop the operator and let go of all sessions, which stay
   check             is the operator ready, are its kinds served, and is the proxy safe?`

@@ -8,6 +8,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 func file(t *testing.T, name, text string) string {
@@ -49,6 +52,37 @@ func TestOwnCRDs(t *testing.T) {
 		assert.NotContains(t, crd.Object, "status", "an apply must not own it")
 	}
 	assert.Equal(t, []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"}, names)
+}
+
+// A definition says which release it came with, so that none is brought down.
+func TestDefinitionsCarryTheRelease(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "charts", "vdi-operator", "Chart.yaml"))
+	require.NoError(t, err)
+	var chart struct{ AppVersion string }
+	require.NoError(t, yaml.Unmarshal(text, &chart))
+	crds, err := ownCRDs()
+	require.NoError(t, err)
+	for _, crd := range crds {
+		assert.Equal(t, chart.AppVersion, versionOf(crd), "%s: put the chart's appVersion into the markers %s in operator/api/v1alpha1 and run 'make generate'", crd.GetName(), vdi.AnnotationVersion)
+	}
+}
+
+func TestNewer(t *testing.T) {
+	for _, c := range []struct{ there, ours, want string }{
+		{"", "0.1.0", ""},
+		{"0.0.9", "0.1.0", ""},
+		{"0.1.0", "0.1.0", ""},
+		{"0.1.0-rc.1", "0.1.0", ""},
+		{"0.1.1", "0.1.0", "0.1.1"},
+		{"0.10.0", "0.9.0", "0.10.0"},
+		{"1.0.0-rc.1", "0.9.0", "1.0.0-rc.1"},
+	} {
+		got, err := newer(c.there, c.ours)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, got, "%s beside %s", c.there, c.ours)
+	}
+	_, err := newer("latest", "0.1.0")
+	require.ErrorContains(t, err, vdi.AnnotationVersion, "what nobody can compare is not guessed")
 }
 
 func TestReadTemplates(t *testing.T) {

@@ -64,6 +64,9 @@ func (j job) stopOperator(ctx context.Context) (before int32, err error) {
 	if deployment.Spec.Replicas != nil {
 		before = *deployment.Spec.Replicas
 	}
+	if before == 0 { // by a try that was killed
+		before = int32(j.options.replicas)
+	}
 	if err := j.scale(ctx, 0); err != nil {
 		return before, err
 	}

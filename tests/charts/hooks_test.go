@@ -37,10 +37,10 @@ func TestHooks(t *testing.T) {
 		events string
 		args   []string
 	}{
-		"crds":      {"pre-upgrade", []string{"crds", "apply"}},
+		"crds":      {"pre-install,pre-upgrade", []string{"crds", "apply"}},
 		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
-		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--watch-namespaces=team-a,team-b"}},
+		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--replicas=1", "--watch-namespaces=team-a,team-b"}},
 	} {
 		require.Contains(t, got, task)
 		job := got[task]

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,7 +59,7 @@ func unseenAtDoor() map[string]string {
 // asked for.
 func TestEveryRightIsUsed(t *testing.T) {
 	t.Parallel()
-	p, err := startPlane(t.Context())
+	p, err := startEmptyPlane(t.Context()) // the Job makes the kinds
 	require.NoError(t, err, missingToolFix)
 	t.Cleanup(func() { require.NoError(t, p.Stop()) })
 	require.NoError(t, p.installRouteKind(t.Context()))
@@ -72,8 +71,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 	p.grant(t, objects)
 	program := build(t, "vdi-operator")
 
-	p.losesItsKinds(t)
-	p.runJob(t, program, objects, "vdi-operator-crds")
+	p.definitionsGoUpOnly(t, func() string { return p.runJob(t, program, objects, "vdi-operator-crds") })
 	p.runJob(t, program, objects, "vdi-operator-templates", filesOf(t, objects)...)
 	door := build(t, "vdi-frontdoor")
 	for range 2 { // the second time finds the keys
@@ -143,20 +141,8 @@ func named(t *testing.T, objects []*unstructured.Unstructured, kind, name string
 	return objects[i].DeepCopy()
 }
 
-// losesItsKinds, so that the Job makes them.
-func (p *plane) losesItsKinds(t *testing.T) {
-	t.Helper()
-	for _, name := range []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"} {
-		crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
-		require.NoError(t, p.admin.Delete(t.Context(), crd))
-		require.Eventually(t, func() bool {
-			return apierrors.IsNotFound(p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
-		}, othersWork, glance, "%s is gone", name)
-	}
-}
-
 // runJob runs what a Job of Helm's would, under the Job's account.
-func (p *plane) runJob(t *testing.T, program string, objects []*unstructured.Unstructured, name string, more ...string) {
+func (p *plane) runJob(t *testing.T, program string, objects []*unstructured.Unstructured, name string, more ...string) (said string) {
 	t.Helper()
 	containers, _, _ := unstructured.NestedSlice(named(t, objects, "Job", name).Object, "spec", "template", "spec", "containers")
 	args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
@@ -164,6 +150,41 @@ func (p *plane) runJob(t *testing.T, program string, objects []*unstructured.Uns
 	command.Env = append(os.Environ(), "POD_NAMESPACE="+operatorNamespace, "KUBECONFIG="+p.kubeconfigOf(t, name))
 	out, err := command.CombinedOutput()
 	require.NoError(t, err, "%s: %s", name, out)
+	return string(out)
+}
+
+// definitionsGoUpOnly: the Job makes the definitions, brings older ones up, also
+// those without a version, and leaves what a newer release has brought.
+func (p *plane) definitionsGoUpOnly(t *testing.T, job func() string) {
+	t.Helper()
+	job()
+	const name, field = "vditemplates.vdi.kasm.io", "deprecated"
+	crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
+	for version, stays := range map[string]bool{"": false, "0.0.9": false, "99.0.0": true, "0.0.10": false} {
+		require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
+		versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+		require.NoError(t, err)
+		unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", field)
+		require.NoError(t, unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"))
+		crd.SetAnnotations(map[string]string{vdi.AnnotationVersion: version})
+		if version == "" {
+			crd.SetAnnotations(nil)
+		}
+		require.NoError(t, p.admin.Update(t.Context(), crd))
+
+		said := job()
+		require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
+		versions, _, err = unstructured.NestedSlice(crd.Object, "spec", "versions")
+		require.NoError(t, err)
+		_, has, _ := unstructured.NestedMap(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", field)
+		require.Equal(t, !stays, has, "beside version %q: %s", version, said)
+		if stays {
+			require.Contains(t, said, "left CRD "+name+" as it is: it is of version 99.0.0, newer than this release's")
+			crd.SetAnnotations(nil)
+			require.NoError(t, p.admin.Update(t.Context(), crd))
+		}
+	}
+	job()
 }
 
 // opensTheDoor runs the front door until it has told its keys and knows all sessions.

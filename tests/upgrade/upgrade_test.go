@@ -34,7 +34,7 @@ func TestLife(t *testing.T) {
 	previous, current := previousChart(t), filepath.Join(w.root, "charts", "vdi-operator")
 	templates := w.templates(t, "page.yaml", map[string]any{"page": pageTemplate()})
 
-	release(t, "helm", "install", previous, "-f", templates)
+	release(t, "helm", "install", previous, "-f", templates, "--set", "crds.upgradeJob.enabled=false") // its image had older ones
 	require.NotContains(t, templateFields(t), newField)
 	w.must(t, "helm", "test", install.Release, "-n", install.Namespace)
 
@@ -88,7 +88,10 @@ func TestLife(t *testing.T) {
 		homeUID(t, bob) // whatever its policy says: nobody was there to judge
 	})
 	t.Run("reinstall picks everything up", func(t *testing.T) {
+		w.must(t, "kubectl", "replace", "-f", filepath.Join(previous, "crds")) // as an uninstall of an older version leaves them
+		require.NotContains(t, templateFields(t), newField)
 		release(t, "helm4", "install", current, append(postRendered(t, "helm4"), "-f", templates)...)
+		assert.Contains(t, templateFields(t), newField, "Helm itself leaves CRDs that are there")
 		again := await(t, alice, func(s *vdi.VDISession) bool { return len(s.Finalizers) > 0 && install.Running(s) })
 		assert.Equal(t, pod, podUID(t, alice))
 		assert.Equal(t, before.Status.URL, again.Status.URL)

@@ -88,6 +88,16 @@ WARNING: the front door has no routes{{ if eq .Values.frontDoor.routes "Auto" }}
 IngressRoute yet: upgrade this release after Traefik is installed{{ end }}. Until then the URL of a
 suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobody can log in{{ end }}.
 {{- end }}
+{{- if .Values.crds.upgradeJob.enabled }}
+{{- range $name := list "vdisessions.vdi.kasm.io" "vditemplates.vdi.kasm.io" }}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
+{{- $version := dig "metadata" "annotations" "vdi.kasm.io/version" "" $crd }}
+{{- if and $version (semverCompare (printf ">%s-0" $.Chart.AppVersion) $version) (ne $version $.Chart.AppVersion) }}
+WARNING: the CRD {{ $name }} is of version {{ $version }}, newer than this release ({{ $.Chart.AppVersion }}), and was left
+as it is: another release brought it. Upgrade this one to that version too.
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.sessions.tls.mode "Secret" }}
 WARNING: sessions.tls.mode is Secret: the certificate's key lies in every session
 namespace, where tenants could read it and pose as any desktop. Prefer Wildcard.

@@ -38,9 +38,9 @@ func removals() []removal {
 		{"operator/session/orphans.go", "func orphaned(s *vdi.VDISession, o metav1.Object) bool {", "return false"},
 		// A session's wishes end at its template's bounds.
 		{"operator/session/lifecycle.go", "func bounded(wish time.Duration, maximum vdi.Duration) time.Duration {", "return wish"},
-		{"operator/session/lifecycle.go", "func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end time.Time) time.Time {", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
+		{"operator/session/lifecycle.go", "func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end, bound time.Time) time.Time {", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
 		// What an agent does not confirm is not believed.
-		{"operator/session/activity.go", "told := toldActivity(p.session, p.now)", "if told != nil { return told }"},
+		{"operator/session/activity.go", "told := toldActivity(p.session, p.now)", "if told != nil { return told, true }"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{
 			"operator/session/credentials.go", "random := make([]byte, 2*passwordBytes+cookieKeyBytes)",

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,14 +41,16 @@ type ControlPlaneOptions struct {
 // ControlPlane is a running API server with its etcd and controllers, on
 // 127.0.0.1. No node runs pods.
 type ControlPlane struct {
-	plane   plane
-	spawner *spawner
-	config  *rest.Config
-	keepDir bool
+	plane    plane
+	spawner  *spawner
+	config   *rest.Config
+	programs []program // beside etcd and the API server
+	keepDir  bool
 
-	mu        sync.Mutex // guards the processes
-	apiServer *process
-	others    []*process
+	mu              sync.Mutex // guards the processes
+	etcd, apiServer *process
+	others          []*process // controllers
+	beside          []*process // StartProgram's
 }
 
 // StartControlPlane builds the tools if needed and starts a control plane. It
@@ -81,7 +84,11 @@ func startOnce(ctx context.Context, repo repository, opts ControlPlaneOptions) (
 	c := &ControlPlane{keepDir: opts.Dir != "", spawner: newSpawner()}
 	err := c.prepare(repo, opts)
 	if err == nil {
-		err = c.start(ctx, opts)
+		c.programs = []program{c.plane.controllerManager()}
+		if opts.Scheduler {
+			c.programs = append(c.programs, c.plane.scheduler())
+		}
+		err = c.start(ctx)
 	}
 	if err != nil {
 		err = errors.Join(fmt.Errorf("start control plane: %w", err), c.portTaken())
@@ -153,29 +160,34 @@ func (p *plane) write() error {
 func (p plane) adminKubeconfig() string { return filepath.Join(p.dir, "kubeconfig") }
 func (p plane) logs() string            { return filepath.Join(p.dir, "logs") }
 
-func (c *ControlPlane) start(ctx context.Context, opts ControlPlaneOptions) error {
+// start starts what is not running.
+func (c *ControlPlane) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	etcd, err := c.spawner.start(c.plane.etcd(), c.plane.logs())
-	if err != nil {
+	if c.etcd, err = c.spawner.start(c.plane.etcd(), c.plane.logs()); err != nil {
 		return err
 	}
-	c.others = append(c.others, etcd)
 	if err := c.startAPIServer(ctx); err != nil {
 		return err
 	}
-	programs := []program{c.plane.controllerManager()}
-	if opts.Scheduler {
-		programs = append(programs, c.plane.scheduler())
-	}
-	for _, p := range programs {
+	for _, p := range c.programs {
 		proc, err := c.spawner.start(p, c.plane.logs())
 		if err != nil {
 			return err
 		}
 		c.others = append(c.others, proc)
 	}
-	return waitFor(ctx, "the controllers", controllersWork(c.config), c.others...)
+	return waitFor(ctx, "the controllers", controllersWork(c.config), append(c.others, c.etcd)...)
+}
+
+// stop ends all programs. Etcd comes last and gets time to write.
+func (c *ControlPlane) stop(grace time.Duration) {
+	for _, p := range append(c.others, c.apiServer, c.etcd) {
+		if p != nil {
+			p.stop(grace)
+		}
+	}
+	c.etcd, c.apiServer, c.others = nil, nil, nil
 }
 
 // startAPIServer also waits until it is ready.
@@ -185,7 +197,7 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) error {
 		return err
 	}
 	c.apiServer = proc
-	return waitFor(ctx, "the API server", apiServerReady(c.config), append(c.others, proc)...)
+	return waitFor(ctx, "the API server", apiServerReady(c.config), c.etcd, proc)
 }
 
 // portTaken looks for the reason why a program ended in its log.
@@ -257,15 +269,51 @@ func (c *ControlPlane) KillAPIServer() {
 	c.apiServer.stop(0)
 }
 
+// Snapshot stops the control plane for a moment and copies what etcd holds to a
+// file, for [ControlPlane.Restore].
+func (c *ControlPlane) Snapshot(ctx context.Context) (file string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop(restartGrace)
+	file = filepath.Join(c.plane.dir, "snapshot.db")
+	data, err := os.ReadFile(filepath.Join(c.plane.dir, "etcd", "member", "snap", "db"))
+	if err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	return file, errors.Join(err, c.start(ctx))
+}
+
+// restoredAhead is by how much a restore raises revisions: as etcd documents it for
+// clients that cache (Kubernetes), by more than can have been written since.
+const restoredAhead = "1000000"
+
+// Restore puts the control plane back to a snapshot, the way etcd documents it:
+// revisions go on, and what was watched before is compacted.
+func (c *ControlPlane) Restore(ctx context.Context, file string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop(restartGrace)
+	data := filepath.Join(c.plane.dir, "etcd")
+	if err := os.RemoveAll(data); err != nil {
+		return err
+	}
+	peer := fmt.Sprintf("http://127.0.0.1:%d", c.plane.etcdPeer)
+	restore := exec.CommandContext(ctx, c.plane.repo.bin("etcdutl"), "snapshot", "restore", file, "--data-dir="+data, "--skip-hash-check",
+		"--bump-revision="+restoredAhead, "--mark-compacted", "--initial-cluster=default="+peer, "--initial-advertise-peer-urls="+peer)
+	if out, err := restore.CombinedOutput(); err != nil {
+		return fmt.Errorf("restore etcd: %w: %s", err, out)
+	}
+	return c.start(ctx)
+}
+
 // Stop kills all processes and removes the state, unless Dir was given.
 func (c *ControlPlane) Stop() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range append(c.others, c.apiServer) {
-		if p != nil {
-			p.stop(0) // nothing of it is kept
-		}
+	for _, p := range c.beside {
+		p.stop(0)
 	}
+	c.stop(0) // nothing of it is kept
 	c.spawner.close()
 	if c.keepDir {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ func (c *ControlPlane) StartProgram(name, path string, args, env []string) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	c.others = append(c.others, p)
+	c.beside = append(c.beside, p)
 	return &Program{process: p}, nil
 }
 
@@ -70,7 +71,7 @@ var errEndedEarly = errors.New("it should still run")
 func (c *ControlPlane) PID(name string) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range append([]*process{c.apiServer}, c.others...) {
+	for _, p := range slices.Concat([]*process{c.etcd, c.apiServer}, c.others, c.beside) {
 		if p != nil && p.name == name {
 			return p.cmd.Process.Pid, nil
 		}

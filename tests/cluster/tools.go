@@ -42,7 +42,7 @@ var tools = []tool{
 		ldflags: "-X " + versionPackage + ".gitVersion=" + kubernetesVersion +
 			" -X " + versionPackage + ".gitMajor=1 -X " + versionPackage + ".gitMinor=37" +
 			" -X " + versionPackage + ".gitTreeState=clean",
-		links: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"},
+		links: []string{"etcd", "etcdutl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"},
 	},
 	{name: "pause", module: "pause", pkg: "."},
 	{name: "containerd", module: "containerd", pkg: containerdPackage + "/cmd/containerd", ldflags: containerdLdflags},

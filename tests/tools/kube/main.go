@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	_ "time/tzdata" // CronJobs name time zones
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/etcdutl/v3/etcdutl"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl's auth plugins
 	"k8s.io/component-base/cli"
@@ -31,6 +33,7 @@ import (
 
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
+	"etcdutl":                 run(restorer),
 	"kube-apiserver":          run(func() *cobra.Command { return apiserver.NewAPIServerCommand() }),
 	"kube-controller-manager": run(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          run(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
@@ -55,6 +58,14 @@ func main() {
 
 func run(command func() *cobra.Command) func() {
 	return func() { os.Exit(cli.Run(command())) }
+}
+
+// restorer is the part of etcdutl that restores snapshots.
+func restorer() *cobra.Command {
+	root := &cobra.Command{Use: "etcdutl"}
+	root.PersistentFlags().DurationVar(&etcdutl.FlockTimeout, "timeout", 10*time.Second, "time to wait for the lock on a file")
+	root.AddCommand(etcdutl.NewSnapshotCommand())
+	return root
 }
 
 func runKubectl() {

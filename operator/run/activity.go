@@ -78,8 +78,8 @@ func (a agents) LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.Activity
 // yet counts as now.
 func onOurClock(told time.Time, date string, now time.Time) time.Time {
 	there, err := http.ParseTime(date)
-	if off := now.Sub(there); err == nil && off.Abs() > agree {
-		told = told.Add(off).Truncate(time.Second)
+	if off := now.Truncate(time.Second).Sub(there); err == nil && off.Abs() > agree {
+		told = told.Add(off)
 	}
 	if told.After(now) {
 		return now.Truncate(time.Second)

@@ -27,13 +27,18 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 	if !p.dependsOnActivity() {
 		return nil
 	}
+	if !podReady(p.seen.pod) && r.Activity != nil { // nobody can be asked, and unknown is never idle
+		p.session.Status.Activity = nil
+		p.decide(p.now)
+		return nil
+	}
 	p.lookAgain = 0
 	activity, answered := r.lastActivity(ctx, p, patience)
 	if p.asking = !answered; p.asking {
 		p.decision = decideByPerson(p.session) // the answer is on its way
 		return nil
 	}
-	p.session.Status.Activity = activity
+	p.session.Status.Activity = unlessSame(p.session.Status.Activity, activity)
 	p.decide(p.now)
 	return nil
 }
@@ -41,10 +46,10 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 // dependsOnActivity: the idle end is near or due, or nothing is known yet.
 func (p *pass) dependsOnActivity() bool {
 	rules, known := p.rules()
-	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 || !podReady(p.seen.pod) {
+	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 {
 		return false
 	}
-	return !activityKnown(p.session) || p.decision.isNear(vdi.EndIdle)
+	return (!activityKnown(p.session) && podReady(p.seen.pod)) || p.decision.isNear(vdi.EndIdle)
 }
 
 // use is what an agent answers.
@@ -79,6 +84,21 @@ func (r *Reconciler) lastActivity(ctx context.Context, p *pass, wait time.Durati
 	return &seen.activity, true
 }
 
+// sameUse is by how much the times of one and the same use may differ: each is told
+// in whole seconds, by clocks that are compared in whole seconds.
+const sameUse = 2 * time.Second
+
+// unlessSame is the latter use, or the former if that is the same.
+func unlessSame(former, latter *vdi.ActivityStatus) *vdi.ActivityStatus {
+	if former == nil || former.LastActivityTime == nil || latter == nil || latter.LastActivityTime == nil {
+		return latter
+	}
+	if latter.LastActivityTime.Sub(former.LastActivityTime.Time).Abs() <= sameUse {
+		latter.LastActivityTime = former.LastActivityTime
+	}
+	return latter
+}
+
 // toldActivity is what others wrote on the session. A time that has not come
 // yet counts as now.
 func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
@@ -98,5 +118,5 @@ func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
 	if latest == nil || decided == nil || decided.LastActivityTime == nil {
 		return true
 	}
-	return latest.LastActivityTime.After(decided.LastActivityTime.Time)
+	return latest.LastActivityTime.After(decided.LastActivityTime.Add(sameUse))
 }

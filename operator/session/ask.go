@@ -18,16 +18,17 @@ import (
 // Proxies and agents may be silent for seconds, and a worker that waits for them
 // works for nobody else.
 const (
-	// patience is how long a pass waits for an answer. Who is well answers sooner,
-	// and the pass need not be made again.
+	// patience is how long a pass waits for an answer, the first time. Who is well
+	// answers sooner, and the pass need not be made again.
 	patience = 250 * time.Millisecond
 	// noPatience lets the answer wake the session, whenever it comes.
 	noPatience time.Duration = 0
 	// allPatience is for an answer without which a pass can do nothing, from
 	// somebody who has just answered.
 	allPatience = time.Hour
-	// answerHolds is how long an answer counts that nobody has taken yet.
-	answerHolds = 5 * time.Second
+	// answerHolds is how long an answer counts that nobody has taken yet: longer
+	// than a busy operator takes to come to the session that it woke.
+	answerHolds = time.Minute
 )
 
 // questions remember, of each session, the one that was asked last.
@@ -36,12 +37,14 @@ type questions[A any] struct{ perSession[*question[A]] }
 // question is asked in the background.
 type question[A any] struct {
 	pod    types.UID
-	answer A
+	asked  time.Time
 	done   chan struct{} // closed when there is an answer
-	since  time.Time     // when that was
+	answer A
+	since  time.Time // when that was
 
 	mutex sync.Mutex
 	left  bool // nobody waits: the answer has to wake the session
+	taken bool
 }
 
 // ask returns the answer about the pass' pod. It is not there yet when it takes
@@ -49,38 +52,64 @@ type question[A any] struct {
 // manager nobody can be woken, and the pass waits.
 func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait time.Duration, question func(context.Context) A) (answer A, answered bool) {
 	key := client.ObjectKeyFromObject(p.session)
-	asked, found := q.load(key)
-	switch {
-	case !found || !asked.isAbout(p):
+	last, found := q.load(key)
+	found = found && last.pod == p.seen.pod.UID
+	if found && wait == patience && last.isSlow() {
+		wait = noPatience
+	}
+	asked := last
+	if !found || !last.counts() {
 		asked = q.put(ctx, r, p, question)
 		q.store(key, asked)
-	case wait == patience:
-		wait = noPatience // it was waited for when it was asked
 	}
 	if r.answered == nil {
 		wait = allPatience
 	}
-	if !asked.waitFor(wait) {
+	if !asked.waitFor(r.mayWait(wait)) {
 		return answer, false
 	}
-	q.delete(key)
-	return asked.answer, true
+	return asked.take(), true
 }
 
-// isAbout tells whether an answer, if there is one, is about the pod as it is.
-func (q *question[A]) isAbout(p *pass) bool {
-	select {
-	case <-q.done:
-		return q.pod == p.seen.pod.UID && time.Since(q.since) < answerHolds
-	default:
-		return q.pod == p.seen.pod.UID
+// mayWait is how long a worker may wait: at most half of them do so at a time.
+func (r *Reconciler) mayWait(wait time.Duration) (most time.Duration, done func()) {
+	if wait != patience {
+		return wait, func() {}
 	}
+	select {
+	case r.patient <- struct{}{}:
+		return wait, func() { <-r.patient }
+	default:
+		return noPatience, func() {}
+	}
+}
+
+// isSlow tells whether this question was waited for in vain: the next one is not.
+func (q *question[A]) isSlow() bool {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return q.left && (q.since.IsZero() || q.since.Sub(q.asked) > patience)
+}
+
+// counts tells whether the question is still open, or has an answer that nobody
+// has taken.
+func (q *question[A]) counts() bool {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return q.since.IsZero() || (!q.taken && time.Since(q.since) < answerHolds)
+}
+
+func (q *question[A]) take() A {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	q.taken = true
+	return q.answer
 }
 
 // put asks in the background.
 func (q *questions[A]) put(ctx context.Context, r *Reconciler, p *pass, ask func(context.Context) A) *question[A] {
-	asked := &question[A]{pod: p.seen.pod.UID, done: make(chan struct{})}
-	name := types.NamespacedName{Namespace: p.session.Namespace, Name: p.session.Name}
+	asked := &question[A]{pod: p.seen.pod.UID, asked: time.Now(), done: make(chan struct{})}
+	name := client.ObjectKeyFromObject(p.session)
 	go func() {
 		answer := ask(ctx)
 		asked.mutex.Lock()
@@ -96,7 +125,8 @@ func (q *questions[A]) put(ctx context.Context, r *Reconciler, p *pass, ask func
 }
 
 // waitFor tells whether the answer is there within that time.
-func (q *question[A]) waitFor(wait time.Duration) bool {
+func (q *question[A]) waitFor(wait time.Duration, stopWaiting func()) bool {
+	defer stopWaiting()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -106,13 +136,11 @@ func (q *question[A]) waitFor(wait time.Duration) bool {
 	}
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
-	select {
-	case <-q.done:
+	if !q.since.IsZero() {
 		return true
-	default:
-		q.left = true
-		return false
 	}
+	q.left = true
+	return false
 }
 
 // wake asks for a pass of a session, unless the operator is stopping.
@@ -125,7 +153,7 @@ func (r *Reconciler) wake(ctx context.Context, name types.NamespacedName) {
 }
 
 // watchAnswers wakes the sessions that were waiting for an answer.
-func (r *Reconciler) watchAnswers(sessions watcher) error {
-	r.answered = make(chan event.GenericEvent)
+func (r *Reconciler) watchAnswers(sessions watcher, workers int) error {
+	r.answered, r.patient = make(chan event.GenericEvent), make(chan struct{}, max(1, workers/2))
 	return sessions.Watch(namedSource{source.Channel(r.answered, &handler.EnqueueRequestForObject{}), "answer of a proxy or an agent"})
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,11 @@ func asking(pod types.UID) *pass {
 	}
 }
 
+// operating is an operator with eight workers, whose sessions can be woken.
+func operating(buffer int) *Reconciler {
+	return &Reconciler{answered: make(chan event.GenericEvent, buffer), patient: make(chan struct{}, 4)}
+}
+
 func after(takes time.Duration, answer error, asked *atomic.Int32) func(context.Context) error {
 	return func(context.Context) error {
 		asked.Add(1)
@@ -41,7 +47,7 @@ func after(takes time.Duration, answer error, asked *atomic.Int32) func(context.
 func TestAnswersThatTakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := errors.New("nobody answers")
-		r := &Reconciler{answered: make(chan event.GenericEvent)}
+		r := operating(0)
 		var asked atomic.Int32
 		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, after(patience/2, nil, &asked))
 		require.True(t, answered)
@@ -73,10 +79,72 @@ func TestAnswersThatTakeTime(t *testing.T) {
 	})
 }
 
+// Once somebody was waited for in vain, the next question is not waited for, until
+// an answer comes in time again.
+func TestSilenceIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := operating(10)
+		var asked atomic.Int32
+		ask := func(takes time.Duration) (waited time.Duration) {
+			start := time.Now()
+			if _, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, after(takes, nil, &asked)); !answered {
+				waited = time.Since(start)
+				<-r.answered
+				_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, after(takes, nil, &asked))
+				require.True(t, answered)
+				return waited
+			}
+			return time.Since(start)
+		}
+		require.Equal(t, patience, ask(5*time.Second))
+		require.Zero(t, ask(5*time.Second))
+		require.Zero(t, ask(patience/2), "it is not known yet that it is well again")
+		require.Equal(t, patience/2, ask(patience/2))
+		require.EqualValues(t, 4, asked.Load())
+	})
+}
+
+// Half of the workers wait at most, and however many are silent at once, each is
+// asked once and its answer counts.
+func TestManyAreSilentAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions, workers = 500, 8
+		r := operating(sessions)
+		var asked, answers atomic.Int32
+		queue := make(chan string, 2*sessions)
+		for n := range sessions {
+			queue <- fmt.Sprint(n)
+		}
+		for range workers {
+			go func() {
+				for name := range queue {
+					p := asking("pod")
+					p.session.Name = name
+					_, answered := r.routes.ask(t.Context(), r, p, patience, after(5*time.Second, nil, &asked))
+					if answered {
+						answers.Add(1)
+					}
+				}
+			}()
+		}
+		go func() {
+			for woken := range r.answered {
+				queue <- woken.Object.GetName()
+			}
+		}()
+		time.Sleep(sessions * patience / 4)
+		require.EqualValues(t, sessions, answers.Load())
+		require.EqualValues(t, sessions, asked.Load())
+		close(r.answered)
+		synctest.Wait()
+		close(queue)
+	})
+}
+
 // An answer about an earlier desktop, or an old one, is none.
 func TestOnlyFreshAnswersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &Reconciler{answered: make(chan event.GenericEvent, 10)}
+		r := operating(10)
 		var asked atomic.Int32
 		ask := func(pod types.UID) bool {
 			_, answered := r.routes.ask(t.Context(), r, asking(pod), noPatience, after(time.Second, nil, &asked))
@@ -90,7 +158,7 @@ func TestOnlyFreshAnswersCount(t *testing.T) {
 		require.EqualValues(t, 2, asked.Load())
 
 		require.False(t, ask("second"))
-		time.Sleep(time.Second + answerHolds)
+		time.Sleep(2*time.Second + answerHolds)
 		require.False(t, ask("second"), "too old")
 		synctest.Wait()
 		require.EqualValues(t, 4, asked.Load())
@@ -105,7 +173,7 @@ func TestOnlyFreshAnswersCount(t *testing.T) {
 func TestAnswerAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		r := &Reconciler{answered: make(chan event.GenericEvent)}
+		r := operating(0)
 		var asked atomic.Int32
 		_, answered := r.routes.ask(ctx, r, asking("pod"), noPatience, after(time.Second, nil, &asked))
 		require.False(t, answered)
@@ -119,7 +187,8 @@ func TestAnswerAfterTheEnd(t *testing.T) {
 func TestSilentAgentDecidesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		used := time.Now().Add(-time.Hour)
-		r := &Reconciler{answered: make(chan event.GenericEvent, 10), Activity: slowAgent{used}}
+		r := operating(10)
+		r.Activity = slowAgent{used}
 		p := asking("pod")
 		p.seen.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 		p.session.Spec.IdleTimeout = "30m"
@@ -132,6 +201,10 @@ func TestSilentAgentDecidesNothing(t *testing.T) {
 		require.NoError(t, r.readActivity(t.Context(), p))
 		require.Equal(t, wantRun, p.decision.want)
 		require.Zero(t, p.lookAgain, "the answer wakes it")
+		st := *p.session.Status.DeepCopy()
+		p.describeEnd(&st)
+		require.Equal(t, p.session.Status, st, "nothing new is known")
+		require.Zero(t, p.lookAgain)
 
 		<-r.answered
 		require.NoError(t, r.readActivity(t.Context(), p))

@@ -81,6 +81,8 @@ type Reconciler struct {
 	freed   chan event.GenericEvent // claims that were released; nil without a manager
 	// answered are sessions whose proxy or agent has answered; nil without a manager.
 	answered chan event.GenericEvent
+	// patient are the workers that wait for a proxy or an agent.
+	patient chan struct{}
 }
 
 // Reconcile moves one session towards its spec and reports what it saw.
@@ -151,6 +153,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		r.stop,            // write: delete the desktop of a session that should not run
 		r.releaseHomes,    // write: a claim that it no longer uses is free again
 		r.keepRegistered,  // write: the finalizer, of a desktop that has lost it
+		r.clearFailed,     // write: a pod that ended by itself makes room for the next
 		r.renewTURNLogin,  // write: the login at the TURN relay of a desktop that streams through it
 		r.recallLogin,     // read:  the login of a desktop that was not reported yet
 		forTheNextStart( // what may be refused comes after all stops and ends
@@ -158,7 +161,6 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 			r.chooseEncoder, // read:  what the GPUs of the nodes can do
 			r.register,      // write: finalizer, before anything exists that needs it
 			r.claimHost,     // write: hosts that are not unique by themselves
-			r.clearFailed,   // write: a pod that ended by itself makes room for the next
 			r.render,        // pure:  the objects this session should have
 			r.inspectHome,   // write: is the home this user's, and free? then it is held
 		),

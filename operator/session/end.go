@@ -25,7 +25,8 @@ func (r *Reconciler) end(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("confirm the end against the API server's time: %w", err)
 	}
-	p.decide(confirmed)
+	p.now = confirmed // by which the state is described, too
+	p.decide(p.now)
 	switch p.decision.want {
 	case wantEnd:
 		return r.endSession(ctx, p)

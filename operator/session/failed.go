@@ -39,8 +39,12 @@ func restartIn(st vdi.VDISessionStatus, now time.Time) time.Duration {
 	if st.Failures < 5 { // 10 s, 20 s, 40 s, 80 s, 160 s
 		wait = firstRestart << st.Failures
 	}
-	if st.Phase != vdi.PhaseFailed || st.PhaseSince == nil {
+	switch {
+	case st.Phase != vdi.PhaseFailed || st.PhaseSince == nil:
 		return wait
+	case st.PhaseSince.After(now.Add(mostAhead)): // by a clock that was wrong
+		return 0
+	default:
+		return st.PhaseSince.Add(wait).Sub(now)
 	}
-	return min(wait, st.PhaseSince.Add(wait).Sub(now))
 }

@@ -21,7 +21,7 @@ func TestRestartIn(t *testing.T) {
 		st.Phase, st.PhaseSince = vdi.PhaseFailed, at(noon)
 		require.Equal(t, wait-time.Second, restartIn(st, noon.Add(time.Second)), "after %d failures", failures)
 		require.Zero(t, restartIn(st, noon.Add(wait)), "over, after %d failures", failures)
-		require.Equal(t, wait, restartIn(st, noon.Add(-24*time.Hour)), "a clock that went back, after %d failures", failures)
+		require.Zero(t, restartIn(st, noon.Add(-24*time.Hour)), "a clock that was wrong, after %d failures", failures)
 	}
 }
 

@@ -39,8 +39,9 @@ type decision struct {
 	reason    vdi.StopReason     // of wantStop, wantSuspend and wantEnd
 	expiresAt *metav1.Time       // when the present state ends; nil when it does not
 	because   vdi.StopReason     // what ends it then
-	warn      bool               // the end is near
 	announced []vdi.Announcement // the ends that are near, and since when that is told
+	warn      vdi.End            // the first of them
+	held      bool               // and its clock stands still
 	lookAgain time.Duration      // until the next deadline; 0 when there is none
 }
 
@@ -60,38 +61,49 @@ type deadline struct {
 // never idleness.
 func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decision {
 	d := decideByPerson(s)
-	first := deadline{}
+	var first, soon deadline // the first end, and the first of those that are announced
 	for _, next := range deadlines(s, rules) {
-		since, announced := announcedSince(s.Status, next.end, now)
-		switch warnAt := next.at.Add(-next.warn); {
-		case next.held && announced:
-			d.announced = append(d.announced, vdi.Announcement{End: next.end, Since: since})
-			continue
-		case next.held:
-			continue
-		case now.Before(warnAt):
+		since, near := announcedSince(s.Status, next.end, now)
+		if warnAt := next.at.Add(-next.warn); !next.held {
+			announced := near
+			near = !now.Before(warnAt)
 			d.look(warnAt.Sub(now))
-		default:
-			if !announced {
+			if near && !announced {
 				since = metav1.Time{Time: now.Truncate(time.Second)}
 			}
-			d.announced = append(d.announced, vdi.Announcement{End: next.end, Since: since})
-			next.at = later(next.at, since.Add(next.warn))
-			d.look(next.at.Sub(now))
 		}
-		if first.end == "" || next.at.Before(first.at) {
+		if near {
+			told := vdi.Announcement{End: next.end, Since: since}
+			if !next.held {
+				next.at = later(next.at, since.Add(next.warn))
+				told.At = &metav1.Time{Time: next.at}
+				d.look(next.at.Sub(now))
+			}
+			d.announced = append(d.announced, told)
+			if next.isBefore(soon) {
+				soon = next
+			}
+		}
+		if !next.held && next.isBefore(first) {
 			first = next
 		}
 	}
 	d.look(askAgain(s, rules))
+	d.warn, d.held = soon.end, soon.held
 	if first.end == "" {
 		return d
 	}
-	d.expiresAt, d.because, d.warn = &metav1.Time{Time: first.at}, first.reason, d.isNear(first.end)
+	d.expiresAt, d.because = &metav1.Time{Time: first.at}, first.reason
 	if !now.Before(first.at) {
-		d.want, d.reason, d.warn = first.want, first.reason, false
+		d.want, d.reason = first.want, first.reason
 	}
 	return d
+}
+
+// isBefore tells which of two ends comes first. One that is held comes after all
+// others, and none at all last.
+func (d deadline) isBefore(other deadline) bool {
+	return other.end == "" || (!d.held && (other.held || d.at.Before(other.at)))
 }
 
 // isEnd tells whether the operator itself has to act.

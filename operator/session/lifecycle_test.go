@@ -52,13 +52,13 @@ func TestDecide(t *testing.T) {
 		"the warning": {
 			status: begun, after: 8*hour - 10*time.Minute,
 			want: decision{
-				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 10 * time.Minute,
+				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: vdi.EndTimeout, lookAgain: 10 * time.Minute,
 				announced: announced(vdi.EndTimeout, 8*hour-10*time.Minute),
 			},
 		},
 		"a moment before the end": {
 			status: begun, after: 8*hour - 1, told: warned,
-			want: decision{want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 1},
+			want: decision{want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: vdi.EndTimeout, lookAgain: 1},
 		},
 		"the end": {
 			status: begun, after: 8 * hour, told: warned,
@@ -118,7 +118,7 @@ func TestDecide(t *testing.T) {
 		"idle: the warning": {
 			spec: idle, status: used(2 * hour), after: 2*hour + 55*time.Minute,
 			told: told(vdi.EndIdle, 2*hour+50*time.Minute),
-			want: decision{want: wantRun, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle, warn: true, lookAgain: 5 * time.Minute},
+			want: decision{want: wantRun, expiresAt: at(noon.Add(3 * hour)), because: vdi.StopIdle, warn: vdi.EndIdle, lookAgain: 5 * time.Minute},
 		},
 		"idle: the end suspends, whatever the timeout's action": {
 			spec: vdi.VDISessionSpec{IdleTimeout: "1h", TimeoutAction: vdi.TimeoutDelete}, status: used(2 * hour), after: 3 * hour, told: told(vdi.EndIdle, 2*hour+50*time.Minute),
@@ -164,19 +164,19 @@ func TestDecide(t *testing.T) {
 			rules: vdi.TemplateLifecycle{MaxExtension: "0"}, want: decision{want: wantRun, expiresAt: at(noon.Add(hour)), because: vdi.StopIdle, lookAgain: 50 * time.Minute},
 		},
 		"idle: its warning stands while the use is unknown": {
-			spec: idle, status: begun, after: 2 * hour, told: told(vdi.EndIdle, 50*time.Minute), want: decision{want: wantRun, lookAgain: hour},
+			spec: idle, status: begun, after: 2 * hour, told: told(vdi.EndIdle, 50*time.Minute), want: decision{want: wantRun, lookAgain: hour, warn: vdi.EndIdle, held: true},
 		},
 
 		"due when first seen: announced for its time": {
 			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, after: 5 * hour,
 			want: decision{
-				want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: true, lookAgain: 10 * time.Minute,
+				want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: vdi.EndTimeout, lookAgain: 10 * time.Minute,
 				announced: announced(vdi.EndTimeout, 5*hour),
 			},
 		},
 		"due when first seen: not yet": {
 			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute - 1,
-			want: decision{want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: true, lookAgain: 1},
+			want: decision{want: wantRun, expiresAt: at(noon.Add(5*hour + 10*time.Minute)), because: vdi.StopExpired, warn: vdi.EndTimeout, lookAgain: 1},
 		},
 		"due when first seen: the end": {
 			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute,
@@ -196,9 +196,15 @@ func TestDecide(t *testing.T) {
 		"each end has its own warning": {
 			spec: vdi.VDISessionSpec{IdleTimeout: "1h"}, status: used(7 * hour), after: 8*hour - 9*time.Minute, told: warned,
 			want: decision{
-				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: true, lookAgain: 9 * time.Minute,
+				want: wantRun, expiresAt: at(noon.Add(8 * hour)), because: vdi.StopExpired, warn: vdi.EndTimeout, lookAgain: 9 * time.Minute,
 				announced: append(announced(vdi.EndTimeout, 8*hour-10*time.Minute), announced(vdi.EndIdle, 8*hour-9*time.Minute)...),
 			},
+		},
+
+		"people are warned of an announced end, though another may come first": {
+			spec: vdi.VDISessionSpec{IdleTimeout: "30m"}, rules: vdi.TemplateLifecycle{WarnBefore: "1h"}, status: used(7 * hour), after: 7*hour + time.Minute,
+			told: told(vdi.EndTimeout, 7*hour),
+			want: decision{want: wantRun, expiresAt: at(noon.Add(7*hour + 30*time.Minute)), because: vdi.StopIdle, warn: vdi.EndTimeout, lookAgain: 14 * time.Minute},
 		},
 
 		"starting: no limit": {status: starting, after: 1000 * hour, want: decision{want: wantRun}},
@@ -219,7 +225,7 @@ func TestDecide(t *testing.T) {
 		},
 		"a warning stands while the clock does": {
 			status: down(vdi.DowntimeStatus{Seconds: 3600}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
-			told: told(vdi.EndStarting, 0), want: decision{want: wantRun},
+			told: told(vdi.EndStarting, 0), want: decision{want: wantRun, warn: vdi.EndStarting, held: true},
 		},
 		"failed too long: ends": {
 			status: failing, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, told: told(vdi.EndFailed, 50*time.Minute),
@@ -248,6 +254,16 @@ func TestDecide(t *testing.T) {
 			got := decide(s, c.rules, noon.Add(c.after))
 			if c.want.announced == nil {
 				c.want.announced = s.Status.Announcements // they stand
+			}
+			if isEnd(c.want) {
+				require.NotEmpty(t, got.warn, "of an end that comes it is warned until it has come")
+				c.want.warn = got.warn
+			}
+			for i := range got.announced {
+				if a := &got.announced[i]; a.At != nil {
+					require.False(t, a.At.Before(got.expiresAt), "no announced end comes before the next one")
+					a.At = nil
+				}
 			}
 			require.ElementsMatch(t, c.want.announced, got.announced)
 			c.want.announced, got.announced = nil, nil

@@ -31,9 +31,6 @@ const (
 	lastRouteRetry  = time.Minute
 )
 
-// longestFirstLoad is how long a proxy that is well takes to load a new route.
-const longestFirstLoad = 5 * time.Second
-
 // verifyRoute asks once per run whether the URL leads to the desktop.
 func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 	if p.decision.want != wantRun || !podReady(p.seen.pod) {
@@ -52,14 +49,10 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// askProxy asks whether the URL leads to the desktop. A proxy that has been
-// silent for a while is waited for by no worker.
+// askProxy asks whether the URL leads to the desktop.
 func (r *Reconciler) askProxy(ctx context.Context, p *pass) reach {
-	wait, host, path := patience, p.hostName(), p.healthPath()
-	if p.silentFor() > longestFirstLoad {
-		wait = noPatience
-	}
-	silent, answered := r.routes.ask(ctx, r, p, wait, func(ctx context.Context) error { return r.Probe(ctx, host, path) })
+	host, path := p.hostName(), p.healthPath()
+	silent, answered := r.routes.ask(ctx, r, p, patience, func(ctx context.Context) error { return r.Probe(ctx, host, path) })
 	switch {
 	case answered && silent == nil:
 		return reachAnswered

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -32,7 +33,14 @@ type routeWatcher struct {
 	watching bool
 	found    types.UID // the definition that was last seen
 	served   types.UID // the one of which all sessions know
+	since    time.Time // when they came to know
+	relisted types.UID // the one whose routes are all in the cache again
 }
+
+// relistedAfter is when a watch has certainly taken up with a new definition: while
+// there was none it tried again every 30 to 60 s at most (client-go, tools/cache).
+// What was deleted until then has sent no event.
+const relistedAfter = 90 * time.Second
 
 // servesRoutes tells whether the proxy's kind is installed.
 func servesRoutes(mgr ctrl.Manager) bool {
@@ -66,31 +74,48 @@ func (w *routeWatcher) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	}
 	switch {
 	case w.watching && w.served == "": // it was there when the operator started
-		w.served = definition.UID
+		w.served, w.relisted = definition.UID, definition.UID
+		return ctrl.Result{}, nil
+	case w.relisted == definition.UID:
 		return ctrl.Result{}, nil
 	case w.served == definition.UID:
-		return ctrl.Result{}, nil
+		return w.wakeAgain(definition.UID)
 	case w.found != definition.UID, !servesRoutes(w.mgr):
 		w.found = definition.UID
 		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil
 	}
-	if err := w.watch(ctx); err != nil {
+	if !w.watching { // a new watch begins with a list
+		w.relisted = definition.UID
+	}
+	if err := w.watch(); err != nil {
 		return ctrl.Result{}, err
 	}
-	w.served = definition.UID
-	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}
+	w.served, w.since = definition.UID, time.Now()
+	w.wakeAll()
+	return ctrl.Result{RequeueAfter: relistedAfter}, nil
+}
+
+// wakeAgain wakes all sessions once more when the watch has taken up.
+func (w *routeWatcher) wakeAgain(definition types.UID) (ctrl.Result, error) {
+	if left := relistedAfter - time.Since(w.since); left > 0 {
+		return ctrl.Result{RequeueAfter: left}, nil
+	}
+	w.relisted = definition
+	w.wakeAll()
 	return ctrl.Result{}, nil
 }
 
-// watch starts the watches anew. Those of an earlier definition would go on too, but
-// up to a minute later, and what is deleted until then would be missed.
-func (w *routeWatcher) watch(ctx context.Context) error {
-	from := w.mgr.GetCache()
+func (w *routeWatcher) wakeAll() {
+	w.wake <- event.GenericEvent{Object: &metav1.PartialObjectMetadata{}}
+}
+
+// watch starts the watches, once: they outlive their definitions.
+func (w *routeWatcher) watch() error {
+	if w.watching {
+		return nil
+	}
 	for _, kind := range w.sessions.proxyKinds() {
-		if err := from.RemoveInformer(ctx, kind); err != nil {
-			return err
-		}
-		if err := w.controller.Watch(source.Kind(from, kind, w.sessions.owner(w.mgr), childChanged())); err != nil {
+		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), kind, w.sessions.owner(w.mgr), childChanged())); err != nil {
 			return err
 		}
 	}

@@ -282,14 +282,18 @@ func (p *pass) describeStart(st *vdi.VDISessionStatus) {
 	}
 }
 
-// describeEnd tells what ends the state described so far, and when.
+// describeEnd tells what ends the state described so far, and when. While the agent
+// has not answered yet nothing new is known.
 func (p *pass) describeEnd(st *vdi.VDISessionStatus) {
+	if p.asking {
+		return
+	}
 	described := p.session.DeepCopy()
 	described.Status = *st
 	p.ahead = p.decisionOn(described, p.now)
 	st.ExpiresAt, st.ExpiryReason, st.Announcements = p.ahead.expiresAt, p.ahead.because, p.ahead.announced
 	p.look(p.ahead.lookAgain)
-	if p.decision.want == wantRun && isEnd(p.ahead) && !p.asking { // what was seen just now made it due
+	if p.decision.want == wantRun && isEnd(p.ahead) { // what was seen just now made it due
 		p.look(time.Second)
 	}
 }
@@ -312,8 +316,10 @@ func setConditions(st *vdi.VDISessionStatus, p *pass, word *halt) {
 	c.onlyWhile(vdi.ConditionNameConflict, word.conflict, word.reason, word.message)
 	reason, words := p.updateWords()
 	c.onlyWhile(vdi.ConditionUpdatePending, words != "", reason, words)
-	reason, words = expiryWords(st)
-	c.onlyWhile(vdi.ConditionExpiringSoon, p.ahead.warn, reason, words)
+	if !p.asking {
+		reason, words = p.ahead.words()
+		c.onlyWhile(vdi.ConditionExpiringSoon, words != "", reason, words)
+	}
 }
 
 // updateWords say what the next start changes, or why there would be none; empty
@@ -333,17 +339,27 @@ func (p *pass) updateWords() (reason, message string) {
 // maxConditionMessage is the longest message of a condition (metav1.Condition).
 const maxConditionMessage = 32768
 
-// expiryWords say what ends soon and what can be done about it.
-func expiryWords(st *vdi.VDISessionStatus) (reason, message string) {
-	switch {
-	case st.ExpiryReason == vdi.StopIdle:
-		return vdi.ReasonIdle, "Nobody has used the desktop for a while: it is suspended soon (see status.expiresAt). Using it, or spec.keepAliveUntil, moves the end"
-	case st.ExpiryReason == vdi.StopFailed:
-		return vdi.ReasonTooLong, "The desktop has not worked for long: the session is stopped soon (see status.expiresAt); the home is kept"
-	case st.Phase == vdi.PhaseSuspended:
-		return vdi.ReasonTooLong, "The session has been suspended for long: it is removed soon (see status.expiresAt); the home is kept"
+// words say what ends soon and what can be done about it; none when nothing does.
+func (d *decision) words() (reason, message string) {
+	switch d.warn {
+	case "":
+		return "", ""
+	case vdi.EndIdle:
+		if d.held {
+			return vdi.ReasonIdle, "Nobody has used the desktop for a while, and whether somebody does now is unknown: it is suspended if not. Using it, or spec.keepAliveUntil, moves the end"
+		}
+		return vdi.ReasonIdle, "Nobody has used the desktop for a while: it is suspended soon (see status.announcements). Using it, or spec.keepAliveUntil, moves the end"
+	case vdi.EndStarting:
+		return vdi.ReasonTooLong, "The desktop has not started for long: the session is suspended soon (see status.announcements); the home is kept"
+	case vdi.EndFailed:
+		if d.held {
+			return vdi.ReasonTooLong, "The desktop has failed for long: the session is removed soon after it fails again; the home is kept"
+		}
+		return vdi.ReasonTooLong, "The desktop has not worked for long: the session is removed soon (see status.announcements); the home is kept"
+	case vdi.EndSuspended:
+		return vdi.ReasonTooLong, "The session has been suspended for long: it is removed soon (see status.announcements); the home is kept"
 	default:
-		return vdi.ReasonTimeout, "The session ends soon because of its timeout (see status.expiresAt); spec.keepAliveUntil moves the end"
+		return vdi.ReasonTimeout, "The session ends soon because of its timeout (see status.announcements); spec.keepAliveUntil moves the end"
 	}
 }
 

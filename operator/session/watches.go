@@ -63,7 +63,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c))
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c, workers))
 }
 
 // index makes the cache answer without looking through all sessions and pods.

@@ -88,11 +88,11 @@ WARNING: the front door has no routes{{ if eq .Values.frontDoor.routes "Auto" }}
 IngressRoute yet: upgrade this release after Traefik is installed{{ end }}. Until then the URL of a
 suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobody can log in{{ end }}.
 {{- end }}
-{{- if .Values.crds.upgradeJob.enabled }}
+{{- if and .Values.crds.upgradeJob.enabled .Values.rbac.create }}
 {{- range $name := list "vdisessions.vdi.kasm.io" "vditemplates.vdi.kasm.io" }}
 {{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
 {{- $version := dig "metadata" "annotations" "vdi.kasm.io/version" "" $crd }}
-{{- if and $version (semverCompare (printf ">%s-0" $.Chart.AppVersion) $version) (ne $version $.Chart.AppVersion) }}
+{{- if and (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+" $version) (gt ((semver $version).Compare (semver $.Chart.AppVersion)) 0) }}
 WARNING: the CRD {{ $name }} is of version {{ $version }}, newer than this release ({{ $.Chart.AppVersion }}), and was left
 as it is: another release brought it. Upgrade this one to that version too.
 {{- end }}

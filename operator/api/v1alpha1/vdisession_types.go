@@ -313,6 +313,10 @@ type Announcement struct {
 	End End `json:"end"`
 	// Since is when it was, by the API server's clock.
 	Since metav1.Time `json:"since"`
+	// At is when it comes, unless something moves it. Left out while its clock stands
+	// still.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
 }
 
 // DowntimeStatus is a clock that counts how long a run does not work: from the

@@ -23,7 +23,11 @@ const TemplateName = "desktop"
 func Template() *vdi.VDITemplate {
 	return &vdi.VDITemplate{
 		ObjectMeta: metav1.ObjectMeta{Name: TemplateName},
-		Spec:       vdi.VDITemplateSpec{Image: "registry.example.com/desktop:1"},
+		Spec: vdi.VDITemplateSpec{
+			Image: "registry.example.com/desktop:1",
+			// Where all end in one second, the end is measured and not its warning.
+			Lifecycle: vdi.TemplateLifecycle{WarnBefore: "0"},
+		},
 	}
 }
 

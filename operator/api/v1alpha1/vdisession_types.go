@@ -390,8 +390,8 @@ type VDISessionStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Announcements []Announcement `json:"announcements,omitempty"`
 
-	// Downtime tells how long the desktop of this run has not worked. Left out
-	// while it works as it should.
+	// Downtime tells how long the desktop of this run has not worked so far, its
+	// start included.
 	// +optional
 	Downtime *DowntimeStatus `json:"downtime,omitempty"`
 

@@ -63,29 +63,20 @@ func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decis
 	d := decideByPerson(s)
 	var first, soon deadline // the first end, and the first of those that are announced
 	for _, next := range deadlines(s, rules) {
-		since, near := announcedSince(s.Status, next.end, now)
-		if warnAt := next.at.Add(-next.warn); !next.held {
-			announced := near
-			near = !now.Before(warnAt)
-			d.look(warnAt.Sub(now))
-			if near && !announced {
-				since = metav1.Time{Time: now.Truncate(time.Second)}
-			}
+		if !next.held {
+			d.look(next.at.Add(-next.warn).Sub(now))
 		}
-		if near {
-			told := vdi.Announcement{End: next.end, Since: since}
-			if !next.held {
-				next.at = later(next.at, since.Add(next.warn))
-				told.At = &metav1.Time{Time: next.at}
-				d.look(next.at.Sub(now))
-			}
-			d.announced = append(d.announced, told)
+		if announcement := next.announce(s.Status, now); announcement != nil {
+			d.announced = append(d.announced, *announcement)
 			if next.isBefore(soon) {
 				soon = next
 			}
 		}
-		if !next.held && next.isBefore(first) {
-			first = next
+		if !next.held {
+			d.look(next.at.Sub(now))
+			if next.isBefore(first) {
+				first = next
+			}
 		}
 	}
 	d.look(askAgain(s, rules))
@@ -98,6 +89,22 @@ func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decis
 		d.want, d.reason = first.want, first.reason
 	}
 	return d
+}
+
+// announce is the announcement of an end that is near, nil of others. The end then
+// comes no sooner than people were warned for its time.
+func (d *deadline) announce(st vdi.VDISessionStatus, now time.Time) *vdi.Announcement {
+	since, announced := announcedSince(st, d.end, now)
+	switch {
+	case d.held && announced:
+		return &vdi.Announcement{End: d.end, Since: since}
+	case d.held, now.Before(d.at.Add(-d.warn)):
+		return nil
+	case !announced:
+		since = metav1.Time{Time: now.Truncate(time.Second)}
+	}
+	d.at = later(d.at, since.Add(d.warn))
+	return &vdi.Announcement{End: d.end, Since: since, At: &metav1.Time{Time: d.at}}
 }
 
 // isBefore tells which of two ends comes first. One that is held comes after all

@@ -198,7 +198,7 @@ func goIdle(w *world) {
 	w.change(func(s *vdi.VDISession) {
 		s.Annotations = map[string]string{vdi.AnnotationLastActivity: used.Format(time.RFC3339)}
 	})
-	w.told()
+	w.announced()
 	w.later(2 * time.Hour)
 }
 

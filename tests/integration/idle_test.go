@@ -118,7 +118,7 @@ func TestIdle(t *testing.T) {
 		w.pass()
 		w.requirePhase(vdi.PhaseRunning)
 
-		w.told()
+		w.announced()
 		w.later(time.Hour)
 		told := w.clock.Now().Add(-2 * time.Hour).Format(time.RFC3339)
 		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{vdi.AnnotationLastActivity: told} })
@@ -140,7 +140,7 @@ func TestIdle(t *testing.T) {
 		began := time.Now()
 		w, a := idling(t, usedAt(began))
 		w.pass()
-		w.told()
+		w.announced()
 		w.later(61 * time.Minute)
 		// Asked at the deadline: unused. Asked again before the pod would go: used.
 		a.answers, a.asked = []func() (time.Time, error){usedAt(began), usedAt(began.Add(61 * time.Minute))}, 0
@@ -166,7 +166,7 @@ func TestTooLong(t *testing.T) {
 		require.NoError(t, bind(w))
 		w.pass()
 		w.requirePhase(vdi.PhaseCreating)
-		w.told()
+		w.announced()
 		w.later(61 * time.Minute)
 		w.pass()
 		w.podEnds(desk)
@@ -220,7 +220,7 @@ func TestTooLong(t *testing.T) {
 		w.podEnds(desk)
 		w.pass()
 		w.requirePhase(vdi.PhaseSuspended)
-		w.told()
+		w.announced()
 		w.later(61 * time.Minute)
 		w.pass()
 		w.pass()

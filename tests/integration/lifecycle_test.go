@@ -86,8 +86,8 @@ func noHome(s *vdi.VDISession)          { s.Spec.Persistence.Enabled = ptr.To(fa
 func suspendAtEnd(s *vdi.VDISession)    { s.Spec.TimeoutAction = vdi.TimeoutSuspend }
 func (w *world) setClock(t time.Time)   { w.clock.SetTime(t) }
 
-// told announces every end there is, as an operator does that looks in time.
-func (w *world) told() {
+// announced announces every end there is, as an operator does that looks in time.
+func (w *world) announced() {
 	w.t.Helper()
 	s := w.session()
 	before := s.DeepCopy()
@@ -101,7 +101,7 @@ func (w *world) told() {
 // comesToItsEnd lets the session's time go by, with a warning.
 func (w *world) comesToItsEnd() {
 	w.t.Helper()
-	w.told()
+	w.announced()
 	w.setClock(w.session().Status.ExpiresAt.Time)
 }
 
@@ -252,7 +252,7 @@ func TestTimeout(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		s := w.running()
-		w.told()
+		w.announced()
 		w.serverTime = func() time.Time { return s.Status.StartTime.Add(time.Hour) }
 		w.setClock(s.Status.ExpiresAt.Add(24 * time.Hour))
 		require.Positive(t, w.pass().RequeueAfter)

@@ -255,7 +255,7 @@ func TestWhatIsRefusedDisturbsNoDesktopAndNoEnd(t *testing.T) {
 			t.Run("deleted by its timeout", func(t *testing.T) {
 				t.Parallel()
 				w, before := refusedWorld(t, r, deleteHome, func(s *vdi.VDISession) { s.Spec.TimeoutAction = vdi.TimeoutDelete })
-				w.told()
+				w.announced()
 				w.setClock(before.Status.ExpiresAt.Time.Add(-time.Second))
 				w.pass()
 				require.Nil(t, w.session().DeletionTimestamp, "no end comes early")

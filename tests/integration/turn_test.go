@@ -138,7 +138,7 @@ func TestTURNLoginExpired(t *testing.T) {
 	w.createSession(func(s *vdi.VDISession) { s.Spec.Timeout = "20m" })
 	w.start()
 	start := w.clock.Now()
-	w.told()
+	w.announced()
 	w.clock.SetTime(start.Add(21 * time.Minute))
 	w.pass()
 	require.Equal(t, start.Add(10*time.Minute).Unix(), w.turnLogin().Expires)

@@ -27,13 +27,8 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 	if !p.dependsOnActivity() {
 		return nil
 	}
-	if !podReady(p.seen.pod) && r.Activity != nil { // nobody can be asked, and unknown is never idle
-		p.session.Status.Activity = nil
-		p.decide(p.now)
-		return nil
-	}
 	p.lookAgain = 0
-	activity, answered := r.lastActivity(ctx, p, patience)
+	activity, answered := r.lastActivity(ctx, p, patience, useStands)
 	if p.asking = !answered; p.asking {
 		p.decision = decideByPerson(p.session) // the answer is on its way
 		return nil
@@ -43,14 +38,19 @@ func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// dependsOnActivity: the idle end is near or due, or nothing is known yet.
+// dependsOnActivity: the idle end is near or due, or nothing is known yet. Agents
+// answer whether their desktops are well or not.
 func (p *pass) dependsOnActivity() bool {
 	rules, known := p.rules()
-	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 {
+	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 || !p.seen.podLives() {
 		return false
 	}
 	return (!activityKnown(p.session) && podReady(p.seen.pod)) || p.decision.isNear(vdi.EndIdle)
 }
+
+// useStands is how long an agent's answer is good enough for a look that something
+// else has caused.
+const useStands = 5 * time.Second
 
 // use is what an agent answers.
 type use struct {
@@ -60,13 +60,13 @@ type use struct {
 
 // lastActivity is the latest use that any source knows of; nil when it is unknown.
 // Not answered: the agent has not said anything yet.
-func (r *Reconciler) lastActivity(ctx context.Context, p *pass, wait time.Duration) (latest *vdi.ActivityStatus, answered bool) {
+func (r *Reconciler) lastActivity(ctx context.Context, p *pass, wait, stands time.Duration) (latest *vdi.ActivityStatus, answered bool) {
 	told := toldActivity(p.session, p.now)
 	if r.Activity == nil {
 		return told, true
 	}
 	pod := p.seen.pod
-	seen, answered := r.uses.ask(ctx, r, p, wait, func(ctx context.Context) use {
+	seen, answered := r.uses.ask(ctx, r, p, wait, stands, func(ctx context.Context) use {
 		activity, err := r.Activity.LastActivity(ctx, pod)
 		return use{activity, err}
 	})
@@ -113,7 +113,7 @@ func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 // idle stop was decided. Activity that arrives before the pod's DELETE wins.
 func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
 	decided := p.session.Status.Activity
-	latest, _ := r.lastActivity(ctx, p, allPatience)
+	latest, _ := r.lastActivity(ctx, p, allPatience, 0)
 	p.session.Status.Activity = latest // the next decision builds on it
 	if latest == nil || decided == nil || decided.LastActivityTime == nil {
 		return true

@@ -48,9 +48,10 @@ type question[A any] struct {
 }
 
 // ask returns the answer about the pass' pod. It is not there yet when it takes
-// longer than the pass may wait: the session is woken when it comes. Outside of a
-// manager nobody can be woken, and the pass waits.
-func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait time.Duration, question func(context.Context) A) (answer A, answered bool) {
+// longer than the pass may wait: the session is woken when it comes. An answer
+// stands for so long for passes that something else has caused. Outside of a
+// manager nobody can be woken, and the pass asks and waits.
+func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait, stands time.Duration, question func(context.Context) A) (answer A, answered bool) {
 	key := client.ObjectKeyFromObject(p.session)
 	last, found := q.load(key)
 	found = found && last.pod == p.seen.pod.UID
@@ -58,6 +59,9 @@ func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait tim
 		wait = noPatience
 	}
 	asked := last
+	if found && r.answered != nil && last.stands(stands) {
+		return last.take(), true
+	}
 	if !found || !last.counts() {
 		asked = q.put(ctx, r, p, question)
 		q.store(key, asked)
@@ -97,6 +101,13 @@ func (q *question[A]) counts() bool {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	return q.since.IsZero() || (!q.taken && time.Since(q.since) < answerHolds)
+}
+
+// stands tells whether there is an answer of that age at most.
+func (q *question[A]) stands(age time.Duration) bool {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return !q.since.IsZero() && time.Since(q.since) < age
 }
 
 func (q *question[A]) take() A {

@@ -49,17 +49,17 @@ func TestAnswersThatTakeTime(t *testing.T) {
 		silent := errors.New("nobody answers")
 		r := operating(0)
 		var asked atomic.Int32
-		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, after(patience/2, nil, &asked))
+		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(patience/2, nil, &asked))
 		require.True(t, answered)
 		require.NoError(t, answer)
 
 		start := time.Now()
 		slow := after(5*time.Second, silent, &asked)
-		_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, slow)
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, slow)
 		require.False(t, answered)
 		require.Equal(t, patience, time.Since(start))
 		for range 10 { // passes for another reason
-			_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, slow)
+			_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, slow)
 			require.False(t, answered)
 		}
 		require.Equal(t, patience, time.Since(start), "it was waited for once")
@@ -68,12 +68,12 @@ func TestAnswersThatTakeTime(t *testing.T) {
 		woken := <-r.answered
 		require.Equal(t, types.NamespacedName{Namespace: "ns", Name: "desk"}, client.ObjectKeyFromObject(woken.Object))
 		require.Equal(t, 5*time.Second, time.Since(start))
-		answer, answered = r.routes.ask(t.Context(), r, asking("pod"), noPatience, slow)
+		answer, answered = r.routes.ask(t.Context(), r, asking("pod"), noPatience, 0, slow)
 		require.True(t, answered)
 		require.ErrorIs(t, answer, silent)
 		require.EqualValues(t, 2, asked.Load())
 
-		_, answered = r.routes.ask(t.Context(), r, asking("pod"), allPatience, slow)
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), allPatience, 0, slow)
 		require.True(t, answered, "what is needed is waited for")
 		require.EqualValues(t, 3, asked.Load())
 	})
@@ -87,10 +87,10 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 		var asked atomic.Int32
 		ask := func(takes time.Duration) (waited time.Duration) {
 			start := time.Now()
-			if _, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, after(takes, nil, &asked)); !answered {
+			if _, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(takes, nil, &asked)); !answered {
 				waited = time.Since(start)
 				<-r.answered
-				_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, after(takes, nil, &asked))
+				_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(takes, nil, &asked))
 				require.True(t, answered)
 				return waited
 			}
@@ -120,7 +120,7 @@ func TestManyAreSilentAtOnce(t *testing.T) {
 				for name := range queue {
 					p := asking("pod")
 					p.session.Name = name
-					_, answered := r.routes.ask(t.Context(), r, p, patience, after(5*time.Second, nil, &asked))
+					_, answered := r.routes.ask(t.Context(), r, p, patience, 0, after(5*time.Second, nil, &asked))
 					if answered {
 						answers.Add(1)
 					}
@@ -147,7 +147,7 @@ func TestOnlyFreshAnswersCount(t *testing.T) {
 		r := operating(10)
 		var asked atomic.Int32
 		ask := func(pod types.UID) bool {
-			_, answered := r.routes.ask(t.Context(), r, asking(pod), noPatience, after(time.Second, nil, &asked))
+			_, answered := r.routes.ask(t.Context(), r, asking(pod), noPatience, 0, after(time.Second, nil, &asked))
 			return answered
 		}
 		require.False(t, ask("first"))
@@ -169,13 +169,38 @@ func TestOnlyFreshAnswersCount(t *testing.T) {
 	})
 }
 
+// Agents and proxies that are slow do not wake each other's questions: an answer
+// stands for its time, whatever wakes the session meanwhile.
+func TestAnswersStand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := operating(10)
+		var asked atomic.Int32
+		ask := func() bool {
+			_, answered := r.routes.ask(t.Context(), r, asking("pod"), noPatience, time.Minute, after(300*time.Millisecond, nil, &asked))
+			return answered
+		}
+		require.False(t, ask())
+		<-r.answered
+		for range 100 {
+			require.True(t, ask())
+			time.Sleep(500 * time.Millisecond)
+		}
+		require.EqualValues(t, 1, asked.Load())
+		time.Sleep(time.Minute)
+		require.False(t, ask())
+		synctest.Wait()
+		require.EqualValues(t, 2, asked.Load())
+		time.Sleep(time.Second)
+	})
+}
+
 // Nobody waits for an operator that stops.
 func TestAnswerAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		r := operating(0)
 		var asked atomic.Int32
-		_, answered := r.routes.ask(ctx, r, asking("pod"), noPatience, after(time.Second, nil, &asked))
+		_, answered := r.routes.ask(ctx, r, asking("pod"), noPatience, 0, after(time.Second, nil, &asked))
 		require.False(t, answered)
 		stop()
 		time.Sleep(2 * time.Second) // the bubble fails if somebody is left behind

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -71,10 +72,17 @@ func isStep(st vdi.VDISessionStatus) bool {
 	return st.WaitingFor == "" && (st.Phase == vdi.PhasePending || st.Phase == vdi.PhaseCreating || st.Phase == vdi.PhaseTerminating)
 }
 
-// conditionEvents warn when a condition that asks for attention comes up.
+// conditionEvents warn when a condition that asks for attention comes up, and of
+// each end by itself.
 func conditionEvents(before, after vdi.VDISessionStatus) []happening {
 	var list []happening
-	for _, kind := range []string{vdi.ConditionExpiringSoon, vdi.ConditionNameConflict, vdi.ConditionUpdatePending} {
+	for _, a := range after.Announcements {
+		if !slices.ContainsFunc(before.Announcements, func(b vdi.Announcement) bool { return b.End == a.End }) {
+			_, words := expiryWords(a.End, a.At == nil)
+			list = append(list, happening{corev1.EventTypeWarning, vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, words})
+		}
+	}
+	for _, kind := range []string{vdi.ConditionNameConflict, vdi.ConditionUpdatePending} {
 		c := meta.FindStatusCondition(after.Conditions, kind)
 		if c != nil && meta.FindStatusCondition(before.Conditions, kind) == nil {
 			list = append(list, happening{corev1.EventTypeWarning, kind, kind, c.Message})

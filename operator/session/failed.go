@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Bounds of the wait before a pod that ended by itself is replaced.
@@ -21,7 +22,7 @@ func (r *Reconciler) clearFailed(ctx context.Context, p *pass) error {
 	if p.decision.want != wantRun || p.seen.pod == nil || p.seen.pod.DeletionTimestamp != nil || !podEnded(p.seen.pod) {
 		return nil
 	}
-	if wait := restartIn(p.session.Status, p.now); wait > 0 {
+	if wait := restartAfter(p.session.Status.Failures) - r.endedPods.age(p); wait > 0 {
 		p.look(wait)
 		return nil
 	}
@@ -32,19 +33,30 @@ func (r *Reconciler) clearFailed(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// restartIn is how long a pod that ended stays before it is replaced. The wait is
-// counted from when that was first reported: a node's clock has no say.
-func restartIn(st vdi.VDISessionStatus, now time.Time) time.Duration {
-	wait := lastRestart
-	if st.Failures < 5 { // 10 s, 20 s, 40 s, 80 s, 160 s
-		wait = firstRestart << st.Failures
+// endedPods remember when each session's pod was first seen to have ended: a node's
+// clock has no say in how long it stays.
+type endedPods struct{ perSession[endedPod] }
+
+type endedPod struct {
+	pod types.UID
+	at  time.Time
+}
+
+// age is how long ago the pass' pod was first seen to have ended.
+func (f *endedPods) age(p *pass) time.Duration {
+	key := client.ObjectKeyFromObject(p.session)
+	seen, found := f.load(key)
+	if !found || seen.pod != p.seen.pod.UID || seen.at.After(p.now) {
+		seen = endedPod{p.seen.pod.UID, p.now}
+		f.store(key, seen)
 	}
-	switch {
-	case st.Phase != vdi.PhaseFailed || st.PhaseSince == nil:
-		return wait
-	case st.PhaseSince.After(now.Add(mostAhead)): // by a clock that was wrong
-		return 0
-	default:
-		return st.PhaseSince.Add(wait).Sub(now)
+	return p.now.Sub(seen.at)
+}
+
+// restartAfter is how long a pod that ended stays before it is replaced.
+func restartAfter(failures int32) time.Duration {
+	if failures < 5 { // 10 s, 20 s, 40 s, 80 s, 160 s
+		return firstRestart << failures
 	}
+	return lastRestart
 }

@@ -6,23 +6,28 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // The wait before a pod that ended is replaced grows with each failure in a row
-// and has a ceiling, whatever clocks say; it counts from the report.
-func TestRestartIn(t *testing.T) {
+// and has a ceiling; it counts from the first look, whatever clocks say.
+func TestRestartAfter(t *testing.T) {
 	for failures, wait := range map[int32]time.Duration{
 		0: 10 * time.Second, 1: 20 * time.Second, 4: 160 * time.Second, 5: 5 * time.Minute, 1000: 5 * time.Minute,
 	} {
-		st := vdi.VDISessionStatus{Phase: vdi.PhaseRunning, PhaseSince: at(noon.Add(-time.Hour)), Failures: failures}
-		require.Equal(t, wait, restartIn(st, noon), "not reported yet, after %d failures", failures)
-		st.Phase, st.PhaseSince = vdi.PhaseFailed, at(noon)
-		require.Equal(t, wait-time.Second, restartIn(st, noon.Add(time.Second)), "after %d failures", failures)
-		require.Zero(t, restartIn(st, noon.Add(wait)), "over, after %d failures", failures)
-		require.Zero(t, restartIn(st, noon.Add(-24*time.Hour)), "a clock that was wrong, after %d failures", failures)
+		require.Equal(t, wait, restartAfter(failures), "after %d failures", failures)
 	}
+	var f endedPods
+	p := asking("first")
+	look := func(after time.Duration) time.Duration {
+		p.now = noon.Add(after)
+		return f.age(p)
+	}
+	require.Zero(t, look(0))
+	require.Equal(t, time.Minute, look(time.Minute))
+	require.Zero(t, look(-time.Hour), "a clock that went back")
+	require.Equal(t, time.Minute, look(time.Minute-time.Hour))
+	p.seen.pod.UID = "second"
+	require.Zero(t, look(0), "another pod")
 }
 
 func TestLastWords(t *testing.T) {

@@ -61,6 +61,11 @@ type deadline struct {
 // never idleness.
 func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decision {
 	d := decideByPerson(s)
+	if hasProven(s.Status, now) { // what went wrong before is forgotten when it stops to work
+		forgiven := *s
+		forgiven.Status.Downtime = nil
+		s = &forgiven
+	}
 	var first, soon deadline // the first end, and the first of those that are announced
 	for _, next := range deadlines(s, rules) {
 		if !next.held {
@@ -81,6 +86,9 @@ func decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) decis
 	}
 	d.look(askAgain(s, rules))
 	d.warn, d.held = soon.end, soon.held
+	if d.held && s.Status.Phase == vdi.PhaseRunning && s.Status.PhaseSince != nil { // then the warning may be over
+		d.look(s.Status.PhaseSince.Add(provenAfter).Sub(now))
+	}
 	if first.end == "" {
 		return d
 	}

@@ -227,6 +227,18 @@ func TestDecide(t *testing.T) {
 			status: down(vdi.DowntimeStatus{Seconds: 3600}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
 			told: told(vdi.EndStarting, 0), want: decision{want: wantRun, warn: vdi.EndStarting, held: true},
 		},
+		"a desktop that has proven itself is warned of no more": {
+			spec:   vdi.VDISessionSpec{Timeout: "0"},
+			status: vdi.VDISessionStatus{Downtime: &vdi.DowntimeStatus{Seconds: 3000}, Phase: vdi.PhaseRunning, PhaseSince: at(noon), StartTime: at(noon)},
+			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, told: told(vdi.EndFailed, 0), after: provenAfter,
+			want: decision{want: wantRun, announced: []vdi.Announcement{}},
+		},
+		"one that has not is, until then": {
+			spec:   vdi.VDISessionSpec{Timeout: "0"},
+			status: vdi.VDISessionStatus{Downtime: &vdi.DowntimeStatus{Seconds: 3000}, Phase: vdi.PhaseRunning, PhaseSince: at(noon), StartTime: at(noon)},
+			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, told: told(vdi.EndFailed, 0), after: time.Minute,
+			want: decision{want: wantRun, warn: vdi.EndFailed, held: true, lookAgain: provenAfter - time.Minute},
+		},
 		"failed too long: ends": {
 			status: failing, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, told: told(vdi.EndFailed, 50*time.Minute),
 			want: decision{want: wantEnd, reason: vdi.StopFailed, expiresAt: at(noon.Add(hour)), because: vdi.StopFailed},

@@ -16,6 +16,7 @@ type memory struct {
 	turnLogins turnLogins
 	held       held
 	released   released
+	endedPods  endedPods
 	routes     questions[error]
 	uses       questions[use]
 }
@@ -28,6 +29,7 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.turnLogins.delete(key)
 	m.held.delete(key)
 	m.released.delete(key)
+	m.endedPods.delete(key)
 	m.routes.delete(key)
 	m.uses.delete(key)
 }

@@ -52,7 +52,7 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 // askProxy asks whether the URL leads to the desktop.
 func (r *Reconciler) askProxy(ctx context.Context, p *pass) reach {
 	host, path := p.hostName(), p.healthPath()
-	silent, answered := r.routes.ask(ctx, r, p, patience, func(ctx context.Context) error { return r.Probe(ctx, host, path) })
+	silent, answered := r.routes.ask(ctx, r, p, patience, routeRetry(p.silentFor()), func(ctx context.Context) error { return r.Probe(ctx, host, path) })
 	switch {
 	case answered && silent == nil:
 		return reachAnswered

@@ -84,11 +84,12 @@ func (w *routeWatcher) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 		w.found = definition.UID
 		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil
 	}
-	if !w.watching { // a new watch begins with a list
-		w.relisted = definition.UID
-	}
+	late := !w.watching
 	if err := w.watch(); err != nil {
 		return ctrl.Result{}, err
+	}
+	if late { // a new watch begins with a list
+		w.relisted = definition.UID
 	}
 	w.served, w.since = definition.UID, time.Now()
 	w.wakeAll()

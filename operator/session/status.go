@@ -317,8 +317,8 @@ func setConditions(st *vdi.VDISessionStatus, p *pass, word *halt) {
 	reason, words := p.updateWords()
 	c.onlyWhile(vdi.ConditionUpdatePending, words != "", reason, words)
 	if !p.asking {
-		reason, words = p.ahead.words()
-		c.onlyWhile(vdi.ConditionExpiringSoon, words != "", reason, words)
+		reason, words = expiryWords(p.ahead.warn, p.ahead.held)
+		c.onlyWhile(vdi.ConditionExpiringSoon, p.ahead.warn != "", reason, words)
 	}
 }
 
@@ -339,20 +339,19 @@ func (p *pass) updateWords() (reason, message string) {
 // maxConditionMessage is the longest message of a condition (metav1.Condition).
 const maxConditionMessage = 32768
 
-// words say what ends soon and what can be done about it; none when nothing does.
-func (d *decision) words() (reason, message string) {
-	switch d.warn {
-	case "":
-		return "", ""
+// expiryWords say what ends soon and what can be done about it. The clock of an end
+// that is held stands still.
+func expiryWords(end vdi.End, held bool) (reason, message string) {
+	switch end {
 	case vdi.EndIdle:
-		if d.held {
+		if held {
 			return vdi.ReasonIdle, "Nobody has used the desktop for a while, and whether somebody does now is unknown: it is suspended if not. Using it, or spec.keepAliveUntil, moves the end"
 		}
 		return vdi.ReasonIdle, "Nobody has used the desktop for a while: it is suspended soon (see status.announcements). Using it, or spec.keepAliveUntil, moves the end"
 	case vdi.EndStarting:
 		return vdi.ReasonTooLong, "The desktop has not started for long: the session is suspended soon (see status.announcements); the home is kept"
 	case vdi.EndFailed:
-		if d.held {
+		if held {
 			return vdi.ReasonTooLong, "The desktop has failed for long: the session is removed soon after it fails again; the home is kept"
 		}
 		return vdi.ReasonTooLong, "The desktop has not worked for long: the session is removed soon (see status.announcements); the home is kept"

@@ -300,7 +300,12 @@ func TestEventsAreToldOnTransitionsOnly(t *testing.T) {
 	require.Empty(t, eventsOf(after, after, &pass{}))
 
 	soon := after.DeepCopy()
-	meta.SetStatusCondition(&soon.Status.Conditions, metav1.Condition{Type: vdi.ConditionExpiringSoon, Status: metav1.ConditionTrue, Message: "soon"})
-	require.Equal(t, []happening{{"Warning", vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, "soon"}}, eventsOf(after, soon, &pass{}))
-	require.Empty(t, eventsOf(soon, soon, &pass{}))
+	soon.Status.Announcements = []vdi.Announcement{{End: vdi.EndIdle, At: at(noon)}}
+	both := soon.DeepCopy()
+	both.Status.Announcements = append(both.Status.Announcements, vdi.Announcement{End: vdi.EndTimeout, At: at(noon)})
+	for end, step := range map[vdi.End][]*vdi.VDISession{vdi.EndIdle: {after, soon}, vdi.EndTimeout: {soon, both}} {
+		_, words := expiryWords(end, false)
+		require.Equal(t, []happening{{"Warning", vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, words}}, eventsOf(step[0], step[1], &pass{}), "each end by itself")
+	}
+	require.Empty(t, eventsOf(both, both, &pass{}))
 }

@@ -89,10 +89,11 @@ IngressRoute yet: upgrade this release after Traefik is installed{{ end }}. Unti
 suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobody can log in{{ end }}.
 {{- end }}
 {{- if and .Values.crds.upgradeJob.enabled .Values.rbac.create }}
+{{- $comparable := "^v?[0-9]+[.][0-9]+[.][0-9]+(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?([+][0-9A-Za-z.-]+)?$" }}
 {{- range $name := list "vdisessions.vdi.kasm.io" "vditemplates.vdi.kasm.io" }}
 {{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
 {{- $version := dig "metadata" "annotations" "vdi.kasm.io/version" "" $crd }}
-{{- if and (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+" $version) (gt ((semver $version).Compare (semver $.Chart.AppVersion)) 0) }}
+{{- if and (regexMatch $comparable $version) (regexMatch $comparable $.Chart.AppVersion) (gt ((semver $version).Compare (semver $.Chart.AppVersion)) 0) }}
 WARNING: the CRD {{ $name }} is of version {{ $version }}, newer than this release ({{ $.Chart.AppVersion }}), and was left
 as it is: another release brought it. Upgrade this one to that version too.
 {{- end }}

@@ -41,22 +41,22 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
-		For(&vdi.VDISession{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged())).
+		For(&vdi.VDISession{}, builder.WithPredicates(SpecChanged())).
+		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged(r.appeared))).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podOnHome())).
-		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
-		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged(r.appeared))).
+		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
+		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
+		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
+		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()})
 	if r.isOIDC() {
-		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged()))
+		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared)))
 	}
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
 		for _, kind := range r.proxyKinds() {
-			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged()))
+			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared)))
 		}
 	}
 	c, err := b.Build(r)
@@ -159,10 +159,32 @@ func podOnHome() predicate.Predicate {
 	}
 }
 
-// podChanged lets pass what the status speaks of. Our own create is not news.
-func podChanged() predicate.Predicate {
+// ownCreate is how old an object is at most when the cache shows it for the first
+// time because we have just made it.
+const ownCreate = 10 * time.Second
+
+// appeared lets pass an object that is there although the cache did not know it:
+// when the API server has gone back to an earlier state, or the cache was late. Our
+// own create is not news.
+func (r *Reconciler) appeared(e event.CreateEvent) bool {
+	return r.Clock.Since(e.Object.GetCreationTimestamp().Time) > ownCreate
+}
+
+// SpecChanged lets pass another spec. Generations and versions alone do not tell
+// where the cache has missed a state: there may be another object of that name, or
+// one that the API server has gone back to and that was changed again.
+func SpecChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld, e.ObjectNew
+		return before.GetGeneration() != after.GetGeneration() || before.GetUID() != after.GetUID() ||
+			!equality.Semantic.DeepEqual(specOf(before), specOf(after))
+	}}
+}
+
+// podChanged lets pass what the status speaks of.
+func podChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: appeared,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
 			return !equality.Semantic.DeepEqual(podNews(before), podNews(after))
@@ -224,9 +246,9 @@ func waitingOrNil(c corev1.ContainerStatus) *halt {
 }
 
 // claimChanged wakes when a home is bound, grown, labelled or gone.
-func claimChanged() predicate.Predicate {
+func claimChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: appeared,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
 			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
@@ -236,9 +258,9 @@ func claimChanged() predicate.Predicate {
 }
 
 // childChanged wakes when somebody edits or deletes a child.
-func childChanged() predicate.Predicate {
+func childChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: appeared,
 		UpdateFunc: func(e event.UpdateEvent) bool { return childDiffers(e.ObjectOld, e.ObjectNew) },
 	}
 }
@@ -254,6 +276,10 @@ func childDiffers(before, after client.Object) bool {
 // specOf is the part of a child that people and programs may change.
 func specOf(o client.Object) any {
 	switch o := o.(type) {
+	case *vdi.VDISession:
+		return o.Spec
+	case *vdi.VDITemplate:
+		return o.Spec
 	case *corev1.Service:
 		return o.Spec
 	case *networkingv1.NetworkPolicy:

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -119,7 +118,7 @@ func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
 // Setup registers the controller with the manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("template").
-		For(&vdi.VDITemplate{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&vdi.VDITemplate{}, builder.WithPredicates(session.SpecChanged())).
 		Watches(&vdi.VDISession{}, countLater()).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()})
 	if r.Nodes != nil {

@@ -83,7 +83,7 @@ func BenchmarkCacheTransform(b *testing.B) {
 
 // BenchmarkPodChanged is asked at every event of a pod: most are no news.
 func BenchmarkPodChanged(b *testing.B) {
-	changed := podChanged(nil)
+	changed := podChanged()
 	before, after := aLivePod(), aLivePod()
 	after.Status.StartTime = at(noon)
 	b.ReportAllocs()

@@ -42,21 +42,21 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
 		For(&vdi.VDISession{}, builder.WithPredicates(SpecChanged())).
-		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged(r.appeared))).
+		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podOnHome())).
-		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged(r.appeared))).
-		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
-		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
-		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared))).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
+		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()})
 	if r.isOIDC() {
-		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared)))
+		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged()))
 	}
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
 		for _, kind := range r.proxyKinds() {
-			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged(r.appeared)))
+			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged()))
 		}
 	}
 	c, err := b.Build(r)
@@ -159,17 +159,6 @@ func podOnHome() predicate.Predicate {
 	}
 }
 
-// ownCreate is how old an object is at most when the cache shows it for the first
-// time because we have just made it.
-const ownCreate = 10 * time.Second
-
-// appeared lets pass an object that is there although the cache did not know it:
-// when the API server has gone back to an earlier state, or the cache was late. Our
-// own create is not news.
-func (r *Reconciler) appeared(e event.CreateEvent) bool {
-	return r.Clock.Since(e.Object.GetCreationTimestamp().Time) > ownCreate
-}
-
 // SpecChanged lets pass another spec. Generations and versions alone do not tell
 // where the cache has missed a state: there may be another object of that name, or
 // one that the API server has gone back to and that was changed again.
@@ -181,10 +170,10 @@ func SpecChanged() predicate.Predicate {
 	}}
 }
 
-// podChanged lets pass what the status speaks of.
-func podChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
+// podChanged lets pass what the status speaks of. Our own create is not news.
+func podChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: appeared,
+		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
 			return !equality.Semantic.DeepEqual(podNews(before), podNews(after))
@@ -246,9 +235,9 @@ func waitingOrNil(c corev1.ContainerStatus) *halt {
 }
 
 // claimChanged wakes when a home is bound, grown, labelled or gone.
-func claimChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
+func claimChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: appeared,
+		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
 			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
@@ -258,9 +247,9 @@ func claimChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
 }
 
 // childChanged wakes when somebody edits or deletes a child.
-func childChanged(appeared func(event.CreateEvent) bool) predicate.Predicate {
+func childChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: appeared,
+		CreateFunc: func(event.CreateEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool { return childDiffers(e.ObjectOld, e.ObjectNew) },
 	}
 }

@@ -9,11 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
-	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -59,20 +57,6 @@ func TestStepsAreToldTogether(t *testing.T) {
 			wake.Update(context.Background(), event.UpdateEvent{ObjectOld: pod(func(*corev1.Pod) {}), ObjectNew: c.is}, q)
 			assert.Equal(t, map[reconcile.Request]time.Duration{{NamespacedName: client.ObjectKeyFromObject(c.is)}: c.want}, q.after)
 		})
-	}
-}
-
-// What the cache shows for the first time is news unless we have just made it: a
-// desktop that a restored API server brings back may have to stop.
-func TestWhatAppearsIsNews(t *testing.T) {
-	t.Parallel()
-	r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(noon)}
-	pod := func(age time.Duration) event.CreateEvent {
-		return event.CreateEvent{Object: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: *at(noon.Add(-age))}}}
-	}
-	for name, p := range map[string]predicate.Predicate{"pod": podChanged(r.appeared), "home": claimChanged(r.appeared), "child": childChanged(r.appeared)} {
-		assert.False(t, p.Create(pod(time.Second)), name)
-		assert.True(t, p.Create(pod(time.Minute)), name)
 	}
 }
 

@@ -1,10 +1,6 @@
 package integration
 
 import (
-	"context"
-	"os"
-	"os/exec"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,28 +12,6 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
-
-// keepOperator runs the operator's program until the test ends, and again when it
-// ends before, as a kubelet would.
-func (p *plane) keepOperator(t *testing.T, program string, args []string) {
-	t.Helper()
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	kubeconfig, ended := p.kubeconfigOf(t, operatorName), make(chan int)
-	go func() {
-		starts := 0
-		for ; ctx.Err() == nil; starts++ {
-			command := exec.CommandContext(ctx, program, args...)
-			command.Env = append(os.Environ(), "POD_NAMESPACE="+operatorNamespace, "KUBECONFIG="+kubeconfig)
-			command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-			_ = command.Run()
-		}
-		ended <- starts
-	}()
-	t.Cleanup(func() {
-		stop()
-		t.Logf("the operator was started %d times", <-ended)
-	})
-}
 
 // held are the sessions, homes and pods of a namespace, by their UIDs.
 func (w *world) held() map[types.UID]client.Object {
@@ -53,9 +27,9 @@ func (w *world) held() map[types.UID]client.Object {
 	return all
 }
 
-// TestEtcdIsRestored: etcd goes back to an earlier state, as a backup is restored,
-// under an operator that has seen what came after. It goes on, and nothing that the
-// restored state holds is lost.
+// TestEtcdIsRestored: etcd goes back to an earlier state, as a backup is restored, and
+// the operator is stopped for that time, as the chart's README says. It goes on
+// then, and nothing that the restored state holds is lost.
 func TestEtcdIsRestored(t *testing.T) {
 	t.Parallel()
 	p, err := startPlane(t.Context())
@@ -64,7 +38,8 @@ func TestEtcdIsRestored(t *testing.T) {
 	require.NoError(t, p.installRouteKind(t.Context()))
 	objects := chartObjects(t)
 	p.grant(t, objects)
-	p.keepOperator(t, buildOperator(t), argsOf(t, objects))
+	program, args := buildOperator(t), argsOf(t, objects)
+	stop := p.runOperator(t, program, args)
 	w := newWorldOn(t, p)
 	w.createTemplate()
 	for _, name := range []string{desk, "deleted"} {
@@ -73,9 +48,11 @@ func TestEtcdIsRestored(t *testing.T) {
 		w.podStarts(name)
 		w.eventually(func() bool { return w.sessionNamed(name).Status.Phase == vdi.PhaseRunning }, "the session runs")
 	}
+	stop()
 	file, err := p.Snapshot(t.Context())
 	require.NoError(t, err)
 	before := w.held()
+	stop = p.runOperator(t, program, args)
 	require.Len(t, before, 6)
 
 	w.change(suspend)
@@ -89,7 +66,9 @@ func TestEtcdIsRestored(t *testing.T) {
 	w.createSession(desktop("later", "later@example.com"))
 	w.eventually(func() bool { return w.exists(newRoute(), "later") }, "a session is made after the snapshot")
 
+	stop()
 	require.NoError(t, p.Restore(t.Context(), file))
+	p.runOperator(t, program, args)
 	require.False(t, w.exists(&vdi.VDISession{}, "later"), "etcd knows nothing of it")
 	w.createSession(desktop("new", "new@example.com"))
 	w.eventually(func() bool { return w.exists(newRoute(), "new") }, "the operator goes on")

@@ -15,7 +15,7 @@ import (
 // to whole seconds.
 const resolution = time.Second
 
-// Clock tells the API server's time. In between two answers it goes by the
+// Clock shows the API server's time. In between two answers it goes by the
 // monotonic clock, which nobody sets; before the first one it is this machine's.
 type Clock struct {
 	start time.Time

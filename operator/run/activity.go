@@ -73,18 +73,18 @@ func (a agents) LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.Activity
 	return activity, nil
 }
 
-// onOurClock is the time of something that an agent tells, by our clock: its
+// onOurClock is the time of something that an agent reports, by our clock: its
 // node's may be wrong. The answer says what time it is there. What has not come
 // yet counts as now.
-func onOurClock(told time.Time, date string, now time.Time) time.Time {
+func onOurClock(reported time.Time, date string, now time.Time) time.Time {
 	there, err := http.ParseTime(date)
 	if off := now.Truncate(time.Second).Sub(there); err == nil && off.Abs() > agree {
-		told = told.Add(off)
+		reported = reported.Add(off)
 	}
-	if told.After(now) {
+	if reported.After(now) {
 		return now.Truncate(time.Second)
 	}
-	return told
+	return reported
 }
 
 // portOfAgent is 0 when the pod has no agent. The agent is a sidecar, so it is

@@ -307,7 +307,7 @@ const (
 	EndSuspended End = "Suspended"
 )
 
-// Announcement tells since when an end has been announced.
+// Announcement is the warning of an end: since when it stands, and when the end comes.
 type Announcement struct {
 	// End that was announced.
 	End End `json:"end"`
@@ -390,7 +390,7 @@ type VDISessionStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Announcements []Announcement `json:"announcements,omitempty"`
 
-	// Downtime tells how long the desktop of this run has not worked so far, its
+	// Downtime is how long the desktop of this run has not worked so far, its
 	// start included.
 	// +optional
 	Downtime *DowntimeStatus `json:"downtime,omitempty"`

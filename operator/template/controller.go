@@ -5,6 +5,7 @@ package template
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -44,12 +45,32 @@ type Reconciler struct {
 	Config platform.Config
 	// Clock is the time; a fake one in tests.
 	Clock clock.PassiveClock
+
+	judged sync.Map // name → judgement
+}
+
+// judgement is why no session can start from a template, or that it can: its status
+// changes with every session, and to render it costs milliseconds.
+type judgement struct {
+	spec vdi.VDITemplateSpec
+	err  error
+}
+
+// validate judges each spec of a template once.
+func (r *Reconciler) validate(t *vdi.VDITemplate) error {
+	if last, found := r.judged.Load(t.Name); found && equality.Semantic.DeepEqual(last.(judgement).spec, t.Spec) {
+		return last.(judgement).err
+	}
+	err := r.Renderer.ValidateTemplate(t, r.Config)
+	r.judged.Store(t.Name, judgement{*t.Spec.DeepCopy(), err})
+	return err
 }
 
 // Reconcile writes one template's status, if it differs.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	t := &vdi.VDITemplate{}
 	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
+		r.judged.Delete(req.Name)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	sessions := &vdi.VDISessionList{}
@@ -62,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	before := t.DeepCopy()
-	t.Status = statusOf(t, seen{sessions.Items, nodes, r.Renderer.ValidateTemplate(t, r.Config)}, metav1.NewTime(r.Clock.Now()))
+	t.Status = statusOf(t, seen{sessions.Items, nodes, r.validate(t)}, metav1.NewTime(r.Clock.Now()))
 	if equality.Semantic.DeepEqual(before.Status, t.Status) {
 		return ctrl.Result{}, nil
 	}

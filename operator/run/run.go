@@ -215,7 +215,7 @@ func Scheme() *runtime.Scheme {
 func managerOptions(o Options) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        Scheme(),
-		Cache:                         cacheOptions(o.WatchNamespaces),
+		Cache:                         CacheOptions(o.WatchNamespaces),
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
 		HealthProbeBindAddress:        o.HealthAddress,
 		PprofBindAddress:              o.PprofAddress,
@@ -231,10 +231,10 @@ func managerOptions(o Options) ctrl.Options {
 	}
 }
 
-// cacheOptions keep the cache small and the RBAC narrow: of the sessions'
+// CacheOptions keep the cache small and the RBAC narrow: of the sessions'
 // objects only what the operator made, without managed fields, and no Secret at
 // all. The proxy's kinds are not named here: they may be installed later.
-func cacheOptions(namespaces string) cache.Options {
+func CacheOptions(namespaces string) cache.Options {
 	all := cache.ByObject{Label: labels.Everything()}
 	opts := cache.Options{
 		DefaultTransform:            session.TrimMeta,

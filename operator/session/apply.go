@@ -81,28 +81,66 @@ func (r *Reconciler) stop(ctx context.Context, p *pass) error {
 	if p.decision.want == wantRun {
 		return nil
 	}
-	return r.stopDesktop(ctx, p)
+	if err := r.stopDesktop(ctx, p); err != nil || p.seen.pod != nil || p.session.Status.Phase == vdi.PhaseSuspended {
+		return err
+	}
+	return r.removeUnseen(ctx, p)
+}
+
+// removeUnseen looks, once in a stop, whether the API server has a way in that the cache
+// does not show: one that has lost its labels is not watched.
+func (r *Reconciler) removeUnseen(ctx context.Context, p *pass) error {
+	for _, c := range r.compared(p.session.Name) {
+		kind, err := r.Client.GroupVersionKindFor(c.object)
+		if err != nil {
+			return fmt.Errorf("look for what is left of the desktop: %w", err)
+		}
+		if !runsOnly(kind.Kind) || p.seen.others[objectKey{kind.Kind, c.name}] != nil {
+			continue
+		}
+		left := newMetadata(kind, c.name)
+		err = r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: c.name}, left)
+		switch {
+		case apierrors.IsNotFound(err), isRouteKindMissing(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("read %s that may be left of the desktop: %w", kind.Kind, err)
+		case !metav1.IsControlledBy(left, p.session), left.DeletionTimestamp != nil:
+			continue
+		}
+		if err := r.remove(ctx, left); err != nil && !isRefusal(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // stopDesktop takes the way in away first, so that the URL dies at once, and the
 // pod whatever became of that. What the cluster does not let go leads nowhere
 // then, and is the session's to the end.
 func (r *Reconciler) stopDesktop(ctx context.Context, p *pass) error {
+	ways := p.seen.which(func(o *unstructured.Unstructured) bool {
+		return runsOnly(o.GetKind()) && o.GetDeletionTimestamp() == nil
+	})
+	runs := p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil
+	if len(ways) == 0 && !runs {
+		return nil
+	}
+	if err := r.confirm(ctx, p); err != nil {
+		return err
+	}
 	var failed []error
-	for key, o := range p.seen.others {
-		if !runsOnly(key.kind) || o.GetDeletionTimestamp() != nil {
-			continue
-		}
+	for _, o := range ways {
 		switch err := r.remove(ctx, o); {
 		case err == nil:
-			delete(p.seen.others, key)
+			delete(p.seen.others, keyOf(o))
 		case isRefusal(err):
-			p.refuse(denied(key.kind, err))
+			p.refuse(denied(o.GetKind(), err))
 		default:
 			failed = append(failed, err)
 		}
 	}
-	if p.seen.pod != nil && p.seen.pod.DeletionTimestamp == nil {
+	if runs {
 		failed = append(failed, r.remove(ctx, p.seen.pod))
 	}
 	return errors.Join(failed...)
@@ -337,13 +375,11 @@ func (r *Reconciler) upgradeOwnership(ctx context.Context, live *unstructured.Un
 // prune deletes what is ours and no longer rendered. It never touches a home or a Secret.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	p.noteSurplus()
-	for key, o := range p.seen.others {
-		if p.stale(key) && o.GetDeletionTimestamp() == nil {
-			if err := r.remove(ctx, o); err != nil {
-				return err
-			}
-			delete(p.seen.others, key)
+	for _, o := range p.seen.which(func(o *unstructured.Unstructured) bool { return p.stale(keyOf(o)) && o.GetDeletionTimestamp() == nil }) {
+		if err := r.remove(ctx, o); err != nil {
+			return err
 		}
+		delete(p.seen.others, keyOf(o))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -83,7 +84,7 @@ func BenchmarkCacheTransform(b *testing.B) {
 
 // BenchmarkPodChanged is asked at every event of a pod: most are no news.
 func BenchmarkPodChanged(b *testing.B) {
-	changed := podChanged()
+	changed := (&Reconciler{Clock: clock.RealClock{}}).podChanged()
 	before, after := aLivePod(), aLivePod()
 	after.Status.StartTime = at(noon)
 	b.ReportAllocs()

@@ -49,7 +49,7 @@ type Reconciler struct {
 	// Live reads from the API server itself; used only where a stale answer could lose data.
 	Live client.Reader
 	// Renderer makes a session's objects.
-	Renderer *renderer.Renderer
+	Renderer Renderer
 	// Config are the platform's settings.
 	Config platform.Config
 	// Namespace is the operator's own, where host claims are kept.
@@ -85,6 +85,11 @@ type Reconciler struct {
 	patient chan struct{}
 }
 
+// Renderer makes a session's objects, of package renderer.
+type Renderer interface {
+	Render(renderer.Input) (renderer.Rendered, error)
+}
+
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &vdi.VDISession{}
@@ -102,7 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.releaseAllBut(ctx, p, "") // who is not accepted keeps no home from others
 	}
 	switch {
-	case p.gone(), onlyConflicts(err): // stale knowledge is not worth telling
+	case p.gone(), isOutdated(err): // stale knowledge is not worth telling
 	case err == nil && p.isFirstStart():
 		r.untold.remember(req.NamespacedName, p)
 		p.look(firstNews)
@@ -182,12 +187,17 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 	switch {
 	case err == nil:
 		return ctrl.Result{RequeueAfter: lookAgain}, nil
+	case errors.Is(err, errOutdated):
+		return ctrl.Result{RequeueAfter: longestLag}, nil
 	case onlyConflicts(err):
 		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
 	default:
 		return ctrl.Result{}, err
 	}
 }
+
+// isOutdated tells whether a pass failed for no other reason than what it did not know.
+func isOutdated(err error) bool { return errors.Is(err, errOutdated) || onlyConflicts(err) }
 
 func onlyConflicts(err error) bool {
 	var joined interface{ Unwrap() []error }
@@ -287,7 +297,7 @@ func (r *Reconciler) accept(_ context.Context, p *pass) error {
 func (r *Reconciler) nameHost(p *pass) error {
 	s := p.session
 	if s.Status.Host != "" {
-		p.host, p.url = s.Status.Host, s.Status.URL
+		p.host, p.url, p.hasHost = s.Status.Host, s.Status.URL, true
 		return nil
 	}
 	host, err := platform.Host(r.Config.Sessions, s.Spec.User, s.Name, s.Namespace, string(s.UID))
@@ -295,6 +305,7 @@ func (r *Reconciler) nameHost(p *pass) error {
 		return refused(vdi.ReasonInvalidHost, err)
 	}
 	p.host, p.url = host, platform.URL(r.Config.Sessions, host)
+	p.hasHost = !platform.HostNeedsClaim(r.Config.Sessions) || p.seen.pod != nil // else its claim will show
 	return nil
 }
 
@@ -365,6 +376,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, before, after *vdi.VDISess
 	base := after.DeepCopy()
 	base.Status = before.Status
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	r.written.store(client.ObjectKeyFromObject(after), r.Clock.Now())
 	err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("write status: %w", err)

@@ -48,9 +48,8 @@ func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
 	if !p.seen.podLives() || p.samePod() || r.untold.tell(p) {
 		return nil
 	}
-	found := newSecretMetadata()
-	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.CredentialsName(p.session.Name)}
-	err := r.Live.Get(ctx, key, found)
+	found := newSecretMetadata(renderer.CredentialsName(p.session.Name))
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: found.Name}, found)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -62,10 +61,8 @@ func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
 }
 
 // newSecretMetadata is what the operator reads of a Secret: nothing secret.
-func newSecretMetadata() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	return m
+func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
+	return newMetadata(corev1.SchemeGroupVersion.WithKind("Secret"), name)
 }
 
 // ensureCredentials writes the Secret of a session that is about to start,
@@ -94,7 +91,7 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	found := newSecretMetadata()
+	found := newSecretMetadata(fresh.Name)
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found); err != nil {
 		return fmt.Errorf("read existing Secret: %w", err)
 	}

@@ -109,6 +109,7 @@ func (r *Reconciler) record(ctx context.Context, p *pass, stop, end vdi.StopReas
 	before, activity := p.session.DeepCopy(), st.Activity
 	st.StopReason, st.EndReason = stop, end
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	r.written.store(client.ObjectKeyFromObject(p.session), r.Clock.Now())
 	if err := r.Client.Status().Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("record stop reason: %w", err)
 	}

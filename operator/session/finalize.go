@@ -55,6 +55,12 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if err != nil || had {
 		return err
 	}
+	// Somebody may have thought better of it, and another operator may know of an end
+	// that is no person's wish.
+	current, err := r.current(ctx, p)
+	if err != nil || !mayDeleteHome(current) || claim.UID != current.Status.Home.UID {
+		return err
+	}
 	if err := r.remove(ctx, claim); err != nil {
 		return err
 	}

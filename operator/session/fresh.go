@@ -5,6 +5,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // cacheLag is when a session is looked at again whose cached state is older than
@@ -51,5 +56,26 @@ func (s *superseded) remember(key types.NamespacedName, versions []string, now t
 func (p *pass) wrote(version string) {
 	if version != p.session.ResourceVersion {
 		p.replaced = append(p.replaced, version)
+	}
+}
+
+// written remembers when this operator last wrote the status of each session.
+type written struct{ perSession[time.Time] }
+
+// ownWrite is how long after that a change of the status may be our own: longer than a
+// cache takes to show it, and shorter than the API server is away while it is restored.
+const ownWrite = 10 * time.Second
+
+// statusIsNotOurs lets pass a status that this operator did not write: what somebody else
+// has written, or what the API server has gone back to, is put right.
+func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
+			wrote, _ := r.written.load(client.ObjectKeyFromObject(after))
+			return r.Clock.Since(wrote).Abs() > ownWrite && !statusEqual(before.Status, after.Status)
+		},
 	}
 }

@@ -121,8 +121,8 @@ func (r *Reconciler) startOnExisting(ctx context.Context, p *pass, name string) 
 	return r.hold(ctx, p, claim)
 }
 
-// notLeaving halts while a home of ours is being deleted; its end wakes us, and
-// the desktop starts with a new one.
+// notLeaving halts while a home is being deleted; the desktop starts with a new one when
+// it is gone. That wakes us, but for one that an administrator made, which is not watched.
 func notLeaving(claim *corev1.PersistentVolumeClaim) error {
 	if claim.DeletionTimestamp == nil {
 		return nil
@@ -130,6 +130,7 @@ func notLeaving(claim *corev1.PersistentVolumeClaim) error {
 	return &halt{
 		condition: vdi.ConditionHomeReady, reason: vdi.ReasonWaiting, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
 		message: fmt.Sprintf("The home %q is being deleted; the desktop starts with a new one when it is gone", claim.Name),
+		retry:   deniedRetry,
 	}
 }
 

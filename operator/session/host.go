@@ -30,6 +30,12 @@ func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {
 	if !p.starting() || !platform.HostNeedsClaim(r.Config.Sessions) {
 		return nil
 	}
+	err := r.becomeHolder(ctx, p)
+	p.hasHost = err == nil
+	return err
+}
+
+func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {
 	claim := &corev1.ConfigMap{}
 	err := r.Live.Get(ctx, r.hostClaimKey(p.host), claim)
 	if apierrors.IsNotFound(err) {
@@ -132,4 +138,9 @@ func hostHalt(reason, message string) *halt {
 		condition: vdi.ConditionAccepted, reason: reason, message: message,
 		phase: vdi.PhaseFailed, stalled: true, retry: deniedRetry,
 	}
+}
+
+// isHostRefusal tells whether somebody else has the session's host.
+func isHostRefusal(h *halt) bool {
+	return h.reason == vdi.ReasonHostInUse || h.reason == vdi.ReasonHostOfAnotherUser
 }

@@ -47,6 +47,9 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
+	if err := r.confirm(ctx, p); err != nil {
+		return err
+	}
 	now, err := r.ServerTime(ctx)
 	if err != nil {
 		return fmt.Errorf("ask for the API server's time: %w", err)
@@ -114,7 +117,7 @@ func retainForOf(spec vdi.VDISessionSpec, rules vdi.TemplateLifecycle) time.Dura
 // while no desktop starts on it: whoever was about to delete it finds it changed.
 func (r *Reconciler) takeHome(ctx context.Context, p *pass) error {
 	claim := p.seen.claim
-	if homeClaim(p.session) != claim.Name || !homes.Left(claim) {
+	if homeClaim(p.session) != claim.Name || !homes.Left(claim) || !homes.MadeByOperator(claim) {
 		return nil
 	}
 	logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)

@@ -17,6 +17,7 @@ type memory struct {
 	held       held
 	released   released
 	endedPods  endedPods
+	written    written
 	routes     questions[error]
 	uses       questions[use]
 }
@@ -30,6 +31,7 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.held.delete(key)
 	m.released.delete(key)
 	m.endedPods.delete(key)
+	m.written.delete(key)
 	m.routes.delete(key)
 	m.uses.delete(key)
 }

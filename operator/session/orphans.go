@@ -9,6 +9,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,7 +53,8 @@ func untilOrphanGoes(s *vdi.VDISession, o metav1.Object) time.Duration {
 
 // finalizeOrphans gives what lost its owner back to the session, once the garbage
 // collector is done: it takes all of it when the session goes. The operator itself may
-// not delete most of these kinds.
+// not delete most of these kinds. Caches may not show yet that it was at work, so the
+// Secret is asked for, which every session has that was started; without one, all is.
 func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
 	if lettingGo(p.session) {
 		return &halt{
@@ -59,40 +62,57 @@ func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
 			message: "The session's objects are being removed", retry: ownerGoneRetry,
 		}
 	}
-	var lost []client.Object
-	for _, o := range p.seen.others {
-		if orphaned(p.session, o) && o.GetDeletionTimestamp() == nil {
-			lost = append(lost, o)
-		}
+	secret := newSecretMetadata(renderer.CredentialsName(p.session.Name))
+	there, lost, err := r.findOrphan(ctx, p.session, secret)
+	if err != nil {
+		return err
 	}
-	if len(lost) == 0 {
+	if there && !lost && len(p.seen.which(func(o *unstructured.Unstructured) bool { return orphaned(p.session, o) })) == 0 {
 		return nil
 	}
-	// The Secrets first: it is by the others that the next pass sees that some are left.
-	for _, name := range []string{renderer.CredentialsName(p.session.Name), renderer.TURNLoginName(p.session.Name)} {
-		if err := r.adoptSecret(ctx, p.session, name); err != nil {
-			return err
+	all := []*metav1.PartialObjectMetadata{newSecretMetadata(renderer.TURNLoginName(p.session.Name))}
+	for _, c := range r.compared(p.session.Name) {
+		kind, err := r.Client.GroupVersionKindFor(c.object)
+		if err != nil {
+			return fmt.Errorf("look for orphans: %w", err)
 		}
+		all = append(all, newMetadata(kind, c.name))
 	}
-	for _, o := range lost {
-		if err := r.adopt(ctx, p.session, o); err != nil {
+	for _, o := range append(all, secret) { // it is by the Secret that the next pass sees that some are left
+		if err := r.adoptOrphan(ctx, p.session, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// adoptSecret looks for a Secret of the session first: none is watched.
-func (r *Reconciler) adoptSecret(ctx context.Context, s *vdi.VDISession, name string) error {
-	found := newSecretMetadata()
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, found)
-	if apierrors.IsNotFound(err) || (err == nil && !orphaned(s, found)) {
-		return nil
+// newMetadata is what is read of an object that may be an orphan.
+func newMetadata(kind schema.GroupVersionKind, name string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	m.SetGroupVersionKind(kind)
+	return m
+}
+
+// findOrphan looks at the API server itself, and tells whether the object is there and
+// is an orphan.
+func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (there, lost bool, err error) {
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
+	switch {
+	case apierrors.IsNotFound(err), isRouteKindMissing(err):
+		return false, false, nil
+	case err != nil:
+		return false, false, fmt.Errorf("read %s %q that may be an orphan: %w", o.Kind, o.Name, err)
+	default:
+		return true, orphaned(s, o) && o.DeletionTimestamp == nil, nil
 	}
-	if err != nil {
-		return fmt.Errorf("read orphaned Secret: %w", err)
+}
+
+func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) error {
+	_, lost, err := r.findOrphan(ctx, s, o)
+	if err != nil || !lost {
+		return err
 	}
-	return r.adopt(ctx, s, found)
+	return r.adopt(ctx, s, o)
 }
 
 // adopt makes the session the owner of exactly the object that was looked at.

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +28,7 @@ type pass struct {
 
 	host      string
 	url       string
+	hasHost   bool // nobody else has it
 	resources vdi.SessionResources
 	encoder   vdi.EncoderChoice // what the template's encoder comes to
 	decision  decision
@@ -46,6 +49,7 @@ type pass struct {
 	reachable   reach
 	asking      bool     // the desktop's agent has been asked for its use and has not answered yet
 	replaced    []string // resource versions of the session that this pass replaced
+	confirmed   bool     // the API server itself was asked for the session
 	asked       bool     // the API server itself was asked for the session's pod
 	made        bool     // this pass made the pod
 	ended       bool     // the session's end was recorded and its deletion sent
@@ -73,6 +77,20 @@ func keyOf(o *unstructured.Unstructured) objectKey { return objectKey{o.GetKind(
 // podLives tells whether a desktop is there that must not be disturbed.
 func (c children) podLives() bool {
 	return c.pod != nil && c.pod.DeletionTimestamp == nil && !podEnded(c.pod)
+}
+
+// which are the further children of which that holds, always in the same order: the
+// same knowledge makes the same writes.
+func (c children) which(holds func(*unstructured.Unstructured) bool) (found []*unstructured.Unstructured) {
+	for _, o := range c.others {
+		if holds(o) {
+			found = append(found, o)
+		}
+	}
+	slices.SortFunc(found, func(a, b *unstructured.Unstructured) int {
+		return cmp.Or(cmp.Compare(a.GetKind(), b.GetKind()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return found
 }
 
 // claimNamed is the claim of that name, if it was seen.

@@ -52,9 +52,12 @@ func shorten(text string, limit int) string {
 
 // describeWay tells host, URL and login.
 func (p *pass) describeWay(st *vdi.VDISessionStatus) {
-	if p.host != "" && p.notAccepted() == nil { // a refused host may be another's
-		st.Host = p.host
-		st.URL = p.url
+	refused := p.notAccepted()
+	switch {
+	case refused == nil && p.hasHost:
+		st.Host, st.URL = p.host, p.url
+	case refused != nil && isHostRefusal(refused): // it is another's
+		st.Host, st.URL = "", ""
 	}
 	p.describeLogin(st)
 }

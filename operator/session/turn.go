@@ -146,7 +146,7 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 
 // replaceTURNLogin writes a login of which nobody knows whether there is one.
 func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
-	found := newSecretMetadata()
+	found := newSecretMetadata(fresh.Name)
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found)
 	switch {
 	case apierrors.IsNotFound(err):

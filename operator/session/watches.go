@@ -41,22 +41,22 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
-		For(&vdi.VDISession{}, builder.WithPredicates(SpecChanged())).
-		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(podChanged())).
+		For(&vdi.VDISession{}, builder.WithPredicates(predicate.Or(SpecChanged(), r.statusIsNotOurs()))).
+		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(r.podChanged())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podOnHome())).
-		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(claimChanged())).
-		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(childChanged())).
-		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(childChanged())).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(r.claimChanged())).
+		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
+		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
+		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()})
 	if r.isOIDC() {
-		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(childChanged()))
+		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 	}
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
 		for _, kind := range r.proxyKinds() {
-			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(childChanged()))
+			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 		}
 	}
 	c, err := b.Build(r)
@@ -170,10 +170,19 @@ func SpecChanged() predicate.Predicate {
 	}}
 }
 
-// podChanged lets pass what the status speaks of. Our own create is not news.
-func podChanged() predicate.Predicate {
+// appearedLate lets pass what has appeared in the cache long after it was made. Our own
+// create is not news; but after a restore of the API server an object may be there again.
+func (r *Reconciler) appearedLate(e event.CreateEvent) bool {
+	return r.Clock.Since(e.Object.GetCreationTimestamp().Time) > lateAppearance
+}
+
+// lateAppearance is longer than a cache takes to show what was made.
+const lateAppearance = 10 * time.Second
+
+// podChanged lets pass what the status speaks of.
+func (r *Reconciler) podChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: r.appearedLate,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
 			return !equality.Semantic.DeepEqual(podNews(before), podNews(after))
@@ -235,9 +244,9 @@ func waitingOrNil(c corev1.ContainerStatus) *halt {
 }
 
 // claimChanged wakes when a home is bound, grown, labelled or gone.
-func claimChanged() predicate.Predicate {
+func (r *Reconciler) claimChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: r.appearedLate,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
 			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
@@ -247,9 +256,9 @@ func claimChanged() predicate.Predicate {
 }
 
 // childChanged wakes when somebody edits or deletes a child.
-func childChanged() predicate.Predicate {
+func (r *Reconciler) childChanged() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
+		CreateFunc: r.appearedLate,
 		UpdateFunc: func(e event.UpdateEvent) bool { return childDiffers(e.ObjectOld, e.ObjectNew) },
 	}
 }

@@ -57,6 +57,7 @@ type world struct {
 	probe      func(ctx context.Context, host, path string) error
 	events     *recorder
 	config     platform.Config
+	renderer   *renderer.Renderer
 	operator   *session.Reconciler
 }
 
@@ -79,17 +80,17 @@ func newWorldOn(t *testing.T, p *plane, settings ...func(*platform.Config)) *wor
 	for _, set := range settings {
 		set(&w.config)
 	}
+	render, err := renderer.New()
+	require.NoError(t, err)
+	w.renderer = render
 	w.operator = w.newOperator(p.admin)
 	return w
 }
 
 // newOperator is an operator that has just started and remembers nothing.
 func (w *world) newOperator(c client.Client) *session.Reconciler {
-	w.t.Helper()
-	render, err := renderer.New()
-	require.NoError(w.t, err)
 	return &session.Reconciler{
-		Client: c, Live: c, Renderer: render, Config: w.config.WithDefaults(), Namespace: w.ns, Clock: w.clock,
+		Client: c, Live: c, Renderer: w.renderer, Config: w.config.WithDefaults(), Namespace: w.ns, Clock: w.clock,
 		ServerTime: func(context.Context) (time.Time, error) { return w.serverTime(), nil },
 		Probe:      func(ctx context.Context, host, path string) error { return w.probe(ctx, host, path) },
 		Events:     w.events, Metrics: session.NewMetrics(c),
@@ -216,7 +217,7 @@ func request(ns, name string) ctrl.Request {
 // templatePass is one look of the template controller.
 func (w *world) templatePass() {
 	w.t.Helper()
-	r := &template.Reconciler{Client: w.client, Renderer: w.operator.Renderer, Config: w.operator.Config, Clock: w.clock}
+	r := &template.Reconciler{Client: w.client, Renderer: w.renderer, Config: w.operator.Config, Clock: w.clock}
 	_, err := r.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKey{Name: w.template}})
 	require.NoError(w.t, err)
 }

@@ -11,6 +11,8 @@ GO_FLAGS := -trimpath -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
 SOAKTIME ?= 3m
+LIVES ?= 10000
+SEED ?= 0
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
 
 .PHONY: help
@@ -30,7 +32,7 @@ demo-down: ## Take the demo down without a trace
 ##@ Test
 
 .PHONY: test
-test: test-unit test-charts test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, integration on a real API server, the attack list, end to end on a real node
+test: test-unit test-charts test-sim test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, ten thousand simulated lives, integration on a real API server, the attack list, end to end on a real node
 
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
@@ -40,6 +42,11 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients
 	cd tests && go test ./charts/... ./standins/... ./postrender/...
+
+.PHONY: test-sim
+test-sim: ## The whole operator in a simulated cluster: $(LIVES) lives of sessions, with faults; a seed that fails is shown
+	cd tests && go test -v -timeout 30m ./sim -run '^TestLives$$' -lives $(LIVES) -first $(SEED) | grep -v '^=== '
+	cd tests && go test -race ./sim -lives 500
 
 .PHONY: test-relay
 test-relay: tools-helm tools-control-plane ## The real coturn attacked in namespaces of its own, the real Prometheus with our alerts and dashboard
@@ -62,8 +69,10 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 1,000 sessions at rest, fuzzing, an agent kept busy
+test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, 1,000 sessions at rest, fuzzing, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
+	$(MAKE) test-sim LIVES=100000 SEED=$$RANDOM
+	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done

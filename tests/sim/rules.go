@@ -1,0 +1,328 @@
+package sim
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// rules must hold after every write.
+type rules struct {
+	*world
+
+	// looks are what each operator has last seen of each session in the API server itself.
+	looks map[look]*version
+	// lists are where the history was when each operator last listed a kind there.
+	lists map[string]int
+}
+
+type look struct {
+	operator string
+	session  key
+}
+
+// look notes what an operator has seen.
+func (r *rules) look(operator string, v *version) {
+	if v.key.kind != "VDISession" {
+		return
+	}
+	r.looks[look{operator, v.key}] = v
+}
+
+// sinceLook tells whether something holds of a session, or held of one of its states
+// since the operator has last looked: nobody can look and write in one go.
+func (r *rules) sinceLook(operator, session string, holds func(*vdi.VDISession) bool) bool {
+	k := key{"VDISession", team, session}
+	in := func(v *version) bool { return v != nil && holds(v.as(r.scheme).(*vdi.VDISession)) }
+	seen := r.looks[look{operator, k}]
+	if in(r.server.objects[k]) || in(seen) {
+		return true
+	}
+	return slices.ContainsFunc(r.server.log, func(c change) bool {
+		return c.key() == k && seen != nil && c.revision > seen.revision && in(c.after)
+	})
+}
+
+// judge looks at a write.
+func (r *rules) judge(w write) {
+	if !strings.HasPrefix(w.by, "operator-") {
+		return
+	}
+	if w.after != nil { // whoever writes a state has seen the one before
+		r.look(w.by, w.after)
+	}
+	if w.before != nil && isByHand(w.before) {
+		if w.key().kind != "PersistentVolumeClaim" || w.after == nil {
+			r.violated("%s changes what was made by hand: %s %s", w.by, w.verb, w.key())
+		}
+	}
+	switch w.key().kind {
+	case "PersistentVolumeClaim":
+		r.judgeClaim(w)
+	case "Pod":
+		r.judgePod(w)
+	case "Secret":
+		r.judgeSecret(w)
+	case "VDISession":
+		r.judgeSession(w)
+	}
+}
+
+// deleted tells whether a write begins or makes the end of an object.
+func (w write) deleted() bool {
+	return w.after == nil || (w.before != nil && metaOf(w.before.object)["deletionTimestamp"] == nil && metaOf(w.after.object)["deletionTimestamp"] != nil)
+}
+
+// judgeClaim: no home is deleted but by its rule.
+func (r *rules) judgeClaim(w write) {
+	if w.before == nil {
+		return
+	}
+	if !w.deleted() {
+		r.judgeMark(w)
+		return
+	}
+	claim := w.before.as(r.scheme).(*corev1.PersistentVolumeClaim)
+	byPolicy := r.mayDeleteByPolicy(w.by, claim)
+	for _, user := range r.usersOf(claim.Namespace, claim.Name) {
+		// A person's wish waits for others' pods, which Kubernetes sees to; and a pod that a
+		// paused operator has just made for the deleted session goes with it.
+		if !byPolicy || (user.Annotations[byHand] == "" && renderer.HomeClaimName(user.Name) != claim.Name) {
+			r.violated("the home %s is deleted under the pod %s", claim.Name, user.Name)
+		}
+	}
+	for _, v := range r.server.list("VDISession") {
+		s := v.as(r.scheme).(*vdi.VDISession)
+		if s.Spec.Persistence.ExistingClaim == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+			r.violated("the home %s is deleted, which the session %s names", claim.Name, s.Name)
+		}
+	}
+	if !homes.MadeByOperator(claim) {
+		r.violated("the claim %s is deleted, which is no home of ours", claim.Name)
+	}
+	if !byPolicy && !r.mayDeleteByTime(claim) {
+		r.violated("the home %s is deleted, which nobody has asked for", claim.Name)
+	}
+}
+
+// judgeMark: of a claim that is not ours nothing is written but who holds it.
+func (r *rules) judgeMark(w write) {
+	if homes.MadeByOperator(w.before.as(r.scheme).(*corev1.PersistentVolumeClaim)) {
+		return
+	}
+	before, after := clone(w.before.object), clone(w.after.object)
+	for _, object := range []map[string]any{before, after} {
+		meta := metaOf(object)
+		delete(meta, "resourceVersion")
+		annotations, _ := meta["annotations"].(map[string]any)
+		delete(annotations, vdi.AnnotationHolder)
+		if len(annotations) == 0 {
+			delete(meta, "annotations")
+		}
+	}
+	if !reflect.DeepEqual(before, after) {
+		r.violated("the claim %s is changed, which is no home of ours", w.key().name)
+	}
+}
+
+// mayDeleteByPolicy: its session is being deleted by a person, and says so.
+func (r *rules) mayDeleteByPolicy(operator string, claim *corev1.PersistentVolumeClaim) bool {
+	name := strings.TrimPrefix(claim.Name, renderer.HomeClaimName(""))
+	return r.sinceLook(operator, name, func(s *vdi.VDISession) bool {
+		home := s.Status.Home
+		return s.DeletionTimestamp != nil && s.Status.EndReason == "" &&
+			s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete && s.Spec.Persistence.ExistingClaim == "" &&
+			home != nil && home.UID == claim.UID && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+	})
+}
+
+// mayDeleteByTime: no session of its user has its name, its time is over, and that was
+// announced.
+func (r *rules) mayDeleteByTime(claim *corev1.PersistentVolumeClaim) bool {
+	for _, v := range r.server.list("VDISession") {
+		s := v.as(r.scheme).(*vdi.VDISession)
+		if renderer.HomeClaimName(s.Name) == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+			return false
+		}
+	}
+	since, err := time.Parse(time.RFC3339, claim.Annotations[vdi.AnnotationRetainedSince])
+	keep, err2 := time.ParseDuration(claim.Annotations[vdi.AnnotationRetainFor])
+	warned, err3 := time.Parse(time.RFC3339, claim.Annotations[vdi.AnnotationDeletionWarned])
+	return err == nil && err2 == nil && err3 == nil && keep > 0 && !time.Now().Before(since.Add(keep)) && warned.Before(time.Now())
+}
+
+// judgePod: never two desktops on a home, and no living one is ended but by a wish.
+func (r *rules) judgePod(w write) {
+	if w.before == nil {
+		pod := w.after.as(r.scheme).(*corev1.Pod)
+		for _, claim := range homes.ClaimsOf(pod) {
+			for _, user := range r.usersOf(pod.Namespace, claim) {
+				if user.Name != pod.Name && !r.waitedFor(user, claim) && !r.cameLater(w.by, user) {
+					r.violated("two pods use the home %s: %s and %s", claim, user.Name, pod.Name)
+				}
+			}
+		}
+		return
+	}
+	if !w.deleted() {
+		if w.verb != "delete" {
+			r.violated("the pod %s is changed", w.key().name)
+		}
+		return
+	}
+	pod := w.before.as(r.scheme).(*corev1.Pod)
+	if podEnded(pod) || pod.DeletionTimestamp != nil {
+		return
+	}
+	if !r.wasToStop(w.by, pod) {
+		r.violated("the living desktop %s is ended, whose session is to run", pod.Name)
+	}
+}
+
+// waitedFor tells whether a pod is somebody else's that was made before the claim was, and
+// waits for one of that name: a first start asks nobody.
+func (r *rules) waitedFor(pod *corev1.Pod, claim string) bool {
+	v := r.server.objects[key{"PersistentVolumeClaim", pod.Namespace, claim}]
+	return pod.Annotations[byHand] != "" && v != nil && !pod.CreationTimestamp.After(v.as(r.scheme).GetCreationTimestamp().Time)
+}
+
+// cameLater tells whether a pod is somebody else's that was made after the operator had
+// last looked for such pods: that is only reported.
+func (r *rules) cameLater(operator string, pod *corev1.Pod) bool {
+	listed := min(r.lists[operator+"Pod"], len(r.server.log))
+	return pod.Annotations[byHand] != "" && slices.ContainsFunc(r.server.log[listed:], func(c change) bool {
+		return c.before == nil && c.key() == key{"Pod", pod.Namespace, pod.Name}
+	})
+}
+
+// wasToStop tells whether the pod's session is to stop, or was when the operator looked.
+func (r *rules) wasToStop(operator string, pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return true // whom the garbage collector has let go of, of a session that is deleted
+	}
+	return r.server.objects[key{"VDISession", pod.Namespace, pod.Name}] == nil || r.sinceLook(operator, pod.Name, func(s *vdi.VDISession) bool {
+		return s.UID == owner.UID && (s.Spec.RunPolicy == vdi.RunPolicySuspended || s.DeletionTimestamp != nil)
+	})
+}
+
+// judgeSecret: a password never changes under a living desktop.
+func (r *rules) judgeSecret(w write) {
+	if w.before == nil || w.after == nil || w.verb == "create" {
+		return
+	}
+	name := w.before.name
+	for _, v := range r.server.list("Pod") {
+		pod := v.as(r.scheme).(*corev1.Pod)
+		if pod.Namespace == team && renderer.CredentialsName(pod.Name) == name && !podEnded(pod) && metav1.GetControllerOf(pod) != nil &&
+			string(metav1.GetControllerOf(pod).UID) == ownerOf(w.after.object) && changedData(w) {
+			r.violated("the password of the living desktop %s is changed", pod.Name)
+		}
+	}
+}
+
+func changedData(w write) bool {
+	before, _ := w.before.object["data"].(map[string]any)
+	after, _ := w.after.object["data"].(map[string]any)
+	return text(before, "password") != text(after, "password")
+}
+
+// judgeSession: hosts are unique, and no end comes unannounced.
+func (r *rules) judgeSession(w write) {
+	if w.after == nil {
+		return
+	}
+	s := w.after.as(r.scheme).(*vdi.VDISession)
+	if s.Status.Host != "" {
+		for _, v := range r.server.list("VDISession") {
+			if other := v.as(r.scheme).(*vdi.VDISession); other.UID != s.UID && other.Status.Host == s.Status.Host && s.DeletionTimestamp == nil && other.DeletionTimestamp == nil {
+				r.violated("the sessions %s and %s have one host", s.Name, other.Name)
+			}
+		}
+	}
+	before := w.before.as(r.scheme).(*vdi.VDISession)
+	suspended := before.Spec.RunPolicy != vdi.RunPolicySuspended && s.Spec.RunPolicy == vdi.RunPolicySuspended
+	if (suspended || w.deleted()) && !r.wasAnnounced(s) {
+		r.violated("the session %s is ended by the operator without a warning", s.Name)
+	}
+}
+
+// wasAnnounced tells whether one of the ends that are due was announced a warning ago.
+// One whose clock stood still when it was last written down has no time.
+func (r *rules) wasAnnounced(s *vdi.VDISession) bool {
+	return slices.ContainsFunc(s.Status.Announcements, func(a vdi.Announcement) bool {
+		return (a.At == nil || !a.At.After(time.Now())) && time.Since(a.Since.Time) >= leastWarning
+	})
+}
+
+// leastWarning is the shortest that the rules of these templates come to: 1m, or half
+// of the shortest limit.
+const leastWarning = time.Minute - time.Second
+
+// --- at rest
+
+// atRest: everything is as its owner wishes it.
+func (r *rules) atRest() {
+	for _, v := range r.server.list("VDISession") {
+		r.judgeRest(v.as(r.scheme).(*vdi.VDISession))
+	}
+	for _, v := range r.all() {
+		if owner := ownerOf(v.object); owner != "" && !r.exists(owner) {
+			r.violated("%s is left behind by a session that is gone", v.key)
+		}
+	}
+	for _, v := range r.server.list("Pod") {
+		if ownerOf(v.object) == "" && !isByHand(v) {
+			r.violated("%s has lost its session", v.key)
+		}
+	}
+}
+
+func (r *rules) exists(uid string) bool {
+	return slices.ContainsFunc(r.all(), func(v *version) bool { return text(metaOf(v.object), "uid") == uid })
+}
+
+// judgeRest: a session that is to run does, or says why not; one that is not, does not.
+func (r *rules) judgeRest(s *vdi.VDISession) {
+	pod, route := r.server.objects[key{"Pod", s.Namespace, s.Name}], r.server.objects[key{routes.Kind, s.Namespace, s.Name}]
+	switch {
+	case s.DeletionTimestamp != nil:
+		r.violated("the deleted session %s is still there: %s", s.Name, s.Status.Message)
+	case s.Spec.RunPolicy == vdi.RunPolicySuspended:
+		if pod != nil || route != nil || s.Status.Phase != vdi.PhaseSuspended {
+			r.violated("the suspended session %s is %s (pod %t, route %t): %s", s.Name, s.Status.Phase, pod != nil, route != nil, s.Status.Message)
+		}
+	case s.Status.Phase == vdi.PhaseFailed || s.Status.Phase == vdi.PhasePending:
+		if s.Status.Message == "" {
+			r.violated("the session %s is %s and does not say why", s.Name, s.Status.Phase)
+		}
+		if !mayWait(s) {
+			r.violated("the session %s is %s without need: %s", s.Name, s.Status.Phase, s.Status.Message)
+		}
+	case s.Status.Phase != vdi.PhaseRunning || pod == nil || route == nil:
+		r.violated("the session %s is %s (pod %t, route %t): %s", s.Name, s.Status.Phase, pod != nil, route != nil, s.Status.Message)
+	}
+	if s.Status.ObservedGeneration != s.Generation {
+		r.violated("the session %s was not looked at since it was changed", s.Name)
+	}
+}
+
+// mayWait tells whether what the session waits for is a person's to change.
+func mayWait(s *vdi.VDISession) bool {
+	may := []string{
+		vdi.ReasonTemplateNotFound, vdi.ReasonInvalidResources, vdi.ReasonHomeNotFound, vdi.ReasonHomeNotOurs, vdi.ReasonHomeOfAnotherUser,
+		vdi.ReasonHomeInUse, vdi.ReasonHostInUse, vdi.ReasonHostOfAnotherUser,
+	}
+	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)
+	})
+}

@@ -117,6 +117,9 @@ func (r *Reconciler) releaseHost(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read host claim: %w", err)
 	}
+	if err := r.confirm(ctx, p); err != nil {
+		return err
+	}
 	claim.Data[claimHolder] = ""
 	if err := r.Client.Update(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("release host %q: %w", host, err)

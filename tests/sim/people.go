@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -434,17 +435,29 @@ func (p *people) finish() {
 	}
 	for _, v := range p.server.list("VDISession") {
 		p.change(v.name, func(s *vdi.VDISession) {
-			s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "", "", nil
+			s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil, s.Spec.Persistence.RetainFor = "", "", nil, ""
 		})
-	}
-	for _, v := range p.server.list("Pod") { // the kubelet waits for ever for a Secret that somebody has deleted
-		if pod := v.as(p.scheme).(*corev1.Pod); pod.DeletionTimestamp == nil && !p.cluster.mountable(pod) {
-			p.remove("administrator", v)
-		}
 	}
 	for _, v := range p.all() {
 		if _, planted := metaOf(v.object)["annotations"].(map[string]any); planted && isByHand(v) {
 			p.remove("administrator", v, client.GracePeriodSeconds(0))
+		}
+	}
+}
+
+// repair is for what only a person can put right. The kubelet waits for ever for a Secret
+// or a claim that somebody has deleted, and what was left behind is to stay.
+func (p *people) repair() {
+	for _, v := range p.server.list("Pod") {
+		if pod := v.as(p.scheme).(*corev1.Pod); pod.Status.Phase == corev1.PodPending && pod.DeletionTimestamp == nil && !p.cluster.mountable(pod) {
+			p.remove("administrator", v)
+		}
+	}
+	for _, v := range p.server.list("PersistentVolumeClaim") {
+		claim := in[*corev1.PersistentVolumeClaim](p.world, v)
+		if homes.Left(claim) {
+			delete(claim.Annotations, vdi.AnnotationRetainFor)
+			p.replace("administrator", claim, false)
 		}
 	}
 }

@@ -17,6 +17,8 @@ func (w *world) rest() {
 		o.paused, o.ahead = false, 0
 	}
 	w.finish(time.Now().Add(settling))
+	w.people.repair()
+	w.finish(time.Now().Add(settling))
 	if len(w.broken) > 0 {
 		return
 	}

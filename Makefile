@@ -11,7 +11,7 @@ GO_FLAGS := -trimpath -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
 SOAKTIME ?= 3m
-LIVES ?= 10000
+CASES ?= 4500
 SEED ?= 0
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
 
@@ -44,9 +44,9 @@ test-charts: tools-helm ## Charts with the real Helm clients
 	cd tests && go test ./charts/... ./standins/... ./postrender/...
 
 .PHONY: test-sim
-test-sim: ## The whole operator in a simulated cluster: $(LIVES) lives of sessions, with faults; a seed that fails is shown
-	cd tests && go test -v -timeout 30m ./sim -run '^TestLives$$' -lives $(LIVES) -first $(SEED) | grep -v '^=== '
-	cd tests && go test -race ./sim -lives 500
+test-sim: ## The whole operator in a simulated cluster: ten thousand lives of sessions with faults (CASES, from SEED); a seed that fails is shown
+	cd tests && go test -v -timeout 60m ./sim -run '^TestLives$$' -cases $(CASES) -first $(SEED) | grep -v '^=== '
+	cd tests && go test -race ./sim -cases 230
 
 .PHONY: test-relay
 test-relay: tools-helm tools-control-plane ## The real coturn attacked in namespaces of its own, the real Prometheus with our alerts and dashboard
@@ -71,7 +71,7 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, 1,000 sessions at rest, fuzzing, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
-	$(MAKE) test-sim LIVES=100000 SEED=$$RANDOM
+	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \

@@ -108,6 +108,9 @@ func (r *Reconciler) removeUnseen(ctx context.Context, p *pass) error {
 		case !metav1.IsControlledBy(left, p.session), left.DeletionTimestamp != nil:
 			continue
 		}
+		if err := r.confirm(ctx, p); err != nil {
+			return err
+		}
 		if err := r.remove(ctx, left); err != nil && !isRefusal(err) {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -25,6 +26,7 @@ func (r *Reconciler) confirm(ctx context.Context, p *pass) error {
 		return nil
 	}
 	if _, err := r.current(ctx, p); err != nil {
+		logf.FromContext(ctx).Info("nothing is taken away yet", "because", err.Error())
 		return err
 	}
 	p.confirmed = true
@@ -40,6 +42,8 @@ func (r *Reconciler) current(ctx context.Context, p *pass) (*vdi.VDISession, err
 		return nil, errOutdated
 	case err != nil:
 		return nil, fmt.Errorf("make sure of the session: %w", err)
+	case s.UID == p.session.UID && s.ResourceVersion == p.session.ResourceVersion:
+		return s, nil // the same, also where another definition gives it other defaults
 	case s.UID != p.session.UID || (s.DeletionTimestamp == nil) != (p.session.DeletionTimestamp == nil) || !equality.Semantic.DeepEqual(s.Spec, p.session.Spec):
 		return nil, errOutdated
 	default:

@@ -305,7 +305,7 @@ func (r *Reconciler) nameHost(p *pass) error {
 		return refused(vdi.ReasonInvalidHost, err)
 	}
 	p.host, p.url = host, platform.URL(r.Config.Sessions, host)
-	p.hasHost = !platform.HostNeedsClaim(r.Config.Sessions) || p.seen.pod != nil // else its claim will show
+	p.hasHost = !platform.HostNeedsClaim(r.Config.Sessions) // else its claim will show
 	return nil
 }
 

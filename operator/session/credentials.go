@@ -113,13 +113,10 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	return nil
 }
 
-// lookForPod asks the API server for a desktop that the cache does not show yet:
-// that of an operator before this one has its password in hand. A session with a
-// home has asked when it became the home's holder.
+// lookForPod asks the API server for a desktop that the cache does not show yet: that of
+// an operator before this one, or beside it, has its password in hand. It is asked
+// last, right before the password is renewed.
 func (r *Reconciler) lookForPod(ctx context.Context, p *pass) error {
-	if p.asked {
-		return nil
-	}
 	pod := &corev1.Pod{}
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
 	switch {

@@ -83,6 +83,10 @@ func (r *Reconciler) reconsider(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.decide(p.now)
+	if isEnd(p.decision) { // it is confirmed and written down first, by the next pass
+		p.decision = decideByPerson(p.session)
+		p.look(cacheLag)
+	}
 	return nil
 }
 

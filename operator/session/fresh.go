@@ -66,8 +66,8 @@ type written struct{ perSession[time.Time] }
 // cache takes to show it, and shorter than the API server is away while it is restored.
 const ownWrite = 10 * time.Second
 
-// statusIsNotOurs lets pass a status that this operator did not write: what somebody else
-// has written, or what the API server has gone back to, is put right.
+// statusIsNotOurs lets pass a status that this operator cannot have written just now: what
+// somebody else has written, or what the API server has gone back to, is looked at.
 func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },

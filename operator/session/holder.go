@@ -138,7 +138,6 @@ func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.P
 			p.seen.pod = &pods.Items[own]
 		}
 	}
-	p.asked = true
 	return nil
 }
 
@@ -278,6 +277,8 @@ func (r *Reconciler) releaseAllBut(ctx context.Context, p *pass, next string) {
 		case err == nil:
 		case apierrors.IsConflict(err):
 			p.look(cacheLag)
+		case errors.Is(err, errOutdated):
+			p.look(longestLag)
 		default:
 			logf.FromContext(ctx).Error(err, "a home is not released", "claim", name)
 			p.look(deniedRetry)
@@ -293,7 +294,7 @@ func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) err
 		if known && claim.Annotations[vdi.AnnotationHolder] == last {
 			return nil
 		}
-		return r.release(ctx, p.session, claim)
+		return r.letGoOf(ctx, p, claim)
 	case known, name != recordedHome(p.session) && name != homeClaim(p.session):
 		return nil
 	}
@@ -305,6 +306,18 @@ func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) err
 	if homes.HolderOf(claim) != p.session.UID {
 		r.released.remember(p.session, name, "")
 		return nil
+	}
+	return r.letGoOf(ctx, p, claim)
+}
+
+// letGoOf makes a claim free that the session holds, if the session really is to run on it
+// no longer.
+func (r *Reconciler) letGoOf(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+	if homes.HolderOf(claim) != p.session.UID || claim.DeletionTimestamp != nil {
+		return nil
+	}
+	if err := r.confirm(ctx, p); err != nil {
+		return err
 	}
 	return r.release(ctx, p.session, claim)
 }

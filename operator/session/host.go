@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -25,13 +26,20 @@ const (
 	claimHolder   = "holder" // namespace/name/uid of the session; empty when free
 )
 
-// claimHost makes sure that this session alone answers under its host.
+// claimHost makes sure that this session alone answers under its host, before it starts
+// and before that is reported.
 func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {
-	if !p.starting() || !platform.HostNeedsClaim(r.Config.Sessions) {
+	unreported := p.seen.podLives() && p.decision.want == wantRun && p.session.Status.Host == ""
+	if !platform.HostNeedsClaim(r.Config.Sessions) || !p.starting() && !unreported {
 		return nil
 	}
 	err := r.becomeHolder(ctx, p)
 	p.hasHost = err == nil
+	var h *halt
+	if unreported && errors.As(err, &h) {
+		p.refuse(h) // the desktop is looked after all the same
+		return nil
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,7 +55,7 @@ func untilOrphanGoes(s *vdi.VDISession, o metav1.Object) time.Duration {
 // finalizeOrphans gives what lost its owner back to the session, once the garbage
 // collector is done: it takes all of it when the session goes. The operator itself may
 // not delete most of these kinds. Caches may not show yet that it was at work, so the
-// Secret is asked for, which every session has that was started; without one, all is.
+// Secret is asked for, which every session owns that was started; without one, all is.
 func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
 	if lettingGo(p.session) {
 		return &halt{
@@ -63,12 +64,14 @@ func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
 		}
 	}
 	secret := newSecretMetadata(renderer.CredentialsName(p.session.Name))
-	there, lost, err := r.findOrphan(ctx, p.session, secret)
-	if err != nil {
+	if _, err := r.findOrphan(ctx, p.session, secret); err != nil {
 		return err
 	}
-	if there && !lost && len(p.seen.which(func(o *unstructured.Unstructured) bool { return orphaned(p.session, o) })) == 0 {
+	if metav1.IsControlledBy(secret, p.session) && len(p.seen.which(func(o *unstructured.Unstructured) bool { return orphaned(p.session, o) })) == 0 {
 		return nil
+	}
+	if err := r.removeOrphanedPod(ctx, p); err != nil {
+		return err
 	}
 	all := []*metav1.PartialObjectMetadata{newSecretMetadata(renderer.TURNLoginName(p.session.Name))}
 	for _, c := range r.compared(p.session.Name) {
@@ -93,23 +96,40 @@ func newMetadata(kind schema.GroupVersionKind, name string) *metav1.PartialObjec
 	return m
 }
 
-// findOrphan looks at the API server itself, and tells whether the object is there and
-// is an orphan.
-func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (there, lost bool, err error) {
-	err = r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
+// removeOrphanedPod ends a desktop that has no owner any more and that the cache does not
+// show.
+func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
+	pod := newMetadata(corev1.SchemeGroupVersion.WithKind("Pod"), p.session.Name)
+	lost, err := r.findOrphan(ctx, p.session, pod)
+	if err != nil || !lost {
+		return err
+	}
+	if err := r.remove(ctx, pod); err != nil {
+		return err
+	}
+	return &halt{
+		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
+		message: "The desktop is shutting down", retry: ownerGoneRetry,
+	}
+}
+
+// findOrphan reads an object from the API server itself, and tells whether it is an
+// orphan of the session.
+func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
 	switch {
 	case apierrors.IsNotFound(err), isRouteKindMissing(err):
-		return false, false, nil
+		return false, nil
 	case err != nil:
-		return false, false, fmt.Errorf("read %s %q that may be an orphan: %w", o.Kind, o.Name, err)
+		return false, fmt.Errorf("read %s %q that may be an orphan: %w", o.Kind, o.Name, err)
 	default:
-		return true, orphaned(s, o) && o.DeletionTimestamp == nil, nil
+		return orphaned(s, o), nil
 	}
 }
 
 func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) error {
-	_, lost, err := r.findOrphan(ctx, s, o)
-	if err != nil || !lost {
+	lost, err := r.findOrphan(ctx, s, o)
+	if err != nil || !lost || o.DeletionTimestamp != nil {
 		return err
 	}
 	return r.adopt(ctx, s, o)

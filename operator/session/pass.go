@@ -50,7 +50,6 @@ type pass struct {
 	asking      bool     // the desktop's agent has been asked for its use and has not answered yet
 	replaced    []string // resource versions of the session that this pass replaced
 	confirmed   bool     // the API server itself was asked for the session
-	asked       bool     // the API server itself was asked for the session's pod
 	made        bool     // this pass made the pod
 	ended       bool     // the session's end was recorded and its deletion sent
 	letGo       bool     // the deleted session was let go

@@ -49,9 +49,10 @@ func (g gate) through(ctx context.Context, verb, what string, do func() error) e
 type liveReader struct {
 	*server
 	gate gate
-	// looked is told what somebody has seen, and listed of what kind somebody has seen all.
+	// looked is told what somebody has seen, and listed by which kind, or kind and name,
+	// somebody has asked what there is.
 	looked func(*version)
-	listed func(kind string)
+	listed func(what string)
 }
 
 // Get implements client.Reader.
@@ -61,6 +62,7 @@ func (l liveReader) Get(ctx context.Context, k client.ObjectKey, o client.Object
 		return err
 	}
 	return l.gate.through(ctx, "get", kind.Kind+" "+k.String(), func() error {
+		l.listed(kind.Kind + k.Name)
 		found, err := l.get(kind, k.Namespace, k.Name)
 		if err != nil {
 			return err

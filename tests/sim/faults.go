@@ -97,16 +97,22 @@ func (w *world) replaceOperator(o *operator) {
 // that are gone are made again by nobody.
 func (w *world) restoreHistory() {
 	late := w.of(32)
-	for _, o := range w.running { // the API server is away meanwhile
-		for _, p := range o.calls() {
-			o.let(p, verdict{err: errTimeout})
+	w.away(time.Minute)
+	w.say("etcd is restored as it was %d writes ago", late)
+	w.server.restore(max(0, len(w.server.log)-late))
+}
+
+// away is the API server for some time: whatever was asked for fails, and what is asked
+// for after that.
+func (w *world) away(long time.Duration) {
+	for _, o := range w.running {
+		for calls := o.calls(); len(calls) > 0; calls = o.calls() {
+			o.let(calls[0], verdict{err: errTimeout})
 			w.settleDown()
 		}
 	}
-	w.sleepUntil(time.Now().Add(time.Minute))
+	w.sleepUntil(time.Now().Add(long))
 	w.settleDown()
-	w.say("etcd is restored as it was %d writes ago", late)
-	w.server.restore(max(0, len(w.server.log)-late))
 }
 
 // relistOne lets a watch break, so that only the newest states are learned of.

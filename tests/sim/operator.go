@@ -71,7 +71,7 @@ func (w *world) startOperator(since func() int) *operator {
 		options: run.CacheOptions(""), since: since,
 	}
 	o.client = &operatorClient{Reader: o.caches, server: w.server, gate: o.park, by: o.name, mapper: mapper}
-	o.live = liveReader{w.server, o.park, func(v *version) { w.rules.look(o.name, v) }, func(kind string) { w.rules.lists[o.name+kind] = len(w.server.log) }}
+	o.live = liveReader{w.server, o.park, func(v *version) { w.rules.look(o.name, v) }, func(what string) { w.rules.lists[o.name+what] = len(w.server.log) }}
 	ctx, cancel := context.WithCancel(w.ctx)
 	o.end = cancel
 	var controllers []manager.Runnable

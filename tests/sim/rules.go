@@ -20,9 +20,14 @@ type rules struct {
 	*world
 
 	// looks are what each operator has last seen of each session in the API server itself.
-	looks map[look]*version
-	// lists are where the history was when each operator last listed a kind there.
+	looks map[look][]*version
+	// lists are where the history was when each operator last asked for a kind, or for an
+	// object of it.
 	lists map[string]int
+}
+
+func newRules(w *world) *rules {
+	return &rules{world: w, looks: map[look][]*version{}, lists: map[string]int{}}
 }
 
 type look struct {
@@ -35,7 +40,18 @@ func (r *rules) look(operator string, v *version) {
 	if v.key.kind != "VDISession" {
 		return
 	}
-	r.looks[look{operator, v.key}] = v
+	at := look{operator, v.key}
+	r.looks[at] = append(r.looks[at], v)[max(0, len(r.looks[at])-fewLooks+1):]
+}
+
+// fewLooks are remembered: those of two passes, which an operator makes at a time.
+const fewLooks = 4
+
+// knew tells whether an object was there when the operator last asked for it, or for all of
+// its kind: nobody can look and write in one go.
+func (r *rules) knew(operator string, v *version) bool {
+	asked := max(r.lists[operator+v.key.kind], r.lists[operator+v.key.kind+v.name])
+	return !slices.ContainsFunc(r.server.log[asked:], func(c change) bool { return c.before == nil && c.key() == v.key })
 }
 
 // sinceLook tells whether something holds of a session, or held of one of its states
@@ -44,11 +60,11 @@ func (r *rules) sinceLook(operator, session string, holds func(*vdi.VDISession) 
 	k := key{"VDISession", team, session}
 	in := func(v *version) bool { return v != nil && holds(v.as(r.scheme).(*vdi.VDISession)) }
 	seen := r.looks[look{operator, k}]
-	if in(r.server.objects[k]) || in(seen) {
+	if in(r.server.objects[k]) || slices.ContainsFunc(seen, in) {
 		return true
 	}
-	return slices.ContainsFunc(r.server.log, func(c change) bool {
-		return c.key() == k && seen != nil && c.revision > seen.revision && in(c.after)
+	return len(seen) > 0 && slices.ContainsFunc(r.server.log, func(c change) bool {
+		return c.key() == k && c.revision > seen[0].revision && in(c.after)
 	})
 }
 
@@ -102,14 +118,14 @@ func (r *rules) judgeClaim(w write) {
 	}
 	for _, v := range r.server.list("VDISession") {
 		s := v.as(r.scheme).(*vdi.VDISession)
-		if s.Spec.Persistence.ExistingClaim == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+		if r.knew(w.by, v) && s.Spec.Persistence.ExistingClaim == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
 			r.violated("the home %s is deleted, which the session %s names", claim.Name, s.Name)
 		}
 	}
 	if !homes.MadeByOperator(claim) {
 		r.violated("the claim %s is deleted, which is no home of ours", claim.Name)
 	}
-	if !byPolicy && !r.mayDeleteByTime(claim) {
+	if !byPolicy && !r.mayDeleteByTime(w.by, claim) {
 		r.violated("the home %s is deleted, which nobody has asked for", claim.Name)
 	}
 }
@@ -147,10 +163,10 @@ func (r *rules) mayDeleteByPolicy(operator string, claim *corev1.PersistentVolum
 
 // mayDeleteByTime: no session of its user has its name, its time is over, and that was
 // announced.
-func (r *rules) mayDeleteByTime(claim *corev1.PersistentVolumeClaim) bool {
+func (r *rules) mayDeleteByTime(operator string, claim *corev1.PersistentVolumeClaim) bool {
 	for _, v := range r.server.list("VDISession") {
 		s := v.as(r.scheme).(*vdi.VDISession)
-		if renderer.HomeClaimName(s.Name) == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+		if r.knew(operator, v) && renderer.HomeClaimName(s.Name) == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
 			return false
 		}
 	}
@@ -198,10 +214,7 @@ func (r *rules) waitedFor(pod *corev1.Pod, claim string) bool {
 // cameLater tells whether a pod is somebody else's that was made after the operator had
 // last looked for such pods: that is only reported.
 func (r *rules) cameLater(operator string, pod *corev1.Pod) bool {
-	listed := min(r.lists[operator+"Pod"], len(r.server.log))
-	return pod.Annotations[byHand] != "" && slices.ContainsFunc(r.server.log[listed:], func(c change) bool {
-		return c.before == nil && c.key() == key{"Pod", pod.Namespace, pod.Name}
-	})
+	return pod.Annotations[byHand] != "" && !r.knew(operator, r.server.objects[key{"Pod", pod.Namespace, pod.Name}])
 }
 
 // wasToStop tells whether the pod's session is to stop, or was when the operator looked.
@@ -224,7 +237,7 @@ func (r *rules) judgeSecret(w write) {
 	for _, v := range r.server.list("Pod") {
 		pod := v.as(r.scheme).(*corev1.Pod)
 		if pod.Namespace == team && renderer.CredentialsName(pod.Name) == name && !podEnded(pod) && metav1.GetControllerOf(pod) != nil &&
-			string(metav1.GetControllerOf(pod).UID) == ownerOf(w.after.object) && changedData(w) {
+			string(metav1.GetControllerOf(pod).UID) == ownerOf(w.after.object) && changedData(w) && r.knew(w.by, v) {
 			r.violated("the password of the living desktop %s is changed", pod.Name)
 		}
 	}

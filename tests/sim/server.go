@@ -34,8 +34,10 @@ type server struct {
 	// has to list again.
 	epoch int
 
-	// written is called after every write that changed something.
-	written func(write)
+	// written is called after every write that changed something, forgotten when the
+	// history is another.
+	written   func(write)
+	forgotten func()
 }
 
 // key names an object.
@@ -75,7 +77,7 @@ type write struct {
 }
 
 func newServer(scheme *runtime.Scheme, now func() time.Time) *server {
-	return &server{scheme: scheme, now: now, schemas: schemas(), objects: map[key]*version{}, written: func(write) {}}
+	return &server{scheme: scheme, now: now, schemas: schemas(), objects: map[key]*version{}, written: func(write) {}, forgotten: func() {}}
 }
 
 // statusKinds have a status of their own, which only writes to it change.
@@ -400,6 +402,7 @@ func (s *server) restore(entries int) {
 	s.objects, s.log = past, nil
 	s.revision += restored
 	s.epoch++
+	s.forgotten()
 }
 
 // --- parts of objects

@@ -61,8 +61,8 @@ func newWorld(ctx context.Context, c *choices) *world {
 		w.config.Sessions.HostTemplate = "{user}"
 	}
 	w.config = w.config.WithDefaults()
-	w.rules = &rules{world: w, looks: map[look]*version{}, lists: map[string]int{}}
-	w.server.written = w.note
+	w.rules = newRules(w)
+	w.server.written, w.server.forgotten = w.note, func() { w.rules = newRules(w) }
 	w.people, w.cluster = &people{world: w}, &cluster{world: w}
 	w.people.begin()
 	w.begin(w.newest)

@@ -167,3 +167,57 @@ func TestRestoredStatus(t *testing.T) {
 		require.Equal(t, vdi.PhaseFailed, w.phase())
 	})
 }
+
+// What is taken back, because the desktop was used again, is no leave for another end to
+// come without having been written down.
+func TestUsedAgainWhileAnotherEndIsDue(t *testing.T) {
+	script(t, func(t *testing.T, w *world) {
+		v := w.server.objects[key{"VDITemplate", "", templateName}]
+		plain := in[*vdi.VDITemplate](w, v)
+		plain.Spec.Lifecycle = vdi.TemplateLifecycle{IdleTimeout: "30m", Timeout: "35m", TimeoutAction: vdi.TimeoutSuspend}
+		w.replace("administrator", plain, false)
+		w.newSession(func(*vdi.VDISession) {})
+		w.settle()
+		require.Equal(t, vdi.PhaseRunning, w.phase())
+		suspended := func() bool {
+			return w.people.session(desk).as(w.scheme).(*vdi.VDISession).Spec.RunPolicy == vdi.RunPolicySuspended
+		}
+		for !suspended() {
+			if !w.workOff() {
+				w.sleepUntil(w.nextDue())
+				w.settleDown()
+			}
+		}
+		w.replaceOperator(w.running[0])
+		w.people.use(desk)
+		w.sleepUntil(time.Now().Add(6 * time.Minute))
+		w.settle()
+		require.Equal(t, vdi.PhaseSuspended, w.phase())
+		require.Equal(t, vdi.StopExpired, w.people.session(desk).as(w.scheme).(*vdi.VDISession).Status.StopReason)
+	})
+}
+
+// What a life asks the API server itself beside its writes.
+func TestLiveReads(t *testing.T) {
+	script(t, func(t *testing.T, w *world) {
+		reads := func(act func()) (found []string) {
+			w.settle()
+			w.calls = nil
+			act()
+			w.settle()
+			for _, c := range w.calls {
+				if c.verb == "get" || c.verb == "list" {
+					found = append(found, c.verb+" "+c.what)
+				}
+			}
+			return found
+		}
+		const session, way, budget = "get VDISession team/desk-1", "get IngressRoute team/desk-1", "get PodDisruptionBudget team/desk-1"
+		require.Empty(t, reads(func() { w.newSession(func(*vdi.VDISession) {}) }), "a first start")
+		require.Equal(t, []string{session, budget, way, session}, reads(func() { w.people.suspend(desk) }), "a stop")
+		require.Equal(t, []string{"list Pod", "get Secret team/desk-1-credentials", "get Pod team/desk-1"}, reads(func() { w.people.resume(desk) }), "a resume")
+		require.Equal(t, []string{
+			session, "get PersistentVolumeClaim team/vdi-data-desk-1", session, "get time", "get Secret team/desk-1-credentials",
+		}, reads(func() { w.remove("user", w.people.session(desk)) }), "an end")
+	})
+}

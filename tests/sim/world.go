@@ -44,6 +44,7 @@ type world struct {
 	faults    bool // may happen
 	faulty    int  // so far
 
+	calls   []call // of all operators
 	history []string
 	steps   int
 	broken  []string
@@ -188,6 +189,7 @@ func (o *operator) let(p *parked, v verdict) {
 	if v.err != nil {
 		o.world.say("%s: %s %s fails (took effect: %t): %v", o.name, p.verb, p.what, v.after, v.err)
 	}
+	o.world.calls = append(o.world.calls, p.call)
 	p.answer <- v
 }
 

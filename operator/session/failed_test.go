@@ -6,6 +6,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // The wait before a pod that ended is replaced grows with each failure in a row
@@ -35,4 +39,14 @@ func TestLastWords(t *testing.T) {
 		Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", Message: "start\nout of luck\n"},
 	}}
 	require.Equal(t, ": exit code 137, OOMKilled; it needed more than its memory limit (spec.resources.memory); its last words: out of luck", lastEnd(c))
+}
+
+// asking is a session whose desktop is up, and an operator whose questions are
+// answered after a while.
+func asking(pod types.UID) *pass {
+	return &pass{
+		session: &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "desk"}},
+		now:     time.Now(),
+		seen:    children{pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: pod}}},
+	}
 }

@@ -258,11 +258,7 @@ func (c *cluster) garbage() (acts []act) {
 	for _, v := range c.server.objects {
 		alive[text(metaOf(v.object), "uid")] = true
 	}
-	var all []*version
-	for _, v := range c.server.objects {
-		all = append(all, v)
-	}
-	for _, v := range sorted(all) {
+	for _, v := range c.all() {
 		meta := metaOf(v.object)
 		if owner := ownerOf(v.object); owner != "" && !alive[owner] && meta["deletionTimestamp"] == nil {
 			acts = append(acts, func() { c.remove("garbage collector", v) })
@@ -286,7 +282,7 @@ func ownerOf(object map[string]any) string {
 
 // letGo takes the owner from all that it owns, and then its finalizer from it.
 func (c *cluster) letGo(owner *version) {
-	for _, v := range sorted(c.all()) {
+	for _, v := range c.all() {
 		if ownerOf(v.object) != text(metaOf(owner.object), "uid") {
 			continue
 		}
@@ -300,11 +296,12 @@ func (c *cluster) letGo(owner *version) {
 	c.must(c.server.put("garbage collector", "patch", current, object, nil, false))
 }
 
+// all are all objects, by name.
 func (w *world) all() (all []*version) {
 	for _, v := range w.server.objects {
 		all = append(all, v)
 	}
-	return all
+	return sorted(all)
 }
 
 func (*world) must(_ *version, err error) {

@@ -31,7 +31,7 @@ func removals() []removal {
 		{"operator/session/home.go", "func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
 		{"operator/session/holder.go", "func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
 		// A host never passes to another person.
-		{"operator/session/host.go", "func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {", "return nil"},
+		{"operator/session/host.go", "func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {", "return nil"},
 		// The end is orderly, however the session is deleted.
 		{"operator/session/controller.go", "func (r *Reconciler) register(ctx context.Context, p *pass) error {", "return nil"},
 		{"operator/session/finalize.go", "func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {", "return nil"},

@@ -99,13 +99,11 @@ func (r *Reconciler) removeUnseen(ctx context.Context, p *pass) error {
 			continue
 		}
 		left := newMetadata(kind, c.name)
-		err = r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: c.name}, left)
-		switch {
-		case apierrors.IsNotFound(err), isRouteKindMissing(err):
-			continue
-		case err != nil:
-			return fmt.Errorf("read %s that may be left of the desktop: %w", kind.Kind, err)
-		case !metav1.IsControlledBy(left, p.session), left.DeletionTimestamp != nil:
+		there, err := r.readLive(ctx, p.session.Namespace, left)
+		if err != nil {
+			return err
+		}
+		if !there || !metav1.IsControlledBy(left, p.session) || left.DeletionTimestamp != nil {
 			continue
 		}
 		if err := r.confirm(ctx, p); err != nil {

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -98,14 +97,10 @@ func operatorsReason(reason vdi.StopReason) bool {
 }
 
 func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
-	pod := &metav1.PartialObjectMetadata{}
-	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
-	if apierrors.IsNotFound(err) || (err == nil && !ours(p.session, pod)) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("make sure the pod is gone: %w", err)
+	pod := newMetadata(corev1.SchemeGroupVersion.WithKind("Pod"), p.session.Name)
+	there, err := r.readLive(ctx, p.session.Namespace, pod)
+	if err != nil || !there || !ours(p.session, pod) {
+		return err
 	}
 	return &halt{
 		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,

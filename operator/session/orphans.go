@@ -89,7 +89,7 @@ func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// newMetadata is what is read of an object that may be an orphan.
+// newMetadata is what is read of an object of which only its owner counts.
 func newMetadata(kind schema.GroupVersionKind, name string) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	m.SetGroupVersionKind(kind)
@@ -113,17 +113,23 @@ func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
 	}
 }
 
-// findOrphan reads an object from the API server itself, and tells whether it is an
-// orphan of the session.
+// findOrphan reads an object and tells whether it is an orphan of the session.
 func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
+	there, err := r.readLive(ctx, s.Namespace, o)
+	return there && orphaned(s, o), err
+}
+
+// readLive reads an object from the API server itself, where caches may be late or do not
+// watch it. What is of a kind that nobody serves is not there.
+func (r *Reconciler) readLive(ctx context.Context, namespace string, o *metav1.PartialObjectMetadata) (there bool, err error) {
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: o.Name}, o)
 	switch {
 	case apierrors.IsNotFound(err), isRouteKindMissing(err):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("read %s %q that may be an orphan: %w", o.Kind, o.Name, err)
+		return false, fmt.Errorf("make sure of %s %q: %w", o.Kind, o.Name, err)
 	default:
-		return orphaned(s, o), nil
+		return true, nil
 	}
 }
 

@@ -62,7 +62,7 @@ func TestLives(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for seed := range seeds {
-				w := live(t, seeded(seed), true)
+				w := live(t, seeded(seed))
 				total.add(w)
 				if len(w.broken) > 0 {
 					t.Errorf("seed %d: %s\n%s\nlive it again: go test ./sim -run TestOneLife -v -seed %d", seed, strings.Join(w.broken, "; "), show(w, 150), seed)
@@ -81,7 +81,7 @@ func TestLives(t *testing.T) {
 
 // TestOneLife shows what happens in the case of one seed.
 func TestOneLife(t *testing.T) {
-	w := live(t, seeded(*only), true)
+	w := live(t, seeded(*only))
 	t.Log("\n" + strings.Join(w.history, "\n"))
 	require.Empty(t, w.broken)
 }
@@ -96,7 +96,7 @@ func (c *count) goesOn() bool {
 // The same choices make the same history.
 func TestSameChoicesSameHistory(t *testing.T) {
 	for seed := range uint64(20) {
-		once, again := live(t, seeded(seed), true), live(t, seeded(seed), true)
+		once, again := live(t, seeded(seed)), live(t, seeded(seed))
 		require.Equal(t, strings.Join(once.history, "\n"), strings.Join(again.history, "\n"), "seed %d", seed)
 		require.Equal(t, once.hash(), again.hash())
 	}
@@ -106,7 +106,7 @@ func TestSameChoicesSameHistory(t *testing.T) {
 func FuzzLives(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, given []byte) {
-		w := live(t, &choices{given: given}, true)
+		w := live(t, &choices{given: given})
 		require.Empty(t, w.broken, show(w, 150))
 	})
 }

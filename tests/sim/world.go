@@ -272,9 +272,9 @@ func (w *world) sleepUntil(at time.Time) {
 	}
 }
 
-// --- what is told
+// --- what is reported
 
-// events are what the operators tell; nobody reads it.
+// events are what the operators report; nobody reads it.
 type events struct{ recorder.EventRecorder }
 
 // Eventf implements events.EventRecorder.
@@ -283,7 +283,7 @@ func (events) Eventf(_, _ runtime.Object, _, _, _, _ string, _ ...any) {}
 // --- a case
 
 // live lets a world live until its choices are made and it has come to rest.
-func live(t *testing.T, c *choices, atRest bool) (w *world) {
+func live(t *testing.T, c *choices) (w *world) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -291,7 +291,7 @@ func live(t *testing.T, c *choices, atRest bool) (w *world) {
 		for w.steps < mostSteps && !w.people.done() && len(w.broken) == 0 {
 			w.step()
 		}
-		if len(w.broken) == 0 && atRest {
+		if len(w.broken) == 0 {
 			w.rest()
 		}
 		w.stop()

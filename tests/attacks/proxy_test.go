@@ -242,13 +242,16 @@ func TestA06TCPHijack(t *testing.T) {
 	}
 }
 
-// markedOnline returns when the proxy has read all that was written before.
+// markedOnline returns when the proxy has read all routes and middlewares that were
+// written before. It watches each kind by itself: a route may be known before the
+// middleware that was made earlier, and is not followed until then.
 func (w *world) markedOnline(t *testing.T, ns string) {
 	t.Helper()
 	e := w.proxy(t)
 	mark := "mark-" + ns + "." + domain
-	require.NoError(t, w.Driver.Create(t.Context(), route("IngressRoute", ns, "mark", httpRoute("Host(`"+mark+"`)", 1_000_000, to("mallory")))))
-	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory" }, patience, glance, "the proxy knows the latest routes")
+	require.NoError(t, w.Driver.Create(t.Context(), route("Middleware", ns, "mark", map[string]any{"headers": map[string]any{"customResponseHeaders": map[string]any{"X-Mark": ns}}})))
+	require.NoError(t, w.Driver.Create(t.Context(), route("IngressRoute", ns, "mark", httpRoute("Host(`"+mark+"`)", 1_000_000, to("mallory"), map[string]any{"name": "mark"}))))
+	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory" }, patience, glance, "the proxy knows the latest routes and middlewares")
 }
 
 // markedOnlineTCP is markedOnline for routes of TCP connections.

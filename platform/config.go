@@ -155,8 +155,9 @@ type GPUSharing struct {
 
 // Encoder says how the platform knows which GPUs can encode video.
 type Encoder struct {
-	// ReadNodes lets the operator read the labels of nodes, so that encoder Auto of
-	// a template takes NVENC where all of them have it. Without it Auto takes what
+	// ReadNodes lets the operator read the nodes: the labels of those with GPUs, so
+	// that encoder Auto of a template takes NVENC where all of them have it, and what
+	// they offer, so that a GPU is told which none has. Without it Auto takes what
 	// works everywhere.
 	ReadNodes bool `json:"readNodes,omitempty"`
 }

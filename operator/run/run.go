@@ -170,7 +170,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.GPUSharing, now, o))
 }
 
-// watchNodes lets templates and sessions know the nodes' GPUs, where that is wanted.
+// watchNodes lets templates and sessions know what the nodes have, where that is wanted.
 func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder) (gpunodes.Reader, error) {
 	if !settings.ReadNodes {
 		return nil, nil
@@ -224,7 +224,7 @@ func managerOptions(o Options) ctrl.Options {
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
 		// A standby works only when it leads (no EnableWarmup). It knows the sessions,
-		// their pods and the nodes' GPUs before that, since those caches have indexes and
+		// their pods and the nodes before that, since those caches have indexes and
 		// are counted: that may be older than the former leader's last writes, and the
 		// API server itself is asked before any write that could do harm then.
 		Controller: config.Controller{SkipNameValidation: new(o.Registry != nil)},
@@ -241,10 +241,10 @@ func CacheOptions(namespaces string) cache.Options {
 		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"}),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&vdi.VDISession{}:   all,
-			&vdi.VDITemplate{}:  all,
-			&corev1.Pod{}:       {Transform: session.TrimPod},
-			gpunodes.Metadata(): gpunodes.CacheOptions(),
+			&vdi.VDISession{}:  all,
+			&vdi.VDITemplate{}: all,
+			&corev1.Pod{}:      {Transform: session.TrimPod},
+			&corev1.Node{}:     gpunodes.CacheOptions(),
 
 			&corev1.PersistentVolumeClaim{}: {Transform: session.TrimClaim},
 			&networkingv1.NetworkPolicy{}:   {Transform: session.TrimPolicy},

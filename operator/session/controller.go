@@ -69,7 +69,7 @@ type Reconciler struct {
 	DoorKeys DoorKeys
 	// Relay is the TURN relay's shared secret; nil without a relay.
 	Relay RelaySecret
-	// Nodes tells which GPUs a desktop can land on; nil: nobody knows.
+	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
 	// Events tells what happened.
 	Events events.EventRecorder

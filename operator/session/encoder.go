@@ -25,7 +25,7 @@ func (r *Reconciler) chooseEncoder(ctx context.Context, p *pass) error {
 		p.encoder = platform.ResolveEncoder(p.template.Spec, nil)
 		return nil
 	}
-	nodes, err := r.Nodes(ctx, p.template.Spec)
+	nodes, err := r.Nodes.GPUs(ctx, p.template.Spec)
 	p.encoder = platform.ResolveEncoder(p.template.Spec, nodes)
 	return err
 }

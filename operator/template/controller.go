@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +40,7 @@ type Reconciler struct {
 	Client client.Client
 	// Renderer checks a template's values.
 	Renderer *renderer.Renderer
-	// Nodes tells which GPUs desktops can land on; nil: nobody knows.
+	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
 	// Config are the platform's settings.
 	Config platform.Config
@@ -95,7 +96,7 @@ func (r *Reconciler) nodes(ctx context.Context, t *vdi.VDITemplate) ([]platform.
 	if r.Nodes == nil {
 		return nil, nil
 	}
-	return r.Nodes(ctx, t.Spec)
+	return r.Nodes.GPUs(ctx, t.Spec)
 }
 
 // seen is what a template's status is computed from.
@@ -143,7 +144,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&vdi.VDISession{}, countLater()).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()})
 	if r.Nodes != nil {
-		b = b.Watches(gpunodes.Metadata(), r.allLater(), builder.WithPredicates(gpunodes.Changed()))
+		b = b.Watches(&corev1.Node{}, r.allLater(), builder.WithPredicates(gpunodes.Changed()))
 	}
 	return b.Complete(r)
 }

@@ -270,7 +270,7 @@ func podOf(t *testing.T, obj *unstructured.Unstructured) corev1.PodTemplateSpec 
 }
 
 // TestNamespacedMode: with a list of namespaces the operator may read nothing
-// of all namespaces but templates, one CRD and, by value, the nodes' labels.
+// of all namespaces but templates, one CRD and, by value, the nodes.
 func TestNamespacedMode(t *testing.T) {
 	t.Parallel()
 	objs := withoutDoor(withoutHooks(objects(t, scenarios(t)["vdi-operator-namespaced"])))

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,6 +35,17 @@ func (w *world) forgetGPU() {
 	require.NoError(w.t, w.client.Status().Patch(w.ctx, s, client.MergeFrom(before)))
 }
 
+// gpuNodes are a cluster of nodes with GPUs; nothing else is known of them.
+type gpuNodes func() []platform.GPUNode
+
+func (n gpuNodes) GPUs(context.Context, vdi.VDITemplateSpec) ([]platform.GPUNode, error) {
+	return n(), nil
+}
+
+func (n gpuNodes) Most(context.Context, corev1.ResourceName) (most resource.Quantity, known bool, err error) {
+	return most, false, nil
+}
+
 // TestEncoderIsChosenAtTheStart: Auto goes by the nodes of the start; nodes that
 // come and go later change nothing about a running desktop, and count at the
 // next start.
@@ -43,10 +55,10 @@ func TestEncoderIsChosenAtTheStart(t *testing.T) {
 	w.operator.Relay = &mounted{relaySecret}
 	nodes := []platform.GPUNode{{Product: "Tesla-T4", Driver: 570}}
 	asked := 0
-	w.operator.Nodes = func(context.Context, vdi.VDITemplateSpec) ([]platform.GPUNode, error) {
+	w.operator.Nodes = gpuNodes(func() []platform.GPUNode {
 		asked++
-		return nodes, nil
-	}
+		return nodes
+	})
 	w.createTemplate(func(t *vdi.VDITemplate) { t.Spec.Streamer = vdi.StreamerSelkiesGStreamer })
 	w.createSession()
 	w.start()

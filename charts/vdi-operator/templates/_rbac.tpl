@@ -99,7 +99,7 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
   resources: [customresourcedefinitions]
   resourceNames: [ingressroutes.traefik.io]
   verbs: [list, watch]
-{{- /* Metadata only: which GPUs the nodes have. */}}
+{{- /* Kept of them: what they offer, and labels of those with GPUs. */}}
 {{- if .Values.encoder.readNodes }}
 - apiGroups: [""]
   resources: [nodes]

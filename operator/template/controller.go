@@ -3,6 +3,7 @@
 package template
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -83,8 +85,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	lacking, err := gpunodes.Lacking(ctx, r.Nodes, askedBy(t.Spec))
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	before := t.DeepCopy()
-	t.Status = statusOf(t, seen{sessions.Items, nodes, r.validate(t)}, metav1.NewTime(r.Clock.Now()))
+	t.Status = statusOf(t, seen{sessions.Items, nodes, lacking, r.validate(t)}, metav1.NewTime(r.Clock.Now()))
 	if equality.Semantic.DeepEqual(before.Status, t.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -99,11 +105,23 @@ func (r *Reconciler) nodes(ctx context.Context, t *vdi.VDITemplate) ([]platform.
 	return r.Nodes.GPUs(ctx, t.Spec)
 }
 
+// askedBy is what a session that takes every default of a template asks a device
+// plugin for.
+func askedBy(t vdi.VDITemplateSpec) corev1.ResourceList {
+	limits, err := renderer.ResourcesOf(vdi.VDISessionSpec{}, t)
+	if err != nil {
+		return nil // the template is not valid, which says more
+	}
+	name := corev1.ResourceName(cmp.Or(t.GPU.ResourceName, platform.DefaultGPUResource))
+	return corev1.ResourceList{name: *resource.NewQuantity(int64(*limits.GPU), resource.DecimalSI)}
+}
+
 // seen is what a template's status is computed from.
 type seen struct {
 	sessions []vdi.VDISession
-	nodes    []platform.GPUNode // that its desktops can land on
-	invalid  error              // why no session can start from it
+	nodes    []platform.GPUNode  // that its desktops can land on
+	lacking  []gpunodes.Shortage // what its sessions ask for by default, and no node has
+	invalid  error               // why no session can start from it
 }
 
 // statusOf computes a template's status.
@@ -120,11 +138,21 @@ func statusOf(t *vdi.VDITemplate, s seen, now metav1.Time) vdi.VDITemplateStatus
 	switch {
 	case s.invalid != nil:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, vdi.ReasonInvalidValues, s.invalid.Error()
+	case len(s.lacking) > 0: // before any encoder: nothing starts without it
+		c.Reason, c.Message = vdi.ReasonNotOffered, c.Message+", but "+notOffered(s.lacking[0])
 	case warning != "":
 		c.Reason, c.Message = vdi.ReasonEncoderMissing, c.Message+", but "+warning
 	}
 	meta.SetStatusCondition(&st.Conditions, c)
 	return st
+}
+
+// notOffered ends a sentence. A node that offers it may come at any time.
+func notOffered(s gpunodes.Shortage) string {
+	if s.Most.IsZero() {
+		return fmt.Sprintf("no node offers %s at present", s.Resource)
+	}
+	return fmt.Sprintf("no node offers more than %s of %s at present; its sessions ask for %s", s.Most.String(), s.Resource, s.Asked.String())
 }
 
 func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {

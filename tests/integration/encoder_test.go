@@ -87,27 +87,33 @@ func TestEncoderIsChosenAtTheStart(t *testing.T) {
 	require.Equal(t, "x264enc", w.session().Status.GPU.Encoder)
 }
 
-// encoderFollowsNodes: with the chart's rights and settings the status of
+// templatesFollowNodes: with the chart's rights and settings the status of
 // templates follows the nodes, and tells of a demand that they cannot meet.
-func encoderFollowsNodes(w *world) {
+func templatesFollowNodes(w *world) {
 	w.t.Helper()
-	template := func(name string, choice vdi.EncoderChoice) *vdi.VDITemplate {
+	template := func(name, gpu string, choice vdi.EncoderChoice) *vdi.VDITemplate {
 		t := &vdi.VDITemplate{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: vdi.VDITemplateSpec{
-			Image: image, GPU: vdi.TemplateGPU{Encoder: choice},
+			Image: image, GPU: vdi.TemplateGPU{ResourceName: gpu, Encoder: choice},
 			Scheduling: vdi.TemplateScheduling{NodeSelector: map[string]string{"pool": "desktops"}},
 		}}
 		require.NoError(w.t, w.client.Create(w.ctx, t))
 		return t
 	}
-	node := func(name, product string) *corev1.Node {
-		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-			"pool": "desktops", "nvidia.com/gpu.present": "true", "nvidia.com/gpu.product": product,
-		}}}
+	node := func(name string, gpu corev1.ResourceName, labels map[string]string) *corev1.Node {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+		n.Status.Allocatable = corev1.ResourceList{gpu: resource.MustParse("1")}
 		require.NoError(w.t, w.client.Create(w.ctx, n))
 		return n
 	}
-	l4 := node("has-nvenc", "NVIDIA-L4-SHARED")
-	auto, demand := template("encoder-auto", vdi.EncoderAuto), template("encoder-nvenc", vdi.EncoderNVENC)
+	nvidia := func(name, product string) *corev1.Node {
+		return node(name, platform.DefaultGPUResource, map[string]string{
+			"pool": "desktops", "nvidia.com/gpu.present": "true", "nvidia.com/gpu.product": product,
+		})
+	}
+	l4 := nvidia("has-nvenc", "NVIDIA-L4-SHARED")
+	auto := template("encoder-auto", platform.DefaultGPUResource, vdi.EncoderAuto)
+	demand := template("encoder-nvenc", platform.DefaultGPUResource, vdi.EncoderNVENC)
+	other := template("other-gpu", "amd.com/gpu", vdi.EncoderAuto)
 	encoder := func(t *vdi.VDITemplate, want vdi.EncoderOutcome, reason string) {
 		w.t.Helper()
 		w.eventually(func() bool {
@@ -118,10 +124,13 @@ func encoderFollowsNodes(w *world) {
 	}
 	encoder(auto, vdi.OutcomeNVENC, vdi.ReasonAsExpected)
 	encoder(demand, vdi.OutcomeNVENC, vdi.ReasonAsExpected)
-	h100 := node("has-none", "NVIDIA-H100-80GB-HBM3")
+	encoder(other, vdi.OutcomePerNode, vdi.ReasonNotOffered)
+	h100 := nvidia("has-none", "NVIDIA-H100-80GB-HBM3")
+	amd := node("has-another", "amd.com/gpu", nil)
 	encoder(auto, vdi.OutcomePerNode, vdi.ReasonAsExpected)
 	encoder(demand, vdi.OutcomePerNode, vdi.ReasonEncoderMissing)
-	for _, o := range []client.Object{l4, h100, auto, demand} {
+	encoder(other, vdi.OutcomePerNode, vdi.ReasonAsExpected)
+	for _, o := range []client.Object{l4, h100, amd, auto, demand, other} {
 		require.NoError(w.t, w.client.Delete(w.ctx, o))
 	}
 }

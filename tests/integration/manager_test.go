@@ -165,7 +165,7 @@ func TestManager(t *testing.T) {
 	expiryByTheServersClock(w)
 	invalidTemplateIsTold(w)
 	relaySecretComesLater(w, in)
-	encoderFollowsNodes(w)
+	templatesFollowNodes(w)
 	in.restsWithSessions(w, 50)
 	in.wasNeverForbidden(t)
 	routeKindComesBack(w, in)

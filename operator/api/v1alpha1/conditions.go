@@ -56,6 +56,8 @@ const (
 	ReasonGPUCountNotSliceable = "GPUCountNotSliceable"
 	// ReasonEncoderMissing: a template demands NVENC where nodes are not known to have it.
 	ReasonEncoderMissing = "EncoderMissing"
+	// ReasonNotOffered: no node of the cluster offers what is asked for.
+	ReasonNotOffered = "NotOffered"
 	// ReasonRefusedByGuard: the rendered objects break a rule of the platform.
 	ReasonRefusedByGuard = "RefusedByGuard"
 	// ReasonInvalidHost: the host template gives no valid DNS name for this session.

@@ -55,7 +55,7 @@ func FuzzPatch(f *testing.F) {
 func FuzzRender(f *testing.F) {
 	for _, text := range []string{
 		"alice", "a\nkind: Secret", "---\napiVersion: v1", "*anchor &x", "{{ .Values }}", "`) || Host(`evil`", "\t- x", "yes", "null", "~", "0x10",
-		"2020-01-01", "a: b", "# c", "\u2028", "\u0085", "\ufeff", "'\"\\", "<no value>", "!!binary x", "%YAML 1.1",
+		"2020-01-01", "a: b", "# c", "\u2028", "\u0085", "\ufeff", "'\"\\", "<no value>", "$$a$(B)$", "!!binary x", "%YAML 1.1",
 	} {
 		f.Add(text, text, text, "TZ")
 	}
@@ -99,7 +99,7 @@ func requireExpectedSet(t *testing.T, got Rendered, in Input) {
 }
 
 // requireEnv wants a variable that the platform does not own to be there once,
-// with its exact value.
+// with its exact value, in the container.
 func requireEnv(t *testing.T, env []corev1.EnvVar, name, value string) {
 	t.Helper()
 	owned := strings.HasPrefix(name, "SELKIES_") || strings.HasPrefix(name, "NVIDIA_") || strings.Contains(name, "PASS") || strings.HasSuffix(name, "USER") || strings.HasSuffix(name, "TOKEN")
@@ -110,10 +110,18 @@ func requireEnv(t *testing.T, env []corev1.EnvVar, name, value string) {
 	for _, v := range env {
 		if v.Name == name {
 			count++
-			require.Equal(t, value, v.Value)
+			require.Equal(t, value, kubelet(v.Value, reference))
 		}
 	}
 	require.Equal(t, 1, count, name)
+}
+
+// reference leaves references to the login as they were written.
+func reference(name string) string {
+	if value := loginsOnly(name); value == "EXPANDED" {
+		return value
+	}
+	return "$(" + name + ")"
 }
 
 func FuzzResources(f *testing.F) {

@@ -252,7 +252,8 @@ func podValues(s vdi.TemplateScheduling, limits vdi.SessionResources, below valu
 }
 
 // envValues is the environment a template may choose: the streamer's defaults,
-// then the values below, then spec.env; the later of one name wins.
+// then the values below, then spec.env; the later of one name wins. Only spec.env
+// promises to be literal: the others are Kubernetes' own form.
 func envValues(in Input, gpus int32, below values) ([]any, error) {
 	var env []any
 	for _, s := range defaultEnv(in, gpus) {
@@ -262,8 +263,10 @@ func envValues(in Input, gpus int32, below values) ([]any, error) {
 	for _, v := range written {
 		env = setEnv(env, v.(values))
 	}
+	facts := platform.FactsOf(in.Template.Spec.Streamer)
+	logins := slices.Concat(facts.UserVariables, facts.PasswordVariables)
 	for _, v := range in.Template.Spec.Env {
-		entry := values{"name": v.Name, "value": v.Value}
+		entry := values{"name": v.Name, "value": literally(v.Value, logins)}
 		if v.ValueFrom != nil {
 			if v.Value != "" {
 				return nil, fmt.Errorf("%w: template %q: spec.env: %s has value and valueFrom; give one", ErrValues, in.Template.Name, v.Name)

@@ -234,7 +234,11 @@ type EnvVar struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",message="name must be letters, digits and '_', and not begin with a digit"
 	Name string `json:"name"`
-	// Value of the variable, taken literally.
+	// Value of the variable, taken literally: the desktop gets it byte for byte,
+	// "$$" and "$(OTHER)" included. Only $(VARIABLE) with one of the streamer's
+	// login variables is replaced, by the session's user name or password:
+	// $(SELKIES_BASIC_AUTH_USER) and $(SELKIES_BASIC_AUTH_PASSWORD), and $(PASSWD)
+	// where the streamer sets it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32768
 	Value string `json:"value,omitempty"`

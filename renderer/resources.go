@@ -3,6 +3,7 @@ package renderer
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -30,11 +31,11 @@ func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResour
 		return vdi.SessionResources{}, err
 	}
 	r := t.Resources
-	memory, err := sizeOf("memory", s.Resources.Memory, r.DefaultMemory, DefaultMemory, r.Min.Memory, r.Max.Memory)
+	memory, err := sizeOf(wishes{"memory", bytesIn, s.Resources.Memory, r.DefaultMemory, DefaultMemory, r.Min.Memory, r.Max.Memory})
 	if err != nil {
 		return vdi.SessionResources{}, err
 	}
-	cpu, err := sizeOf("cpu", s.Resources.CPU, r.DefaultCPU, DefaultCPU, r.Min.CPU, r.Max.CPU)
+	cpu, err := sizeOf(wishes{"cpu", coresIn, s.Resources.CPU, r.DefaultCPU, DefaultCPU, r.Min.CPU, r.Max.CPU})
 	if err != nil {
 		return vdi.SessionResources{}, err
 	}
@@ -73,46 +74,77 @@ func gpuWish(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
 	return gpus
 }
 
+// wishes are what people say about memory or CPU, and the reader of its unit.
+type wishes struct {
+	field                                   string
+	read                                    reader
+	session, template, builtIn, least, most vdi.Quantity
+}
+
 // sizeOf is the first of session and template that is set, if it lies within
 // the bounds that are set; else the built-in size, moved into the bounds.
-func sizeOf(field string, session, template, builtIn, least, most vdi.Quantity) (vdi.Quantity, error) {
-	chosen := cmp.Or(session, template)
+func sizeOf(w wishes) (vdi.Quantity, error) {
+	chosen := cmp.Or(w.session, w.template)
 	if chosen == "" {
-		chosen = vdi.Quantity(atMost(atLeast(string(builtIn), least), most))
+		chosen = vdi.Quantity(atMost(atLeast(string(w.builtIn), w.least), w.most))
 	}
-	size, err := quantity("resources."+field, chosen)
+	q, err := w.read("resources."+w.field, chosen)
 	if err != nil {
 		return "", err
 	}
-	return chosen, checkBounds(field, size, least, most)
+	return chosen, w.checkBounds(q)
 }
 
-func checkBounds(field string, size resource.Quantity, least, most vdi.Quantity) error {
-	if least != "" {
-		bound, err := quantity("template's resources.min."+field, least)
+func (w wishes) checkBounds(q resource.Quantity) error {
+	if w.least != "" {
+		bound, err := w.read("template's resources.min."+w.field, w.least)
 		if err != nil {
 			return err
 		}
-		if size.Cmp(bound) < 0 {
-			return fmt.Errorf("%w: resources.%s: %s is less than the template's minimum of %s", ErrResources, field, size.String(), least)
+		if q.Cmp(bound) < 0 {
+			return fmt.Errorf("%w: resources.%s: %s is less than the template's minimum of %s", ErrResources, w.field, q.String(), w.least)
 		}
 	}
-	if most != "" {
-		bound, err := quantity("template's resources.max."+field, most)
+	if w.most != "" {
+		bound, err := w.read("template's resources.max."+w.field, w.most)
 		if err != nil {
 			return err
 		}
-		if size.Cmp(bound) > 0 {
-			return fmt.Errorf("%w: resources.%s: %s is more than the template's maximum of %s", ErrResources, field, size.String(), most)
+		if q.Cmp(bound) > 0 {
+			return fmt.Errorf("%w: resources.%s: %s is more than the template's maximum of %s", ErrResources, w.field, q.String(), w.most)
 		}
 	}
 	return nil
 }
 
-func quantity(field string, text vdi.Quantity) (resource.Quantity, error) {
+// reader takes the quantity out of a field's text. Its errors are ErrResources and
+// name the field.
+type reader func(field string, text vdi.Quantity) (resource.Quantity, error)
+
+func coresIn(field string, text vdi.Quantity) (resource.Quantity, error) {
+	return positive(field, text, "2 or 500m")
+}
+
+// leastBytes is the least of memory and storage that the API takes. Less is a slip
+// of the unit: "512m" is half a byte.
+const leastBytes = 1 << 20
+
+func bytesIn(field string, text vdi.Quantity) (resource.Quantity, error) {
+	q, err := positive(field, text, "512Mi or 4Gi")
+	if err != nil || q.CmpInt64(leastBytes) >= 0 {
+		return q, err
+	}
+	hint := "units: k, M, G, Ki, Mi, Gi, Ti"
+	if number, thousandths := strings.CutSuffix(string(text), "m"); thousandths {
+		hint = fmt.Sprintf("m means thousandths: did you mean %sMi?", number)
+	}
+	return q, fmt.Errorf("%w: %s: %s is less than 1Mi (%s)", ErrResources, field, string(text), hint)
+}
+
+func positive(field string, text vdi.Quantity, examples string) (resource.Quantity, error) {
 	q, err := resource.ParseQuantity(string(text))
 	if err != nil || q.Sign() <= 0 {
-		return q, fmt.Errorf("%w: %s: %q is no positive quantity such as 2, 500m or 4Gi", ErrResources, field, string(text))
+		return q, fmt.Errorf("%w: %s: %q is no positive quantity such as %s", ErrResources, field, string(text), examples)
 	}
 	return q, nil
 }
@@ -120,29 +152,29 @@ func quantity(field string, text vdi.Quantity) (resource.Quantity, error) {
 // requestsOf are what the scheduler reserves: the wish where there is one, else
 // a quarter of the CPU and half of the memory, and never more than the limits.
 func requestsOf(limits vdi.SessionResources, wish vdi.TemplateRequests) (vdi.TemplateRequests, error) {
-	cpu, err := quantity("resources.cpu", limits.CPU)
+	cpu, err := coresIn("resources.cpu", limits.CPU)
 	if err != nil {
 		return vdi.TemplateRequests{}, err
 	}
-	memory, err := quantity("resources.memory", limits.Memory)
+	memory, err := bytesIn("resources.memory", limits.Memory)
 	if err != nil {
 		return vdi.TemplateRequests{}, err
 	}
 	quarter := resource.NewMilliQuantity(max(cpu.MilliValue()/4, 1), resource.DecimalSI)
 	half := resource.NewQuantity(max(memory.Value()/2, 1), memory.Format)
 	out := vdi.TemplateRequests{}
-	if out.CPU, err = requestOf("requests.cpu", wish.CPU, *quarter, cpu); err != nil {
+	if out.CPU, err = requestOf("requests.cpu", coresIn, wish.CPU, *quarter, cpu); err != nil {
 		return out, err
 	}
-	out.Memory, err = requestOf("requests.memory", wish.Memory, *half, memory)
+	out.Memory, err = requestOf("requests.memory", bytesIn, wish.Memory, *half, memory)
 	return out, err
 }
 
-func requestOf(field string, wish vdi.Quantity, share, limit resource.Quantity) (vdi.Quantity, error) {
+func requestOf(field string, read reader, wish vdi.Quantity, share, limit resource.Quantity) (vdi.Quantity, error) {
 	if wish == "" {
 		return vdi.Quantity(share.String()), nil
 	}
-	q, err := quantity(field, wish)
+	q, err := read(field, wish)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -26,6 +27,14 @@ func TestResourcesOf(t *testing.T) {
 		"above GPU":             {session: vdi.SessionResources{GPU: ptr(int32(3))}, template: vdi.TemplateResources{Max: vdi.SessionResources{GPU: ptr(int32(2))}}, wantErr: "resources.gpu: 3 is more than the template's maximum of 2"},
 		"negative GPU":          {session: vdi.SessionResources{GPU: ptr(int32(-1))}, wantErr: "resources.gpu"},
 		"zero memory":           {session: vdi.SessionResources{Memory: "0"}, wantErr: "resources.memory"},
+		"half a byte":           {session: vdi.SessionResources{Memory: "512m"}, wantErr: "resources.memory: 512m is less than 1Mi (m means thousandths: did you mean 512Mi?)"},
+		"half a byte, default":  {template: vdi.TemplateResources{DefaultMemory: "1.5m"}, wantErr: "resources.memory: 1.5m is less than 1Mi (m means thousandths: did you mean 1.5Mi?)"},
+		"half a byte, least":    {template: vdi.TemplateResources{Min: vdi.SessionResources{Memory: "512m"}}, wantErr: "template's resources.min.memory: 512m is less than 1Mi"},
+		"half a byte, most":     {session: vdi.SessionResources{Memory: "1Gi"}, template: vdi.TemplateResources{Max: vdi.SessionResources{Memory: "512m"}}, wantErr: "template's resources.max.memory: 512m is less than 1Mi"},
+		"no unit":               {session: vdi.SessionResources{Memory: "4096"}, wantErr: "resources.memory: 4096 is less than 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)"},
+		"a megabyte":            {session: vdi.SessionResources{Memory: "1M"}, wantErr: "resources.memory: 1M is less than 1Mi"},
+		"the least":             {session: vdi.SessionResources{Memory: "1024Ki", CPU: "1m"}, want: vdi.SessionResources{GPU: ptr(int32(1)), Memory: "1024Ki", CPU: "1m"}},
+		"memory in words":       {session: vdi.SessionResources{Memory: "lots"}, wantErr: `"lots" is no positive quantity such as 512Mi or 4Gi`},
 		"negative CPU":          {session: vdi.SessionResources{CPU: "-1"}, wantErr: "resources.cpu"},
 		"bound is no quantity":  {template: vdi.TemplateResources{Max: vdi.SessionResources{CPU: "many"}}, wantErr: "resources.max.cpu"},
 		"lower is no quantity":  {template: vdi.TemplateResources{Min: vdi.SessionResources{CPU: "few"}}, wantErr: "resources.min.cpu"},
@@ -59,6 +68,28 @@ func TestRequestsOf(t *testing.T) {
 	}
 	_, err := requestsOf(limits, vdi.TemplateRequests{CPU: "none"})
 	require.ErrorContains(t, err, "requests.cpu")
+	_, err = requestsOf(limits, vdi.TemplateRequests{Memory: "100m"})
+	require.ErrorIs(t, err, ErrResources)
+	require.ErrorContains(t, err, "requests.memory: 100m is less than 1Mi (m means thousandths: did you mean 100Mi?)")
+}
+
+// TestSizesOfBytes: wherever a size is written, half a byte is refused.
+func TestSizesOfBytes(t *testing.T) {
+	r, base := newRenderer(t), goldenInputs(t)["defaults"]
+	for want, change := range map[string]func(*Input){
+		"persistence.size: 10m is less than 1Mi (m means thousandths: did you mean 10Mi?)": func(in *Input) { in.Session.Spec.Persistence.Size = "10m" },
+		"resources.memory: 4m is less than 1Mi":                                            func(in *Input) { in.Session.Spec.Resources.Memory = "4m" },
+		"requests.memory: 2m is less than 1Mi":                                             func(in *Input) { in.Template.Spec.Requests.Memory = "2m" },
+		"requests.memory: 3m is less than 1Mi": func(in *Input) {
+			in.Template.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(`{"resources":{"requests":{"memory":"3m"}}}`)}
+		},
+	} {
+		in := base
+		change(&in)
+		_, err := r.Render(in)
+		require.ErrorIs(t, err, ErrResources, want)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestRewritten(t *testing.T) {

@@ -208,7 +208,7 @@ func homeValues(in Input) (values, error) {
 	if size == "" {
 		size = DefaultHomeSize
 	}
-	if _, err := quantity("persistence.size", size); err != nil {
+	if _, err := bytesIn("persistence.size", size); err != nil {
 		return nil, err
 	}
 	claim := values{

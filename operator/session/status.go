@@ -111,7 +111,7 @@ func (p *pass) describeRun(st *vdi.VDISessionStatus) {
 	case p.seen.pod != nil:
 		p.describeSizes(st)
 	case p.resources.GPU != nil:
-		st.Resources = p.resources.DeepCopy()
+		st.Resources = resourcesStatus(p.resources)
 		st.GPU = p.gpuStatus()
 	}
 	st.PodName = ""
@@ -136,12 +136,12 @@ func (p *pass) describeSizes(st *vdi.VDISessionStatus) {
 		recorded = st.GPU.ResourceName
 	}
 	name, count := gpuOf(limits, p.gpuResource(), recorded)
-	st.Resources = &vdi.SessionResources{GPU: &count}
+	st.Resources = &vdi.ResourcesStatus{GPU: &count}
 	if cpu, limited := limits[corev1.ResourceCPU]; limited {
-		st.Resources.CPU = vdi.Quantity(cpu.String())
+		st.Resources.CPU = cpu.String()
 	}
 	if memory, limited := limits[corev1.ResourceMemory]; limited {
-		st.Resources.Memory = vdi.Quantity(memory.String())
+		st.Resources.Memory = memory.String()
 	}
 	encoder := ""
 	switch {
@@ -151,6 +151,11 @@ func (p *pass) describeSizes(st *vdi.VDISessionStatus) {
 		encoder = st.GPU.Encoder
 	}
 	st.GPU = &vdi.GPUStatus{ResourceName: name, Count: count, Encoder: encoder}
+}
+
+// resourcesStatus shows limits that were accepted.
+func resourcesStatus(r vdi.SessionResources) *vdi.ResourcesStatus {
+	return &vdi.ResourcesStatus{GPU: r.DeepCopy().GPU, Memory: string(r.Memory), CPU: string(r.CPU)}
 }
 
 func desktopLimits(pod *corev1.Pod) corev1.ResourceList {

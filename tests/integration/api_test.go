@@ -51,17 +51,17 @@ func TestSizesInForce(t *testing.T) {
 	for name, c := range map[string]struct {
 		template vdi.TemplateResources
 		session  vdi.SessionResources
-		want     vdi.SessionResources
+		want     vdi.ResourcesStatus
 	}{
-		"built in": {want: vdi.SessionResources{GPU: ptr.To(int32(1)), Memory: "4Gi", CPU: "2"}},
+		"built in": {want: vdi.ResourcesStatus{GPU: ptr.To(int32(1)), Memory: "4Gi", CPU: "2"}},
 		"the template's": {
 			template: vdi.TemplateResources{DefaultGPU: ptr.To(int32(0)), DefaultMemory: "8Gi", DefaultCPU: "500m"},
-			want:     vdi.SessionResources{GPU: ptr.To(int32(0)), Memory: "8Gi", CPU: "500m"},
+			want:     vdi.ResourcesStatus{GPU: ptr.To(int32(0)), Memory: "8Gi", CPU: "500m"},
 		},
 		"the session's": {
 			template: vdi.TemplateResources{DefaultGPU: ptr.To(int32(0)), DefaultMemory: "8Gi", DefaultCPU: "500m"},
 			session:  vdi.SessionResources{GPU: ptr.To(int32(2)), Memory: "1Gi", CPU: "1"},
-			want:     vdi.SessionResources{GPU: ptr.To(int32(2)), Memory: "1Gi", CPU: "1"},
+			want:     vdi.ResourcesStatus{GPU: ptr.To(int32(2)), Memory: "1Gi", CPU: "1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +72,8 @@ func TestSizesInForce(t *testing.T) {
 			w.start()
 			require.Equal(t, c.want, *w.session().Status.Resources)
 			limits := w.pod().Spec.Containers[0].Resources.Limits
-			require.Equal(t, string(c.want.Memory), limits.Memory().String())
-			require.Equal(t, string(c.want.CPU), limits.Cpu().String())
+			require.Equal(t, c.want.Memory, limits.Memory().String())
+			require.Equal(t, c.want.CPU, limits.Cpu().String())
 			gpus := limits["nvidia.com/gpu"]
 			require.Equal(t, int64(*c.want.GPU), gpus.Value())
 		})

@@ -34,7 +34,7 @@ func TestBadSessionsAreRefused(t *testing.T) {
 		spec    map[string]any
 		message string
 	}{
-		"memory 4Gb":             {spec: map[string]any{"resources": map[string]any{"memory": "4Gb"}}, message: "must be a positive quantity such as 2, 500m, 512Mi or 4Gi"},
+		"memory 4Gb":             {spec: map[string]any{"resources": map[string]any{"memory": "4Gb"}}, message: "must be a positive quantity: bytes such as 512Mi or 4Gi"},
 		"cpu -1":                 {spec: map[string]any{"resources": map[string]any{"cpu": "-1"}}, message: "must be a positive quantity"},
 		"cpu as a number":        {spec: map[string]any{"resources": map[string]any{"cpu": int64(2)}}, message: "spec.resources.cpu: Invalid value: \"integer\""},
 		"gpu -1":                 {spec: map[string]any{"resources": map[string]any{"gpu": int64(-1)}}, message: "spec.resources.gpu: Invalid value: -1: spec.resources.gpu in body should be greater than or equal to 0"},

@@ -383,7 +383,7 @@ func TestTheStatusShowsWhatRuns(t *testing.T) {
 	w.running(func(s *vdi.VDISession) { s.Spec.Resources.Memory = "2048Mi" })
 	before := w.session()
 	require.Equal(t, int32(1), before.Status.GPU.Count)
-	require.Equal(t, vdi.Quantity("2Gi"), before.Status.Resources.Memory)
+	require.Equal(t, "2Gi", before.Status.Resources.Memory)
 	registry := prometheus.NewRegistry()
 	w.operator.Metrics = session.NewMetrics(w.client)
 	require.NoError(t, registry.Register(w.operator.Metrics))

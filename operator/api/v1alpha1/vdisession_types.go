@@ -124,9 +124,10 @@ type SessionResources struct {
 	// +kubebuilder:validation:Maximum=64
 	GPU *int32 `json:"gpu,omitempty"`
 
-	// Memory limit, such as "4Gi" or "512Mi". Default: the template's
+	// Memory limit, such as "4Gi" or "512Mi"; at least "1Mi". Default: the template's
 	// resources.defaultMemory, else "4Gi".
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0",message="must be at least 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)",messageExpression="self + ' is less than 1Mi' + (self.endsWith('m') ? ' (m means thousandths): did you mean ' + self.replace('m', 'Mi') + '?' : ' (units: k, M, G, Ki, Mi, Gi, Ti)')"
 	Memory Quantity `json:"memory,omitempty"`
 
 	// CPU limit in cores, such as "2" or "500m". Default: the template's
@@ -146,10 +147,11 @@ type Persistence struct {
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
 
-	// Size of the home, such as "10Gi". It can grow where the storage class
-	// allows it, never shrink.
+	// Size of the home, such as "10Gi"; at least "1Mi". It can grow where the
+	// storage class allows it, never shrink.
 	// +optional
 	// +kubebuilder:default="10Gi"
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0",message="must be at least 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)",messageExpression="self + ' is less than 1Mi' + (self.endsWith('m') ? ' (m means thousandths): did you mean ' + self.replace('m', 'Mi') + '?' : ' (units: k, M, G, Ki, Mi, Gi, Ti)')"
 	Size Quantity `json:"size,omitempty"`
 
 	// StorageClassName is the storage class of the home. Default: the cluster's
@@ -192,9 +194,11 @@ type Persistence struct {
 }
 
 // Quantity is a positive Kubernetes quantity in its text form, such as "4Gi" or "500m".
+// Fields that hold bytes ask for 1Mi in a rule of their own, not here, so that an
+// object stored with less can still be changed in its other fields.
 //
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",message="must be a positive quantity such as 2, 500m, 512Mi or 4Gi (units: m, k, M, G, Ki, Mi, Gi, Ti)"
+// +kubebuilder:validation:XValidation:rule="isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",message="must be a positive quantity: bytes such as 512Mi or 4Gi (units: k, M, G, Ki, Mi, Gi, Ti), cores such as 2 or 500m"
 type Quantity string
 
 // Duration is a time span in hours, minutes and seconds, such as "8h", "30m" or
@@ -441,7 +445,7 @@ type VDISessionStatus struct {
 	// those of the next start: the session's, else the template's, else the
 	// built-in ones.
 	// +optional
-	Resources *SessionResources `json:"resources,omitempty"`
+	Resources *ResourcesStatus `json:"resources,omitempty"`
 
 	// GPU tells what the desktop got.
 	// +optional
@@ -463,6 +467,22 @@ type VDISessionStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ResourcesStatus are the limits in force. What was seen is recorded as it is: no
+// rule of the spec may keep a status from being written.
+type ResourcesStatus struct {
+	// GPU is the number of GPU slices.
+	// +optional
+	GPU *int32 `json:"gpu,omitempty"`
+	// Memory limit.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Memory string `json:"memory,omitempty"`
+	// CPU limit in cores.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	CPU string `json:"cpu,omitempty"`
 }
 
 // AccessMode is how visitors of a desktop show who they are.

@@ -200,8 +200,9 @@ type TemplateResources struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=64
 	DefaultGPU *int32 `json:"defaultGPU,omitempty"`
-	// DefaultMemory limit. Default "4Gi".
+	// DefaultMemory limit, at least "1Mi". Default "4Gi".
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0",message="must be at least 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)",messageExpression="self + ' is less than 1Mi' + (self.endsWith('m') ? ' (m means thousandths): did you mean ' + self.replace('m', 'Mi') + '?' : ' (units: k, M, G, Ki, Mi, Gi, Ti)')"
 	DefaultMemory Quantity `json:"defaultMemory,omitempty"`
 	// DefaultCPU limit in cores. Default "2".
 	// +optional
@@ -216,8 +217,9 @@ type TemplateResources struct {
 
 // TemplateRequests are what the scheduler reserves for a desktop.
 type TemplateRequests struct {
-	// Memory reserved, such as "2Gi". Never more than the limit.
+	// Memory reserved, such as "2Gi"; at least "1Mi". Never more than the limit.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0",message="must be at least 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)",messageExpression="self + ' is less than 1Mi' + (self.endsWith('m') ? ' (m means thousandths): did you mean ' + self.replace('m', 'Mi') + '?' : ' (units: k, M, G, Ki, Mi, Gi, Ti)')"
 	Memory Quantity `json:"memory,omitempty"`
 	// CPU reserved in cores, such as "500m". Never more than the limit.
 	// +optional

@@ -17,6 +17,11 @@ const (
 	agentContainer    = "agent"   // init container 0, a sidecar
 	agentProgram      = "/usr/local/bin/vdi-agent"
 	credentialsVolume = "credentials" // the session's Secret, for the agent alone
+
+	// What the agent listens on: for visitors, for the operator and the kubelet, and
+	// for the desktop itself (operator/cmd/vdi-agent). Containers of a pod share their
+	// ports: who takes one of these keeps the agent from starting.
+	agentFirstPort, agentLastPort int64 = 8090, 8092
 )
 
 // podFields are the fields a session's pod may have. A list of what is allowed
@@ -216,6 +221,9 @@ func (e expectation) checkStranger(f *findings, at string, c map[string]any, age
 	for i, port := range mapsIn(c["ports"]) {
 		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"
 		f.refuse(!agent && taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
+		number, _ := port["containerPort"].(int64)
+		agents := number >= agentFirstPort && number <= agentLastPort
+		f.refuse(!agent && agents, "%sports[%d].containerPort %d is the agent's (%d to %d)", at, i, number, agentFirstPort, agentLastPort)
 	}
 }
 

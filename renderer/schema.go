@@ -80,11 +80,19 @@ func leafProblems(e *jsonschema.ValidationError) (out []problem) {
 		}
 		return out
 	case *kind.Not:
-		return []problem{{e.InstanceLocation, "not allowed in this form"}}
+		return []problem{{e.InstanceLocation, refusalOf(e.SchemaURL)}}
 	case *kind.Pattern:
 		return []problem{{e.InstanceLocation, fmt.Sprintf("%q is no %s", k.Got, formOf(e.SchemaURL, k.Want))}}
 	}
 	return []problem{{e.InstanceLocation, e.ErrorKind.LocalizedString(message.NewPrinter(language.English))}}
+}
+
+// refusalOf says in words what a "not" is for.
+func refusalOf(url string) string {
+	if strings.HasSuffix(url, "/desktopPort") {
+		return "8090 to 8092 are the agent's, which runs beside every desktop"
+	}
+	return "not allowed in this form"
 }
 
 // formOf says in words what a pattern asks for; the definition's name is the

@@ -89,10 +89,12 @@ type VDITemplateSpec struct {
 	// +optional
 	Transport Transport `json:"transport,omitempty"`
 
-	// Port the desktop's web server listens on (streamer Custom only).
+	// Port the desktop's web server listens on (streamer Custom only). 8090 to
+	// 8092 are taken by the agent, which runs beside every desktop.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
+	// +kubebuilder:validation:XValidation:rule="self < 8090 || self > 8092",message="8090 to 8092 are the agent's, which runs beside every desktop: let the desktop's web server listen on another port"
 	Port int32 `json:"port,omitempty"`
 
 	// HealthPath is an HTTP path that answers below 400 without credentials

@@ -3,11 +3,14 @@ package integration
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
@@ -78,6 +81,100 @@ func TestSizesInForce(t *testing.T) {
 			require.Equal(t, int64(*c.want.GPU), gpus.Value())
 		})
 	}
+}
+
+// TestStatusTakesEverySize: what a pod has is recorded, also what no spec may ask for.
+func TestStatusTakesEverySize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.createSession()
+	s.Status.Resources = &vdi.ResourcesStatus{Memory: "512m", CPU: "0"}
+	require.NoError(t, w.client.Status().Update(w.ctx, s))
+}
+
+// TestStoredHalfByte: what was stored before the API asked for 1Mi can still be
+// changed elsewhere, suspended and deleted.
+func TestStoredHalfByte(t *testing.T) {
+	t.Parallel()
+	p, err := startPlane(t.Context())
+	require.NoError(t, err, missingToolFix)
+	t.Cleanup(func() { require.NoError(t, p.Stop()) })
+	require.NoError(t, p.installRouteKind(t.Context()))
+	w := newWorldOn(t, p)
+	old, template := w.newSession(halfByte), raw("VDITemplate", "", w.template, custom(8091))
+	require.NoError(t, unstructured.SetNestedField(template.Object, "512m", "spec", "resources", "defaultMemory"))
+
+	restore := withoutLeafRules(t, p)
+	for _, o := range []client.Object{template, old} {
+		w.eventually(func() bool { return w.client.Create(w.ctx, o.DeepCopyObject().(client.Object)) == nil }, "the old API takes it")
+	}
+	restore()
+	w.eventually(func() bool {
+		other := w.newSession(halfByte, func(s *vdi.VDISession) { s.Name = "other" })
+		return apierrors.IsInvalid(w.client.Create(w.ctx, other, client.DryRunAll))
+	}, "the API asks for 1Mi")
+	w.eventually(func() bool {
+		return apierrors.IsInvalid(w.client.Create(w.ctx, raw("VDITemplate", "", "other", custom(8091)), client.DryRunAll))
+	}, "the API keeps the agent's ports")
+
+	w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.DisplayName = "Changed" })
+	w.templatePass()
+	w.pass()
+	refused := w.requireCondition(vdi.ConditionAccepted, metav1.ConditionFalse, vdi.ReasonInvalidResources)
+	require.Contains(t, refused.Message, "did you mean 512Mi?")
+	w.change(func(s *vdi.VDISession) { s.Spec.Timeout = "1h" })
+	w.change(suspend)
+	w.pass()
+	w.requirePhase(vdi.PhaseSuspended)
+	w.deleteSession()
+	w.pass()
+	require.False(t, w.sessionExists())
+}
+
+func halfByte(s *vdi.VDISession) { s.Spec.Resources.Memory, s.Spec.Persistence.Size = "512m", "512m" }
+
+// withoutLeafRules makes the API of an earlier version, which judged neither bytes
+// nor ports; the result brings today's back.
+func withoutLeafRules(t *testing.T, p *plane) (restore func()) {
+	t.Helper()
+	var todays []*unstructured.Unstructured
+	for _, name := range []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"} {
+		crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
+		require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
+		todays = append(todays, crd.DeepCopy())
+		require.NotZero(t, removeLeafRules(crd.Object), name)
+		require.NoError(t, p.admin.Update(t.Context(), crd))
+	}
+	return func() {
+		for _, crd := range todays {
+			latest := crd.DeepCopy()
+			require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), latest))
+			latest.Object["spec"] = crd.Object["spec"]
+			require.NoError(t, p.admin.Update(t.Context(), latest))
+		}
+	}
+}
+
+func removeLeafRules(schema any) (removed int) {
+	switch v := schema.(type) {
+	case map[string]any:
+		rules, _ := v["x-kubernetes-validations"].([]any)
+		kept := slices.DeleteFunc(rules, func(r any) bool {
+			rule := r.(map[string]any)["rule"].(string)
+			return strings.Contains(rule, "quantity('1Mi')") || strings.Contains(rule, "self < 8090")
+		})
+		if removed = len(rules) - len(kept); removed > 0 {
+			v["x-kubernetes-validations"] = kept
+		}
+		for _, inner := range v {
+			removed += removeLeafRules(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			removed += removeLeafRules(inner)
+		}
+	}
+	return removed
 }
 
 func definition(t *testing.T, name string) apiextensionsv1.CustomResourceDefinition {

@@ -35,6 +35,9 @@ func TestBadSessionsAreRefused(t *testing.T) {
 		message string
 	}{
 		"memory 4Gb":             {spec: map[string]any{"resources": map[string]any{"memory": "4Gb"}}, message: "must be a positive quantity: bytes such as 512Mi or 4Gi"},
+		"memory 512m":            {spec: map[string]any{"resources": map[string]any{"memory": "512m"}}, message: "512m is less than 1Mi (m means thousandths): did you mean 512Mi?"},
+		"memory without a unit":  {spec: map[string]any{"resources": map[string]any{"memory": "4096"}}, message: "4096 is less than 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)"},
+		"size 10m":               {spec: map[string]any{"persistence": map[string]any{"size": "10m"}}, message: "10m is less than 1Mi (m means thousandths): did you mean 10Mi?"},
 		"cpu -1":                 {spec: map[string]any{"resources": map[string]any{"cpu": "-1"}}, message: "must be a positive quantity"},
 		"cpu as a number":        {spec: map[string]any{"resources": map[string]any{"cpu": int64(2)}}, message: "spec.resources.cpu: Invalid value: \"integer\""},
 		"gpu -1":                 {spec: map[string]any{"resources": map[string]any{"gpu": int64(-1)}}, message: "spec.resources.gpu: Invalid value: -1: spec.resources.gpu in body should be greater than or equal to 0"},
@@ -132,10 +135,17 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 			map[string]any{"image": image, "env": []any{map[string]any{"name": "A", "value": "b", "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": "metadata.name"}}}}},
 			"give value or valueFrom, not both",
 		},
-		"env twice":       {map[string]any{"image": image, "env": []any{map[string]any{"name": "A"}, map[string]any{"name": "A"}}}, "Duplicate value"},
-		"gpu in words":    {map[string]any{"image": image, "gpu": map[string]any{"resourceName": "gpu"}}, "resourceName must look like nvidia.com/gpu"},
-		"default memory":  {map[string]any{"image": image, "resources": map[string]any{"defaultMemory": "lots"}}, "must be a positive quantity"},
-		"privileged pods": {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
+		"env twice":                     {map[string]any{"image": image, "env": []any{map[string]any{"name": "A"}, map[string]any{"name": "A"}}}, "Duplicate value"},
+		"gpu in words":                  {map[string]any{"image": image, "gpu": map[string]any{"resourceName": "gpu"}}, "resourceName must look like nvidia.com/gpu"},
+		"default memory":                {map[string]any{"image": image, "resources": map[string]any{"defaultMemory": "lots"}}, "must be a positive quantity"},
+		"default memory of half a byte": {map[string]any{"image": image, "resources": map[string]any{"defaultMemory": "512m"}}, "did you mean 512Mi?"},
+		"least memory of half a byte":   {map[string]any{"image": image, "resources": map[string]any{"min": map[string]any{"memory": "512m"}}}, "did you mean 512Mi?"},
+		"most memory of half a byte":    {map[string]any{"image": image, "resources": map[string]any{"max": map[string]any{"memory": "512m"}}}, "did you mean 512Mi?"},
+		"half a byte reserved":          {map[string]any{"image": image, "requests": map[string]any{"memory": "512m"}}, "did you mean 512Mi?"},
+		"the agent's port for visitors": {custom(8090), "spec.port: Invalid value: 8090: 8090 to 8092 are the agent's"},
+		"the agent's port for status":   {custom(8091), "8090 to 8092 are the agent's"},
+		"the agent's port for desktops": {custom(8092), "8090 to 8092 are the agent's"},
+		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,6 +155,28 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 			require.Contains(t, err.Error(), c.message)
 		})
 	}
+}
+
+// custom is a template whose desktop listens on this port.
+func custom(port int64) map[string]any {
+	return map[string]any{"image": image, "streamer": "Custom", "port": port, "healthPath": "/"}
+}
+
+func TestLeastSizesAndNextPortsAreTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, spec := range map[string]map[string]any{
+		"below":  custom(8089),
+		"beyond": custom(8093),
+		"sizes": {
+			"image":     image,
+			"requests":  map[string]any{"memory": "1Mi", "cpu": "1m"},
+			"resources": map[string]any{"defaultMemory": "1024Ki", "min": map[string]any{"memory": "1048576"}, "max": map[string]any{"memory": "2M"}},
+		},
+	} {
+		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
+	}
+	w.createSession(func(s *vdi.VDISession) { s.Spec.Resources.Memory, s.Spec.Persistence.Size = "1Mi", "1Mi" })
 }
 
 func TestUserThatLooksLikeAnother(t *testing.T) {

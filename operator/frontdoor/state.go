@@ -3,6 +3,8 @@ package frontdoor
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -38,12 +40,22 @@ func describe(s *vdi.VDISession) state {
 		return state{Title: "Your desktop is being removed", Text: "This session has ended."}
 	case vdi.PhaseFailed:
 		return state{Title: "Your desktop cannot start", Text: "Somebody may have to change something first.", Message: s.Status.Message}
-	case vdi.PhaseCreating:
+	}
+	if isStuck(s) {
+		return state{Title: "Your desktop cannot start yet", Text: "Somebody may have to change something first.", Message: s.Status.Message}
+	}
+	if s.Status.Phase == vdi.PhaseCreating {
 		return state{Title: "Your desktop is starting", Text: startingFor(s.Status.WaitingFor), Message: s.Status.Message}
 	}
 	return state{
 		Title: "Your desktop is waiting", Text: waitingFor(s.Status.WaitingFor), Message: s.Status.Message, Queued: poolOf(s) != "",
 	}
+}
+
+// isStuck tells whether a start does not go on by itself: it waits behind nobody. A quota
+// is given back by others.
+func isStuck(s *vdi.VDISession) bool {
+	return s.Status.WaitingFor != vdi.WaitingForQuota && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled)
 }
 
 func suspendedBecause(s *vdi.VDISession) string {
@@ -93,7 +105,7 @@ func waitingFor(what vdi.WaitingFor) string {
 // nodes a template may use is not in the status: sessions that wait for a node
 // are counted by template, those that wait for a GPU by the kind of GPU.
 func poolOf(s *vdi.VDISession) string {
-	if s.DeletionTimestamp != nil || s.Spec.RunPolicy == vdi.RunPolicySuspended {
+	if s.DeletionTimestamp != nil || s.Spec.RunPolicy == vdi.RunPolicySuspended || isStuck(s) {
 		return ""
 	}
 	switch s.Status.WaitingFor {

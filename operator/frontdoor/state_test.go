@@ -48,6 +48,27 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// What does not go on by itself is no queue; a quota is given back by others.
+func TestDescribeStuck(t *testing.T) {
+	stalled := func(what vdi.WaitingFor) func(*vdi.VDISession) {
+		return func(s *vdi.VDISession) {
+			s.Status.WaitingFor = what
+			s.Status.Conditions = []metav1.Condition{{Type: vdi.ConditionStalled, Status: metav1.ConditionTrue}}
+		}
+	}
+	for _, phase := range []vdi.Phase{vdi.PhasePending, vdi.PhaseCreating} {
+		stuck := describe(session(phase, vdi.RunPolicyRunning, stalled(vdi.WaitingForGPU)))
+		assert.Equal(t, "Your desktop cannot start yet", stuck.Title)
+		assert.Equal(t, "from the operator", stuck.Message)
+		assert.False(t, stuck.Queued)
+	}
+	assert.Empty(t, poolOf(session(vdi.PhasePending, vdi.RunPolicyRunning, stalled(vdi.WaitingForGPU))))
+	quota := describe(session(vdi.PhasePending, vdi.RunPolicyRunning, stalled(vdi.WaitingForQuota)))
+	assert.Equal(t, "Your desktop is waiting", quota.Title)
+	assert.True(t, quota.Queued)
+	assert.True(t, describe(session(vdi.PhaseRunning, vdi.RunPolicyRunning, stalled(""))).Running)
+}
+
 func TestDescribeWhatIsAwaited(t *testing.T) {
 	seen := map[string]bool{}
 	for _, what := range []vdi.WaitingFor{vdi.WaitingForGPU, vdi.WaitingForNode, vdi.WaitingForQuota, vdi.WaitingForTemplate, vdi.WaitingForVolume} {

@@ -150,6 +150,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 	}
 	return []step{
 		r.observe,         // read:  the session's objects
+		r.missHome,        // read:  a home that is gone from under its desktop
 		r.resolveTemplate, // read:  the template
 		r.decideLifecycle, // pure:  run, stop or end, and when to look again
 		r.readActivity,    // read:  was it used? only where that decides
@@ -171,6 +172,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		),
 		r.apply,       // write: create what is missing, put back what drifted
 		r.prune,       // write: delete what is ours and no longer rendered
+		r.findCause,   // read:  what keeps a start that is late
 		r.verifyRoute, // read:  one request through the proxy
 	}
 }

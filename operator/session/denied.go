@@ -3,10 +3,12 @@ package session
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -51,18 +53,45 @@ func denied(kind string, err error) *halt {
 		message: fmt.Sprintf("The cluster refused the %s: %s", kind, serverWords(err)),
 		stalled: true, retry: deniedRetry,
 	}
-	if strings.Contains(err.Error(), "exceeded quota") || strings.Contains(err.Error(), "failed quota") || isLimitRange(err) {
-		h.reason, h.waiting = vdi.ReasonQuotaExceeded, vdi.WaitingForQuota
+	if words := serverWords(err); strings.Contains(words, "exceeded quota") {
+		h.reason, h.waiting = vdi.ReasonQuotaExceeded, vdi.WaitingForQuota // other limits are no queue
+		if exceedsAlone(words) {
+			h.message += ". That is more than the quota allows at all: ask for less, or let an administrator raise it"
+		}
 	}
 	return h
 }
 
-// isLimitRange recognises the words of the LimitRanger admission plugin, which
-// has no machine-readable reason of its own.
-func isLimitRange(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "usage per Pod") || strings.Contains(text, "usage per Container") ||
-		strings.Contains(text, "storage usage per PersistentVolumeClaim") || strings.Contains(text, "limit to request ratio")
+// quotaWords are those of the ResourceQuota admission plugin (kubernetes'
+// plugin/pkg/admission/resourcequota/controller.go), which has no machine-readable form.
+var quotaWords = regexp.MustCompile(`exceeded quota: .*requested: (\S+), used: \S+, limited: (\S+)`)
+
+// exceedsAlone tells whether a quota is too small for the object even while nothing else
+// is there.
+func exceedsAlone(words string) bool {
+	found := quotaWords.FindStringSubmatch(words)
+	if found == nil {
+		return false
+	}
+	asked, limits := amounts(found[1]), amounts(found[2])
+	for name, amount := range asked {
+		if limit, limited := limits[name]; limited && amount.Cmp(limit) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// amounts reads a list such as pods=1,limits.memory=4Gi.
+func amounts(list string) map[string]resource.Quantity {
+	read := map[string]resource.Quantity{}
+	for part := range strings.SplitSeq(list, ",") {
+		name, text, _ := strings.Cut(part, "=")
+		if amount, err := resource.ParseQuantity(text); err == nil {
+			read[name] = amount
+		}
+	}
+	return read
 }
 
 // conditionOfKind is the condition that cannot come true without this kind.

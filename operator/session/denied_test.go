@@ -25,9 +25,9 @@ func TestClassify(t *testing.T) {
 		retry     time.Duration
 	}{
 		"quota on pods":       {"Pod", forbidden("exceeded quota: q, requested: pods=1"), vdi.ConditionScheduled, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
-		"quota not satisfied": {"Pod", forbidden("failed quota: q: must specify limits.cpu"), vdi.ConditionScheduled, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
+		"quota not satisfied": {"Pod", forbidden("failed quota: q: must specify limits.cpu"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"quota on storage":    {"PersistentVolumeClaim", forbidden("exceeded quota: q"), vdi.ConditionHomeReady, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
-		"LimitRange":          {"Pod", forbidden("maximum memory usage per Container is 1Gi, but limit is 4Gi"), vdi.ConditionScheduled, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
+		"LimitRange":          {"Pod", forbidden("maximum memory usage per Container is 1Gi, but limit is 4Gi"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"Pod Security":        {"Pod", forbidden(`violates PodSecurity "restricted:latest": …`), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"invalid":             {"Service", apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "desk", nil), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"a denied route":      {"IngressRoute", forbidden("policy says no"), vdi.ConditionReachable, vdi.ReasonDenied, "", time.Minute},
@@ -51,6 +51,19 @@ func TestClassify(t *testing.T) {
 			require.True(t, h.stalled)
 			require.NotEmpty(t, h.message)
 		})
+	}
+}
+
+// A quota that is too small for one desktop is never given back by others.
+func TestExceedsAlone(t *testing.T) {
+	for words, alone := range map[string]bool{
+		`pods "desk" is forbidden: exceeded quota: q, requested: limits.memory=4Gi,pods=1, used: limits.memory=7Gi,pods=2, limited: limits.memory=8Gi,pods=9`: false,
+		`pods "desk" is forbidden: exceeded quota: q, requested: limits.memory=4Gi, used: limits.memory=0, limited: limits.memory=512Mi`:                      true,
+		`exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0`:                                                                                true,
+		`exceeded quota: q`: false,
+		`exceeded quota: q, requested: pods=many, used: pods=0, limited: pods=0`: false,
+	} {
+		require.Equal(t, alone, exceedsAlone(words), words)
 	}
 }
 

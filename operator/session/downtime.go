@@ -73,7 +73,7 @@ func counted(before *vdi.DowntimeStatus, counts, failing bool, now time.Time) *v
 // crashes tells whether a container of the pod fails again and again.
 func crashes(pod *corev1.Pod) bool {
 	for _, c := range allContainers(pod) {
-		if h := waitingOrNil(c); h != nil && h.reason == vdi.ReasonCrashLoop {
+		if h := waitingContainer(pod, c); h != nil && h.reason == vdi.ReasonCrashLoop {
 			return true
 		}
 	}

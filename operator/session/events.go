@@ -40,7 +40,37 @@ func eventsOf(before, after *vdi.VDISession, p *pass) []happening {
 	} else {
 		list = append(list, phaseEvents(before.Status, after.Status)...)
 	}
+	list = append(list, exitEvents(before.Status, after.Status)...)
+	list = append(list, homeEvents(before.Status, after.Status)...)
 	return append(list, conditionEvents(before.Status, after.Status)...)
+}
+
+// exitEvents report each end that a desktop comes to by itself, also one that was over
+// before anybody saw it.
+func exitEvents(before, after vdi.VDISessionStatus) []happening {
+	was, is := before.LastExit, after.LastExit
+	if is == nil || (was != nil && was.Container == is.Container && was.At.Equal(is.At)) {
+		return nil
+	}
+	kind := corev1.EventTypeWarning
+	if is.ExitCode == 0 {
+		kind = corev1.EventTypeNormal
+	}
+	return []happening{{kind, "DesktopEnded", "Restart", is.Message}}
+}
+
+// homeAlarms are what somebody did to a home whose user may lose files by it.
+func homeAlarms() []string {
+	return []string{vdi.ReasonHomeLeaving, vdi.ReasonHomeMissing, vdi.ReasonHomeLost, vdi.ReasonHomeReplaced}
+}
+
+// homeEvents warn of them, once each.
+func homeEvents(before, after vdi.VDISessionStatus) []happening {
+	was, is := meta.FindStatusCondition(before.Conditions, vdi.ConditionHomeReady), meta.FindStatusCondition(after.Conditions, vdi.ConditionHomeReady)
+	if is == nil || !slices.Contains(homeAlarms(), is.Reason) || (was != nil && was.Reason == is.Reason) {
+		return nil
+	}
+	return []happening{{corev1.EventTypeWarning, is.Reason, "Inspect", is.Message}}
 }
 
 func endWords(reason vdi.StopReason) string {
@@ -53,17 +83,22 @@ func endWords(reason vdi.StopReason) string {
 // phaseEvents tell what a person waits for, and how it came out. The steps of an
 // ordinary start and end are in the status alone: each event is a write.
 func phaseEvents(before, after vdi.VDISessionStatus) []happening {
-	same := after.Phase == before.Phase && after.WaitingFor == before.WaitingFor
-	if same || isStep(after) {
+	stalled := meta.IsStatusConditionTrue(after.Conditions, vdi.ConditionStalled)
+	becameStalled := stalled && !meta.IsStatusConditionTrue(before.Conditions, vdi.ConditionStalled)
+	same := after.Phase == before.Phase && after.WaitingFor == before.WaitingFor && !becameStalled
+	if same || (isStep(after) && !stalled) {
 		return nil
 	}
 	kind := corev1.EventTypeNormal
-	if after.Phase == vdi.PhaseFailed {
+	if after.Phase == vdi.PhaseFailed || stalled {
 		kind = corev1.EventTypeWarning
 	}
 	reason := string(after.Phase)
-	if after.WaitingFor != "" {
+	switch {
+	case after.WaitingFor != "":
 		reason = "WaitingFor" + string(after.WaitingFor)
+	case stalled && after.Phase != vdi.PhaseFailed:
+		reason = meta.FindStatusCondition(after.Conditions, vdi.ConditionStalled).Reason
 	}
 	return []happening{{kind, reason, string(after.Phase), after.Message}}
 }

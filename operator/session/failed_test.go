@@ -34,13 +34,6 @@ func TestRestartAfter(t *testing.T) {
 	require.Zero(t, look(0), "another pod")
 }
 
-func TestLastWords(t *testing.T) {
-	c := corev1.ContainerStatus{Name: "selkies", LastTerminationState: corev1.ContainerState{
-		Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", Message: "start\nout of luck\n"},
-	}}
-	require.Equal(t, ": exit code 137, OOMKilled; it needed more than its memory limit (spec.resources.memory); its last words: out of luck", lastEnd(c))
-}
-
 // asking is a session whose desktop is up, and an operator whose questions are
 // answered after a while.
 func asking(pod types.UID) *pass {

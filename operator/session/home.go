@@ -94,7 +94,7 @@ func (r *Reconciler) startOn(ctx context.Context, p *pass, name string) error {
 	if err := usableHome(p.session, p.seen.claim); err != nil {
 		return err
 	}
-	if err := notLeaving(p.seen.claim); err != nil {
+	if err := mountable(p.seen.claim); err != nil {
 		return err
 	}
 	return r.hold(ctx, p, p.seen.claim)
@@ -117,8 +117,19 @@ func (r *Reconciler) startOnExisting(ctx context.Context, p *pass, name string) 
 	if err := usableHome(p.session, claim); err != nil {
 		return err
 	}
+	if err := notLost(claim); err != nil {
+		return err
+	}
 	p.seen.existing = claim
 	return r.hold(ctx, p, claim)
+}
+
+// mountable halts while a desktop could not use the claim.
+func mountable(claim *corev1.PersistentVolumeClaim) error {
+	if err := notLeaving(claim); err != nil {
+		return err
+	}
+	return notLost(claim)
 }
 
 // notLeaving halts while a home is being deleted; the desktop starts with a new one when
@@ -145,10 +156,15 @@ func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	case made && claim.Labels[vdi.LabelUser] == identity:
 		return nil
 	case made:
-		return homeHalt(vdi.ReasonHomeOfAnotherUser, fmt.Sprintf("The home %q belongs to another user; homes are never handed over. Use another session name", claim.Name))
+		return homeHalt(vdi.ReasonHomeOfAnotherUser, fmt.Sprintf("The home %q belongs to another user. Use another session name; or, where it is the same person's, an administrator can hand it over: %s", claim.Name, handOver(claim, identity)))
 	default:
-		return homeHalt(vdi.ReasonHomeNotOurs, fmt.Sprintf("The PersistentVolumeClaim %q was not made by the operator, so it is not used as a home. An administrator can allow it: kubectl label pvc -n %s %s %s=%s", claim.Name, claim.Namespace, claim.Name, vdi.LabelHomeFor, identity))
+		return homeHalt(vdi.ReasonHomeNotOurs, fmt.Sprintf("The PersistentVolumeClaim %q was not made by the operator, so it is not used as a home. An administrator can allow it: %s", claim.Name, handOver(claim, identity)))
 	}
+}
+
+// handOver is the command that gives a claim to a person.
+func handOver(claim *corev1.PersistentVolumeClaim, identity string) string {
+	return fmt.Sprintf("kubectl label pvc -n %s %s --overwrite %s=%s", claim.Namespace, claim.Name, vdi.LabelHomeFor, identity)
 }
 
 func homeHalt(reason, message string) *halt {
@@ -168,7 +184,11 @@ func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Uns
 		if err := r.takeHome(ctx, p); err != nil {
 			return err
 		}
+		p.homeDiffers = differs(p.seen.claim, o)
 		return r.growHome(ctx, p, o)
+	}
+	if p.homeGone {
+		return nil // a new one now would stand in the way of bringing the old one back
 	}
 	made := o.DeepCopy()
 	if p.starting() {
@@ -206,7 +226,7 @@ func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
 	if !p.starting() {
 		return r.takeHome(ctx, p)
 	}
-	if err := notLeaving(claim); err != nil {
+	if err := mountable(claim); err != nil {
 		return err
 	}
 	return r.hold(ctx, p, claim)

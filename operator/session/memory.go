@@ -18,6 +18,7 @@ type memory struct {
 	released   released
 	endedPods  endedPods
 	written    written
+	news       news
 	routes     questions[error]
 	uses       questions[use]
 }

@@ -44,6 +44,9 @@ type pass struct {
 	pending     []string    // what the next start will change
 	refusal     *halt       // why the next start would be refused as things are; this desktop lives, or is to stop
 	sizeRefused *halt       // why the home stays as large as it is
+	homeDiffers string      // in what the home is not as asked for
+	homeGone    bool        // the claim of this living desktop's home does not exist any more
+	cause       *halt       // what keeps the pod from starting, where it does not say itself
 	repaired    []string    // kinds that had drifted and were put back
 	altered     bool        // somebody changed an object on its way into the cluster
 	reachable   reach

@@ -34,15 +34,18 @@ func podScheduled(pod *corev1.Pod) bool {
 	return pod != nil && pod.Spec.NodeName != ""
 }
 
-// podWait says in words what a pod that is not ready waits for.
-func podWait(pod *corev1.Pod, gpuResource string) *halt {
+// podWait says in words what a pod that is not ready waits for. Why is what was found
+// out beside the pod; nil when nothing was.
+func podWait(pod *corev1.Pod, gpuResource string, why *halt) *halt {
 	switch {
 	case podEnded(pod):
 		return podFailed(pod)
+	case !podScheduled(pod) && why != nil:
+		return why
 	case !podScheduled(pod):
 		return unscheduled(pod, gpuResource)
 	default:
-		return containerWait(pod)
+		return containerWait(pod, why)
 	}
 }
 
@@ -53,6 +56,9 @@ func progressing(condition, message string) *halt {
 // podFailed tells why a pod ended by itself; clearFailed replaces it.
 func podFailed(pod *corev1.Pod) *halt {
 	words := pod.Status.Message
+	if last, found := lastExit(pod); found && words == "" {
+		words = last.words(pod)
+	}
 	if words == "" {
 		words = string(pod.Status.Phase)
 	}
@@ -69,19 +75,19 @@ func podFailed(pod *corev1.Pod) *halt {
 // node that is being added, is Pending and never Failed.
 func unscheduled(pod *corev1.Pod, gpuResource string) *halt {
 	c := podCondition(pod, corev1.PodScheduled)
-	if c == nil || c.Status == corev1.ConditionTrue || c.Message == "" {
+	if !isUnschedulable(pod) {
 		return &halt{
 			condition: vdi.ConditionScheduled, reason: vdi.ReasonProgressing, phase: vdi.PhasePending,
 			message: "The desktop is being placed on a node",
 		}
 	}
 	h := &halt{condition: vdi.ConditionScheduled, reason: vdi.ReasonUnschedulable, phase: vdi.PhasePending}
-	says, _, _ := strings.Cut(c.Message, " preemption:") // whom it would not have pushed aside is no help
+	says := schedulerWords(c)
 	switch {
 	case gpuResource != "" && strings.Contains(c.Message, "Insufficient "+gpuResource):
 		h.waiting = vdi.WaitingForGPU
 		h.message = "Waiting for a GPU: all slices of " + gpuResource + " are in use; the desktop starts when another session ends. The scheduler says: " + says
-	case strings.Contains(c.Message, "PersistentVolumeClaim") || strings.Contains(c.Message, "volume"):
+	case waitsForVolume(pod):
 		h.waiting = vdi.WaitingForVolume
 		h.message = "Waiting for the home volume. The scheduler says: " + says
 	default:
@@ -91,21 +97,43 @@ func unscheduled(pod *corev1.Pod, gpuResource string) *halt {
 	return h
 }
 
+// isUnschedulable tells whether the scheduler has found no node for the pod.
+func isUnschedulable(pod *corev1.Pod) bool {
+	c := podCondition(pod, corev1.PodScheduled)
+	return !podScheduled(pod) && c != nil && c.Status != corev1.ConditionTrue && c.Message != ""
+}
+
+// schedulerWords are why; whom it would not have pushed aside is no help.
+func schedulerWords(c *corev1.PodCondition) string {
+	says, _, _ := strings.Cut(c.Message, " preemption:")
+	return says
+}
+
+// waitsForVolume tells whether it is a volume that keeps a pod from all nodes.
+func waitsForVolume(pod *corev1.Pod) bool {
+	c := podCondition(pod, corev1.PodScheduled)
+	return isUnschedulable(pod) && (strings.Contains(strings.ToLower(c.Message), "persistentvolumeclaim") || strings.Contains(c.Message, "volume"))
+}
+
 // containerWait says what keeps a placed pod from being ready.
-func containerWait(pod *corev1.Pod) *halt {
+func containerWait(pod *corev1.Pod, why *halt) *halt {
 	for _, status := range allContainers(pod) {
-		if status.State.Waiting == nil {
-			continue
-		}
-		if h := waitingContainer(status); h != nil {
+		if h := waitingContainer(pod, status); h != nil {
 			return h
 		}
 	}
-	if nodeSilent(pod) {
+	last, ended := lastExit(pod)
+	switch {
+	case nodeSilent(pod):
 		return progressing(vdi.ConditionDesktopReady, fmt.Sprintf("The node %s does not answer, so nobody knows how the desktop is; it goes on when the node is back", pod.Spec.NodeName))
-	}
-	if containerRunning(pod) {
+	case containerRunning(pod) && ended:
+		return progressing(vdi.ConditionDesktopReady, "The desktop does not answer yet. "+last.words(pod)+", and started anew")
+	case containerRunning(pod):
 		return progressing(vdi.ConditionDesktopReady, "The desktop has started and does not answer yet")
+	case ended:
+		return progressing(vdi.ConditionDesktopReady, last.words(pod)+"; it starts anew")
+	case why != nil:
+		return why
 	}
 	return progressing(vdi.ConditionDesktopReady, "The node is preparing the image and the home")
 }
@@ -114,8 +142,13 @@ func allContainers(pod *corev1.Pod) []corev1.ContainerStatus {
 	return append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
 }
 
-func waitingContainer(c corev1.ContainerStatus) *halt {
+// waitingContainer is what an unhappy container waits for; nil for the plain steps of a
+// start.
+func waitingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
 	w := c.State.Waiting
+	if w == nil {
+		return nil
+	}
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
 		return &halt{
@@ -124,35 +157,27 @@ func waitingContainer(c corev1.ContainerStatus) *halt {
 			message: fmt.Sprintf("The image %s cannot be pulled: %s", c.Image, w.Message),
 		}
 	case "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		return &halt{
-			condition: vdi.ConditionDesktopReady, reason: vdi.ReasonCrashLoop, phase: vdi.PhaseFailed, stalled: true,
-			message: fmt.Sprintf("The container %s keeps failing (%s)%s", c.Name, w.Reason, lastEnd(c)),
-		}
+		return failingContainer(pod, c)
 	default:
 		return nil
 	}
 }
 
-// lastEnd tells how the container's last run ended.
-func lastEnd(c corev1.ContainerStatus) string {
-	t := c.LastTerminationState.Terminated
-	if t == nil {
-		return ": " + c.State.Waiting.Message
+// failingContainer is about a container that does not come to run, or does not go on
+// running. Who leaves a desktop twice waits for the next like one that fails.
+func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
+	w, ended := c.State.Waiting, c.LastTerminationState.Terminated
+	last := exit{c.Name, ended}
+	h := &halt{condition: vdi.ConditionDesktopReady, reason: vdi.ReasonCrashLoop, phase: vdi.PhaseFailed, stalled: true}
+	switch {
+	case ended == nil || w.Reason != "CrashLoopBackOff": // it has not run this time
+		h.message = fmt.Sprintf("The container %s keeps failing (%s): %s", c.Name, w.Reason, w.Message)
+	case last.wasLeft():
+		return progressing(vdi.ConditionDesktopReady, last.words(pod)+"; it starts anew in a moment, and later each time")
+	default:
+		h.message = fmt.Sprintf("The container %s keeps failing (%s). %s. %s", c.Name, w.Reason, last.words(pod), logHint(pod, c.Name))
 	}
-	words := fmt.Sprintf(": exit code %d, %s", t.ExitCode, t.Reason)
-	if t.Reason == "OOMKilled" {
-		words += "; it needed more than its memory limit (spec.resources.memory)"
-	}
-	if line := lastLine(t.Message); line != "" {
-		words += "; its last words: " + line
-	}
-	return words
-}
-
-// lastLine is the last line of a container's log that says something.
-func lastLine(log string) string {
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
+	return h
 }
 
 func containerRunning(pod *corev1.Pod) bool {

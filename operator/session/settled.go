@@ -40,7 +40,7 @@ func (s *settled) note(p *pass, failed error) {
 
 func (p *pass) inOrder() bool {
 	return p.desired != nil && p.halted == nil && p.decision.want == wantRun && p.seen.podLives() &&
-		len(p.pending) == 0 && len(p.repaired) == 0 && p.refusal == nil && p.sizeRefused == nil && !p.altered
+		len(p.pending) == 0 && len(p.repaired) == 0 && p.refusal == nil && p.sizeRefused == nil && p.homeDiffers == "" && !p.altered
 }
 
 // print is a hash of all that rendering and comparing depend on: the renderer's

@@ -103,7 +103,7 @@ func (p *pass) describeRun(st *vdi.VDISessionStatus) {
 	}
 	switch {
 	case p.home != nil:
-		st.Home = keepKnownUID(st.Home, p.home)
+		st.Home = sinceBefore(st.Home, p.home)
 	case p.seen.pod != nil:
 		st.Home = nil // it runs without one
 	}
@@ -119,12 +119,24 @@ func (p *pass) describeRun(st *vdi.VDISessionStatus) {
 		st.PodName = p.seen.pod.Name
 	}
 	st.Timings = timingsOf(p.seen.pod)
+	if last, found := lastExit(p.seen.pod); found {
+		st.LastExit = last.status(p.seen.pod)
+	}
 }
 
-// keepKnownUID: a pass that did not look at the claim does not forget it.
-func keepKnownUID(before, now *vdi.HomeStatus) *vdi.HomeStatus {
-	if before != nil && before.ClaimName == now.ClaimName && now.UID == "" {
+// sinceBefore adds what an earlier look has recorded of the same name: a pass that did
+// not look at the claim does not forget it, and another claim is not taken for the one that
+// was there.
+func sinceBefore(before, now *vdi.HomeStatus) *vdi.HomeStatus {
+	if before == nil || before.ClaimName != now.ClaimName {
+		return now
+	}
+	now.ReplacedUID = before.ReplacedUID
+	switch {
+	case now.UID == "":
 		now.UID, now.CreatedByOperator = before.UID, before.CreatedByOperator
+	case before.UID != "" && before.UID != now.UID:
+		now.ReplacedUID = before.UID
 	}
 	return now
 }
@@ -205,7 +217,7 @@ func (p *pass) verdict(failed error) *halt {
 	case p.seen.pod.DeletionTimestamp != nil:
 		return leaving(p.seen.pod, p.session.Status.StartTime != nil)
 	case !podReady(p.seen.pod):
-		return podWait(p.seen.pod, p.gpuResource())
+		return podWait(p.seen.pod, p.gpuResource(), p.cause)
 	case p.reachable == reachRefused:
 		return &halt{
 			condition: vdi.ConditionReachable, reason: p.refusal.reason, phase: vdi.PhaseCreating,
@@ -234,7 +246,10 @@ func (p *pass) interrupted(failed error) *halt {
 }
 
 func (p *pass) stopped() *halt {
-	if p.seen.pod != nil {
+	switch pod := p.seen.pod; {
+	case pod != nil && nodeSilent(pod):
+		return &halt{condition: vdi.ConditionReady, reason: vdi.ReasonProgressing, phase: vdi.PhaseRunning, message: fmt.Sprintf("The desktop is to stop, and its node %s does not answer; it is over when the node is back or has been removed from the cluster. The home is kept", pod.Spec.NodeName)}
+	case pod != nil:
 		return &halt{condition: vdi.ConditionReady, reason: vdi.ReasonProgressing, phase: vdi.PhaseRunning, message: "The desktop is shutting down; the home is kept"}
 	}
 	return &halt{reason: vdi.ReasonSuspended, phase: vdi.PhaseSuspended, message: "Suspended: the home is kept and the GPU is free; set spec.runPolicy to Running to go on"}
@@ -286,6 +301,9 @@ func (p *pass) describeStop(st *vdi.VDISessionStatus) {
 
 func (p *pass) describeStart(st *vdi.VDISessionStatus) {
 	if st.StartTime == nil {
+		if _, found := lastExit(p.seen.pod); !found {
+			st.LastExit = nil // that was another run, and this one works
+		}
 		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
 	}
 }
@@ -461,10 +479,16 @@ func (p *pass) homeFact() fact {
 		return fact{metav1.ConditionTrue, vdi.ReasonDisabled, "Persistence is off: the home is a scratch directory"}
 	case p.halted != nil && p.halted.condition == vdi.ConditionHomeReady:
 		return isFalse(p.halted.reason, p.halted.message)
+	case p.homeTrouble() != nil:
+		return *p.homeTrouble()
 	case p.sharedWith != nil:
 		return fact{metav1.ConditionTrue, vdi.ReasonHomeInUse, fmt.Sprintf("The home is %s; the pod %q uses it too, and what both write at once may be lost: end one of them", name, p.sharedWith.Name)}
 	case p.sizeRefused != nil:
 		return fact{metav1.ConditionTrue, p.sizeRefused.reason, p.sizeRefused.message}
+	case p.homeDiffers != "":
+		return fact{metav1.ConditionTrue, vdi.ReasonHomeDiffers, fmt.Sprintf("The home %s stays as it is: %s. A claim cannot be changed in that; another home needs another session name", name, p.homeDiffers)}
+	case p.isReplaced(name):
+		return fact{metav1.ConditionTrue, vdi.ReasonHomeReplaced, fmt.Sprintf("The home %s is not the one that this session had before: that claim was deleted (see status.home.replacedUID), and this one began empty. What was on its volume may still be there where the volume was retained, or in a backup", name)}
 	case p.seen.podLives(), p.seen.claimNamed(name) != nil:
 		return isTrue("The home is " + name)
 	default:

@@ -61,8 +61,17 @@ func TrimPod(o any) (any, error) {
 		Containers:     share(trimContainers(pod.Spec.Containers)),
 		Volumes:        onlyClaims(pod.Spec.Volumes),
 		ReadinessGates: pod.Spec.ReadinessGates,
+		// whom a home has to be writable for
+		SecurityContext: share(onlyUser(pod.Spec.SecurityContext)),
 	}
 	return TrimMeta(pod)
+}
+
+func onlyUser(security *corev1.PodSecurityContext) *corev1.PodSecurityContext {
+	if security == nil {
+		return nil
+	}
+	return &corev1.PodSecurityContext{RunAsUser: security.RunAsUser}
 }
 
 func trimContainers(containers []corev1.Container) []corev1.Container {
@@ -89,13 +98,15 @@ func onlyClaims(volumes []corev1.Volume) []corev1.Volume {
 	return claims
 }
 
-// TrimClaim keeps of a home whose it is, its marks and its size.
+// TrimClaim keeps of a home whose it is, its marks, its size and what it was asked for.
 func TrimClaim(o any) (any, error) {
 	claim, ok := o.(*corev1.PersistentVolumeClaim)
 	if !ok {
 		return nil, fmt.Errorf("trim claim: got %T", o)
 	}
-	claim.Spec = corev1.PersistentVolumeClaimSpec{Resources: share(claim.Spec.Resources)}
+	claim.Spec = corev1.PersistentVolumeClaimSpec{
+		Resources: share(claim.Spec.Resources), StorageClassName: share(claim.Spec.StorageClassName), AccessModes: share(claim.Spec.AccessModes),
+	}
 	claim.Status = corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase}
 	return TrimMeta(claim)
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
@@ -30,16 +31,23 @@ func TestTrimPod(t *testing.T) {
 				{Name: "dshm"},
 				{Name: "home", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "vdi-data-desk"}}},
 			},
-			Tolerations: []corev1.Toleration{{Key: "gpu"}},
+			Tolerations:     []corev1.Toleration{{Key: "gpu"}},
+			SecurityContext: &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](1000), FSGroup: ptr.To[int64](1000)},
 		},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: desktopContainer, LastTerminationState: corev1.ContainerState{Terminated: end(1, "Error", "permission denied")}}},
+		},
 	}
 	got, err := TrimPod(whole.DeepCopy())
 	require.NoError(t, err)
 	trimmed := got.(*corev1.Pod)
 	require.Equal(t, podNews(whole), podNews(trimmed))
 	require.Equal(t, homes.ClaimsOf(whole), homes.ClaimsOf(trimmed))
-	require.Equal(t, podWait(whole, ""), podWait(trimmed, ""))
+	require.Equal(t, podWait(whole, "", nil), podWait(trimmed, "", nil))
+	last, _ := lastExit(whole)
+	require.Contains(t, last.words(whole), "uid 1000")
+	require.Equal(t, last.words(whole), last.words(trimmed))
 	require.Equal(t, plainEnv(whole.Spec.Containers[0].Env), plainEnv(trimmed.Spec.Containers[0].Env))
 	require.Equal(t, whole.Spec.InitContainers[0].Ports, trimmed.Spec.InitContainers[0].Ports)
 	require.Equal(t, whole.Status, trimmed.Status)

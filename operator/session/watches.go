@@ -228,29 +228,24 @@ func podNews(p *corev1.Pod) []any {
 		}
 	}
 	for _, c := range allContainers(p) {
-		if w := waitingOrNil(c); w != nil {
+		if w := waitingContainer(p, c); w != nil { // the plain steps of a start are no news
 			news = append(news, c.Name, w.reason, w.message)
 		}
+	}
+	if last, found := lastExit(p); found { // also one that was over before anybody saw it
+		news = append(news, last.container, *last.ended)
 	}
 	return news
 }
 
-// waitingOrNil is what an unhappy container says; the plain steps of a start are no news.
-func waitingOrNil(c corev1.ContainerStatus) *halt {
-	if c.State.Waiting == nil {
-		return nil
-	}
-	return waitingContainer(c)
-}
-
-// claimChanged wakes when a home is bound, grown, labelled or gone.
+// claimChanged wakes when a home is labelled, leaves, is gone or has lost its volume.
 func (r *Reconciler) claimChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: r.appearedLate,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
 			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
-				(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil)
+				(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) || isLost(before) != isLost(after)
 		},
 	}
 }

@@ -43,7 +43,7 @@ func denials() map[string]denial {
 			words: "exceeded quota: quota, requested: requests.storage=10Gi", impose: smallHomes, lift: largeHomes,
 		},
 		"LimitRange": {
-			condition: vdi.ConditionScheduled, reason: vdi.ReasonQuotaExceeded, waiting: vdi.WaitingForQuota,
+			condition: vdi.ConditionScheduled, reason: vdi.ReasonDenied, // others cannot make room
 			words:  "maximum memory usage per Container is 1Gi, but limit is 4Gi",
 			impose: func(w *world) { w.imposeLimit() },
 			lift: func(w *world) {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -79,8 +80,10 @@ func TestEveryRightIsUsed(t *testing.T) {
 	}
 	p.opensTheDoor(t, door, objects)
 	stop := p.runOperator(t, program, argsOf(t, objects))
+	late := p.startsLate(t)
 	p.lives(t)
 	p.meetsStrangers(t)
+	late()
 	p.expires(t)
 	p.sharesGPUs(t)
 	stop()
@@ -225,6 +228,25 @@ func filesOf(t *testing.T, objects []*unstructured.Unstructured) []string {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	return []string{"--config=" + filepath.Join(dir, "config.yaml"), "--templates=" + filepath.Join(dir, "templates.yaml")}
+}
+
+// startsLate is a session whose node waits for a volume, which only an event says. What
+// it returns waits until the session says so.
+func (p *plane) startsLate(t *testing.T) (reported func()) {
+	t.Helper()
+	w := newWorldOn(t, p)
+	w.createTemplate()
+	w.createSession()
+	w.eventually(w.podExists, "the desktop's pod is made")
+	w.placed()
+	w.event(w.pod(), "FailedMount", "volume x is missing")
+	return func() {
+		w.eventually(func() bool { return strings.Contains(w.session().Status.Message, "volume x is missing") }, "what the node waits for is reported")
+		w.deleteSession()
+		w.eventually(func() bool { return w.pod().DeletionTimestamp != nil }, "the desktop is to end")
+		w.podEnds(desk)
+		w.eventually(func() bool { return !w.sessionExists() }, "the session goes")
+	}
 }
 
 // lives is a session from its start to its end, with somebody meddling.

@@ -45,9 +45,10 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]
+{{- /* List: why a start is late, only events say. Nobody watches them. */}}
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [list, create, patch]
 {{- end -}}
 
 {{/* The front door in session namespaces, or everywhere: resume and keep alive.

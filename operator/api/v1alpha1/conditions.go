@@ -82,6 +82,20 @@ const (
 	// ReasonHomeGrowthRefused: the cluster does not let the volume grow.
 	ReasonHomeGrowthRefused = "HomeGrowthRefused"
 
+	// ReasonHomeLeaving: somebody has deleted the claim, which goes when the desktop stops.
+	ReasonHomeLeaving = "HomeLeaving"
+	// ReasonHomeMissing: the claim is gone from under a desktop that runs.
+	ReasonHomeMissing = "HomeMissing"
+	// ReasonHomeLost: the claim has lost its volume.
+	ReasonHomeLost = "HomeLost"
+	// ReasonHomeReplaced: the claim that the session had is gone, and this is another one.
+	ReasonHomeReplaced = "HomeReplaced"
+	// ReasonHomeDiffers: the claim has another class or access mode than is asked for now.
+	ReasonHomeDiffers = "HomeDiffers"
+
+	// ReasonNotPrepared: something that the desktop needs on its node is missing or
+	// refused, such as a volume.
+	ReasonNotPrepared = "NotPrepared"
 	// ReasonUnschedulable: no node fits at present.
 	ReasonUnschedulable = "Unschedulable"
 	// ReasonImagePull: the image cannot be pulled.
@@ -112,9 +126,9 @@ const (
 	// ReasonNotVerified: sessions.verifyRoute is off, so nobody asked the proxy.
 	ReasonNotVerified = "NotVerified"
 
-	// ReasonQuotaExceeded: a ResourceQuota or LimitRange denies a child.
+	// ReasonQuotaExceeded: a ResourceQuota denies a child.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonDenied: Pod Security or an admission policy denies a child.
+	// ReasonDenied: Pod Security, a LimitRange or an admission policy denies a child.
 	ReasonDenied = "Denied"
 	// ReasonNameTaken: see NameConflict.
 	ReasonNameTaken = "NameTaken"

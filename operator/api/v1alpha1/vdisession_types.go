@@ -413,6 +413,11 @@ type VDISessionStatus struct {
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 
+	// LastExit is how a part of the desktop last ended by itself in this run, or in
+	// the one before until this one works.
+	// +optional
+	LastExit *ExitStatus `json:"lastExit,omitempty"`
+
 	// StopReason says why the operator ended or stopped the last run.
 	// +optional
 	StopReason StopReason `json:"stopReason,omitempty"`
@@ -509,6 +514,26 @@ type AccessStatus struct {
 	PasswordVerifier string `json:"passwordVerifier,omitempty"`
 }
 
+// ExitStatus is how a container of a desktop ended. It holds nothing that the
+// container wrote itself: everybody who may read sessions reads it.
+type ExitStatus struct {
+	// Container that ended; selkies is the desktop itself.
+	// +optional
+	Container string `json:"container,omitempty"`
+	// ExitCode of its main program. Above 128 it was ended by the signal of that
+	// number less 128.
+	ExitCode int32 `json:"exitCode"`
+	// Reason is the kubelet's word for it, such as OOMKilled, Error or Completed.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message says what is known about such an end, and what helps.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// At is when it ended, by its node's clock.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
+}
+
 // HomeStatus is the home volume of a session.
 type HomeStatus struct {
 	// ClaimName is the PersistentVolumeClaim in use: the one that the desktop
@@ -522,6 +547,10 @@ type HomeStatus struct {
 	// session name and user. A claim it did not make is never deleted.
 	// +optional
 	CreatedByOperator bool `json:"createdByOperator,omitempty"`
+	// ReplacedUID is the UID of the claim that had this name when this session last
+	// used it, where that one is gone: the home is another one since.
+	// +optional
+	ReplacedUID types.UID `json:"replacedUID,omitempty"`
 	// RetainFor is how long the home is kept after this session has left it:
 	// the session's wish, else the template's. Left out: for ever.
 	// +optional

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// written are the events that an API server holds of one kind of objects.
+type eventLog struct {
+	client.Reader
+	events []eventsv1.Event
+	reads  int
+	err    error
+}
+
+func (l *eventLog) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	l.reads++
+	list.(*eventsv1.EventList).Items = l.events
+	return l.err
+}
+
+func anEvent(name, reason, note string, at time.Time) eventsv1.Event {
+	return eventsv1.Event{Regarding: corev1.ObjectReference{Name: name}, Reason: reason, Note: note, DeprecatedLastTimestamp: metav1.Time{Time: at}}
+}
+
+// offers is what the largest node has.
+type offers corev1.ResourceList
+
+func (o offers) GPUs(context.Context, vdi.VDITemplateSpec) ([]platform.GPUNode, error) { return nil, nil }
+
+func (o offers) Most(_ context.Context, name corev1.ResourceName) (resource.Quantity, bool, error) {
+	return o[name], true, nil
+}
+
+func asks(name corev1.ResourceName, amount string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.Containers = []corev1.Container{{Name: desktopContainer, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{name: resource.MustParse(amount)}}}}
+	}
+}
+
+// TestCause is what is found out where the pod does not say why it does not start.
+func TestCause(t *testing.T) {
+	missing := anEvent("desk", "FailedMount", `MountVolume.SetUp failed for volume "x" : configmap "nothere" not found`, noon)
+	noClass := anEvent("vdi-data-desk", "ProvisioningFailed", `storageclass.storage.k8s.io "gp3" not found`, noon)
+	unbound := unplaced("pod has unbound immediate PersistentVolumeClaims")
+	for name, c := range map[string]struct {
+		pod     *corev1.Pod
+		age     time.Duration
+		events  []eventsv1.Event
+		words   string // "": nothing is found
+		waiting vdi.WaitingFor
+		stalled bool
+		reads   int
+	}{
+		"in time":               {aPod(placed), lateStart - time.Second, []eventsv1.Event{missing}, "", "", false, 0},
+		"a missing volume":      {aPod(placed), lateStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, false, 1},
+		"for a minute":          {aPod(placed), stuckStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, true, 1},
+		"no longer complained":  {aPod(placed), newsCounts + time.Second, []eventsv1.Event{missing}, "", "", false, 1},
+		"another's":             {aPod(placed), lateStart, []eventsv1.Event{anEvent("other", "FailedMount", "no", noon)}, "", "", false, 1},
+		"nothing to complain":   {aPod(placed), lateStart, []eventsv1.Event{anEvent("desk", "Pulling", "pulling", noon)}, "", "", false, 1},
+		"what a container said": {aPod(placed), lateStart, []eventsv1.Event{anEvent("desk", "FailedPostStartHook", secret, noon)}, "", "", false, 1},
+		"it runs":               {aPod(placed, ended(end(1, "Error", ""))), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
+		"no class":              {aPod(unbound, atHome), lateStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, false, 1},
+		"no class for long":     {aPod(unbound, atHome), stuckStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, true, 1},
+		"volume takes long":     {aPod(unbound, atHome), stuckStart, nil, "", "", false, 1},
+		"claim missing":         {aPod(unplaced(`persistentvolumeclaim "x" not found`)), stuckStart, nil, `"x" not found`, vdi.WaitingForVolume, true, 1},
+		"nobody offers":         {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Second, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, false, 0},
+		"nobody for long":       {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, true, 0},
+		"too many":              {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "4")), time.Second, nil, "No node offers more than 2 of nvidia.com/gpu, and the desktop asks for 4", vdi.WaitingForGPU, false, 0},
+		"too large":             {aPod(unplaced("Insufficient memory"), asks("memory", "1Ti")), time.Second, nil, "No node offers more than 64Gi of memory", vdi.WaitingForNode, false, 0},
+		"a queue":               {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "2")), time.Hour, nil, "", "", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			events := &eventLog{events: c.events}
+			r := &Reconciler{Live: events, Nodes: offers{"nvidia.com/gpu": resource.MustParse("2"), "memory": resource.MustParse("64Gi")}}
+			p := &pass{now: noon.Add(c.age), session: aSession(), template: &vdi.VDITemplate{}, decision: decision{want: wantRun}, seen: children{pod: c.pod}}
+			p.template.Spec.GPU.ResourceName = "nvidia.com/gpu"
+			require.NoError(t, r.findCause(context.Background(), p))
+			require.Equal(t, c.reads, events.reads)
+			if c.words == "" {
+				require.Nil(t, p.cause)
+				return
+			}
+			require.NotNil(t, p.cause)
+			require.Contains(t, p.cause.message, c.words)
+			require.Equal(t, []any{c.waiting, c.stalled}, []any{p.cause.waiting, p.cause.stalled})
+			require.Same(t, p.cause, podWait(c.pod, "nvidia.com/gpu", p.cause))
+			require.True(t, c.stalled || p.lookAgain > 0, "what is not there yet is looked for again")
+		})
+	}
+}
+
+// All late sessions of a namespace share one reading of its events.
+func TestNewsAreShared(t *testing.T) {
+	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", noon), anEvent("desk", "FailedMount", "new", noon.Add(time.Second))}}
+	n, key := &news{}, newsKey{"ns", "Pod"}
+	for range 100 {
+		word, found, err := n.about(context.Background(), log, key, "desk", noon)
+		require.NoError(t, err)
+		require.Equal(t, []any{true, "new"}, []any{found, word.words})
+	}
+	require.Equal(t, 1, log.reads)
+	log.err = errors.New("no answer")
+	_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
+	require.ErrorIs(t, err, log.err)
+	log.err = nil
+	_, _, err = n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
+	require.NoError(t, err, "asked again")
+}

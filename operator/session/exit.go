@@ -1,0 +1,185 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// shortestRun is how long a desktop runs at least that somebody has used and left.
+// An image that starts no desktop is done sooner.
+const shortestRun = 3 * time.Second
+
+// exit is one end of a container.
+type exit struct {
+	container string
+	ended     *corev1.ContainerStateTerminated
+}
+
+// lastExit is the latest end of a container that it came to by itself; false when
+// there is none. What ends with its pod says nothing of its own.
+func lastExit(pod *corev1.Pod) (last exit, found bool) {
+	if pod == nil || pod.DeletionTimestamp != nil || pod.Status.Reason != "" || isDisrupted(pod) {
+		return last, false
+	}
+	for _, c := range allContainers(pod) {
+		for _, ended := range []*corev1.ContainerStateTerminated{c.LastTerminationState.Terminated, c.State.Terminated} {
+			if ended == nil || isDone(pod, c, ended) || (found && !ended.FinishedAt.After(last.ended.FinishedAt.Time)) {
+				continue
+			}
+			last, found = exit{c.Name, ended}, true
+		}
+	}
+	return last, found
+}
+
+func isDisrupted(pod *corev1.Pod) bool {
+	c := podCondition(pod, corev1.DisruptionTarget)
+	return c != nil && c.Status == corev1.ConditionTrue
+}
+
+// isDone tells whether a container has only done what it had to do before the desktop.
+func isDone(pod *corev1.Pod, c corev1.ContainerStatus, ended *corev1.ContainerStateTerminated) bool {
+	for _, init := range pod.Status.InitContainerStatuses {
+		if init.Name == c.Name {
+			return ended.ExitCode == 0
+		}
+	}
+	return false
+}
+
+// wasLeft tells whether somebody has ended the desktop from within, as by logging out.
+func (e exit) wasLeft() bool {
+	return e.container == desktopContainer && e.ended.ExitCode == 0 && e.ended.FinishedAt.Sub(e.ended.StartedAt.Time) >= shortestRun
+}
+
+// status is what the session's status says about an end.
+func (e exit) status(pod *corev1.Pod) *vdi.ExitStatus {
+	return &vdi.ExitStatus{
+		Container: e.container, ExitCode: e.ended.ExitCode, Reason: e.ended.Reason, Message: e.words(pod), At: e.ended.FinishedAt.DeepCopy(),
+	}
+}
+
+// words are a sentence of ours without its full stop. What the container wrote is
+// looked through for causes that are known, and never repeated.
+func (e exit) words(pod *corev1.Pod) string {
+	who, t := "The container "+e.container, e.ended
+	if e.container == desktopContainer {
+		who = "The desktop"
+	}
+	switch {
+	case t.Reason == "OOMKilled":
+		return who + " needed more memory than its limit" + memoryLimit(pod, e.container) + " and was ended by its node"
+	case t.Reason == "ContainerStatusUnknown":
+		return who + " ended with its node, and nobody knows how"
+	case isStartError(t):
+		return who + " could not be started: " + t.Message // the container runtime's words: nothing of the image has run
+	case e.wasLeft():
+		return who + " was left: its main program ended by itself"
+	case t.ExitCode == 0:
+		return who + " ended right after its start with exit code 0: does its image start a program that stays?"
+	}
+	how := fmt.Sprintf("%s ended with exit code %d", who, t.ExitCode)
+	if signal := signalOf(t); signal != 0 {
+		how = fmt.Sprintf("%s was ended by signal %d (%s)", who, signal, signal)
+	}
+	if cause := e.cause(pod); cause != "" {
+		how += ": " + cause
+	}
+	return how
+}
+
+// memoryLimit says how large a container's limit is and, of the desktop's, where it
+// is set.
+func memoryLimit(pod *corev1.Pod, container string) string {
+	for _, c := range pod.Spec.Containers {
+		if limit, limited := c.Resources.Limits[corev1.ResourceMemory]; limited && c.Name == container {
+			words := " of " + limit.String()
+			if container == desktopContainer {
+				words += " (spec.resources.memory)"
+			}
+			return words
+		}
+	}
+	return ""
+}
+
+// isStartError tells whether the container runtime could not start the program at
+// all (containerd's and Docker's words).
+func isStartError(t *corev1.ContainerStateTerminated) bool {
+	return t.Reason == "StartError" || t.Reason == "ContainerCannotRun"
+}
+
+// signalOf is the signal that ended a program; 0 when none did.
+func signalOf(t *corev1.ContainerStateTerminated) syscall.Signal {
+	if t.Signal != 0 {
+		return syscall.Signal(t.Signal)
+	}
+	if t.ExitCode > 128 && t.ExitCode < 128+65 {
+		return syscall.Signal(t.ExitCode - 128)
+	}
+	return 0
+}
+
+// knownCauses are what programs write when something is missing that somebody can
+// put right, as Linux words it (strerror), and what we say about it.
+func knownCauses() []struct{ written, means string } {
+	return []struct{ written, means string }{
+		{"no space left on device", "a disk is full; is it the home?"},
+		{"disk quota exceeded", "a disk is full; is it the home?"},
+		{"read-only file system", "it has to write where it may only read"},
+		{"exec format error", "its image is built for another processor than the node's"},
+		{"address already in use", "another program of the pod has its port"},
+	}
+}
+
+// cause is what is behind an end with an error, where that is known; "" otherwise.
+func (e exit) cause(pod *corev1.Pod) string {
+	written := strings.ToLower(e.ended.Message)
+	for _, known := range knownCauses() {
+		if strings.Contains(written, known.written) {
+			return known.means
+		}
+	}
+	for _, words := range []string{"permission denied", "not writable", "operation not permitted"} {
+		if strings.Contains(written, words) {
+			return "it may not use a file or directory that it needs; " + permissionHelp(pod)
+		}
+	}
+	switch {
+	case e.ended.ExitCode == 126:
+		return "a program in its image may not be executed"
+	case e.ended.ExitCode == 127:
+		return "a program that it needs is not in its image"
+	}
+	return ""
+}
+
+// permissionHelp: homes that were made elsewhere, and file servers that let nobody
+// change owners, are the usual reason.
+func permissionHelp(pod *corev1.Pod) string {
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == homeVolume && v.PersistentVolumeClaim != nil {
+			return fmt.Sprintf("is the home %s writable%s?", v.PersistentVolumeClaim.ClaimName, forUser(pod))
+		}
+	}
+	return "is its image made" + forUser(pod) + "?"
+}
+
+// forUser names the user that a desktop runs as.
+func forUser(pod *corev1.Pod) string {
+	if security := pod.Spec.SecurityContext; security != nil && security.RunAsUser != nil {
+		return fmt.Sprintf(" for uid %d", *security.RunAsUser)
+	}
+	return " for its user"
+}
+
+// logHint says where to read what a container wrote.
+func logHint(pod *corev1.Pod, container string) string {
+	return fmt.Sprintf("What it wrote: kubectl logs -n %s %s -c %s --previous", pod.Namespace, pod.Name, container)
+}

@@ -1,0 +1,101 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// What somebody does to a home under its session is reported, and no other home is put
+// in its place while the desktop runs.
+
+// missHome notices that the claim of a desktop that runs is gone: Kubernetes keeps a claim
+// that a pod uses, but whoever takes its finalizer away can remove it.
+func (r *Reconciler) missHome(ctx context.Context, p *pass) error {
+	name := p.homeInForce()
+	if !p.seen.podLives() || !hasStarted(p.seen.pod) || name != renderer.HomeClaimName(p.session.Name) || p.seen.claim != nil {
+		return nil
+	}
+	if !p.lateBy(lateAppearance) {
+		return nil // the cache may be late
+	}
+	there, err := r.readLive(ctx, p.session.Namespace, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), name))
+	p.homeGone = err == nil && !there
+	return err
+}
+
+// homeTrouble is what is wrong with the home of a desktop, or of its next start; nil when
+// nothing is known.
+func (p *pass) homeTrouble() *fact {
+	name := p.homeInForce()
+	claim := p.seen.claimNamed(name)
+	var f fact
+	switch {
+	case p.homeGone:
+		f = isFalse(vdi.ReasonHomeMissing, fmt.Sprintf("The claim of the home %s has been removed while the desktop runs. Save elsewhere what is needed: the next start makes a new, empty home, unless an administrator brings the claim back", name))
+	case claim == nil:
+		return nil
+	case isLost(claim):
+		f = isFalse(vdi.ReasonHomeLost, lostWords(claim))
+	case claim.DeletionTimestamp != nil && p.seen.podLives():
+		f = isFalse(vdi.ReasonHomeLeaving, fmt.Sprintf("Somebody has deleted the home %s. Kubernetes keeps it while this desktop runs and removes it, with its files where its volume is not retained, when the desktop stops: save elsewhere what is needed", name))
+	default:
+		return nil
+	}
+	return &f
+}
+
+// isLost tells whether a claim's volume is gone from the cluster. It never comes back to it.
+func isLost(claim *corev1.PersistentVolumeClaim) bool {
+	return claim.Status.Phase == corev1.ClaimLost
+}
+
+func lostWords(claim *corev1.PersistentVolumeClaim) string {
+	return fmt.Sprintf("The home %s has lost its volume: its PersistentVolume was removed. An administrator can bring back a volume of the same name, or a backup; without one, kubectl delete pvc -n %s %s lets the next start make a new, empty home", claim.Name, claim.Namespace, claim.Name)
+}
+
+// notLost halts where a desktop would wait for ever for its volume.
+func notLost(claim *corev1.PersistentVolumeClaim) error {
+	if !isLost(claim) {
+		return nil
+	}
+	return homeHalt(vdi.ReasonHomeLost, lostWords(claim))
+}
+
+// isReplaced tells whether the session's home is another one than it had.
+func (p *pass) isReplaced(name string) bool {
+	is, was := p.home, p.session.Status.Home
+	switch {
+	case is == nil || is.ClaimName != name:
+		return false
+	case is.ReplacedUID != "":
+		return true
+	default: // found by this pass
+		return was != nil && was.ClaimName == name && was.UID != "" && is.UID != "" && was.UID != is.UID
+	}
+}
+
+// differs says in what a claim is not what would be made now; "" where it is.
+func differs(claim *corev1.PersistentVolumeClaim, wished *unstructured.Unstructured) string {
+	var parts []string
+	class, asked, _ := unstructured.NestedString(wished.Object, "spec", "storageClassName")
+	if has := claim.Spec.StorageClassName; asked && has != nil && *has != class {
+		parts = append(parts, fmt.Sprintf("its storage class is %q, not %q (spec.persistence.storageClassName)", *has, class))
+	}
+	modes, _, _ := unstructured.NestedStringSlice(wished.Object, "spec", "accessModes")
+	has := make([]string, len(claim.Spec.AccessModes))
+	for i, mode := range claim.Spec.AccessModes {
+		has[i] = string(mode)
+	}
+	if len(has) > 0 && len(modes) > 0 && !slices.Equal(has, modes) {
+		parts = append(parts, fmt.Sprintf("its access mode is %s, not %s (spec.persistence.accessMode)", strings.Join(has, ", "), strings.Join(modes, ", ")))
+	}
+	return strings.Join(parts, "; ")
+}

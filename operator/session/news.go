@@ -1,0 +1,156 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// newsHolds is how long one reading of a namespace's events serves all its sessions.
+	newsHolds = 10 * time.Second
+	// newsCounts is how long an event is believed: the kubelet and the volume
+	// controllers try again, and say so, within two minutes or so
+	// (kubernetes' pkg/util/goroutinemap/exponentialbackoff: at most 2m2s).
+	newsCounts = 5 * time.Minute
+	// newsPage is how many events are read in one request.
+	newsPage = 500
+)
+
+// news are the latest words of the cluster about pods and claims that do not come to
+// be: only events have them. They are read when a start is late, once for all sessions of
+// a namespace. The zero value is ready to use.
+type news struct {
+	mutex   sync.Mutex
+	reports map[newsKey]*report
+}
+
+// newsKey is a kind of objects in a namespace.
+type newsKey struct{ namespace, kind string }
+
+// report is what was said of the objects of one kind in a namespace.
+type report struct {
+	turn  chan struct{} // holds one word while somebody reads; who comes meanwhile takes the same answer
+	read  time.Time
+	about map[string]said // name → the latest
+}
+
+// said is one event.
+type said struct {
+	uid    types.UID
+	reason string
+	words  string
+	at     time.Time
+}
+
+// about is the latest event about an object that is not older than it counts; false
+// when there is none.
+func (n *news) about(ctx context.Context, from client.Reader, key newsKey, name string, now time.Time) (said, bool, error) {
+	r := n.reportOn(key, now)
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return said{}, false, ctx.Err()
+	}
+	if r.about == nil || now.Sub(r.read).Abs() >= newsHolds {
+		latest, err := readNews(ctx, from, key)
+		if err != nil {
+			return said{}, false, err
+		}
+		r.about, r.read = latest, now
+	}
+	word, found := r.about[name]
+	return word, found && now.Sub(word.at) < newsCounts, nil
+}
+
+func (n *news) reportOn(key newsKey, now time.Time) *report {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.reports == nil {
+		n.reports = map[newsKey]*report{}
+	}
+	if n.reports[key] == nil {
+		n.forgetOld(now)
+		n.reports[key] = &report{turn: make(chan struct{}, 1)}
+	}
+	return n.reports[key]
+}
+
+// forgetOld lets go of namespaces in which no start has been late for a while.
+func (n *news) forgetOld(now time.Time) {
+	for key, old := range n.reports {
+		select {
+		case old.turn <- struct{}{}:
+			if now.Sub(old.read).Abs() > newsCounts {
+				delete(n.reports, key)
+			}
+			<-old.turn
+		default: // it is being read now
+		}
+	}
+}
+
+// readNews reads, page by page, what was said of the objects of a kind.
+func readNews(ctx context.Context, from client.Reader, key newsKey) (map[string]said, error) {
+	latest, list := map[string]said{}, &eventsv1.EventList{}
+	for more := true; more; more = list.Continue != "" {
+		err := from.List(ctx, list, client.InNamespace(key.namespace), client.MatchingFields{"regarding.kind": key.kind},
+			client.Limit(newsPage), client.Continue(list.Continue))
+		if err != nil {
+			return nil, fmt.Errorf("list events of namespace %q: %w", key.namespace, err)
+		}
+		for i := range list.Items {
+			e := &list.Items[i]
+			word := said{e.Regarding.UID, e.Reason, e.Note, timeOf(e)}
+			if slices.Contains(tellingReasons(), e.Reason) && !word.at.Before(latest[e.Regarding.Name].at) {
+				latest[e.Regarding.Name] = word
+			}
+		}
+	}
+	return latest, nil
+}
+
+// timeOf is when an event was last seen. The kubelet still writes the older fields.
+func timeOf(e *eventsv1.Event) time.Time {
+	last := later(e.EventTime.Time, e.DeprecatedLastTimestamp.Time)
+	if e.Series != nil {
+		last = later(last, e.Series.LastObservedTime.Time)
+	}
+	return last
+}
+
+// tellingReasons are those of the kubelet and the volume controllers that say why a pod
+// is not started or a claim has no volume (kubernetes' pkg/kubelet/events and
+// pkg/controller/volume/events). None repeats what a container wrote.
+func tellingReasons() []string {
+	return []string{
+		"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox", "FailedCreatePodContainer",
+		"NetworkNotReady", "ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound",
+	}
+}
+
+// aboutPod is what was last said of the pass' pod; "" when nothing was.
+func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool, error) {
+	pod := p.seen.pod
+	word, found, err := r.news.about(ctx, r.Live, newsKey{pod.Namespace, "Pod"}, pod.Name, p.now)
+	return word, found && word.uid == pod.UID, err
+}
+
+// aboutHome is what was last said of the pass' home.
+func (r *Reconciler) aboutHome(ctx context.Context, p *pass) (said, bool, error) {
+	name := p.homeInForce()
+	word, found, err := r.news.about(ctx, r.Live, newsKey{p.session.Namespace, claimKind}, name, p.now)
+	claim := p.seen.claimNamed(name)
+	return word, found && (claim == nil || claim.UID == word.uid), err
+}
+
+// age is how long ago an object was made.
+func age(o *corev1.Pod, now time.Time) time.Duration { return now.Sub(o.CreationTimestamp.Time) }

@@ -38,7 +38,9 @@ func anEvent(name, reason, note string, at time.Time) eventsv1.Event {
 // offers is what the largest node has.
 type offers corev1.ResourceList
 
-func (o offers) GPUs(context.Context, vdi.VDITemplateSpec) ([]platform.GPUNode, error) { return nil, nil }
+func (o offers) GPUs(context.Context, vdi.VDITemplateSpec) ([]platform.GPUNode, error) {
+	return nil, nil
+}
 
 func (o offers) Most(_ context.Context, name corev1.ResourceName) (resource.Quantity, bool, error) {
 	return o[name], true, nil

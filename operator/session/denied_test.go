@@ -59,7 +59,7 @@ func TestExceedsAlone(t *testing.T) {
 	for words, alone := range map[string]bool{
 		`pods "desk" is forbidden: exceeded quota: q, requested: limits.memory=4Gi,pods=1, used: limits.memory=7Gi,pods=2, limited: limits.memory=8Gi,pods=9`: false,
 		`pods "desk" is forbidden: exceeded quota: q, requested: limits.memory=4Gi, used: limits.memory=0, limited: limits.memory=512Mi`:                      true,
-		`exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0`:                                                                                true,
+		`exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0`:                                                                                 true,
 		`exceeded quota: q`: false,
 		`exceeded quota: q, requested: pods=many, used: pods=0, limited: pods=0`: false,
 	} {

@@ -33,7 +33,7 @@ func (r *Reconciler) findCause(ctx context.Context, p *pass) error {
 	case isUnschedulable(pod):
 		p.cause, err = r.unplaceable(ctx, p)
 	case podScheduled(pod):
-		p.cause, err = r.unprepared(ctx, p)
+		p.cause = r.unprepared(ctx, p)
 	}
 	if p.cause != nil {
 		p.cause.stalled = p.lateBy(stuckStart)
@@ -69,7 +69,7 @@ func (r *Reconciler) unplaceable(ctx context.Context, p *pass) (*halt, error) {
 	case len(short) > 0:
 		return notOffered(short, p.gpuResource()), nil
 	case waitsForVolume(pod) && p.lateBy(lateStart):
-		return r.withoutVolume(ctx, p)
+		return r.withoutVolume(ctx, p), nil
 	}
 	return nil, nil
 }
@@ -110,30 +110,28 @@ func notOffered(short []gpunodes.Shortage, gpu string) *halt {
 }
 
 // withoutVolume is why the home has no volume.
-func (r *Reconciler) withoutVolume(ctx context.Context, p *pass) (*halt, error) {
+func (r *Reconciler) withoutVolume(ctx context.Context, p *pass) *halt {
 	h := unscheduled(p.seen.pod, "")
-	word, found, err := r.aboutHome(ctx, p)
+	word, found := r.aboutHome(ctx, p)
 	switch {
-	case err != nil:
-		return nil, err
 	case found:
 		h.message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.homeInForce(), word.reason, word.words)
 	case !strings.Contains(h.message, "not found"): // nobody has complained: it may just take long
 		h = nil
 	}
 	p.look(deniedRetry) // what is put right may send no event to us
-	return h, nil
+	return h
 }
 
 // unprepared is what the node waits for before it starts the containers.
-func (r *Reconciler) unprepared(ctx context.Context, p *pass) (*halt, error) {
+func (r *Reconciler) unprepared(ctx context.Context, p *pass) *halt {
 	if !p.lateBy(lateStart) {
-		return nil, nil
+		return nil
 	}
 	p.look(deniedRetry) // the kubelet reports nothing in the pod while it waits
-	word, found, err := r.aboutPod(ctx, p)
-	if err != nil || !found {
-		return nil, err
+	word, found := r.aboutPod(ctx, p)
+	if !found {
+		return nil
 	}
 	h := &halt{
 		condition: vdi.ConditionDesktopReady, reason: vdi.ReasonNotPrepared, phase: vdi.PhaseCreating,
@@ -142,7 +140,7 @@ func (r *Reconciler) unprepared(ctx context.Context, p *pass) (*halt, error) {
 	if isVolumeReason(word.reason) {
 		h.waiting = vdi.WaitingForVolume
 	}
-	return h, nil
+	return h
 }
 
 func isVolumeReason(reason string) bool {

@@ -11,6 +11,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 const (
@@ -137,19 +138,27 @@ func tellingReasons() []string {
 	}
 }
 
-// aboutPod is what was last said of the pass' pod; "" when nothing was.
-func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool, error) {
-	pod := p.seen.pod
-	word, found, err := r.news.about(ctx, r.Live, newsKey{pod.Namespace, "Pod"}, pod.Name, p.now)
-	return word, found && word.uid == pod.UID, err
+// aboutPod is what was last said of the pass' pod; false when nothing was.
+func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool) {
+	word, found := r.heard(ctx, p, "Pod", p.seen.pod.Name)
+	return word, found && word.uid == p.seen.pod.UID
 }
 
 // aboutHome is what was last said of the pass' home.
-func (r *Reconciler) aboutHome(ctx context.Context, p *pass) (said, bool, error) {
-	name := p.homeInForce()
-	word, found, err := r.news.about(ctx, r.Live, newsKey{p.session.Namespace, claimKind}, name, p.now)
-	claim := p.seen.claimNamed(name)
-	return word, found && (claim == nil || claim.UID == word.uid), err
+func (r *Reconciler) aboutHome(ctx context.Context, p *pass) (said, bool) {
+	word, found := r.heard(ctx, p, claimKind, p.homeInForce())
+	claim := p.seen.claimNamed(p.homeInForce())
+	return word, found && (claim == nil || claim.UID == word.uid)
+}
+
+// heard is what was last said of an object. A start that is late goes on without an
+// answer: nothing depends on it but words, and the question is asked again.
+func (r *Reconciler) heard(ctx context.Context, p *pass, kind, name string) (said, bool) {
+	word, found, err := r.news.about(ctx, r.Live, newsKey{p.session.Namespace, kind}, name, p.now)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "what keeps this start is unknown")
+	}
+	return word, found
 }
 
 // age is how long ago an object was made.

@@ -236,7 +236,7 @@ func (p *plane) startsLate(t *testing.T) (reported func()) {
 	t.Helper()
 	w := newWorldOn(t, p)
 	w.createTemplate()
-	w.createSession()
+	w.createSession(func(s *vdi.VDISession) { s.Spec.User = "late@example.com" }) // who wants nobody else's host
 	w.eventually(w.podExists, "the desktop's pod is made")
 	w.placed()
 	w.event(w.pod(), "FailedMount", "volume x is missing")

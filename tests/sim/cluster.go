@@ -26,6 +26,8 @@ type cluster struct {
 	mute     bool // neither proxy nor agents answer well
 	quota    bool // no more pods are admitted
 	slow     bool // the garbage collector is
+	unready  bool // what starts does not answer
+	stays    bool // what is to end takes its time
 }
 
 const node = "node-1"
@@ -86,7 +88,7 @@ func (c *cluster) withPod(v *version) act {
 	case podEnded(pod) && pod.DeletionTimestamp == nil:
 		return nil
 	case pod.DeletionTimestamp != nil:
-		if c.nodeDown {
+		if c.nodeDown || (c.stays && pod.Spec.NodeName != "") {
 			return nil
 		}
 		return func() { c.remove("kubelet", v, client.GracePeriodSeconds(0)) }
@@ -138,7 +140,7 @@ func (c *cluster) start(v *version, pod *corev1.Pod) act {
 		return func() { c.containers(v, corev1.PodRunning, false, "CrashLoopBackOff") }
 	case !c.crashing && pod.Status.Phase != corev1.PodRunning:
 		return func() { c.containers(v, corev1.PodRunning, false, "") }
-	case !c.crashing && ready != corev1.ConditionTrue:
+	case !c.crashing && !c.unready && ready != corev1.ConditionTrue:
 		return func() { c.containers(v, corev1.PodRunning, true, "") }
 	default:
 		return nil

@@ -18,6 +18,8 @@ const (
 	agentProgram      = "/usr/local/bin/vdi-agent"
 	credentialsVolume = "credentials" // the session's Secret, for the agent alone
 
+	agentGroup int64 = 65532
+
 	// What the agent listens on: for visitors, for the operator and the kubelet, and
 	// for the desktop itself (operator/cmd/vdi-agent). Containers of a pod share their
 	// ports: who takes one of these keeps the agent from starting.
@@ -98,6 +100,19 @@ func (e expectation) checkPodSecurity(f *findings, v any) {
 	f.refuse(!e.isBaseline() && security["runAsNonRoot"] != true, "spec.securityContext.runAsNonRoot must be true in profile Restricted")
 	f.refuse(security["seccompProfile"] == nil, "spec.securityContext.seccompProfile must be set")
 	e.checkIdentity(f, "spec.securityContext.", security)
+	e.checkGroups(f, list(security["supplementalGroups"]))
+}
+
+// checkGroups keeps desktops out of the agent's group, and out of root's unless
+// they may be root.
+func (e expectation) checkGroups(f *findings, groups []any) {
+	for i, group := range groups {
+		number, whole := group.(int64)
+		at := fmt.Sprintf("spec.securityContext.supplementalGroups[%d]", i)
+		f.refuse(!whole, "%s: %v is no whole number", at, group)
+		f.refuse(whole && number == agentGroup, "%s: %d is the agent's group", at, number)
+		f.refuse(whole && number == 0 && !e.isBaseline(), "%s: 0 (root's group) needs profile Baseline", at)
+	}
 }
 
 // checkIdentity is for pods and containers alike.

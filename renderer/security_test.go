@@ -92,3 +92,50 @@ func TestPodSecurityNeverWeakerThanItsProfile(t *testing.T) {
 		}
 	}
 }
+
+// TestGroups: templates choose groups, but neither root's nor the agent's.
+func TestGroups(t *testing.T) {
+	r, in := newRenderer(t), goldenInputs(t)["defaults"]
+	groups := func(list ...int64) ([]int64, error) {
+		in.Template.Spec.Security.SupplementalGroups = list
+		got, err := r.Render(in)
+		if err != nil {
+			return nil, err
+		}
+		return typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.SecurityContext.SupplementalGroups, nil
+	}
+	got, err := groups()
+	require.NoError(t, err)
+	assert.Empty(t, got)
+	got, err = groups(1, 44, 2147483647)
+	require.NoError(t, err)
+	assert.Equal(t, []int64{1, 44, 2147483647}, got)
+	for _, group := range []int64{-1, 0, 65532, 2147483648} {
+		_, err = groups(44, group)
+		assert.ErrorContains(t, err, `template "ubuntu": spec.security.supplementalGroups[1]`, "%d", group)
+	}
+}
+
+// TestGuardKnowsTheProfileOfGroups: root's group belongs to desktops that may be
+// root, the agent's to none.
+func TestGuardKnowsTheProfileOfGroups(t *testing.T) {
+	r, inputs := newRenderer(t), goldenInputs(t)
+	for _, c := range []struct {
+		base, groups, want string
+	}{
+		{"defaults", "[44]", ""},
+		{"defaults", "[0]", "supplementalGroups[0]: 0 (root's group) needs profile Baseline"},
+		{"security-baseline", "[0]", ""},
+		{"security-baseline", "[44,65532]", "supplementalGroups[1]: 65532 is the agent's group"},
+		{"security-baseline", "[65532.5]", "supplementalGroups[0]: 65532.5 is no whole number"},
+	} {
+		in := inputs[c.base]
+		in.Platform.Sessions.Overlay = overlayOf(t, `{"spec":{"securityContext":{"supplementalGroups":`+c.groups+`}}}`)
+		_, err := r.Render(in)
+		if c.want == "" {
+			assert.NoError(t, err, c)
+			continue
+		}
+		assert.ErrorContains(t, err, c.want, c)
+	}
+}

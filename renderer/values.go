@@ -416,6 +416,8 @@ func securityValues(s vdi.TemplateSecurity) values {
 		"runAsUser":  user,
 		"runAsGroup": orElse(s.RunAsGroup, user),
 		"fsGroup":    orElse(s.FSGroup, user),
+		// Set even without any: who writes free-form values chooses no groups.
+		"supplementalGroups": numbers(s.SupplementalGroups),
 	}
 }
 
@@ -451,6 +453,14 @@ func anys(list []string) []any {
 	out := make([]any, len(list))
 	for i, s := range list {
 		out[i] = s
+	}
+	return out
+}
+
+func numbers(list []int64) []any {
+	out := make([]any, len(list))
+	for i, n := range list {
+		out[i] = n
 	}
 	return out
 }

@@ -145,6 +145,11 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 		"the agent's port for visitors": {custom(8090), "spec.port: Invalid value: 8090: 8090 to 8092 are the agent's"},
 		"the agent's port for status":   {custom(8091), "8090 to 8092 are the agent's"},
 		"the agent's port for desktops": {custom(8092), "8090 to 8092 are the agent's"},
+		"root's group":                  {groups(44, 0), "spec.security.supplementalGroups[1]: Invalid value: 0"},
+		"the agent's group":             {groups(65532), "65532 is the agent's group, which no desktop may be in"},
+		"a group too high":              {groups(2147483648), "spec.security.supplementalGroups[0]: Invalid value"},
+		"a group twice":                 {groups(44, 44), "Duplicate value"},
+		"17 groups":                     {groups(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17), "must have at most 16 items"},
 		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,6 +165,26 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 // custom is a template whose desktop listens on this port.
 func custom(port int64) map[string]any {
 	return map[string]any{"image": image, "streamer": "Custom", "port": port, "healthPath": "/"}
+}
+
+// groups is a template whose desktop is in these groups.
+func groups(list ...int64) map[string]any {
+	var groups []any
+	for _, group := range list {
+		groups = append(groups, group)
+	}
+	return map[string]any{"image": image, "security": map[string]any{"supplementalGroups": groups}}
+}
+
+// TestWishesAreTaken: what a template may ask for.
+func TestWishesAreTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, spec := range map[string]map[string]any{
+		"groups": groups(1, 44, 109, 2147483647),
+	} {
+		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
+	}
 }
 
 func TestLeastSizesAndNextPortsAreTaken(t *testing.T) {

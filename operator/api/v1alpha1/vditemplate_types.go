@@ -280,6 +280,17 @@ type TemplateSecurity struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	FSGroup *int64 `json:"fsGroup,omitempty"`
+	// SupplementalGroups are further numeric groups of the desktop's processes. AMD
+	// and Intel GPUs need those that own /dev/dri and /dev/kfd on the nodes, often 44
+	// (video) and 109 (render): `stat -c %g /dev/dri/* /dev/kfd` on a node prints them.
+	// Neither 0 (root's group) nor 65532 (the agent's).
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=2147483647
+	// +kubebuilder:validation:items:XValidation:rule="self != 65532",message="65532 is the agent's group, which no desktop may be in"
+	SupplementalGroups []int64 `json:"supplementalGroups,omitempty"`
 }
 
 // SecurityProfile is a Pod Security level.

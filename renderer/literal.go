@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// literally writes the value of a variable so that a container gets it byte for
-// byte, except for references $(NAME) to the given variables, which the kubelet
+// literally writes the value of a variable, or a word of a command, so that a
+// container gets it byte for byte, except for references $(NAME) to the given variables, which the kubelet
 // replaces. Only a $ that the kubelet would not leave alone is doubled, so that
 // most values look in the pod as they do in the template.
 func literally(value string, references []string) string {

@@ -80,6 +80,34 @@ func TestEnvIsLiteral(t *testing.T) {
 	}
 }
 
+// TestCommandIsLiteral: the rule of env holds for each word.
+func TestCommandIsLiteral(t *testing.T) {
+	r, in := newRenderer(t), goldenInputs(t)["defaults"]
+	words := []string{"sh", "-c", "echo $$ $(HOME) $(A", "", "{{ .Values }}", "a: b\n- c", "$(SELKIES_BASIC_AUTH)", strings.Repeat("$", 16384)}
+	for _, c := range []struct{ command, args []string }{{words, nil}, {nil, words}, {words, words}} {
+		in.Template.Spec.Command, in.Template.Spec.Args = c.command, c.args
+		got, err := r.Render(in)
+		if !assert.NoError(t, err) {
+			return
+		}
+		desktop := typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0]
+		assert.Equal(t, c.command, asRun(desktop.Command))
+		assert.Equal(t, c.args, asRun(desktop.Args))
+	}
+	in.Template.Spec.Command = []string{"$$(PASSWD)"}
+	got, err := r.Render(in)
+	if assert.NoError(t, err) {
+		assert.Equal(t, []string{"$<PASSWD>"}, asRun(typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0].Command))
+	}
+}
+
+func asRun(words []string) (out []string) {
+	for _, word := range words {
+		out = append(out, kubelet(word, loginsOnly))
+	}
+	return out
+}
+
 // TestEnvPassesLoginsOn: a template can hand the login on under other names.
 func TestEnvPassesLoginsOn(t *testing.T) {
 	r, in := newRenderer(t), goldenInputs(t)["defaults"]

@@ -98,6 +98,8 @@ func typedSource(in Input, path []string) string {
 		{"resources.gpu.name", "template", "spec.gpu.resourceName"},
 		{"image", "template", "spec.image"},
 		{"env", "template", "spec.env"},
+		{"command", "template", "spec.command"},
+		{"args", "template", "spec.args"},
 		{"home.path", "template", "spec.home.path"},
 		{"security", "template", "spec.security"},
 		{"streamer.port", "template", "spec.port"},
@@ -173,7 +175,32 @@ func typedValues(in Input, below values) (values, error) {
 	if secrets := in.Template.Spec.ImagePullSecrets; len(secrets) > 0 {
 		out["imagePullSecrets"] = anys(secrets)
 	}
-	return out, nil
+	return merge(out, commandValues(in.Template.Spec)), nil
+}
+
+// commandValues: the kubelet expands references in commands as in variables.
+func commandValues(t vdi.VDITemplateSpec) values {
+	out := values{}
+	for key, words := range map[string][]string{"command": t.Command, "args": t.Args} {
+		if len(words) > 0 {
+			out[key] = literalWords(words, loginsOf(t))
+		}
+	}
+	return out
+}
+
+func literalWords(words, references []string) []any {
+	out := make([]any, len(words))
+	for i, word := range words {
+		out[i] = literally(word, references)
+	}
+	return out
+}
+
+// loginsOf are the variables that carry the desktop's own login.
+func loginsOf(t vdi.VDITemplateSpec) []string {
+	facts := platform.FactsOf(t.Streamer)
+	return slices.Concat(facts.UserVariables, facts.PasswordVariables)
 }
 
 // requestWish is the template's typed wish, else the one in the values below.
@@ -263,8 +290,7 @@ func envValues(in Input, gpus int32, below values) ([]any, error) {
 	for _, v := range written {
 		env = setEnv(env, v.(values))
 	}
-	facts := platform.FactsOf(in.Template.Spec.Streamer)
-	logins := slices.Concat(facts.UserVariables, facts.PasswordVariables)
+	logins := loginsOf(in.Template.Spec)
 	for _, v := range in.Template.Spec.Env {
 		entry := values{"name": v.Name, "value": literally(v.Value, logins)}
 		if v.ValueFrom != nil {

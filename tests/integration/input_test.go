@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,11 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 		"a group too high":              {groups(2147483648), "spec.security.supplementalGroups[0]: Invalid value"},
 		"a group twice":                 {groups(44, 44), "Duplicate value"},
 		"17 groups":                     {groups(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17), "must have at most 16 items"},
+		"a command without a program":   {with("command", []any{"", "a"}), "command must begin with a program"},
+		"a command of 65 words":         {with("command", words(65)), "must have at most 64 items"},
+		"257 arguments":                 {with("args", words(257)), "must have at most 256 items"},
+		"an endless argument":           {with("args", []any{strings.Repeat("a", 16385)}), "spec.args[0]: Too long"},
+		"a command in one text":         {with("command", "sleep 1"), "spec.command"},
 		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -176,12 +182,23 @@ func groups(list ...int64) map[string]any {
 	return map[string]any{"image": image, "security": map[string]any{"supplementalGroups": groups}}
 }
 
+// with is a template with one more field.
+func with(field string, value any) map[string]any {
+	return map[string]any{"image": image, field: value}
+}
+
+func words(number int) []any {
+	return slices.Repeat([]any{"a"}, number)
+}
+
 // TestWishesAreTaken: what a template may ask for.
 func TestWishesAreTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, spec := range map[string]map[string]any{
-		"groups": groups(1, 44, 109, 2147483647),
+		"groups":  groups(1, 44, 109, 2147483647),
+		"command": with("command", words(64)),
+		"args":    with("args", append(words(254), "", strings.Repeat("$", 16384))),
 	} {
 		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
 	}

@@ -124,6 +124,26 @@ type VDITemplateSpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	Env []EnvVar `json:"env,omitempty"`
 
+	// Command is run in the desktop's container instead of the image's entry point,
+	// without a shell. Each word is taken literally, like the values of env: "$$" and
+	// "$(OTHER)" included; only $(VARIABLE) with one of the streamer's login variables
+	// is replaced, and every process of the desktop can read it then. The streamer
+	// must still be started. Default: the image's ENTRYPOINT.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=16384
+	// +kubebuilder:validation:XValidation:rule="self.size() == 0 || self[0].size() > 0",message="command must begin with a program"
+	Command []string `json:"command,omitempty"`
+
+	// Args are the arguments of command, else of the image's entry point, each taken
+	// literally like command. Default: the image's CMD, or none where command is set.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=16384
+	Args []string `json:"args,omitempty"`
+
 	// Values override the values of the embedded session chart, key by key; see
 	// the chart's values.schema.json. A value that the schema refuses leaves the
 	// template with Valid=False, and no session starts from it.

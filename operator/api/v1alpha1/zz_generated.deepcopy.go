@@ -682,6 +682,16 @@ func (in *VDITemplateSpec) DeepCopyInto(out *VDITemplateSpec) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.Command != nil {
+		in, out := &in.Command, &out.Command
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
+	if in.Args != nil {
+		in, out := &in.Args, &out.Args
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Values != nil {
 		in, out := &in.Values, &out.Values
 		*out = new(apiextensionsv1.JSON)

@@ -80,6 +80,28 @@ func TestEnvIsLiteral(t *testing.T) {
 	}
 }
 
+// TestTimeZone: the session's wish, else TZ in env, else the template's time zone,
+// else what free-form values say.
+func TestTimeZone(t *testing.T) {
+	r, in := newRenderer(t), goldenInputs(t)["defaults"]
+	in.Template.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(`{"env":[{"name":"TZ","value":"Etc/UTC"}]}`)}
+	tz := vdi.EnvVar{Name: "TZ", Value: "Asia/Tokyo"}
+	for _, c := range []struct {
+		session, template vdi.TimeZone
+		env               []vdi.EnvVar
+		want              string
+	}{
+		{want: "Etc/UTC"},
+		{template: "America/New_York", want: "America/New_York"},
+		{template: "America/New_York", env: []vdi.EnvVar{tz}, want: "Asia/Tokyo"},
+		{session: "Europe/Berlin", template: "America/New_York", env: []vdi.EnvVar{tz}, want: "Europe/Berlin"},
+		{session: "Europe/Berlin", want: "Europe/Berlin"},
+	} {
+		in.Session.Spec.TimeZone, in.Template.Spec.TimeZone = c.session, c.template
+		assert.Equal(t, c.want, envOfTemplate(t, r, in, c.env...)["TZ"], c)
+	}
+}
+
 // TestCommandIsLiteral: the rule of env holds for each word.
 func TestCommandIsLiteral(t *testing.T) {
 	r, in := newRenderer(t), goldenInputs(t)["defaults"]

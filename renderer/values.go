@@ -279,8 +279,9 @@ func podValues(s vdi.TemplateScheduling, limits vdi.SessionResources, below valu
 }
 
 // envValues is the environment a template may choose: the streamer's defaults,
-// then the values below, then spec.env; the later of one name wins. Only spec.env
-// promises to be literal: the others are Kubernetes' own form.
+// then the values below, then the template's time zone, then spec.env, then the
+// session's time zone; the later of one name wins. Only spec.env promises to be
+// literal: the values below are Kubernetes' own form.
 func envValues(in Input, gpus int32, below values) ([]any, error) {
 	var env []any
 	for _, s := range defaultEnv(in, gpus) {
@@ -290,6 +291,7 @@ func envValues(in Input, gpus int32, below values) ([]any, error) {
 	for _, v := range written {
 		env = setEnv(env, v.(values))
 	}
+	env = setTimeZone(env, in.Template.Spec.TimeZone)
 	logins := loginsOf(in.Template.Spec)
 	for _, v := range in.Template.Spec.Env {
 		entry := values{"name": v.Name, "value": literally(v.Value, logins)}
@@ -301,7 +303,14 @@ func envValues(in Input, gpus int32, below values) ([]any, error) {
 		}
 		env = setEnv(env, entry)
 	}
-	return env, nil
+	return setTimeZone(env, in.Session.Spec.TimeZone), nil
+}
+
+func setTimeZone(env []any, zone vdi.TimeZone) []any {
+	if zone == "" {
+		return env
+	}
+	return setEnv(env, values{"name": "TZ", "value": string(zone)})
 }
 
 // setEnv replaces the entry of the same name or adds one at the end.

@@ -52,6 +52,12 @@ func TestBadSessionsAreRefused(t *testing.T) {
 		"user with a newline":    {spec: map[string]any{"user": "alice\nadmin"}, message: "user may hold printable characters only: no line breaks, tabs or other control characters"},
 		"user with text turned":  {spec: map[string]any{"user": "alice\u202e@moc"}, message: "user may hold printable characters only"},
 		"user with a blank":      {spec: map[string]any{"user": " alice"}, message: "user must not begin or end with a blank"},
+		"time zone as a path":    {spec: map[string]any{"timeZone": "/etc/localtime"}, message: "must be the name of a time zone, such as Europe/Berlin or Etc/UTC"},
+		"time zone as a file":    {spec: map[string]any{"timeZone": ":Europe/Berlin"}, message: "must be the name of a time zone"},
+		"time zone that leaves":  {spec: map[string]any{"timeZone": "Europe/../../passwd"}, message: "must be the name of a time zone"},
+		"time zone with a blank": {spec: map[string]any{"timeZone": "Europe/Berlin "}, message: "must be the name of a time zone"},
+		"time zone, two lines":   {spec: map[string]any{"timeZone": "UTC\n"}, message: "must be the name of a time zone"},
+		"time zone of a page":    {spec: map[string]any{"timeZone": strings.Repeat("a", 65)}, message: "spec.timeZone: Too long"},
 		"template missing":       {spec: map[string]any{"template": nil}, message: "spec.template: Required value"},
 		"template in capitals":   {spec: map[string]any{"template": "Desktop"}, message: "template must be the name of a VDITemplate: lower-case letters, digits, '-' and '.'"},
 		"an unknown policy":      {spec: map[string]any{"runPolicy": "Paused"}, message: `spec.runPolicy: Unsupported value: "Paused": supported values: "Running", "Suspended"`},
@@ -156,6 +162,7 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 		"257 arguments":                 {with("args", words(257)), "must have at most 256 items"},
 		"an endless argument":           {with("args", []any{strings.Repeat("a", 16385)}), "spec.args[0]: Too long"},
 		"a command in one text":         {with("command", "sleep 1"), "spec.command"},
+		"a time zone as a path":         {with("timeZone", "/etc/localtime"), "spec.timeZone: Invalid value"},
 		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,16 +198,21 @@ func words(number int) []any {
 	return slices.Repeat([]any{"a"}, number)
 }
 
-// TestWishesAreTaken: what a template may ask for.
+// TestWishesAreTaken: what templates and sessions may ask for.
 func TestWishesAreTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, spec := range map[string]map[string]any{
 		"groups":  groups(1, 44, 109, 2147483647),
 		"command": with("command", words(64)),
+		"zone":    with("timeZone", "Etc/GMT+5"),
 		"args":    with("args", append(words(254), "", strings.Repeat("$", 16384))),
 	} {
 		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
+	}
+	for _, zone := range []any{"", "UTC", "EST5EDT", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5", "NZ-CHAT"} {
+		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "timeZone": zone})
+		require.NoError(t, w.client.Create(t.Context(), session, client.DryRunAll), zone)
 	}
 }
 

@@ -71,6 +71,21 @@ func TestTemplateChangeWaitsForTheNextStart(t *testing.T) {
 	require.NotContains(t, w.events.all(), "PutBack", "an update is no repair")
 }
 
+func TestTimeZoneWaitsForTheNextStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.running()
+	before := w.versions()
+	w.change(func(s *vdi.VDISession) { s.Spec.TimeZone = "Europe/Berlin" })
+	w.pass()
+	require.Equal(t, before, w.versions())
+	w.requireCondition(vdi.ConditionUpdatePending, metav1.ConditionTrue, vdi.ReasonNewRevision)
+	require.NoError(t, w.client.Delete(w.ctx, w.pod()))
+	w.podEnds(desk)
+	w.start()
+	require.Contains(t, w.pod().Spec.Containers[0].Env, corev1.EnvVar{Name: "TZ", Value: "Europe/Berlin"})
+}
+
 // drift is a change that somebody makes to an object of a session.
 type drift struct {
 	kind schema.GroupVersionKind

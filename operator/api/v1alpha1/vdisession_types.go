@@ -101,6 +101,13 @@ type VDISessionSpec struct {
 	// +optional
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
 
+	// TimeZone of the desktop, such as "Europe/Berlin": its variable TZ, whatever the
+	// template says about that. A change counts for the next start. The image must
+	// hold the time zone database (tzdata), or programs show UTC. Default: TZ in the
+	// template's env, else the template's timeZone, else what the image has.
+	// +optional
+	TimeZone TimeZone `json:"timeZone,omitempty"`
+
 	// RunPolicy says whether the desktop should run. Suspended removes pod and
 	// route and frees the GPU; home, host and URL are kept.
 	// +optional
@@ -207,6 +214,13 @@ type Quantity string
 // +kubebuilder:validation:MaxLength=24
 // +kubebuilder:validation:XValidation:rule="self.matches('^(0|([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?)$')",message="must be a duration such as 30m, 8h or 1h30m; 0 means none"
 type Duration string
+
+// TimeZone is a name in the IANA time zone database, such as "Europe/Berlin",
+// "America/Argentina/Buenos_Aires" or "Etc/UTC".
+//
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*)?$')",message="must be the name of a time zone, such as Europe/Berlin or Etc/UTC: letters, digits, '_', '+' and '-' between single '/'"
+type TimeZone string
 
 // TimeoutAction is what happens when a session reaches its timeout.
 // +kubebuilder:validation:Enum=Delete;Suspend

@@ -124,6 +124,12 @@ type VDITemplateSpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	Env []EnvVar `json:"env,omitempty"`
 
+	// TimeZone of the desktop where its session names none: the variable TZ, unless
+	// env sets that. The image must hold the time zone database (tzdata), or programs
+	// show UTC.
+	// +optional
+	TimeZone TimeZone `json:"timeZone,omitempty"`
+
 	// Command is run in the desktop's container instead of the image's entry point,
 	// without a shell. Each word is taken literally, like the values of env: "$$" and
 	// "$(OTHER)" included; only $(VARIABLE) with one of the streamer's login variables

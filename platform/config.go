@@ -169,7 +169,8 @@ type Egress struct {
 	HTTPProxy string `json:"httpProxy,omitempty"`
 	// HTTPSProxy is the proxy for https.
 	HTTPSProxy string `json:"httpsProxy,omitempty"`
-	// NoProxy are hosts that are reached without a proxy, comma-separated.
+	// NoProxy are hosts that are reached without a proxy, comma-separated. Where a
+	// proxy is set, localhost, 127.0.0.1 and ::1 are added.
 	NoProxy string `json:"noProxy,omitempty"`
 	// CABundle are the certificate authorities that programs trust.
 	CABundle CABundle `json:"caBundle,omitempty"`

@@ -3,6 +3,7 @@ package renderer
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -45,7 +46,7 @@ func settingsOf(e platform.Egress) (out []platform.Setting) {
 	for _, proxy := range []struct{ upper, lower, value string }{
 		{"HTTP_PROXY", "http_proxy", e.HTTPProxy},
 		{"HTTPS_PROXY", "https_proxy", e.HTTPSProxy},
-		{"NO_PROXY", "no_proxy", e.NoProxy},
+		{"NO_PROXY", "no_proxy", noProxyOf(e)},
 	} {
 		if proxy.value != "" {
 			out = append(out, platform.Setting{Name: proxy.upper, Value: proxy.value}, platform.Setting{Name: proxy.lower, Value: proxy.value})
@@ -57,6 +58,25 @@ func settingsOf(e platform.Egress) (out []platform.Setting) {
 		}
 	}
 	return out
+}
+
+// noProxyOf is what is reached directly: what the site wrote, and the pod itself,
+// which no proxy can reach. A single * already means everything.
+func noProxyOf(e platform.Egress) string {
+	if e.HTTPProxy == "" && e.HTTPSProxy == "" || strings.TrimSpace(e.NoProxy) == "*" {
+		return e.NoProxy
+	}
+	written := strings.FieldsFunc(e.NoProxy, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	missing := slices.DeleteFunc([]string{"localhost", "127.0.0.1", "::1"}, func(own string) bool {
+		return slices.ContainsFunc(written, func(host string) bool { return strings.EqualFold(host, own) })
+	})
+	switch {
+	case len(missing) == 0:
+		return e.NoProxy
+	case len(written) == 0:
+		return strings.Join(missing, ",")
+	}
+	return strings.TrimRight(e.NoProxy, ", ") + "," + strings.Join(missing, ",")
 }
 
 func caVolumeOf(b platform.CABundle) map[string]any {

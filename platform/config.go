@@ -121,6 +121,9 @@ type Network struct {
 	DNSNamespace string `json:"dnsNamespace,omitempty"`
 	// DNSRanges are CIDRs of DNS servers outside the pod network, such as a node-local cache.
 	DNSRanges []string `json:"dnsRanges,omitempty"`
+	// DNSPorts are the ports of these servers, each for UDP and TCP, as their pods
+	// listen: OpenShift's on 5353. Default [53].
+	DNSPorts []int32 `json:"dnsPorts,omitempty"`
 }
 
 // Images are site-wide image settings.

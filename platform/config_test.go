@@ -21,6 +21,7 @@ func TestParseConfigFillsInDefaults(t *testing.T) {
 	assert.Equal(t, "vdi-system", s.Proxy.Namespace)
 	assert.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
 	assert.Equal(t, "kube-system", s.Network.DNSNamespace)
+	assert.Equal(t, []int32{53}, s.Network.DNSPorts)
 	assert.Equal(t, DefaultDeniedRanges(), s.Network.DeniedRanges)
 	assert.Equal(t, AccessPassword, c.Access.Mode)
 	assert.Equal(t, "auth.vdi.example.com", AuthHost(s))
@@ -99,6 +100,10 @@ func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 		`sessions: {domain: a.b, network: {deniedRanges: [0.0.0.0/0]}}`:                       "set sessions.network.internet: false instead",
 		`sessions: {domain: a.b, network: {dnsRanges: [x]}}`:                                  "sessions.network.dnsRanges[0]",
 		`sessions: {domain: a.b, network: {dnsNamespace: "a b"}}`:                             "sessions.network.dnsNamespace",
+		`sessions: {domain: a.b, network: {dnsPorts: [53, 0]}}`:                               "sessions.network.dnsPorts[1]: 0 is no port",
+		`sessions: {domain: a.b, network: {dnsPorts: [65536]}}`:                               "sessions.network.dnsPorts[0]: 65536 is no port",
+		`sessions: {domain: a.b, network: {dnsPorts: [53, 53]}}`:                              "sessions.network.dnsPorts[1]: 53 is given twice",
+		`sessions: {domain: a.b, network: {dnsPorts: [1, 2, 3, 4, 5, 6, 7, 8, 9]}}`:           "sessions.network.dnsPorts: 9 ports; at most 8",
 		`sessions: {domain: a.b, images: {rewrite: {"ghcr.io/": x}}}`:                         "sessions.images.rewrite",
 		`sessions: {domain: a.b, labels: {vdi.kasm.io/user: x}}`:                              "sessions.labels: \"vdi.kasm.io/user\" is set by the platform",
 		`sessions: {domain: a.b, annotations: {vdi.kasm.io/revision: x}}`:                     "sessions.annotations",

@@ -6,6 +6,7 @@ import "strings"
 const (
 	DefaultCertResolver = "letsencrypt"
 	DefaultDNSNamespace = "kube-system"
+	DefaultDNSPort      = 53
 	DefaultAgentImage   = "docker.io/vdi-platform/vdi-operator:dev"
 	DefaultNamespace    = "vdi-system"
 	DefaultCAKey        = "ca.crt"
@@ -99,6 +100,9 @@ func (n Network) withDefaults() Network {
 	n.Internet = orTrue(n.Internet)
 	if n.DNSNamespace == "" {
 		n.DNSNamespace = DefaultDNSNamespace
+	}
+	if len(n.DNSPorts) == 0 {
+		n.DNSPorts = []int32{DefaultDNSPort}
 	}
 	if n.DeniedRanges == nil {
 		n.DeniedRanges = DefaultDeniedRanges()

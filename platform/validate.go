@@ -112,6 +112,25 @@ func (n Network) problems() (out []string) {
 	if !isLabel(n.DNSNamespace) {
 		out = append(out, fmt.Sprintf("sessions.network.dnsNamespace: %q is no namespace", n.DNSNamespace))
 	}
+	return append(out, n.dnsPortProblems()...)
+}
+
+// maxDNSPorts is what the session chart's schema takes.
+const maxDNSPorts = 8
+
+func (n Network) dnsPortProblems() (out []string) {
+	for i, port := range n.DNSPorts {
+		at := fmt.Sprintf("sessions.network.dnsPorts[%d]: %d", i, port)
+		switch {
+		case port < 1 || port > 65535:
+			out = append(out, at+" is no port; use 1 to 65535")
+		case slices.Contains(n.DNSPorts[:i], port):
+			out = append(out, at+" is given twice")
+		}
+	}
+	if len(n.DNSPorts) > maxDNSPorts {
+		out = append(out, fmt.Sprintf("sessions.network.dnsPorts: %d ports; at most %d", len(n.DNSPorts), maxDNSPorts))
+	}
 	return out
 }
 

@@ -472,7 +472,7 @@ func networkValues(in Input) values {
 	return values{
 		"proxy":         values{"namespace": s.Proxy.Namespace, "podLabels": anyMap(s.Proxy.PodLabels)},
 		"operator":      values{"namespace": s.Operator.Namespace, "podLabels": anyMap(s.Operator.PodLabels)},
-		"dns":           values{"namespace": s.Network.DNSNamespace, "ranges": anys(s.Network.DNSRanges)},
+		"dns":           values{"namespace": s.Network.DNSNamespace, "ranges": anys(s.Network.DNSRanges), "ports": numbers(s.Network.DNSPorts)},
 		"internet":      *s.Network.Internet,
 		"deniedRanges":  anys(s.Network.DeniedRanges),
 		"allowedRanges": anys(s.Network.AllowedRanges),
@@ -492,10 +492,10 @@ func anys(list []string) []any {
 	return out
 }
 
-func numbers(list []int64) []any {
+func numbers[N int32 | int64](list []N) []any {
 	out := make([]any, len(list))
 	for i, n := range list {
-		out[i] = n
+		out[i] = int64(n)
 	}
 	return out
 }

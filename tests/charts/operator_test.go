@@ -66,6 +66,7 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Equal(t, []string{"192.0.2.10/32"}, s.Network.AllowedRanges)
 	require.Equal(t, "dns", s.Network.DNSNamespace)
 	require.Equal(t, []string{"169.254.20.10/32"}, s.Network.DNSRanges)
+	require.Equal(t, []int32{53, 5353}, s.Network.DNSPorts)
 	require.Equal(t, map[string]string{"ghcr.io": "registry.example.com/ghcr"}, s.Images.Rewrite)
 	require.Equal(t, []string{"registry"}, s.Images.PullSecrets)
 	require.Equal(t, "http://proxy.example.com:3128", s.Egress.HTTPProxy)

@@ -85,7 +85,7 @@ secretName: {{ $tls.secretName | quote }}
 {{- define "vdi-operator.config.network" -}}
 {{- $network := .Values.sessions.network -}}
 {{- $out := dict "internet" $network.internet "dnsNamespace" $network.dnsNamespace -}}
-{{- range $key := list "deniedRanges" "allowedRanges" "dnsRanges" -}}
+{{- range $key := list "deniedRanges" "allowedRanges" "dnsRanges" "dnsPorts" -}}
 {{- with get $network $key }}{{ $_ := set $out $key . }}{{ end -}}
 {{- end -}}
 {{- toYaml $out -}}

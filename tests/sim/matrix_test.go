@@ -144,6 +144,8 @@ func sessionEdits() []edit {
 		ofSession(denied, "idleTimeout", "soon", func(s *spec) { s.IdleTimeout = "soon" }),
 		ofSession(taken, "runPolicy", "Suspended", func(s *spec) { s.RunPolicy = vdi.RunPolicySuspended }, func(e *edit) { e.stops = true }),
 		ofSession(denied, "runPolicy", "Walking", func(s *spec) { s.RunPolicy = "Walking" }),
+		ofSession(taken, "timeZone", "Europe/Berlin", func(s *spec) { s.TimeZone = "Europe/Berlin" }),
+		ofSession(denied, "timeZone", "../etc/passwd", func(s *spec) { s.TimeZone = "../etc/passwd" }),
 		ofSession(taken, "keepAliveUntil", "2100", func(s *spec) { s.KeepAliveUntil = &later }, func(e *edit) { e.neverExpires, e.neverIdle = true, true }),
 	}
 }
@@ -184,6 +186,12 @@ func templateEdits() []edit {
 		ofTemplate(refused, "security.runAsUser", "0 in Restricted", func(t *spec) { t.Security.RunAsUser = ptr.To[int64](0) }),
 		ofTemplate(taken, "security.runAsGroup", "2000", func(t *spec) { t.Security.RunAsGroup = ptr.To[int64](2000) }),
 		ofTemplate(taken, "security.fsGroup", "2000", func(t *spec) { t.Security.FSGroup = ptr.To[int64](2000) }),
+		ofTemplate(taken, "security.supplementalGroups", "109", func(t *spec) { t.Security.SupplementalGroups = []int64{109} }),
+		ofTemplate(denied, "security.supplementalGroups", "0", func(t *spec) { t.Security.SupplementalGroups = []int64{0} }),
+		ofTemplate(taken, "command", "another", func(t *spec) { t.Command = []string{"/bin/desktop"} }),
+		ofTemplate(taken, "args", "another", func(t *spec) { t.Args = []string{"--all"} }),
+		ofTemplate(taken, "timeZone", "Asia/Tokyo", func(t *spec) { t.TimeZone = "Asia/Tokyo" }),
+		ofTemplate(denied, "timeZone", "/etc/localtime", func(t *spec) { t.TimeZone = "/etc/localtime" }),
 		ofTemplate(taken, "gpu.resourceName", "amd.com/gpu", func(t *spec) { t.GPU.ResourceName = "amd.com/gpu" }),
 		ofTemplate(denied, "gpu.resourceName", "gpu", func(t *spec) { t.GPU.ResourceName = "gpu" }),
 		ofTemplate(taken, "gpu.encoder", "Software", func(t *spec) { t.GPU.Encoder = vdi.EncoderSoftware }),

@@ -7,9 +7,9 @@ import (
 )
 
 // literally writes the value of a variable, or a word of a command, so that a
-// container gets it byte for byte, except for references $(NAME) to the given variables, which the kubelet
-// replaces. Only a $ that the kubelet would not leave alone is doubled, so that
-// most values look in the pod as they do in the template.
+// container gets it byte for byte, except for references $(NAME) to the given
+// variables, which the kubelet replaces. Only a $ that the kubelet would not leave
+// alone is doubled, so that most values look in the pod as they do in the template.
 func literally(value string, references []string) string {
 	var out strings.Builder
 	for i := range len(value) {

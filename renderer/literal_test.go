@@ -116,10 +116,10 @@ func TestCommandIsLiteral(t *testing.T) {
 		assert.Equal(t, c.command, asRun(desktop.Command))
 		assert.Equal(t, c.args, asRun(desktop.Args))
 	}
-	in.Template.Spec.Command = []string{"$$(PASSWD)"}
+	in.Template.Spec.Command = []string{"$(PASSWD)"}
 	got, err := r.Render(in)
 	if assert.NoError(t, err) {
-		assert.Equal(t, []string{"$<PASSWD>"}, asRun(typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0].Command))
+		assert.Equal(t, []string{"$(PASSWD)"}, asRun(typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0].Command), "no password in a list of processes")
 	}
 }
 

@@ -178,21 +178,22 @@ func typedValues(in Input, below values) (values, error) {
 	return merge(out, commandValues(in.Template.Spec)), nil
 }
 
-// commandValues: the kubelet expands references in commands as in variables.
+// commandValues: the kubelet expands references in commands as in variables. Here none
+// is meant, or a password would stand in the list of processes.
 func commandValues(t vdi.VDITemplateSpec) values {
 	out := values{}
 	for key, words := range map[string][]string{"command": t.Command, "args": t.Args} {
 		if len(words) > 0 {
-			out[key] = literalWords(words, loginsOf(t))
+			out[key] = literalWords(words)
 		}
 	}
 	return out
 }
 
-func literalWords(words, references []string) []any {
+func literalWords(words []string) []any {
 	out := make([]any, len(words))
 	for i, word := range words {
-		out[i] = literally(word, references)
+		out[i] = literally(word, nil)
 	}
 	return out
 }

@@ -131,10 +131,8 @@ type VDITemplateSpec struct {
 	TimeZone TimeZone `json:"timeZone,omitempty"`
 
 	// Command is run in the desktop's container instead of the image's entry point,
-	// without a shell. Each word is taken literally, like the values of env: "$$" and
-	// "$(OTHER)" included; only $(VARIABLE) with one of the streamer's login variables
-	// is replaced, and every process of the desktop can read it then. The streamer
-	// must still be started. Default: the image's ENTRYPOINT.
+	// without a shell. Each word is taken literally, "$$" and "$(NAME)" included. The
+	// streamer must still be started. Default: the image's ENTRYPOINT.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

@@ -105,7 +105,7 @@ func notOffered(short []gpunodes.Shortage, gpu string) *halt {
 		}
 	}
 	words := strings.Join(parts, "; ")
-	h.message = strings.ToUpper(words[:1]) + words[1:] + ". The desktop starts by itself when one does; until then change spec.resources of the session, or resources and gpu.resourceName of the template"
+	h.message = sentences(strings.ToUpper(words[:1])+words[1:], "The desktop starts by itself when one does; else change spec.resources of the session, or resources and gpu.resourceName of its template")
 	return h
 }
 

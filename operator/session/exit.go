@@ -94,6 +94,16 @@ func (e exit) words(pod *corev1.Pod) string {
 	return how
 }
 
+// sentences puts what is to be said one after another.
+func sentences(words ...string) string {
+	for i, s := range words {
+		if !strings.HasSuffix(s, "?") && i < len(words)-1 {
+			words[i] = s + "."
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 // memoryLimit says how large a container's limit is and, of the desktop's, where it
 // is set.
 func memoryLimit(pod *corev1.Pod, container string) string {

@@ -127,11 +127,11 @@ func containerWait(pod *corev1.Pod, why *halt) *halt {
 	case nodeSilent(pod):
 		return progressing(vdi.ConditionDesktopReady, fmt.Sprintf("The node %s does not answer, so nobody knows how the desktop is; it goes on when the node is back", pod.Spec.NodeName))
 	case containerRunning(pod) && ended:
-		return progressing(vdi.ConditionDesktopReady, "The desktop does not answer yet. "+last.words(pod)+", and started anew")
+		return progressing(vdi.ConditionDesktopReady, sentences("The desktop does not answer yet", last.words(pod), "It started anew"))
 	case containerRunning(pod):
 		return progressing(vdi.ConditionDesktopReady, "The desktop has started and does not answer yet")
 	case ended:
-		return progressing(vdi.ConditionDesktopReady, last.words(pod)+"; it starts anew")
+		return progressing(vdi.ConditionDesktopReady, sentences(last.words(pod), "It starts anew"))
 	case why != nil:
 		return why
 	}
@@ -173,9 +173,9 @@ func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
 	case ended == nil || w.Reason != "CrashLoopBackOff": // it has not run this time
 		h.message = fmt.Sprintf("The container %s keeps failing (%s): %s", c.Name, w.Reason, w.Message)
 	case last.wasLeft():
-		return progressing(vdi.ConditionDesktopReady, last.words(pod)+"; it starts anew in a moment, and later each time")
+		return progressing(vdi.ConditionDesktopReady, sentences(last.words(pod), "It starts anew in a moment, each time a little later"))
 	default:
-		h.message = fmt.Sprintf("The container %s keeps failing (%s). %s. %s", c.Name, w.Reason, last.words(pod), logHint(pod, c.Name))
+		h.message = sentences(fmt.Sprintf("The container %s keeps failing (%s)", c.Name, w.Reason), last.words(pod), logHint(pod, c.Name))
 	}
 	return h
 }

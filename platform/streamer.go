@@ -1,6 +1,11 @@
 package platform
 
-import vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+import (
+	"slices"
+	"strings"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
 
 const (
 	// DesktopPort is the port of the Service of every session, and of the
@@ -44,6 +49,11 @@ type StreamerFacts struct {
 	// Input is the agent's rule for what counts as use (vdi-agent --input): the
 	// streamer's own messages, or "none" where only presence can be seen.
 	Input string
+	// Endpoints is the list of what visitors may ask for (vdi-agent --endpoints).
+	Endpoints string
+	// Bypasses are variables that open a way past the agent: a template that sets
+	// one is refused. "*" at the end of a name stands for any rest.
+	Bypasses []string
 	// Fixed settings cannot be overridden by a template.
 	Fixed []Setting
 	// WebRTC are fixed settings of transport WebRTC, over those in Fixed (see
@@ -53,6 +63,14 @@ type StreamerFacts struct {
 	Defaults []Setting
 	// Protected variables are never taken from a template.
 	Protected []string
+}
+
+// IsBypass says whether a variable opens a way past the agent.
+func (f StreamerFacts) IsBypass(variable string) bool {
+	return slices.ContainsFunc(f.Bypasses, func(name string) bool {
+		start, isPrefix := strings.CutSuffix(name, "*")
+		return variable == name || isPrefix && strings.HasPrefix(variable, start)
+	})
 }
 
 // FactsOf is the row of the streamer table; "" is Selkies.
@@ -95,6 +113,8 @@ func selkies() StreamerFacts {
 		FindsEncoder:      true,
 		SoftwareSettings:  []Setting{{"SELKIES_USE_CPU", "true"}},
 		Input:             "selkies",
+		Endpoints:         EndpointsSelkies,
+		Bypasses:          selkiesBypasses(),
 		Fixed: []Setting{
 			{"SELKIES_ADDR", "127.0.0.1"}, // the agent alone leads there
 			{"SELKIES_PORT", "8080"},
@@ -133,6 +153,7 @@ func selkiesGStreamer() StreamerFacts {
 		SoftwareEncoder:   "x264enc",
 		DriverBelow:       580,          // newer ones register no NVENC element (selkies issue 279)
 		Input:             onlyPresence, // input goes over WebRTC's data channel, past the agent
+		Endpoints:         EndpointsAny,
 		Fixed: []Setting{
 			{"NGINX_PORT", "8080"},
 			{"SELKIES_PORT", "8081"},
@@ -154,6 +175,7 @@ func custom() StreamerFacts {
 		UserVariables:     []string{"SELKIES_BASIC_AUTH_USER"},
 		PasswordVariables: []string{"SELKIES_BASIC_AUTH_PASSWORD"},
 		Input:             onlyPresence,
+		Endpoints:         EndpointsAny, // nobody knows what it serves, or in which direction
 		Protected:         []string{"SELKIES_TURN_SHARED_SECRET"},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -24,4 +25,15 @@ func policySettings(in Input, env []any) ([]platform.Setting, error) {
 		}
 	}
 	return settings, nil
+}
+
+// checkBypasses refuses variables that open a way to the desktop past the agent.
+func checkBypasses(t vdi.VDITemplate, env []any) error {
+	facts := platform.FactsOf(t.Spec.Streamer)
+	for _, e := range env {
+		if name, _ := e.(values)["name"].(string); facts.IsBypass(name) {
+			return fmt.Errorf("%w: template %q: env: %s would open a way into or out of the desktop past its agent; remove it", ErrValues, t.Name, name)
+		}
+	}
+	return nil
 }

@@ -33,6 +33,9 @@ func (r *Renderer) valuesOf(in Input) (values, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkBypasses(in.Template, typed["env"].([]any)); err != nil {
+		return nil, err
+	}
 	all := merge(below, typed, enforcedValues(in, policy))
 	problems, err := r.schema.check(all)
 	if err != nil {
@@ -384,10 +387,12 @@ func credentialValues(in Input) values {
 }
 
 func agentValues(in Input) values {
+	facts := platform.FactsOfTemplate(in.Template.Spec)
 	return values{
 		"image":        in.Platform.Sessions.Agent.Image,
 		"mode":         string(in.Platform.Access.Mode),
-		"input":        platform.FactsOfTemplate(in.Template.Spec).Input,
+		"input":        facts.Input,
+		"endpoints":    facts.Endpoints,
 		"fileTransfer": string(platform.FileTransferOf(in.Template.Spec.Streamer, in.Template.Spec.Policy)),
 		// Only they tell the front door's words from a forger's.
 		"statementKeys": anyMap(in.statementKeys()),

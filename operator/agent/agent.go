@@ -148,7 +148,13 @@ func (a *Agent) enter(e *exchange) {
 		no = checkOrigin(e.request, v.login != loginBasic)
 	}
 	if no == nil {
+		no = checkBody(e.request)
+	}
+	if no == nil {
 		no = checkFiles(e.request, a.config.FileTransfer)
+	}
+	if no == nil {
+		no = a.checkEndpoint(e.request)
 	}
 	if no != nil {
 		a.refuse(e, no)

@@ -52,6 +52,9 @@ type Config struct {
 	TURNDir string
 	// Input names the rule for what counts as use of the desktop, see InputRules.
 	Input string
+	// Endpoints names the list of what visitors may ask of the desktop, see
+	// platform.EndpointsOf; empty: there is none.
+	Endpoints string
 	// FileTransfer is the direction in which files may pass; empty: Both.
 	FileTransfer vdi.FileTransferPolicy
 	// MaxSessionAge is how long one login holds.
@@ -87,6 +90,9 @@ func (c Config) check() error {
 	}
 	if _, known := inputRules()[c.Input]; !known {
 		return fmt.Errorf("%w: --input is %q; give one of %s", ErrConfig, c.Input, strings.Join(InputRules(), ", "))
+	}
+	if c.Endpoints != "" && !slices.Contains(platform.EndpointLists(), c.Endpoints) {
+		return fmt.Errorf("%w: --endpoints is %q; give one of %s", ErrConfig, c.Endpoints, strings.Join(platform.EndpointLists(), ", "))
 	}
 	if c.FileTransfer != "" && !slices.Contains(fileTransfers(), c.FileTransfer) {
 		return fmt.Errorf("%w: --file-transfer is %q; give one of Both, Upload, Download, None", ErrConfig, c.FileTransfer)

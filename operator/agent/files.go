@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 
@@ -44,12 +43,13 @@ func downloads(p vdi.FileTransferPolicy) bool {
 	return p == vdi.FileTransferBoth || p == vdi.FileTransferDownload
 }
 
-// isDownload knows where Selkies 2.x lists and gives files and printed documents
-// (selkies 2.1.0, selkies/stream_server.py, the routes at the end).
+// isDownload knows where Selkies 2.x lists and gives files, printed documents and
+// pictures of the screen, and where it records it (selkies 2.1.0,
+// selkies/stream_server.py, the routes at the end).
 func isDownload(decoded string) bool {
-	clean := strings.ToLower(path.Clean("/" + decoded))
-	return slices.ContainsFunc([]string{"/api/files", "/api/print"}, func(under string) bool {
-		return clean == under || strings.HasPrefix(clean, under+"/")
+	clean := cleaned(decoded)
+	return slices.ContainsFunc([]string{"/api/files", "/api/print", "/api/screenshot", "/api/recording"}, func(under string) bool {
+		return isBelow(clean, under)
 	})
 }
 

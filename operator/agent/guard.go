@@ -31,6 +31,8 @@ const (
 	reasonLimited   = "rate"
 	reasonStopping  = "stopping"
 	reasonForm      = "form"
+	reasonBody      = "body"
+	reasonEndpoint  = "endpoint"
 )
 
 // checkTarget refuses requests that were not meant for this session's host, and
@@ -82,6 +84,16 @@ func checkOrigin(r *http.Request, originRequired bool) *refusal {
 func isOrigin(origin, host string) bool {
 	withoutPort := func(s string) string { return strings.TrimSuffix(strings.ToLower(s), ":443") }
 	return withoutPort(origin) == "https://"+withoutPort(host)
+}
+
+// checkBody refuses requests that ask for something and carry something all the
+// same: programs in the desktop could take files that way, which checkFiles lets
+// through by the method.
+func checkBody(r *http.Request) *refusal {
+	if !isSafe(r.Method) || r.ContentLength == 0 {
+		return nil
+	}
+	return &refusal{http.StatusForbidden, reasonBody, "A request that only asks for something may carry nothing."}
 }
 
 func isSafe(method string) bool {

@@ -53,7 +53,11 @@ func (a *Agent) checkAnswer(answer *http.Response) error {
 	if cookies := answer.Header["Set-Cookie"]; len(cookies) > 0 {
 		answer.Header["Set-Cookie"] = withoutSetCookie(cookies)
 	}
-	return checkDownload(answer, a.config.FileTransfer)
+	if err := checkDownload(answer, a.config.FileTransfer); err != nil {
+		return err
+	}
+	a.asAttachment(answer)
+	return nil
 }
 
 // noAnswer tells the visitor that the desktop did not answer; why is for the log.

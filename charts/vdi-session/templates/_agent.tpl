@@ -17,6 +17,7 @@ wait for a desktop that starts only after it. */}}
     - --host={{ .Values.session.host }}
     - --mode={{ $agent.mode }}
     - --input={{ $agent.input }}
+    - --endpoints={{ $agent.endpoints }}
     - --file-transfer={{ $agent.fileTransfer }}
     - --max-session-age={{ $agent.maxSessionAge }}
     - --listen=:8090

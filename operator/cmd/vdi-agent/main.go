@@ -96,6 +96,7 @@ func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
 	flags.StringVar(&c.TURNDir, "turn-dir", "", "folder with the session's login at the TURN relay; empty: the desktop does not stream over WebRTC")
 	flags.StringVar(&at.turn, "turn-listen", platform.TURNRestAddress, "address where the desktop asks for that login")
 	flags.StringVar(&c.Input, "input", "selkies", "rule for what counts as use: selkies, or none where only presence can be seen")
+	flags.StringVar(&c.Endpoints, "endpoints", platform.EndpointsAny, "what visitors may ask of the desktop: the list selkies, or any where there is no list")
 	flags.Func("file-transfer", "directions in which files may pass: Both (default), Upload, Download or None", func(text string) error {
 		c.FileTransfer = vdi.FileTransferPolicy(text)
 		return nil

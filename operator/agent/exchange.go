@@ -89,8 +89,12 @@ func (b countedBody) Read(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (e *exchange) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
+// WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer, and
+// pass nothing that looks at cookies.
 func (e *exchange) WriteHeader(status int) {
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		e.Header().Del("Set-Cookie")
+	}
 	if e.status == 0 && status >= http.StatusOK {
 		e.status = status
 	}

@@ -138,7 +138,7 @@ func TestStripped(t *testing.T) {
 	w := newWorld(t, nil)
 	cookie := w.login()
 	header := map[string]string{
-		"Cookie": "a=1; " + cookie + "; b=2", "Authorization": "Bearer secret", "Accept-Language": "de", "X-Custom": "kept",
+		"Cookie": "__Host-app-a=1; " + cookie + "; sso=forged; __Host-b=2", "Authorization": "Bearer secret", "Accept-Language": "de", "X-Custom": "kept",
 		"X-Forwarded-For": "192.0.2.9", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "http",
 	}
 	claims := []string{
@@ -154,7 +154,7 @@ func TestStripped(t *testing.T) {
 	for name, values := range got {
 		assert.False(t, slices.Contains(values, "forged"), name)
 	}
-	assert.Equal(t, []string{"a=1; b=2"}, got["Cookie"])
+	assert.Equal(t, []string{"a=1; __Host-b=2"}, got["Cookie"])
 	username, password, _ := w.desktop.last(t).BasicAuth()
 	assert.Equal(t, desktopUser+":"+desktopPass, username+":"+password)
 	assert.Equal(t, "de", got.Get("Accept-Language"))
@@ -198,6 +198,8 @@ func TestWebSocketIsReadable(t *testing.T) {
 	assert.Empty(t, got["Cookie"])
 	_, password, _ := w.desktop.last(t).BasicAuth()
 	assert.Equal(t, desktopPass, password)
+	say(t, w.dial("sso=1; "+w.login()+"; __Host-app-a=1"), "hello")
+	assert.Equal(t, []string{"a=1"}, w.desktop.last(t).Header["Cookie"])
 }
 
 func TestNoOtherProtocol(t *testing.T) {
@@ -220,30 +222,11 @@ func TestAnswerStripped(t *testing.T) {
 		}
 	}
 	open := w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "")
-	assert.Equal(t, []string{"other=1"}, open.Header["Set-Cookie"])
+	assert.Equal(t, []string{"__Host-app-other=1; Path=/; Secure"}, open.Header["Set-Cookie"])
 	closed := w.ask(http.MethodGet, "/closed", map[string]string{"Cookie": cookie}, "")
 	assert.Equal(t, http.StatusBadGateway, closed.StatusCode)
 	assert.Empty(t, closed.Header["Www-Authenticate"])
 	assert.Contains(t, w.log.String(), errDesktopLogin.Error())
-}
-
-func TestWithoutCookie(t *testing.T) {
-	for given, want := range map[string][]string{
-		"":                             nil,
-		"__Host-vdi=a":                 nil,
-		"a=1; __Host-vdi=x; b=2":       {"a=1; b=2"},
-		"__host-VDI=x;a=1":             {"a=1"},
-		"=__Host-vdi=x; a=1":           {"a=1"},
-		"__Host-vdi; a=1":              {"a=1"},
-		"__Host-vdi =x":                nil,
-		"a=__Host-vdi=x":               {"a=__Host-vdi=x"},
-		"__Host-vdi-page=x; a":         {"a"},
-		"__Host-vd=x; a__Host-vdi=y":   {"__Host-vd=x; a__Host-vdi=y"},
-		`a="x; __Host-vdi=y"`:          {`a="x`},
-		" __Host-vdi=x;__Host-vdi=y; ": nil,
-	} {
-		assert.Equal(t, want, withoutCookie([]string{given}), "%q", given)
-	}
 }
 
 func TestAddressOf(t *testing.T) {

@@ -37,38 +37,13 @@ func forDesktop(h http.Header, login credentials) {
 	h.Del("Authorization")
 	// Compressed frames could not be read, and input would not be seen.
 	h.Del("Sec-Websocket-Extensions")
-	if cookies := withoutCookie(h["Cookie"]); len(cookies) > 0 {
-		h["Cookie"] = cookies
+	h.Del("Cookie2") // RFC 2965, which old programs still read
+	if cookies := cookiesForDesktop(h["Cookie"]); cookies != "" {
+		h["Cookie"] = []string{cookies}
 	} else {
 		h.Del("Cookie")
 	}
 	if login.desktopPassword != "" {
 		(&http.Request{Header: h}).SetBasicAuth(login.desktopUsername, login.desktopPassword)
 	}
-}
-
-// withoutCookie returns Cookie headers without those of logins; the others stay
-// byte for byte.
-func withoutCookie(headers []string) (kept []string) {
-	for _, header := range headers {
-		pairs := slices.DeleteFunc(strings.Split(header, ";"), isOwnCookie)
-		if rest := strings.TrimSpace(strings.Join(pairs, ";")); rest != "" {
-			kept = append(kept, rest)
-		}
-	}
-	return kept
-}
-
-// isOwnCookie judges one "name=value" of a Cookie or Set-Cookie header: names
-// that begin with cookieName are the agent's and the front door's. Browsers may
-// send a cookie without a name as "=__Host-vdi=…" or "__Host-vdi=…".
-func isOwnCookie(pair string) bool {
-	name := strings.TrimLeft(pair, "= \t")
-	return len(name) >= len(cookieName) && strings.EqualFold(name[:len(cookieName)], cookieName)
-}
-
-// withoutSetCookie returns a desktop's Set-Cookie headers without those that
-// would replace a login.
-func withoutSetCookie(headers []string) []string {
-	return slices.DeleteFunc(headers, isOwnCookie)
 }

@@ -43,16 +43,14 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 }
 
 // checkAnswer keeps the desktop from asking visitors for a login that the agent
-// would strip, from setting the agent's own cookie, and from giving files away
+// would strip, from setting cookies of others, and from giving files away
 // where none may leave.
 func (a *Agent) checkAnswer(answer *http.Response) error {
 	challenge := strings.Join(answer.Header["Www-Authenticate"], ",")
 	if answer.StatusCode == http.StatusUnauthorized && strings.Contains(strings.ToLower(challenge), "basic") {
 		return errDesktopLogin
 	}
-	if cookies := answer.Header["Set-Cookie"]; len(cookies) > 0 {
-		answer.Header["Set-Cookie"] = withoutSetCookie(cookies)
-	}
+	cookiesForVisitor(answer.Header)
 	if err := checkDownload(answer, a.config.FileTransfer); err != nil {
 		return err
 	}

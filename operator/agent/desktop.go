@@ -21,26 +21,43 @@ const (
 type desktop struct {
 	address, health string
 	credentials     func() credentials
-	transport       *http.Transport
-	probe           *http.Client
+	// shared keeps connections for what any visitor asks; own opens one from the
+	// visitor's address and keeps none.
+	shared, own *http.Transport
+	probe       *http.Client
 }
 
 func newDesktop(address, health string, login func() credentials) *desktop {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	// Proxy stays nil: no variable of the environment leads elsewhere.
-	transport := &http.Transport{
+	shared := &http.Transport{
 		DialContext:        dialer.DialContext,
 		DisableCompression: true, // what the browser asked for passes as it is
 		MaxIdleConns:       idleConns, MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
 	}
+	own := shared.Clone()
+	own.DisableKeepAlives = true // the next visitor has another address
+	own.DialContext = newSources(dialer).dial
 	noRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &desktop{
-		address: address, health: health, credentials: login, transport: transport,
+		address: address, health: health, credentials: login, shared: shared, own: own,
 		probe: &http.Client{
 			Timeout: readyTimeout, CheckRedirect: noRedirects,
 			Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
 		},
 	}
+}
+
+// RoundTrip implements http.RoundTripper. WebSockets and what a visitor sends come
+// from the visitor's own address: Selkies turns a second WebSocket from one address
+// away within half a second, and finds by it the stream that an upload has to leave
+// room for (selkies 2.1.0, websockets_mode.py, RECONNECT_DEBOUNCE_MS, and
+// stream_server.py).
+func (d *desktop) RoundTrip(r *http.Request) (*http.Response, error) {
+	if isWebSocket(r.Header) || !isSafe(r.Method) {
+		return d.own.RoundTrip(r)
+	}
+	return d.shared.RoundTrip(r)
 }
 
 // ready asks the desktop now; nil: it answered. Errors are sentences.

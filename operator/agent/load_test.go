@@ -68,7 +68,7 @@ func (w *world) expect(t testing.TB, condition func() bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		w.client.CloseIdleConnections()
-		w.agent.desktop.transport.CloseIdleConnections()
+		w.agent.desktop.shared.CloseIdleConnections()
 		return condition()
 	}, waitFor, lookEvery)
 }

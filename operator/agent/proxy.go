@@ -24,7 +24,7 @@ var errDesktopLogin = errors.New("the desktop refused the agent's login")
 // newProxy passes requests on and answers back, each part at once.
 func (a *Agent) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite: a.rewrite, Transport: a.desktop.transport,
+		Rewrite: a.rewrite, Transport: a.desktop,
 		FlushInterval: -1, BufferPool: newBuffers(),
 		ModifyResponse: a.checkAnswer, ErrorHandler: a.noAnswer,
 		ErrorLog: newErrorLog(a.log),
@@ -100,7 +100,7 @@ func (a *Agent) forward(e *exchange) {
 	defer timer.Stop()
 	e.opened = func(conn net.Conn, early *bufio.Reader) *stream { return a.open(e, conn, early) }
 	defer a.closed(e)
-	a.proxy.ServeHTTP(e, e.request)
+	a.proxy.ServeHTTP(e, e.request.WithContext(withVisitor(e.request.Context(), e.visitor.key)))
 }
 
 // open makes the visitor's end of a WebSocket.

@@ -37,9 +37,24 @@ type Endpoint struct {
 	Methods []string
 	// WebSocket: it may become one.
 	WebSocket bool
+	// Farewell ends the page behind its WebSocket.
+	Farewell Farewell
 	// Needs is also the direction in which its files pass.
 	Needs Need
 }
+
+// Farewell is how a page is told that it ends for good. After a close frame alone
+// it would come back, and again.
+type Farewell string
+
+// Farewells of streams.
+const (
+	FarewellClose Farewell = ""
+	// FarewellKill is a text message, "KILL" and a sentence, before the close frame.
+	FarewellKill Farewell = "kill"
+	// FarewellSuperseded is a close frame with code 4001 and a sentence.
+	FarewellSuperseded Farewell = "superseded"
+)
 
 // EndpointsRoot is where a list is complete: what is not in it is not for visitors.
 // Elsewhere the streamer's page lies, which may be read and nothing else: a newer
@@ -57,7 +72,8 @@ func EndpointsOf(list string, role Role) (endpoints []Endpoint, isList bool) {
 }
 
 // selkiesOwner is what the page of Selkies 2.1.0 uses (selkies/stream_server.py,
-// initialize_app; websockets_mode.py and webrtc_mode.py, register_routes), the
+// initialize_app; websockets_mode.py and webrtc_mode.py, register_routes; the
+// farewells are in the page's selkies-core.js), the
 // health page, and a picture of what the owner sees anyway. Not in it, and
 // not used by the page as we run it: recording, which writes to the home and
 // gives the video away, sessions, tokens, switch, metrics and apps.
@@ -66,9 +82,9 @@ func selkiesOwner() []Endpoint {
 	return []Endpoint{
 		{Path: "/api/status", Methods: read},
 		{Path: "/api/health", Methods: read},
-		{Path: "/api/websockets", Methods: read, WebSocket: true}, // asked without a WebSocket after a cut
-		{Path: "/api/webrtc/signaling", Methods: read, WebSocket: true},
-		{Path: "/api/ws", Methods: read, WebSocket: true},
+		{Path: "/api/websockets", Methods: read, WebSocket: true, Farewell: FarewellKill}, // asked without a WebSocket after a cut
+		{Path: "/api/webrtc/signaling", Methods: read, WebSocket: true, Farewell: FarewellSuperseded},
+		{Path: "/api/ws", Methods: read, WebSocket: true, Farewell: FarewellSuperseded},
 		{Path: "/api/turn", Methods: read},
 		{Path: "/api/upload", Methods: []string{"POST"}, Needs: NeedUpload},
 		{Path: "/api/files", Below: true, Methods: read, Needs: NeedDownload},

@@ -72,6 +72,13 @@ func endpointAt(endpoints []platform.Endpoint, at string) (platform.Endpoint, bo
 	return endpoints[i], true
 }
 
+// farewellAt is how the page behind a WebSocket is told its end.
+func (a *Agent) farewellAt(r *http.Request) platform.Farewell {
+	endpoints, _ := platform.EndpointsOf(a.config.Endpoints, platform.RoleOwner)
+	e, _ := endpointAt(endpoints, cleaned(r.URL.Path))
+	return e.Farewell
+}
+
 // cleaned is a decoded path as the most lenient server would read it.
 func cleaned(decoded string) string { return strings.ToLower(path.Clean("/" + decoded)) }
 

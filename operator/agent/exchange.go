@@ -145,8 +145,11 @@ func (e *exchange) end(why ending) {
 	}
 }
 
-// say does not wait for the viewer.
-func (e *exchange) say(why ending) { go e.stream.farewell(why.code, why.reason) }
+// say does not wait for the viewer, nor for a desktop that reads nothing.
+func (e *exchange) say(why ending) {
+	e.stream.end(why)
+	time.AfterFunc(closeGrace, e.cancel)
+}
 
 // exchanges are those with the desktop that are under way.
 type exchanges struct {

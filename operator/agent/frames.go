@@ -1,6 +1,9 @@
 package agent
 
-import "encoding/binary"
+import (
+	"crypto/rand"
+	"encoding/binary"
+)
 
 // Opcodes of WebSocket frames (RFC 6455 §5.2).
 const (
@@ -37,6 +40,7 @@ type frames struct {
 	head      [maxHead]byte
 	headLen   int
 	looking   bool // the head of a message is being collected
+	partial   bool // more frames of this message are to come
 	broken    bool
 }
 
@@ -106,6 +110,9 @@ func (f *frames) begin() {
 	if f.broken = f.impossible(header, length); f.broken {
 		return
 	}
+	if f.opcode < opClose {
+		f.partial = header[0]&0x80 == 0
+	}
 	copy(f.mask[:], rest)
 	f.remaining = length
 	f.looking = f.message != nil && (f.opcode == opText || f.opcode == opBinary)
@@ -156,4 +163,19 @@ func closeFrame(code uint16, reason string) []byte {
 	reason = reason[:min(len(reason), maxControl-2)]
 	frame := []byte{0x80 | opClose, byte(2 + len(reason))}
 	return append(binary.BigEndian.AppendUint16(frame, code), reason...)
+}
+
+// textFrame is an unmasked text message of at most 125 bytes, the rest is cut off.
+func textFrame(text string) []byte {
+	text = text[:min(len(text), maxControl)]
+	return append([]byte{0x80 | opText, byte(len(text))}, text...)
+}
+
+// maskedCloseFrame is a close frame as a client sends it.
+func maskedCloseFrame(code uint16) []byte {
+	frame := []byte{0x80 | opClose, 0x80 | 2}
+	mask := make([]byte, 4)
+	_, _ = rand.Read(mask) // never fails
+	frame = append(frame, mask...)
+	return append(frame, byte(code>>8)^mask[0], byte(code)^mask[1])
 }

@@ -115,7 +115,9 @@ func (a *Agent) open(e *exchange, conn net.Conn, early *bufio.Reader) *stream {
 	}
 	a.activity.connect(e.visitor.key)
 	a.logOpened(e)
-	return newStream(conn, early, &e.counts, message, a.activity.lost)
+	s := newStream(conn, early, &e.counts, message, a.activity.lost)
+	s.page = a.farewellAt(e.request)
+	return s
 }
 
 // closed accounts for the end of a WebSocket, if it was one.

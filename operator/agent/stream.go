@@ -8,12 +8,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // Codes of WebSocket close frames (RFC 6455 §7.4.1).
 const (
 	closeGoingAway = 1001
 	closePolicy    = 1008
+	// closeSuperseded is Selkies' own (platform.FarewellSuperseded).
+	closeSuperseded = 4001
 )
 
 const (
@@ -26,9 +30,10 @@ const (
 
 // stream is the visitor's end of a WebSocket. The bytes pass as they are; they
 // are counted and followed, and a goodbye is put in between two frames. Read
-// and Write are each called by one goroutine at a time, farewell by any.
+// and Write are each called by one goroutine at a time, end and farewell by any.
 type stream struct {
 	net.Conn
+	page platform.Farewell // how the page is told the end
 	// early are bytes that came together with the handshake.
 	early *bufio.Reader
 
@@ -37,21 +42,35 @@ type stream struct {
 	lost   atomic.Bool // the visitor's frames cannot be followed
 	counts *counts
 
+	ended atomic.Bool   // nothing of the visitor's goes on to the desktop
+	begun chan struct{} // closed when the handshake is over, or the connection
+	begin sync.Once
+
+	up      sync.Mutex // guards sent, and the order of writes to the desktop
+	sent    frames     // to the desktop
+	desktop io.Writer  // set before begun is closed; nil: there was no stream
+
 	mu       sync.Mutex // guards out and what follows, and the order of writes
 	out      frames     // to the visitor
+	words    []byte     // the message to send before the goodbye
 	goodbye  []byte     // the close frame to send at the next boundary
 	departed bool       // it was sent; nothing may follow it
 }
 
 func newStream(conn net.Conn, early *bufio.Reader, c *counts, message func(byte, []byte), lost func()) *stream {
-	return &stream{Conn: conn, early: early, counts: c, in: frames{masked: true, message: message}, onLost: lost}
+	return &stream{
+		Conn: conn, early: early, counts: c, in: frames{masked: true, message: message}, onLost: lost,
+		begun: make(chan struct{}), sent: frames{masked: true},
+	}
 }
 
 // Read takes bytes from the visitor.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
 	s.counts.read(n)
-	s.in.feed(p[:n])
+	if !s.ended.Load() { // later bytes are no use of the desktop
+		s.in.feed(p[:n])
+	}
 	if s.in.broken && s.lost.CompareAndSwap(false, true) {
 		s.onLost()
 	}
@@ -70,9 +89,77 @@ func (s *stream) read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// WriteTo implements io.WriterTo, so that copying takes a small buffer.
+// WriteTo implements io.WriterTo, so that copying takes a small buffer, and so that
+// the desktop's end is known.
 func (s *stream) WriteTo(w io.Writer) (int64, error) {
-	return io.CopyBuffer(w, struct{ io.Reader }{s}, make([]byte, inputBuffer))
+	s.begin.Do(func() {
+		s.desktop = w
+		close(s.begun)
+	})
+	return io.CopyBuffer(input{s}, struct{ io.Reader }{s}, make([]byte, inputBuffer))
+}
+
+// Close ends the visitor's connection.
+func (s *stream) Close() error {
+	s.begin.Do(func() { close(s.begun) })
+	return s.Conn.Close()
+}
+
+// input is the desktop's end for what the visitor sends.
+type input struct{ s *stream }
+
+// Write hands bytes to the desktop, until the end.
+func (i input) Write(p []byte) (int, error) {
+	i.s.up.Lock()
+	defer i.s.up.Unlock()
+	if i.s.ended.Load() {
+		return len(p), nil
+	}
+	i.s.sent.feed(p)
+	return i.s.desktop.Write(p)
+}
+
+// end stops the visitor's input at once and tells both sides. It waits for neither.
+func (s *stream) end(why ending) {
+	if s.ended.Swap(true) {
+		return
+	}
+	said := make(chan struct{})
+	go func() {
+		<-s.begun
+		s.farewell(why.code, why.reason)
+		close(said)
+	}()
+	go func() {
+		<-s.begun
+		s.hangUp(said)
+	}()
+}
+
+// hangUp tells the desktop that the visitor is gone. It must not depend on the
+// visitor's answer to the farewell: without a close frame Selkies waits for the
+// network to come back, with keys held and media flowing. Within a frame of the
+// visitor's there is no place for one, so the connection is cut when the visitor
+// has been told.
+func (s *stream) hangUp(said <-chan struct{}) {
+	if s.desktop == nil || s.sayToDesktop(maskedCloseFrame(closeGoingAway)) {
+		return
+	}
+	<-said
+	if desktop, can := s.desktop.(io.Closer); can {
+		_ = desktop.Close() // the copying ends by it
+	}
+}
+
+// sayToDesktop says whether there was a place for a frame.
+func (s *stream) sayToDesktop(frame []byte) bool {
+	s.up.Lock()
+	defer s.up.Unlock()
+	if !s.sent.atBoundary() {
+		return false
+	}
+	_, err := s.desktop.Write(frame)
+	return err == nil
 }
 
 // Write hands bytes to the visitor. After a goodbye they are dropped: the
@@ -116,7 +203,11 @@ func (s *stream) depart() error {
 		return nil
 	}
 	s.departed = true
-	_, err := s.write(s.goodbye)
+	last := s.goodbye
+	if !s.out.partial { // a message may not begin within another
+		last = append(s.words, last...)
+	}
+	_, err := s.write(last)
 	return err
 }
 
@@ -130,6 +221,14 @@ func (s *stream) farewell(code uint16, reason string) {
 	defer s.mu.Unlock()
 	if s.goodbye != nil {
 		return
+	}
+	if code == closePolicy { // else the page shall come back, and see what the front door says
+		switch s.page {
+		case platform.FarewellKill:
+			s.words = textFrame("KILL " + reason)
+		case platform.FarewellSuperseded:
+			code = closeSuperseded
+		}
 	}
 	s.goodbye = closeFrame(code, reason)
 	if err := s.depart(); err != nil {

@@ -27,6 +27,7 @@ type cluster struct {
 	quota    bool // no more pods are admitted
 	slow     bool // the garbage collector is
 	unready  bool // what starts does not answer
+	failing  bool // the API server takes no write of an operator
 	stays    bool // what is to end takes its time
 }
 

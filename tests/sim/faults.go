@@ -23,6 +23,9 @@ func (w *world) fate(c call) verdict {
 	if c.verb == "create" && w.cluster.quota && len(c.what) > 4 && c.what[:4] == "Pod " {
 		return verdict{err: apierrors.NewForbidden(corev1.Resource("pods"), c.what[4:], errors.New("exceeded quota: team, requested: pods=1, used: pods=1, limited: pods=1"))}
 	}
+	if w.cluster.failing && c.verb != "get" && c.verb != "list" && c.verb != verbAsk {
+		return verdict{err: apierrors.NewInternalError(errors.New("etcdserver: no leader"))}
+	}
 	if !w.faults || !w.rarely(24) {
 		return verdict{}
 	}

@@ -41,6 +41,7 @@ type operator struct {
 	caches *caches
 	client *operatorClient
 	live   liveReader
+	counts *session.Metrics
 	queues map[string]*queue // by controller
 	names  []string          // of the controllers, in order
 	end    context.CancelFunc
@@ -98,9 +99,10 @@ func (w *world) startOperator(since func() int) *operator {
 // setup is what package run does, but for what is outside of a cluster.
 func (o *operator) setup(ctx context.Context) error {
 	w := o.world
+	o.counts = session.NewMetrics(o.client)
 	sessions := &session.Reconciler{
 		Client: o.client, Live: o.live, Renderer: w.renderer, Config: w.config, Namespace: operatorNamespace, Clock: clockOf{o},
-		ServerTime: o.serverTime, Probe: o.probe, Activity: agentsOf{o}, Events: w.events, Metrics: session.NewMetrics(o.client),
+		ServerTime: o.serverTime, Probe: o.probe, Activity: agentsOf{o}, Events: w.events, Metrics: o.counts,
 	}
 	templates := &template.Reconciler{Client: o.client, Renderer: w.renderer.Renderer, Config: w.config, Clock: clockOf{o}}
 	left := &homes.Reconciler{Client: o.client, Live: o.live, Clock: clockOf{o}, ServerTime: o.serverTime, Events: w.events}

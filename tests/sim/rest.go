@@ -24,9 +24,13 @@ func (w *world) rest() {
 	}
 	w.rules.atRest()
 	wrote := w.server.revision
+	w.calls = nil
 	w.finish(time.Now().Add(calm))
 	if w.server.revision != wrote {
 		w.violated("somebody still writes at rest")
+	}
+	if len(w.calls) > 0 && w.rules.nobodyWaits() {
+		w.violated("somebody still asks at rest: %s %s", w.calls[0].verb, w.calls[0].what)
 	}
 }
 

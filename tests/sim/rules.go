@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -298,6 +300,35 @@ func (r *rules) atRest() {
 			r.violated("%s has lost its session", v.key)
 		}
 	}
+	for _, o := range r.running {
+		r.judgeCounts(o)
+	}
+}
+
+// judgeCounts: who scrapes an operator reads what is there.
+func (r *rules) judgeCounts(o *operator) {
+	left := map[string]float64{}
+	for _, v := range r.server.list("VDISession") {
+		left[string(v.as(r.scheme).(*vdi.VDISession).Status.Phase)]++
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(o.counts)
+	families, err := registry.Gather()
+	if err != nil {
+		r.violated("the metrics of %s: %v", o.name, err)
+	}
+	for _, family := range families {
+		if family.GetName() == "vdi_sessions_total" {
+			for _, m := range family.GetMetric() {
+				left[m.GetLabel()[0].GetValue()] -= m.GetGauge().GetValue()
+			}
+		}
+	}
+	for phase, n := range left {
+		if n != 0 {
+			r.violated("%s counts %g sessions too few in phase %q", o.name, n, phase)
+		}
+	}
 }
 
 func (r *rules) exists(uid string) bool {
@@ -323,9 +354,21 @@ func (r *rules) judgeRest(s *vdi.VDISession) {
 		}
 	case s.Status.Phase != vdi.PhaseRunning || pod == nil || route == nil:
 		r.violated("the session %s is %s (pod %t, route %t): %s", s.Name, s.Status.Phase, pod != nil, route != nil, s.Status.Message)
+	default:
+		r.judgeChildren(s)
 	}
 	if s.Status.ObservedGeneration != s.Generation {
 		r.violated("the session %s was not looked at since it was changed", s.Name)
+	}
+}
+
+// judgeChildren: a desktop that runs has all that leads to it and guards it, and nobody
+// else's. Its Secret may be gone: nobody watches Secrets, and the next start makes one.
+func (r *rules) judgeChildren(s *vdi.VDISession) {
+	for _, k := range []key{{"Service", s.Namespace, s.Name}, {"NetworkPolicy", s.Namespace, s.Name}} {
+		if v := r.server.objects[k]; v == nil || ownerOf(v.object) != string(s.UID) {
+			r.violated("the session %s runs without its %s", s.Name, k.kind)
+		}
 	}
 }
 
@@ -337,5 +380,14 @@ func mayWait(s *vdi.VDISession) bool {
 	}
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)
+	})
+}
+
+// nobodyWaits tells whether all sessions are as they were asked to be, and could start
+// again: what is refused is tried again every minute.
+func (r *rules) nobodyWaits() bool {
+	return !slices.ContainsFunc(r.server.list("VDISession"), func(v *version) bool {
+		st := v.as(r.scheme).(*vdi.VDISession).Status
+		return (st.Phase != vdi.PhaseRunning && st.Phase != vdi.PhaseSuspended) || meta.IsStatusConditionTrue(st.Conditions, vdi.ConditionUpdatePending)
 	})
 }

@@ -70,14 +70,19 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, 1,000 sessions at rest, fuzzing, an agent kept busy
+test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, fuzzing, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
+	$(MAKE) test-mutants
 	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
 	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
+
+.PHONY: test-mutants
+test-mutants: ## Take the operator's guards away, one at a time, and list those that no simulated life misses (MUTANTS="--only 7 --cases 2000")
+	cd tests && go run ./cmd/vdi-mutants $(MUTANTS)
 
 .PHONY: bench
 bench: ## Cost of rendering beside Helm's own path, and of deciding, status and cache

@@ -64,7 +64,7 @@ func New(c Config) (*Agent, error) {
 	if err := a.watchFolders(); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, a.credentials.Get)
+	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, c.Endpoints == platform.EndpointsSelkies, a.credentials.Get)
 	a.proxy = a.newProxy()
 	return a, nil
 }

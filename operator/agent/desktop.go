@@ -24,10 +24,11 @@ type desktop struct {
 	// shared keeps connections for what any visitor asks; own opens one from the
 	// visitor's address and keeps none.
 	shared, own *http.Transport
+	byAddress   bool // it tells visitors apart by it
 	probe       *http.Client
 }
 
-func newDesktop(address, health string, login func() credentials) *desktop {
+func newDesktop(address, health string, byAddress bool, login func() credentials) *desktop {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	// Proxy stays nil: no variable of the environment leads elsewhere.
 	shared := &http.Transport{
@@ -40,7 +41,7 @@ func newDesktop(address, health string, login func() credentials) *desktop {
 	own.DialContext = newSources(dialer).dial
 	noRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &desktop{
-		address: address, health: health, credentials: login, shared: shared, own: own,
+		address: address, health: health, credentials: login, shared: shared, own: own, byAddress: byAddress,
 		probe: &http.Client{
 			Timeout: readyTimeout, CheckRedirect: noRedirects,
 			Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
@@ -48,13 +49,14 @@ func newDesktop(address, health string, login func() credentials) *desktop {
 	}
 }
 
-// RoundTrip implements http.RoundTripper. WebSockets and what a visitor sends come
-// from the visitor's own address: Selkies turns a second WebSocket from one address
+// RoundTrip implements http.RoundTripper. WebSockets and what a visitor sends come to
+// Selkies from the visitor's own address, to others, which may serve 127.0.0.1 alone,
+// from there: Selkies turns a second WebSocket from one address
 // away within half a second, and finds by it the stream that an upload has to leave
 // room for (selkies 2.1.0, websockets_mode.py, RECONNECT_DEBOUNCE_MS, and
 // stream_server.py).
 func (d *desktop) RoundTrip(r *http.Request) (*http.Response, error) {
-	if isWebSocket(r.Header) || !isSafe(r.Method) {
+	if d.byAddress && (isWebSocket(r.Header) || !isSafe(r.Method)) {
 		return d.own.RoundTrip(r)
 	}
 	return d.shared.RoundTrip(r)

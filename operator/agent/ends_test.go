@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -163,4 +164,34 @@ func TestEndOfADeafDesktop(t *testing.T) {
 	defer stop()
 	w.agent.exchanges.drained(patience)
 	assert.NoError(t, patience.Err())
+}
+
+// What the desktop answers to its own end comes after the visitor was told why.
+func TestVisitorHearsOurReasonFirst(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	s := newStream(near, bufio.NewReader(near), &counts{}, func(byte, []byte) {}, func() {})
+	s.begin.Do(func() { close(s.begun) })
+	why := ending{closePolicy, "revoked"}
+	s.why.Store(&why) // decided; nobody has come to say it yet
+	go func() {
+		_, _ = s.Write(closeFrame(closeGoingAway, "the desktop's own"))
+		_ = s.Close()
+	}()
+	got, err := io.ReadAll(far)
+	require.NoError(t, err)
+	assert.Equal(t, closeFrame(closePolicy, "revoked"), got)
+}
+
+// A stream that is closed before it begins takes nothing to a desktop that is not there,
+// however much came together with the handshake.
+func TestStreamClosedBeforeItBegins(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	early := bufio.NewReader(bytes.NewReader([]byte{0x81, 0x80, 0, 0, 0, 0}))
+	s := newStream(near, early, &counts{}, func(byte, []byte) {}, func() {})
+	require.NoError(t, s.Close())
+	n, err := s.WriteTo(&bytes.Buffer{})
+	assert.Zero(t, n)
+	assert.ErrorIs(t, err, net.ErrClosed)
 }

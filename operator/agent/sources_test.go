@@ -27,6 +27,7 @@ func TestVisitorsHaveAddresses(t *testing.T) {
 		t.Skip("other systems have one loopback address")
 	}
 	w := newWorld(t, nil)
+	w.agent.desktop.byAddress = true // as Selkies does
 	first, second := w.login(), w.login()
 	from := func(cookie string) string {
 		say(t, w.dial(cookie), "hello")
@@ -43,6 +44,8 @@ func TestVisitorsHaveAddresses(t *testing.T) {
 	assert.Equal(t, other, w.cameFrom(), "an upload is known by its stream")
 	w.ask(http.MethodGet, "/", map[string]string{"Cookie": first}, "")
 	assert.Equal(t, "127.0.0.1", w.cameFrom())
+	w.agent.desktop.byAddress = false // others may serve that address alone
+	assert.Equal(t, "127.0.0.1", from(first))
 }
 
 func TestSources(t *testing.T) {

@@ -42,8 +42,8 @@ type stream struct {
 	lost   atomic.Bool // the visitor's frames cannot be followed
 	counts *counts
 
-	ended atomic.Bool   // nothing of the visitor's goes on to the desktop
-	begun chan struct{} // closed when the handshake is over, or the connection
+	why   atomic.Pointer[ending] // set: nothing of the visitor's goes on to the desktop
+	begun chan struct{}          // closed when the handshake is over, or the connection
 	begin sync.Once
 
 	up      sync.Mutex // guards sent, and the order of writes to the desktop
@@ -68,7 +68,7 @@ func newStream(conn net.Conn, early *bufio.Reader, c *counts, message func(byte,
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.read(p)
 	s.counts.read(n)
-	if !s.ended.Load() { // later bytes are no use of the desktop
+	if s.why.Load() == nil { // later bytes are no use of the desktop
 		s.in.feed(p[:n])
 	}
 	if s.in.broken && s.lost.CompareAndSwap(false, true) {
@@ -96,6 +96,9 @@ func (s *stream) WriteTo(w io.Writer) (int64, error) {
 		s.desktop = w
 		close(s.begun)
 	})
+	if s.desktop == nil { // it was closed before it began, and early bytes would still be there
+		return 0, net.ErrClosed
+	}
 	return io.CopyBuffer(input{s}, struct{ io.Reader }{s}, make([]byte, inputBuffer))
 }
 
@@ -112,7 +115,7 @@ type input struct{ s *stream }
 func (i input) Write(p []byte) (int, error) {
 	i.s.up.Lock()
 	defer i.s.up.Unlock()
-	if i.s.ended.Load() {
+	if i.s.why.Load() != nil {
 		return len(p), nil
 	}
 	i.s.sent.feed(p)
@@ -121,7 +124,7 @@ func (i input) Write(p []byte) (int, error) {
 
 // end stops the visitor's input at once and tells both sides. It waits for neither.
 func (s *stream) end(why ending) {
-	if s.ended.Swap(true) {
+	if !s.why.CompareAndSwap(nil, &why) {
 		return
 	}
 	said := make(chan struct{})
@@ -167,6 +170,12 @@ func (s *stream) sayToDesktop(frame []byte) bool {
 func (s *stream) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if why := s.why.Load(); why != nil && s.hasBegun() {
+		s.prepare(why.code, why.reason) // the desktop may be the first to say that it ends
+	}
+	if s.goodbye != nil && !s.departed && s.out.atBoundary() {
+		return len(p), s.depart()
+	}
 	if s.goodbye == nil {
 		s.out.feed(p)
 		return s.write(p)
@@ -222,6 +231,27 @@ func (s *stream) farewell(code uint16, reason string) {
 	if s.goodbye != nil {
 		return
 	}
+	s.prepare(code, reason)
+	if err := s.depart(); err != nil {
+		_ = s.Close() // the copying ends by it
+	}
+}
+
+// hasBegun tells whether the handshake is over: what is written before that is no frame.
+func (s *stream) hasBegun() bool {
+	select {
+	case <-s.begun:
+		return true
+	default:
+		return false
+	}
+}
+
+// prepare sets what the viewer is told at the end. Only the first counts.
+func (s *stream) prepare(code uint16, reason string) {
+	if s.goodbye != nil {
+		return
+	}
 	if code == closePolicy { // else the page shall come back, and see what the front door says
 		switch s.page {
 		case platform.FarewellKill:
@@ -231,9 +261,6 @@ func (s *stream) farewell(code uint16, reason string) {
 		}
 	}
 	s.goodbye = closeFrame(code, reason)
-	if err := s.depart(); err != nil {
-		_ = s.Close() // the copying ends by it
-	}
 }
 
 // CloseWrite is called when the desktop has closed its end. The viewer has a

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,13 +33,33 @@ func (r *Reconciler) findCause(ctx context.Context, p *pass) error {
 	switch {
 	case isUnschedulable(pod):
 		p.cause, err = r.unplaceable(ctx, p)
-	case podScheduled(pod):
+	case podScheduled(pod) && !complains(pod):
 		p.cause = r.unprepared(ctx, p)
 	}
 	if p.cause != nil {
-		p.cause.stalled = p.lateBy(stuckStart)
+		p.cause.stalled = p.lateBy(stuckStart) && !r.nodeComes(ctx, p)
 	}
 	return err
+}
+
+// complains tells whether a container of the pod says itself what it waits for.
+func complains(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(allContainers(pod), func(c corev1.ContainerStatus) bool { return waitingContainer(pod, c, false) != nil })
+}
+
+// nodeComes tells whether an autoscaler is adding a node for a pod that none can take: then
+// the start only takes longer.
+func (r *Reconciler) nodeComes(ctx context.Context, p *pass) bool {
+	if p.cause.reason != vdi.ReasonNotOffered {
+		return false
+	}
+	p.look(deniedRetry) // it may give up
+	word, found := r.aboutPod(ctx, p)
+	if !found || !isGrowth(word.reason) {
+		return false
+	}
+	p.cause.message = sentences(strings.TrimSuffix(p.cause.message, "."), "The cluster says: "+word.words)
+	return true
 }
 
 // hasStarted tells whether the desktop's container has run in this pod.
@@ -130,7 +151,7 @@ func (r *Reconciler) unprepared(ctx context.Context, p *pass) *halt {
 	}
 	p.look(deniedRetry) // the kubelet reports nothing in the pod while it waits
 	word, found := r.aboutPod(ctx, p)
-	if !found {
+	if !found || isGrowth(word.reason) {
 		return nil
 	}
 	h := &halt{

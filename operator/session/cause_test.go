@@ -21,13 +21,18 @@ import (
 type eventLog struct {
 	client.Reader
 	events []eventsv1.Event
+	more   bool
 	reads  int
 	err    error
 }
 
 func (l *eventLog) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	l.reads++
-	list.(*eventsv1.EventList).Items = l.events
+	if page := list.(*eventsv1.EventList); l.more {
+		page.Continue = "more"
+	} else {
+		page.Items = l.events
+	}
 	return l.err
 }
 
@@ -56,6 +61,7 @@ func asks(name corev1.ResourceName, amount string) func(*corev1.Pod) {
 func TestCause(t *testing.T) {
 	missing := anEvent("desk", "FailedMount", `MountVolume.SetUp failed for volume "x" : configmap "nothere" not found`, noon)
 	noClass := anEvent("vdi-data-desk", "ProvisioningFailed", `storageclass.storage.k8s.io "gp3" not found`, noon)
+	grows := anEvent("desk", "TriggeredScaleUp", "pod triggered scale-up: [{pool 0->1 (max: 3)}]", noon)
 	unbound := unplaced("pod has unbound immediate PersistentVolumeClaims")
 	for name, c := range map[string]struct {
 		pod     *corev1.Pod
@@ -79,7 +85,10 @@ func TestCause(t *testing.T) {
 		"volume takes long":     {aPod(unbound, atHome), stuckStart, nil, "", "", false, 1},
 		"claim missing":         {aPod(unplaced(`persistentvolumeclaim "x" not found`)), stuckStart, nil, `"x" not found`, vdi.WaitingForVolume, true, 1},
 		"nobody offers":         {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Second, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, false, 0},
-		"nobody for long":       {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, true, 0},
+		"nobody for long":       {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, true, 1},
+		"a node comes":          {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, []eventsv1.Event{grows}, "its template. The cluster says: pod triggered scale-up", vdi.WaitingForNode, false, 1},
+		"a node came":           {aPod(placed), lateStart, []eventsv1.Event{grows}, "", "", false, 1},
+		"its image is missing":  {aPod(placed, waits("ImagePullBackOff", "no")), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
 		"too many":              {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "4")), time.Second, nil, "No node offers more than 2 of nvidia.com/gpu, and the desktop asks for 4", vdi.WaitingForGPU, false, 0},
 		"too large":             {aPod(unplaced("Insufficient memory"), asks("memory", "1Ti")), time.Second, nil, "No node offers more than 64Gi of memory", vdi.WaitingForNode, false, 0},
 		"a queue":               {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "2")), time.Hour, nil, "", "", false, 0},
@@ -98,8 +107,8 @@ func TestCause(t *testing.T) {
 			require.NotNil(t, p.cause)
 			require.Contains(t, p.cause.message, c.words)
 			require.Equal(t, []any{c.waiting, c.stalled}, []any{p.cause.waiting, p.cause.stalled})
-			require.Same(t, p.cause, podWait(c.pod, "nvidia.com/gpu", p.cause))
-			require.True(t, c.stalled || p.lookAgain > 0, "what is not there yet is looked for again")
+			require.Same(t, p.cause, podWait(c.pod, "nvidia.com/gpu", false, p.cause))
+			require.Positive(t, p.lookAgain, "what is not there yet is looked for again")
 		})
 	}
 }
@@ -115,9 +124,29 @@ func TestNewsAreShared(t *testing.T) {
 	}
 	require.Equal(t, 1, log.reads)
 	log.err = errors.New("no answer")
-	_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
-	require.ErrorIs(t, err, log.err)
+	for range 100 {
+		_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
+		require.ErrorIs(t, err, log.err)
+	}
+	require.Equal(t, 2, log.reads, "who does not answer is not asked by each of them")
 	log.err = nil
-	_, _, err = n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
+	_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(2*newsHolds))
 	require.NoError(t, err, "asked again")
+
+	log.more = true
+	_, _, err = n.about(context.Background(), log, key, "desk", noon.Add(3*newsHolds))
+	require.NoError(t, err)
+	require.Equal(t, 3+newsPages, log.reads, "a namespace full of events is not read to its end")
+}
+
+// The same trouble gives the same words, however long each try took.
+func TestLasting(t *testing.T) {
+	for note, want := range map[string]string{
+		`rpc error: RequestID: 7f1e-22, took 1m2.5s`:          `rpc error: RequestID: …, took …`,
+		`timed out after 30s (request-id 8)`:                  `timed out after … (request-id …`,
+		`volume "pvc-12" : configmap "nothere" not found`:     `volume "pvc-12" : configmap "nothere" not found`,
+		`storageclass.storage.k8s.io "gp3" not found in 12ms`: `storageclass.storage.k8s.io "gp3" not found in …`,
+	} {
+		require.Equal(t, want, lasting(note))
+	}
 }

@@ -150,7 +150,6 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 	}
 	return []step{
 		r.observe,         // read:  the session's objects
-		r.missHome,        // read:  a home that is gone from under its desktop
 		r.resolveTemplate, // read:  the template
 		r.decideLifecycle, // pure:  run, stop or end, and when to look again
 		r.readActivity,    // read:  was it used? only where that decides
@@ -162,6 +161,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		r.clearFailed,     // write: a pod that ended by itself makes room for the next
 		r.renewTURNLogin,  // write: the login at the TURN relay of a desktop that streams through it
 		r.recallLogin,     // read:  the login of a desktop that was not reported yet
+		r.missHome,        // read:  a home that is gone, whose place nobody takes before the next start
 		forTheNextStart( // what may be refused comes after all stops and ends
 			r.accept,        // pure:  template, user, sizes, host in order
 			r.chooseEncoder, // read:  what the GPUs of the nodes can do

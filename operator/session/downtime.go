@@ -41,7 +41,7 @@ func (p *pass) trouble(phase vdi.Phase, wasFailing bool) (counts, failing bool) 
 	switch {
 	case pod == nil || pod.DeletionTimestamp != nil:
 		return false, wasFailing
-	case podEnded(pod) || crashes(pod):
+	case podEnded(pod) || crashes(pod, p.hasWorked()):
 		return true, true
 	case podReady(pod):
 		return phase == vdi.PhaseCreating, false // the way to it is missing
@@ -49,6 +49,9 @@ func (p *pass) trouble(phase vdi.Phase, wasFailing bool) (counts, failing bool) 
 		return podScheduled(pod) && !nodeSilent(pod), wasFailing
 	}
 }
+
+// hasWorked tells whether the desktop has been Running in this run.
+func (p *pass) hasWorked() bool { return p.session.Status.StartTime != nil }
 
 // counted is the clock after a look at now; nil while there is nothing to tell.
 func counted(before *vdi.DowntimeStatus, counts, failing bool, now time.Time) *vdi.DowntimeStatus {
@@ -71,9 +74,9 @@ func counted(before *vdi.DowntimeStatus, counts, failing bool, now time.Time) *v
 }
 
 // crashes tells whether a container of the pod fails again and again.
-func crashes(pod *corev1.Pod) bool {
+func crashes(pod *corev1.Pod, worked bool) bool {
 	for _, c := range allContainers(pod) {
-		if h := waitingContainer(pod, c); h != nil && h.reason == vdi.ReasonCrashLoop {
+		if h := waitingContainer(pod, c, worked); h != nil && h.reason == vdi.ReasonCrashLoop {
 			return true
 		}
 	}

@@ -128,5 +128,5 @@ func TestNodeSilentWords(t *testing.T) {
 	pod := podThat(corev1.ConditionFalse, corev1.ConditionTrue, func(p *corev1.Pod) {
 		p.ObjectMeta = metav1.ObjectMeta{Name: "desk"}
 	})
-	require.Contains(t, podWait(pod, "", nil).message, "The node node does not answer")
+	require.Contains(t, podWait(pod, "", true, nil).message, "The node node does not answer")
 }

@@ -12,18 +12,18 @@ import (
 )
 
 // shortestRun is how long a desktop runs at least that somebody has used and left.
-// An image that starts no desktop is done sooner.
 const shortestRun = 3 * time.Second
 
 // exit is one end of a container.
 type exit struct {
 	container string
 	ended     *corev1.ContainerStateTerminated
+	worked    bool // its desktop had been Running in this run
 }
 
 // lastExit is the latest end of a container that it came to by itself; false when
 // there is none. What ends with its pod says nothing of its own.
-func lastExit(pod *corev1.Pod) (last exit, found bool) {
+func lastExit(pod *corev1.Pod, worked bool) (last exit, found bool) {
 	if pod == nil || pod.DeletionTimestamp != nil || pod.Status.Reason != "" || isDisrupted(pod) {
 		return last, false
 	}
@@ -32,7 +32,7 @@ func lastExit(pod *corev1.Pod) (last exit, found bool) {
 			if ended == nil || isDone(pod, c, ended) || (found && !ended.FinishedAt.After(last.ended.FinishedAt.Time)) {
 				continue
 			}
-			last, found = exit{c.Name, ended}, true
+			last, found = exit{c.Name, ended, worked}, true
 		}
 	}
 	return last, found
@@ -53,16 +53,19 @@ func isDone(pod *corev1.Pod, c corev1.ContainerStatus, ended *corev1.ContainerSt
 	return false
 }
 
-// wasLeft tells whether somebody has ended the desktop from within, as by logging out.
+// wasLeft tells whether somebody has ended the desktop from within, as by logging out. Who
+// ends well without ever having worked fails all the same.
 func (e exit) wasLeft() bool {
-	return e.container == desktopContainer && e.ended.ExitCode == 0 && e.ended.FinishedAt.Sub(e.ended.StartedAt.Time) >= shortestRun
+	return e.worked && e.container == desktopContainer && e.ended.ExitCode == 0 && e.ended.FinishedAt.Sub(e.ended.StartedAt.Time) >= shortestRun
 }
 
 // status is what the session's status says about an end.
 func (e exit) status(pod *corev1.Pod) *vdi.ExitStatus {
-	return &vdi.ExitStatus{
-		Container: e.container, ExitCode: e.ended.ExitCode, Reason: e.ended.Reason, Message: e.words(pod), At: e.ended.FinishedAt.DeepCopy(),
+	st := &vdi.ExitStatus{Container: e.container, ExitCode: e.ended.ExitCode, Reason: e.ended.Reason, Message: shorten(e.words(pod), maxMessage)}
+	if !e.ended.FinishedAt.IsZero() { // a node that was lost does not say when
+		st.At = e.ended.FinishedAt.DeepCopy()
 	}
+	return st
 }
 
 // words are a sentence of ours without its full stop. What the container wrote is
@@ -82,7 +85,7 @@ func (e exit) words(pod *corev1.Pod) string {
 	case e.wasLeft():
 		return who + " was left: its main program ended by itself"
 	case t.ExitCode == 0:
-		return who + " ended right after its start with exit code 0: does its image start a program that stays?"
+		return who + " ended with exit code 0 before it had worked: does its image start a program that stays?"
 	}
 	how := fmt.Sprintf("%s ended with exit code %d", who, t.ExitCode)
 	if signal := signalOf(t); signal != 0 {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestExitWords(t *testing.T) {
 		says string
 	}{
 		"left":                {end(0, "Completed", secret), "The desktop was left: its main program ended by itself"},
-		"starts no desktop":   {short, "right after its start with exit code 0"},
+		"starts no desktop":   {short, "with exit code 0 before it had worked"},
 		"out of memory":       {end(137, "OOMKilled", secret), "more memory than its limit of 512Mi (spec.resources.memory)"},
 		"killed":              {end(137, "Error", secret), "was ended by signal 9 (killed)"},
 		"crashed":             {end(139, "Error", secret), "signal 11 (segmentation fault)"},
@@ -63,7 +64,7 @@ func TestExitWords(t *testing.T) {
 		"the agent's trouble": {end(2, "Error", ""), "The desktop ended with exit code 2"},
 	} {
 		pod := aPod(placed, limited, atHome, ended(c.end))
-		last, found := lastExit(pod)
+		last, found := lastExit(pod, true)
 		require.True(t, found, name)
 		status := last.status(pod)
 		require.Contains(t, status.Message, c.says, name)
@@ -88,9 +89,24 @@ func TestNoExit(t *testing.T) {
 		"skeleton":   aPod(placed, prepared),
 		"no pod yet": nil,
 	} {
-		_, found := lastExit(pod)
+		_, found := lastExit(pod, true)
 		require.False(t, found, name)
 	}
+}
+
+// A node that was lost does not say when its containers ended; that is no news each time.
+func TestExitWithoutTime(t *testing.T) {
+	unknown := &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "ContainerStatusUnknown"}
+	pod := aPod(placed, ready, ended(unknown))
+	last, found := lastExit(pod, true)
+	require.True(t, found)
+	text, err := json.Marshal(last.status(pod))
+	require.NoError(t, err)
+	stored := &vdi.ExitStatus{}
+	require.NoError(t, json.Unmarshal(text, stored))
+	is := vdi.VDISessionStatus{LastExit: last.status(pod)}
+	require.True(t, statusEqual(vdi.VDISessionStatus{LastExit: stored}, is))
+	require.Empty(t, exitEvents(vdi.VDISessionStatus{LastExit: stored}, is))
 }
 
 // The latest of several ends counts, and one that was over before anybody saw it is news.
@@ -101,7 +117,7 @@ func TestLatestExit(t *testing.T) {
 	agent.FinishedAt = *at(noon.Add(time.Hour))
 	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "agent", LastTerminationState: corev1.ContainerState{Terminated: agent}}}
 	ended(end(137, "OOMKilled", ""))(pod)
-	last, found := lastExit(pod)
+	last, found := lastExit(pod, true)
 	require.True(t, found)
 	require.Equal(t, "agent", last.container)
 	require.Contains(t, last.words(pod), "The container agent ended with exit code 1")
@@ -111,11 +127,12 @@ func TestLatestExit(t *testing.T) {
 // Who logs out twice waits longer each time, but nothing has failed.
 func TestLeftIsNoFailure(t *testing.T) {
 	left := aPod(placed, waits("CrashLoopBackOff", "back-off"), ended(end(0, "Completed", "")))
-	require.False(t, crashes(left))
-	require.Equal(t, vdi.PhaseCreating, podWait(left, "", nil).phase)
+	require.False(t, crashes(left, true))
+	require.Equal(t, vdi.PhaseCreating, podWait(left, "", true, nil).phase)
 	failing := aPod(placed, waits("CrashLoopBackOff", "back-off"), ended(end(1, "Error", secret)))
-	require.True(t, crashes(failing))
-	h := podWait(failing, "", nil)
+	require.True(t, crashes(failing, true))
+	require.True(t, crashes(left, false), "who has never worked was not left")
+	h := podWait(failing, "", true, nil)
 	require.Equal(t, vdi.PhaseFailed, h.phase)
 	require.NotContains(t, h.message, secret)
 	require.Contains(t, h.message, "kubectl logs -n  desk -c selkies --previous")

@@ -9,26 +9,37 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // What somebody does to a home under its session is reported, and no other home is put
-// in its place while the desktop runs.
+// in its place before the next start.
 
-// missHome notices that the claim of a desktop that runs is gone: Kubernetes keeps a claim
-// that a pod uses, but whoever takes its finalizer away can remove it.
+// missHome notices that the claim which the session had is gone. Kubernetes keeps a claim
+// that a pod uses, but whoever takes its finalizer away can remove it. Only words and the
+// place of the claim depend on it, so an API server that cannot be asked holds up nothing.
 func (r *Reconciler) missHome(ctx context.Context, p *pass) error {
-	name := p.homeInForce()
-	if !p.seen.podLives() || !hasStarted(p.seen.pod) || name != renderer.HomeClaimName(p.session.Name) || p.seen.claim != nil {
+	if p.seen.claim != nil || !p.hadHome() || p.starting() || (p.seen.podLives() && !hasStarted(p.seen.pod)) {
 		return nil
 	}
-	if !p.lateBy(lateAppearance) {
+	if p.seen.podLives() && !p.lateBy(lateAppearance) {
 		return nil // the cache may be late
 	}
-	there, err := r.readLive(ctx, p.session.Namespace, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), name))
+	there, err := r.readLive(ctx, p.session.Namespace, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), p.homeInForce()))
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "whether the home is still there is unknown")
+	}
 	p.homeGone = err == nil && !there
-	return err
+	return nil
+}
+
+// hadHome tells whether the session had a home of its own name, as it is to have now.
+func (p *pass) hadHome() bool {
+	home, name := p.session.Status.Home, p.homeInForce()
+	return name == renderer.HomeClaimName(p.session.Name) && home != nil && home.ClaimName == name && home.UID != ""
 }
 
 // homeTrouble is what is wrong with the home of a desktop, or of its next start; nil when
@@ -39,7 +50,7 @@ func (p *pass) homeTrouble() *fact {
 	var f fact
 	switch {
 	case p.homeGone:
-		f = isFalse(vdi.ReasonHomeMissing, fmt.Sprintf("The claim of the home %s has been removed while the desktop runs. Save elsewhere what is needed: the next start makes a new, empty home, unless an administrator brings the claim back", name))
+		f = isFalse(vdi.ReasonHomeMissing, fmt.Sprintf("The claim of the home %s has been removed. What a desktop that still runs has there, save elsewhere: the next start makes a new, empty home, unless an administrator brings the claim back before", name))
 	case claim == nil:
 		return nil
 	case isLost(claim):

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -17,12 +18,15 @@ import (
 const (
 	// newsHolds is how long one reading of a namespace's events serves all its sessions.
 	newsHolds = 10 * time.Second
-	// newsCounts is how long an event is believed: the kubelet and the volume
-	// controllers try again, and say so, within two minutes or so
-	// (kubernetes' pkg/util/goroutinemap/exponentialbackoff: at most 2m2s).
-	newsCounts = 5 * time.Minute
-	// newsPage is how many events are read in one request.
-	newsPage = 500
+	// newsCounts is how long an event is believed: who tries again and again reports each
+	// try at first, and later one in five minutes (client-go's spam filter in
+	// tools/record/events_cache.go).
+	newsCounts = 15 * time.Minute
+	// newsPage is how many events are read in one request, and newsPages how many
+	// requests are made at most.
+	newsPage, newsPages = 500, 8
+	// newsWait is how long all of that may take.
+	newsWait = 5 * time.Second
 )
 
 // news are the latest words of the cluster about pods and claims that do not come to
@@ -41,6 +45,7 @@ type report struct {
 	turn  chan struct{} // holds one word while somebody reads; who comes meanwhile takes the same answer
 	read  time.Time
 	about map[string]said // name → the latest
+	err   error           // why it could not be read; that is not tried again at once either
 }
 
 // said is one event.
@@ -61,15 +66,12 @@ func (n *news) about(ctx context.Context, from client.Reader, key newsKey, name 
 	case <-ctx.Done():
 		return said{}, false, ctx.Err()
 	}
-	if r.about == nil || now.Sub(r.read).Abs() >= newsHolds {
-		latest, err := readNews(ctx, from, key)
-		if err != nil {
-			return said{}, false, err
-		}
-		r.about, r.read = latest, now
+	if r.read.IsZero() || now.Sub(r.read).Abs() >= newsHolds {
+		r.about, r.err = readNews(ctx, from, key)
+		r.read = now
 	}
 	word, found := r.about[name]
-	return word, found && now.Sub(word.at) < newsCounts, nil
+	return word, found && now.Sub(word.at) < newsCounts, r.err
 }
 
 func (n *news) reportOn(key newsKey, now time.Time) *report {
@@ -101,8 +103,10 @@ func (n *news) forgetOld(now time.Time) {
 
 // readNews reads, page by page, what was said of the objects of a kind.
 func readNews(ctx context.Context, from client.Reader, key newsKey) (map[string]said, error) {
+	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	defer cancel()
 	latest, list := map[string]said{}, &eventsv1.EventList{}
-	for more := true; more; more = list.Continue != "" {
+	for page := 0; page < newsPages && (page == 0 || list.Continue != ""); page++ {
 		err := from.List(ctx, list, client.InNamespace(key.namespace), client.MatchingFields{"regarding.kind": key.kind},
 			client.Limit(newsPage), client.Continue(list.Continue))
 		if err != nil {
@@ -110,7 +114,7 @@ func readNews(ctx context.Context, from client.Reader, key newsKey) (map[string]
 		}
 		for i := range list.Items {
 			e := &list.Items[i]
-			word := said{e.Regarding.UID, e.Reason, e.Note, timeOf(e)}
+			word := said{e.Regarding.UID, e.Reason, lasting(e.Note), timeOf(e)}
 			if slices.Contains(tellingReasons(), e.Reason) && !word.at.Before(latest[e.Regarding.Name].at) {
 				latest[e.Regarding.Name] = word
 			}
@@ -118,6 +122,13 @@ func readNews(ctx context.Context, from client.Reader, key newsKey) (map[string]
 	}
 	return latest, nil
 }
+
+// passing is what differs from one try to the next: how long it took, and under which
+// number somebody else keeps it.
+var passing = regexp.MustCompile(`(?i)(request ?-?id:? ?)[^ ,;]+|\b(\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)\b`)
+
+// lasting is a note without that: the same trouble gives the same words.
+func lasting(note string) string { return passing.ReplaceAllString(note, "$1…") }
 
 // timeOf is when an event was last seen. The kubelet still writes the older fields.
 func timeOf(e *eventsv1.Event) time.Time {
@@ -128,15 +139,19 @@ func timeOf(e *eventsv1.Event) time.Time {
 	return last
 }
 
-// tellingReasons are those of the kubelet and the volume controllers that say why a pod
-// is not started or a claim has no volume (kubernetes' pkg/kubelet/events and
+// tellingReasons are those of the kubelet, the volume controllers and autoscalers that say
+// why a pod is not started or a claim has no volume (kubernetes' pkg/kubelet/events and
 // pkg/controller/volume/events). None repeats what a container wrote.
 func tellingReasons() []string {
 	return []string{
 		"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox", "FailedCreatePodContainer",
 		"NetworkNotReady", "ProvisioningFailed", "FailedBinding", "ClaimLost", "ClaimMisbound",
+		"TriggeredScaleUp", "Nominated",
 	}
 }
+
+// isGrowth tells whether somebody adds a node for a pod: the cluster autoscaler or Karpenter.
+func isGrowth(reason string) bool { return reason == "TriggeredScaleUp" || reason == "Nominated" }
 
 // aboutPod is what was last said of the pass' pod; false when nothing was.
 func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool) {

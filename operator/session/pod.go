@@ -34,18 +34,19 @@ func podScheduled(pod *corev1.Pod) bool {
 	return pod != nil && pod.Spec.NodeName != ""
 }
 
-// podWait says in words what a pod that is not ready waits for. Why is what was found
-// out beside the pod; nil when nothing was.
-func podWait(pod *corev1.Pod, gpuResource string, why *halt) *halt {
+// podWait says in words what a pod that is not ready waits for. Worked is whether its
+// desktop has been Running, and why is what was found out beside the pod; nil when
+// nothing was.
+func podWait(pod *corev1.Pod, gpuResource string, worked bool, why *halt) *halt {
 	switch {
 	case podEnded(pod):
-		return podFailed(pod)
+		return podFailed(pod, worked)
 	case !podScheduled(pod) && why != nil:
 		return why
 	case !podScheduled(pod):
 		return unscheduled(pod, gpuResource)
 	default:
-		return containerWait(pod, why)
+		return containerWait(pod, worked, why)
 	}
 }
 
@@ -54,9 +55,9 @@ func progressing(condition, message string) *halt {
 }
 
 // podFailed tells why a pod ended by itself; clearFailed replaces it.
-func podFailed(pod *corev1.Pod) *halt {
+func podFailed(pod *corev1.Pod, worked bool) *halt {
 	words := pod.Status.Message
-	if last, found := lastExit(pod); found && words == "" {
+	if last, found := lastExit(pod, worked); found && words == "" {
 		words = last.words(pod)
 	}
 	if words == "" {
@@ -116,13 +117,13 @@ func waitsForVolume(pod *corev1.Pod) bool {
 }
 
 // containerWait says what keeps a placed pod from being ready.
-func containerWait(pod *corev1.Pod, why *halt) *halt {
+func containerWait(pod *corev1.Pod, worked bool, why *halt) *halt {
 	for _, status := range allContainers(pod) {
-		if h := waitingContainer(pod, status); h != nil {
+		if h := waitingContainer(pod, status, worked); h != nil {
 			return h
 		}
 	}
-	last, ended := lastExit(pod)
+	last, ended := lastExit(pod, worked)
 	switch {
 	case nodeSilent(pod):
 		return progressing(vdi.ConditionDesktopReady, fmt.Sprintf("The node %s does not answer, so nobody knows how the desktop is; it goes on when the node is back", pod.Spec.NodeName))
@@ -144,7 +145,7 @@ func allContainers(pod *corev1.Pod) []corev1.ContainerStatus {
 
 // waitingContainer is what an unhappy container waits for; nil for the plain steps of a
 // start.
-func waitingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
+func waitingContainer(pod *corev1.Pod, c corev1.ContainerStatus, worked bool) *halt {
 	w := c.State.Waiting
 	if w == nil {
 		return nil
@@ -157,7 +158,7 @@ func waitingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
 			message: fmt.Sprintf("The image %s cannot be pulled: %s", c.Image, w.Message),
 		}
 	case "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		return failingContainer(pod, c)
+		return failingContainer(pod, c, worked)
 	default:
 		return nil
 	}
@@ -165,9 +166,9 @@ func waitingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
 
 // failingContainer is about a container that does not come to run, or does not go on
 // running. Who leaves a desktop twice waits for the next like one that fails.
-func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus) *halt {
+func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus, worked bool) *halt {
 	w, ended := c.State.Waiting, c.LastTerminationState.Terminated
-	last := exit{c.Name, ended}
+	last := exit{c.Name, ended, worked}
 	h := &halt{condition: vdi.ConditionDesktopReady, reason: vdi.ReasonCrashLoop, phase: vdi.PhaseFailed, stalled: true}
 	switch {
 	case ended == nil || w.Reason != "CrashLoopBackOff": // it has not run this time

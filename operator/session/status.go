@@ -119,7 +119,7 @@ func (p *pass) describeRun(st *vdi.VDISessionStatus) {
 		st.PodName = p.seen.pod.Name
 	}
 	st.Timings = timingsOf(p.seen.pod)
-	if last, found := lastExit(p.seen.pod); found {
+	if last, found := lastExit(p.seen.pod, p.hasWorked()); found {
 		st.LastExit = last.status(p.seen.pod)
 	}
 }
@@ -217,7 +217,7 @@ func (p *pass) verdict(failed error) *halt {
 	case p.seen.pod.DeletionTimestamp != nil:
 		return leaving(p.seen.pod, p.session.Status.StartTime != nil)
 	case !podReady(p.seen.pod):
-		return podWait(p.seen.pod, p.gpuResource(), p.cause)
+		return podWait(p.seen.pod, p.gpuResource(), p.hasWorked(), p.cause)
 	case p.reachable == reachRefused:
 		return &halt{
 			condition: vdi.ConditionReachable, reason: p.refusal.reason, phase: vdi.PhaseCreating,
@@ -301,7 +301,7 @@ func (p *pass) describeStop(st *vdi.VDISessionStatus) {
 
 func (p *pass) describeStart(st *vdi.VDISessionStatus) {
 	if st.StartTime == nil {
-		if _, found := lastExit(p.seen.pod); !found {
+		if _, found := lastExit(p.seen.pod, false); !found {
 			st.LastExit = nil // that was another run, and this one works
 		}
 		st.StartTime = &metav1.Time{Time: later(p.now.Truncate(time.Second), p.seen.pod.CreationTimestamp.Time)}
@@ -488,7 +488,7 @@ func (p *pass) homeFact() fact {
 	case p.homeDiffers != "":
 		return fact{metav1.ConditionTrue, vdi.ReasonHomeDiffers, fmt.Sprintf("The home %s stays as it is: %s. A claim cannot be changed in that; another home needs another session name", name, p.homeDiffers)}
 	case p.isReplaced(name):
-		return fact{metav1.ConditionTrue, vdi.ReasonHomeReplaced, fmt.Sprintf("The home %s is not the one that this session had before: that claim was deleted (see status.home.replacedUID), and this one began empty. What was on its volume may still be there where the volume was retained, or in a backup", name)}
+		return fact{metav1.ConditionTrue, vdi.ReasonHomeReplaced, fmt.Sprintf("The home %s is not the one that this session had before: that claim was deleted (see status.home.replacedUID), and this is another of its name: a new, empty one, or what an administrator brought back. What the former volume held may still be there where it was retained, or in a backup", name)}
 	case p.seen.podLives(), p.seen.claimNamed(name) != nil:
 		return isTrue("The home is " + name)
 	default:

@@ -228,11 +228,11 @@ func podNews(p *corev1.Pod) []any {
 		}
 	}
 	for _, c := range allContainers(p) {
-		if w := waitingContainer(p, c); w != nil { // the plain steps of a start are no news
+		if w := waitingContainer(p, c, false); w != nil { // the plain steps of a start are no news
 			news = append(news, c.Name, w.reason, w.message)
 		}
 	}
-	if last, found := lastExit(p); found { // also one that was over before anybody saw it
+	if last, found := lastExit(p, false); found { // also one that was over before anybody saw it
 		news = append(news, last.container, *last.ended)
 	}
 	return news

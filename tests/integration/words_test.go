@@ -200,8 +200,12 @@ func TestHomeUnderASession(t *testing.T) {
 
 	w.change(suspend)
 	w.pass()
+	w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionFalse, vdi.ReasonHomeMissing)
 	w.podEnds(desk)
 	w.pass()
+	w.requirePhase(vdi.PhaseSuspended)
+	w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionFalse, vdi.ReasonHomeMissing)
+	require.False(t, w.homeExists(), "nor before the next start")
 	w.change(resume)
 	w.start()
 	w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionTrue, vdi.ReasonHomeReplaced)

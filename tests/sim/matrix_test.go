@@ -177,7 +177,7 @@ func templateEdits() []edit {
 		ofTemplate(refused, "env", "what a policy fixes", func(t *spec) {
 			t.Policy.FileTransfer, t.Env = "None", []vdi.EnvVar{{Name: "SELKIES_FILE_TRANSFERS", Value: "upload"}}
 		}),
-		ofTemplate(taken, "values", "shmSize", func(t *spec) { t.Values = &apiextensionsv1.JSON{Raw: []byte(`{"pod": {"shmSize": "1Gi"}}`)} }),
+		ofTemplate(taken, "values", "shmSize", func(t *spec) { t.Values = &apiextensionsv1.JSON{Raw: []byte(`{"pod": {"shmSize": "512Mi"}}`)} }),
 		ofTemplate(refused, "values", "nonsense", func(t *spec) { t.Values = nonsense }),
 		ofTemplate(taken, "home.path", "/home/other", func(t *spec) { t.Home.Path = "/home/other" }),
 		ofTemplate(denied, "home.path", "../up", func(t *spec) { t.Home.Path = "../up" }),
@@ -299,6 +299,7 @@ type cell struct {
 	deed      deed
 	came      string // the letter of the outcome
 	took      bool   // the edit changed something
+	revision  string // what the first desktop was made from
 	problem   string // what is not as it should be, and what has happened
 }
 
@@ -339,6 +340,11 @@ func (c *cell) play(w *world) (problem string) {
 		return "another desktop runs"
 	case (c.came == "S" || c.came == "-" || c.came == "F") && w.podUID() != "":
 		return "a desktop is still there"
+	}
+	if c.situation == isSuspended && c.deed == resumes && c.fate == taken && c.took {
+		if changed := w.podRevision() != c.revision; changed == slices.Contains(notInPods(), c.field) {
+			return fmt.Sprintf("the next desktop is another: %t", changed)
+		}
 	}
 	home := w.has("PersistentVolumeClaim", renderer.HomeClaimName(desk))
 	if wantHome := !c.deletesHome || !c.deletedByPerson(); home != wantHome {
@@ -390,6 +396,7 @@ func (c *cell) reach(w *world) {
 		}
 	})
 	w.settle()
+	c.revision = w.podRevision()
 	w.cluster.stays = c.situation == isStopping || c.situation == isTerminating
 	switch c.situation {
 	case isStopping, isSuspended:
@@ -505,6 +512,27 @@ func (w *world) podUID() types.UID {
 		return ""
 	}
 	return v.as(w.scheme).(*corev1.Pod).UID
+}
+
+// podRevision stands for all that the desktop was made from.
+func (w *world) podRevision() string {
+	v := w.server.objects[key{"Pod", team, desk}]
+	if v == nil {
+		return ""
+	}
+	return v.as(w.scheme).(*corev1.Pod).Annotations[renderer.AnnotationSessionRevision]
+}
+
+// notInPods are the fields that the next desktop does not show.
+func notInPods() []string {
+	return []string{
+		"session persistence.reclaimPolicy", "session persistence.retainFor", "session timeout", "session timeoutAction", "session idleTimeout",
+		"session runPolicy", "session keepAliveUntil",
+		"template displayName", "template description", "template deprecated",
+		"template lifecycle.timeout", "template lifecycle.maxTimeout", "template lifecycle.timeoutAction", "template lifecycle.idleTimeout",
+		"template lifecycle.maxIdleTimeout", "template lifecycle.maxStarting", "template lifecycle.maxFailed", "template lifecycle.maxSuspended",
+		"template lifecycle.warnBefore", "template lifecycle.maxExtension", "template lifecycle.retainHomesFor",
+	}
 }
 
 // editable are the versions of what is edited.

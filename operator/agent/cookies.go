@@ -7,8 +7,8 @@ import (
 )
 
 // Cookies whose name begins with hostPrefix were set by this very host: browsers
-// take them from nobody else (RFC 6265bis §4.1.3.2). Of all others nothing tells
-// whose they are. A cookie for a parent domain, of another application of the
+// take them from nobody else (RFC 6265bis §4.1.3.2). Of all others nothing
+// shows whose they are. A cookie for a parent domain, of another application of the
 // company or of another desktop, comes along under any name that it likes. So no
 // other reaches the desktop; its own get appPrefix on their way out and lose it on
 // their way in.

@@ -24,7 +24,7 @@ type desktop struct {
 	// shared keeps connections for what any visitor asks; own opens one from the
 	// visitor's address and keeps none.
 	shared, own *http.Transport
-	byAddress   bool // it tells visitors apart by it
+	byAddress   bool // it knows visitors by it
 	probe       *http.Client
 }
 

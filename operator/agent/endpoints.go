@@ -72,7 +72,7 @@ func endpointAt(endpoints []platform.Endpoint, at string) (platform.Endpoint, bo
 	return endpoints[i], true
 }
 
-// farewellAt is how the page behind a WebSocket is told its end.
+// farewellAt is how the page behind a WebSocket learns of its end.
 func (a *Agent) farewellAt(r *http.Request) platform.Farewell {
 	endpoints, _ := platform.EndpointsOf(a.config.Endpoints, platform.RoleOwner)
 	e, _ := endpointAt(endpoints, cleaned(r.URL.Path))

@@ -75,9 +75,9 @@ func TestEndDoesNotNeedTheVisitor(t *testing.T) {
 	w.agent.exchanges.end(everybody, ending{closePolicy, "revoked"})
 	_, err = conn.Write(typed("kd,2"))
 	require.NoError(t, err)
-	var told websocket.CloseError
-	require.ErrorAs(t, <-desktop.ended, &told, "a cut would be a failure of the network")
-	assert.EqualValues(t, closeGoingAway, told.Code)
+	var received websocket.CloseError
+	require.ErrorAs(t, <-desktop.ended, &received, "a cut would be a failure of the network")
+	assert.EqualValues(t, closeGoingAway, received.Code)
 	assert.Empty(t, desktop.said)
 	rest, err := io.ReadAll(from)
 	require.NoError(t, err)

@@ -473,14 +473,14 @@ func (p *pass) acceptedFact() fact {
 }
 
 func (p *pass) homeFact() fact {
-	name := p.homeInForce()
+	name, trouble := p.homeInForce(), p.homeTrouble()
 	switch {
 	case name == "":
 		return fact{metav1.ConditionTrue, vdi.ReasonDisabled, "Persistence is off: the home is a scratch directory"}
 	case p.halted != nil && p.halted.condition == vdi.ConditionHomeReady:
 		return isFalse(p.halted.reason, p.halted.message)
-	case p.homeTrouble() != nil:
-		return *p.homeTrouble()
+	case trouble != nil:
+		return *trouble
 	case p.sharedWith != nil:
 		return fact{metav1.ConditionTrue, vdi.ReasonHomeInUse, fmt.Sprintf("The home is %s; the pod %q uses it too, and what both write at once may be lost: end one of them", name, p.sharedWith.Name)}
 	case p.sizeRefused != nil:

@@ -41,6 +41,18 @@ type OIDC struct {
 	UserClaim string `json:"userClaim,omitempty"`
 }
 
+// Warning says why a claim may let one person be another, "" where nothing is known:
+// claims of OpenID Connect Core §5.1 that people can change themselves at many providers.
+// The first account that comes with a name keeps it; whoever takes a name first gets it.
+func (o OIDC) Warning() string {
+	switch o.UserClaim {
+	case "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "website":
+		return fmt.Sprintf("access.oidc.userClaim: people can change %q themselves at many identity providers, and so take names that nobody has used yet; "+
+			"use a claim that administrators alone set, such as email (verified) or sub", o.UserClaim)
+	}
+	return ""
+}
+
 // DefaultUserClaim is the claim that names people when nothing else is set.
 const DefaultUserClaim = "email"
 

@@ -19,6 +19,9 @@ const (
 	browserCookie = "__Host-vdi-browser"
 	// loginCookie is a login on the front door's own host.
 	loginCookie = "__Host-vdi-login"
+	// leftCookie marks a browser in which somebody has logged out: the next login asks
+	// for the provider's own.
+	leftCookie = "__Host-vdi-left"
 	// flowCookie begins the names of cookies that wait for the identity
 	// provider's answer, one for each tab.
 	flowCookie = "__Host-vdi-flow-"
@@ -26,6 +29,8 @@ const (
 
 const (
 	browserLifetime = 24 * time.Hour
+	// leftLifetime is longer than a login at a provider usually holds.
+	leftLifetime = 30 * 24 * time.Hour
 	// maxFlows bounds the cookies of logins that were begun and not ended.
 	maxFlows = 8
 )
@@ -68,6 +73,13 @@ func knownBrowser(v visit) (hash string, known bool) {
 		return digest(c.Value), true
 	}
 	return "", false
+}
+
+// hasLeft reports whether somebody has logged out in this browser, and nobody has logged
+// in since.
+func hasLeft(v visit) bool {
+	_, err := v.at.Cookie(leftCookie)
+	return err == nil
 }
 
 // flowName is the name of the cookie of the flow with this state.

@@ -43,6 +43,8 @@ const (
 	doorCallback = "/callback"
 	doorLogout   = "/logout"
 	doorExtend   = "/extend"
+	// doorBackChannel is where the identity provider itself reports a logout.
+	doorBackChannel = "/backchannel-logout"
 )
 
 const (
@@ -84,6 +86,13 @@ type Ended interface {
 	// Stamp returns when a new login of a person begins, so that it is after the end
 	// of all earlier ones.
 	Stamp(ctx context.Context, person string) (time.Time, error)
+	// Pin binds a person's name to the account behind their first login, and reports
+	// whether it is the same at later ones.
+	Pin(ctx context.Context, person string, account ended.Account) (same bool, err error)
+	// Holds reports whether a person's name belongs to an account.
+	Holds(ctx context.Context, person string, account ended.Account) (bool, error)
+	// EndAccount ends all logins of an account that began until a moment.
+	EndAccount(ctx context.Context, account ended.Account, until time.Time) error
 }
 
 // Door is a front door.

@@ -29,6 +29,8 @@ func (d *Door) ForwardAuth() http.Handler {
 			d.callback(w, v)
 		case v.path == pathSignOut:
 			d.signOut(w, v)
+		case isCloseForUs(v):
+			d.closeForUs(w, v)
 		case v.path == pathLogin:
 			// Where an agent sends people after a logout.
 			d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)

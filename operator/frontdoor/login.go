@@ -21,6 +21,8 @@ func (d *Door) ownHost(w http.ResponseWriter, v visit) {
 		d.login(w, v)
 	case "GET " + doorCallback:
 		d.finishLogin(w, v)
+	case "POST " + doorBackChannel:
+		d.backChannelLogout(w, v)
 	case "POST " + doorLogout:
 		d.logout(w, v)
 	case "POST " + doorExtend:
@@ -63,15 +65,16 @@ func (d *Door) login(w http.ResponseWriter, v visit) {
 		note(w, login)
 		d.handOff(w, v, login, start)
 	default:
-		d.askProvider(w, v, start)
+		_, ended := d.ticketIn(v, loginCookie, forLogin)
+		d.askProvider(w, v, start, ended || hasLeft(v))
 	}
 }
 
-// askProvider sends the browser to the identity provider. What must match the
-// answer stays in a cookie of this browser, one for each tab.
-func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket) {
+// askProvider sends the browser to the identity provider, after a logout for a login
+// afresh. What must match the answer stays in a cookie of this browser, one for each tab.
+func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket, afresh bool) {
 	f := newFlow()
-	address, err := d.Provider.address(v.at.Context(), f)
+	address, err := d.Provider.address(v.at.Context(), f, afresh)
 	if err != nil {
 		d.providerFailed(w, v, err)
 		return
@@ -108,12 +111,30 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 		d.pages.message(w, v, http.StatusForbidden, "Not logged in", "The identity provider did not log you in.")
 		return
 	}
-	user, err := d.Provider.user(v.at.Context(), flow{begun.State, begun.Nonce, begun.Verifier}, v.query.Get("code"))
+	who, err := d.Provider.user(v.at.Context(), flow{begun.State, begun.Nonce, begun.Verifier}, v.query.Get("code"))
 	if err != nil {
 		d.providerFailed(w, v, err)
 		return
 	}
-	d.welcome(w, v, user, begun)
+	same, err := d.Ended.Pin(v.at.Context(), person(who.user, ""), who.account)
+	switch {
+	case err != nil:
+		d.broken(w, v, "the account of a login cannot be compared", err)
+	case !same:
+		d.otherAccount(w, v, who)
+	default:
+		d.welcome(w, v, who.user, begun)
+	}
+}
+
+// otherAccount refuses somebody whose name was another account's before: the desktops
+// and homes of that name are not theirs.
+func (d *Door) otherAccount(w http.ResponseWriter, v visit, who identity) {
+	d.Metrics.logins.WithLabelValues("account").Inc()
+	d.Log.Warn("a login is refused: the name belongs to another account at the identity provider; if it shall pass to this one, run: vdi-frontdoor forget-account NAME",
+		"identity", platform.Identity(who.user))
+	d.pages.message(w, v, http.StatusForbidden, "Not logged in",
+		"Your name belongs to another account here, perhaps of somebody who had it before you, or of your own before it was made anew. Ask an administrator.")
 }
 
 // providerFailed tells the log why, and the person what to do.
@@ -145,6 +166,7 @@ func (d *Door) welcome(w http.ResponseWriter, v visit, user string, start ticket
 	}
 	note(w, login)
 	d.Metrics.logins.WithLabelValues("accepted").Inc()
+	clearCookie(w, leftCookie)
 	setCookie(w, loginCookie, sealed, d.LoginLifetime)
 	d.handOff(w, v, login, start)
 }
@@ -197,8 +219,10 @@ func (d *Door) logout(w http.ResponseWriter, v visit) {
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
 	clearCookie(w, loginCookie)
+	setCookie(w, leftCookie, "1", leftLifetime)
 	d.pages.show(w, http.StatusOK, "message.html", page{
 		Title: "Logged out", Text: "No desktop opens with this login any more.", Link: doorLogin, LinkText: "Log in again", Frames: frames,
+		Elsewhere: d.Provider.logoutAddress(v.at.Context()),
 	})
 }
 

@@ -24,6 +24,8 @@ type page struct {
 	Error  string
 	// Link leads on; "" for none.
 	Link, LinkText string
+	// Elsewhere is where one logs out at the identity provider, "" for nowhere.
+	Elsewhere string
 	// Form is the field that proves that a form is ours, Action where it goes.
 	Form, Action string
 	// Refresh makes the browser ask again after so many seconds; 0: it does not.

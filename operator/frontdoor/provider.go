@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -58,38 +61,82 @@ type flow struct{ state, nonce, verifier string }
 
 func newFlow() flow { return flow{random(), random(), oauth2.GenerateVerifier()} }
 
-// address is where a browser goes to log in.
-func (p *Provider) address(ctx context.Context, f flow) (string, error) {
+// address is where a browser goes to log in. Afresh, the provider shall not go on with a
+// login of its own: at a shared computer it may be that of the person before.
+func (p *Provider) address(ctx context.Context, f flow, afresh bool) (string, error) {
 	config, _, err := p.config(ctx)
 	if err != nil {
 		return "", err
 	}
-	return config.AuthCodeURL(f.state, oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)), nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)}
+	if afresh {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
+	}
+	return config.AuthCodeURL(f.state, options...), nil
 }
 
-// user exchanges a code for the name of who logged in.
-func (p *Provider) user(ctx context.Context, f flow, code string) (string, error) {
+// identity is who logged in: by the name that sessions are given to, and by the
+// account that the name came from.
+type identity struct {
+	user    string
+	account ended.Account
+}
+
+// account is the one of a subject at this provider. To another client the provider may
+// name it otherwise (OpenID Connect Core §8.1).
+func (p *Provider) account(subject string) ended.Account {
+	return ended.Account{Provider: p.settings.IssuerURL + "\n" + p.settings.ClientID, Subject: subject}
+}
+
+// logoutAddress is where a browser logs out at the provider (OpenID Connect RP-Initiated
+// Logout 1.0), "" where it has no such page, or has not been asked yet. It asks before it
+// does so: we keep no ID token that would let it go without. No address to come back to
+// is sent, since it would have to be registered.
+func (p *Provider) logoutAddress(ctx context.Context) string {
+	found, err := p.discover(ctx)
+	if err != nil {
+		return ""
+	}
+	var document struct {
+		EndSession string `json:"end_session_endpoint"`
+	}
+	if err := found.Claims(&document); err != nil {
+		return ""
+	}
+	address, err := url.Parse(document.EndSession)
+	if err != nil || address.Host == "" || address.Scheme != "https" && !strings.HasPrefix(p.settings.IssuerURL, address.Scheme+"://") {
+		return ""
+	}
+	query := address.Query()
+	query.Set("client_id", p.settings.ClientID)
+	address.RawQuery = query.Encode()
+	return address.String()
+}
+
+// user exchanges a code for who logged in.
+func (p *Provider) user(ctx context.Context, f flow, code string) (identity, error) {
 	ctx = oidc.ClientContext(ctx, p.client)
 	config, provider, err := p.config(ctx)
 	if err != nil {
-		return "", err
+		return identity{}, err
 	}
 	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(f.verifier))
 	if err != nil {
-		return "", fmt.Errorf("%w: it does not accept the code: %w", errProvider, withoutBody(err))
+		return identity{}, fmt.Errorf("%w: it does not accept the code: %w", errProvider, withoutBody(err))
 	}
 	raw, ok := token.Extra("id_token").(string)
 	if !ok {
-		return "", fmt.Errorf("%w: it sent no ID token; allow the scope openid for this client", errProvider)
+		return identity{}, fmt.Errorf("%w: it sent no ID token; allow the scope openid for this client", errProvider)
 	}
 	id, err := provider.VerifierContext(ctx, &oidc.Config{ClientID: p.settings.ClientID}).Verify(ctx, raw)
 	if err != nil {
-		return "", fmt.Errorf("%w: its ID token does not hold: %w", errIdentity, err)
+		return identity{}, fmt.Errorf("%w: its ID token does not hold: %w", errIdentity, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(f.nonce)) != 1 {
-		return "", fmt.Errorf("%w: the ID token was made for another login (nonce)", errIdentity)
+		return identity{}, fmt.Errorf("%w: the ID token was made for another login (nonce)", errIdentity)
 	}
-	return p.name(ctx, provider, id, oauth2.StaticTokenSource(token))
+	user, err := p.name(ctx, provider, id, oauth2.StaticTokenSource(token))
+	return identity{user, p.account(id.Subject)}, err
 }
 
 // name reads the user from the ID token, else asks the userinfo endpoint: where

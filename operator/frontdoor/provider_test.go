@@ -27,7 +27,7 @@ func TestNobodyWaits(t *testing.T) {
 		<-asked
 		goes()
 	}()
-	_, err := p.address(ctx, newFlow())
+	_, err := p.address(ctx, newFlow(), false)
 	require.ErrorIs(t, err, errProvider)
 	require.ErrorIs(t, err, context.Canceled)
 }

@@ -32,6 +32,9 @@ import (
 // ErrFlags is the kind of every error about flags.
 var ErrFlags = errors.New("invalid flag")
 
+// DefaultEndedLogins begins the names of the ConfigMaps of ended logins.
+const DefaultEndedLogins = "vdi-frontdoor-ended-logins"
+
 const (
 	maxHeaderBytes = 64 << 10
 	shutdownGrace  = 5 * time.Second
@@ -64,7 +67,7 @@ type Flags struct {
 func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
 	set.StringVar(&f.Namespace, "namespace", f.Namespace, "namespace of the front door (default: environment POD_NAMESPACE)")
-	set.StringVar(&f.EndedLogins, "ended-logins", "vdi-frontdoor-ended-logins", "begins the names of the ConfigMaps of that namespace where logins that were ended are kept")
+	set.StringVar(&f.EndedLogins, "ended-logins", DefaultEndedLogins, "begins the names of the ConfigMaps of that namespace where logins that were ended are kept")
 	set.StringVar(&f.PublicKeys, "public-keys", "vdi-frontdoor-public-keys", "ConfigMap of that namespace where the public keys are told to the operator")
 	set.StringVar(&f.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	set.StringVar(&f.Listen, "listen", ":8080", "address for people")
@@ -110,6 +113,9 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return fmt.Errorf("%w: --log-level: %w", ErrFlags, err)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if warning := config.Access.OIDC.Warning(); warning != "" {
+		log.Warn(warning)
+	}
 	told := &teller{store: PublicKeysStore{Namespace: f.Namespace, Name: f.PublicKeys}, changed: make(chan struct{}, 1), log: log}
 	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, func(_, after Keys) {
 		keysRead(log, after)
@@ -206,6 +212,16 @@ func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, *en
 	store := ended.Store{Namespace: f.Namespace, Name: f.EndedLogins}
 	logins, err := ended.NewList(cluster, writer, fieldOwner, store, max(f.LoginLifetime, pageLifetime), time.Now)
 	return known, logins, writer, err
+}
+
+// ForgetAccount lets the name of a person pass to another account at the identity
+// provider, and ends all logins by it. It reports whether an account had the name.
+func ForgetAccount(ctx context.Context, cluster *rest.Config, store ended.Store, user string, lifetime time.Duration) (bool, error) {
+	c, err := client.New(cluster, client.Options{})
+	if err != nil {
+		return false, fmt.Errorf("build client: %w", err)
+	}
+	return ended.Forget(ctx, c, fieldOwner, store, person(user, ""), time.Now(), lifetime)
 }
 
 func (f Flags) provider(config platform.Config) *Provider {

@@ -21,6 +21,8 @@ type Sessions interface {
 	ByHost(ctx context.Context, host string) (*vdi.VDISession, bool, error)
 	// ByUser returns all sessions of a user.
 	ByUser(ctx context.Context, user string) ([]vdi.VDISession, error)
+	// All returns all sessions.
+	All(ctx context.Context) ([]vdi.VDISession, error)
 	// InPool returns all sessions that wait for the same thing, see poolOf.
 	InPool(ctx context.Context, pool string) ([]vdi.VDISession, error)
 	// Follow returns a channel that says when what a session's page shows may
@@ -134,6 +136,15 @@ func theOne(sessions []vdi.VDISession) (*vdi.VDISession, bool) {
 // ByUser returns a user's sessions.
 func (w *Watched) ByUser(ctx context.Context, user string) ([]vdi.VDISession, error) {
 	return w.list(ctx, indexUser, user)
+}
+
+// All returns all sessions.
+func (w *Watched) All(ctx context.Context) ([]vdi.VDISession, error) {
+	found := &vdi.VDISessionList{}
+	if err := w.cache.List(ctx, found); err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return found.Items, nil
 }
 
 // InPool returns the sessions that wait for the same thing.

@@ -30,6 +30,9 @@ const (
 	forDesktop purpose = "vdi-desktop+jwe"
 	// forSignOut lets our own page of a logout close the streams of one desktop.
 	forSignOut purpose = "vdi-signout+jwe"
+	// forClose lets our own request after a logout at the identity provider close the
+	// streams of one desktop.
+	forClose purpose = "vdi-close+jwe"
 	// forForm proves that a form is one of ours, on one host in one browser.
 	forForm purpose = "vdi-form+jwe"
 )

@@ -94,6 +94,7 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 	t.Helper()
 	w := &world{t: t, known: newMemory(), registry: prometheus.NewRegistry(), log: &recorder{}}
 	w.now.Store(time.Now().UnixNano())
+	w.known.now = w.time
 	w.known.add("alice-1", alice, vdi.PhaseRunning)
 	w.known.add("bob-1", bob, vdi.PhaseRunning)
 	w.makeSigningKey()
@@ -107,6 +108,12 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 		w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
 		config.Access.OIDC = platform.OIDC{IssuerURL: w.provider.Issuer, ClientID: oidc.ClientID}
 	}
+	if w.address == "" {
+		server := httptest.NewTLSServer(http.HandlerFunc(w.proxy))
+		t.Cleanup(server.Close)
+		w.address = server.Listener.Addr().String()
+	}
+	config.Sessions.Proxy.Address = w.address
 	config = config.WithDefaults()
 	require.NoError(t, config.Validate())
 	metrics := door.NewMetrics(w.registry, func() float64 { return 0 })
@@ -121,11 +128,6 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 			options.Provider = door.NewProvider(config.Access.OIDC, secret, []string{"openid", "email"}, door.CallbackURL(config.Sessions), http.DefaultTransport)
 		}
 		w.doors = append(w.doors, door.New(options))
-	}
-	if w.address == "" {
-		server := httptest.NewTLSServer(http.HandlerFunc(w.proxy))
-		t.Cleanup(server.Close)
-		w.address = server.Listener.Addr().String()
 	}
 	return w
 }
@@ -206,6 +208,11 @@ func (w *world) agent(out http.ResponseWriter, r *http.Request, s *vdi.VDISessio
 		return
 	}
 	if r.Method == http.MethodPost && r.URL.Path == "/.vdi/logout" {
+		if r.Header.Get("Origin") != "https://"+r.Host { // the agent's checkOrigin
+			http.Error(out, "this did not come from the desktop's own page", http.StatusForbidden)
+			return
+		}
+		_ = w.known.did("close streams of " + s.Name + " for " + statement.Identity)
 		http.SetCookie(out, &http.Cookie{Name: "__Host-vdi", Path: "/", Secure: true, MaxAge: -1})
 		http.Redirect(out, r, "/.vdi/login", http.StatusSeeOther)
 		return
@@ -326,15 +333,18 @@ func formOf(t *testing.T, page string) string {
 // --- what the API server would know
 
 type memory struct {
+	now      func() time.Time
 	mu       sync.Mutex
 	sessions map[string]*vdi.VDISession // by host
 	ended    map[string]bool
+	pins     map[string]ended.Account // by person
+	until    map[string]time.Time     // by person: what has begun until then has ended
 	follow   map[chan struct{}]bool
 	changes  []string
 }
 
 func newMemory() *memory {
-	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, follow: map[chan struct{}]bool{}}
+	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, pins: map[string]ended.Account{}, until: map[string]time.Time{}, follow: map[chan struct{}]bool{}}
 }
 
 func (m *memory) add(label, user string, phase vdi.Phase) {
@@ -379,6 +389,15 @@ func (m *memory) ByUser(_ context.Context, user string) (found []vdi.VDISession,
 		if s.Spec.User == user {
 			found = append(found, *s)
 		}
+	}
+	return found, nil
+}
+
+func (m *memory) All(context.Context) (found []vdi.VDISession, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		found = append(found, *s)
 	}
 	return found, nil
 }
@@ -434,7 +453,7 @@ func (m *memory) done() []string {
 func (m *memory) Ended(_ context.Context, login ended.Login) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.ended[login.Name], nil
+	return m.ended[login.Name] || !login.Issued.After(m.until[login.Person]), nil
 }
 
 func (m *memory) End(_ context.Context, login ended.Login) error {
@@ -444,7 +463,42 @@ func (m *memory) End(_ context.Context, login ended.Login) error {
 	return nil
 }
 
-func (m *memory) Stamp(context.Context, string) (time.Time, error) { return time.Now(), nil }
+func (m *memory) Stamp(_ context.Context, person string) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if until := m.until[person]; until.After(m.now()) {
+		return until.Add(time.Millisecond), nil
+	}
+	return m.now(), nil
+}
+
+func (m *memory) Pin(_ context.Context, person string, account ended.Account) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pinned, found := m.pins[person]
+	if !found {
+		m.pins[person] = account
+		return true, nil
+	}
+	return pinned == account, nil
+}
+
+func (m *memory) Holds(_ context.Context, person string, account ended.Account) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pins[person] == account, nil
+}
+
+func (m *memory) EndAccount(_ context.Context, account ended.Account, until time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for person, pinned := range m.pins {
+		if pinned == account {
+			m.until[person] = until
+		}
+	}
+	return nil
+}
 
 // isFollowed says whether a page listens.
 func (m *memory) isFollowed() bool {

@@ -6,6 +6,7 @@ package oidc
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -15,9 +16,12 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/require"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
@@ -38,6 +42,16 @@ type Person struct {
 	Email string
 	// Unverified: the provider does not know whether the address is theirs.
 	Unverified bool
+	// Account is what the provider calls the account (the claim sub); by default one of
+	// the address.
+	Account string
+}
+
+func (p Person) account() string {
+	if p.Account != "" {
+		return p.Account
+	}
+	return "id of " + p.Email
 }
 
 // Provider is a running provider.
@@ -45,6 +59,8 @@ type Provider struct {
 	// Issuer is its address.
 	Issuer string
 	nonce  atomic.Pointer[string]
+	store  *storage.Storage
+	people *users
 }
 
 // Start runs a provider on this machine's loopback until the test ends.
@@ -75,9 +91,51 @@ func StartTLS(t *testing.T, address netip.Addr, tls *tls.Config, redirect string
 func (p *Provider) serve(t *testing.T, server *httptest.Server, redirect string, people []Person) {
 	t.Helper()
 	clients := map[string]*storage.Client{ClientID: storage.WebClient(ClientID, ClientSecret, redirect)}
-	store := &liar{storage.NewStorageWithClients(users(people), clients), p}
+	p.people = &users{people: people}
+	p.store = storage.NewStorageWithClients(p.people, clients)
+	store := &liar{p.store, p}
 	server.Config.Handler = exampleop.SetupServer(p.Issuer, store, slog.New(slog.DiscardHandler), false)
 	t.Cleanup(server.Close)
+}
+
+// Replace makes an account of somebody's anew, under another name of the provider's.
+func (p *Provider) Replace(person Person) {
+	p.people.mu.Lock()
+	defer p.people.mu.Unlock()
+	for i := range p.people.people {
+		if p.people.people[i].Email == person.Email {
+			p.people.people[i] = person
+		}
+	}
+}
+
+// LogoutToken is what the provider sends when an account has logged out (OpenID Connect
+// Back-Channel Logout 1.0 §2.4); change may spoil it.
+func (p *Provider) LogoutToken(t *testing.T, account string, now time.Time, change func(claims, header map[string]any)) string {
+	t.Helper()
+	claims := map[string]any{
+		"iss": p.Issuer, "sub": account, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": "one of its own",
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	}
+	header := map[string]any{"typ": "logout+jwt"}
+	if change != nil {
+		change(claims, header)
+	}
+	key, err := p.store.SigningKey(t.Context())
+	require.NoError(t, err)
+	options := &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{}}
+	for name, value := range header {
+		options.ExtraHeaders[jose.HeaderKey(name)] = value
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: key.SignatureAlgorithm(), Key: jose.JSONWebKey{Key: key.Key(), KeyID: key.ID()}}, options)
+	require.NoError(t, err)
+	content, err := json.Marshal(claims)
+	require.NoError(t, err)
+	signed, err := signer.Sign(content)
+	require.NoError(t, err)
+	token, err := signed.CompactSerialize()
+	require.NoError(t, err)
+	return token
 }
 
 // LieAboutNonce puts a nonce of the test's into all ID tokens from now on.
@@ -114,19 +172,28 @@ func (p *Provider) LogIn(t *testing.T, browser *http.Client, form *http.Response
 }
 
 // users are people as the sample's storage knows them.
-type users []Person
+type users struct {
+	mu     sync.Mutex
+	people []Person
+}
 
-func (u users) find(email string) *storage.User {
-	for _, person := range u {
-		if person.Email == email {
-			return &storage.User{ID: "id of " + email, Username: email, Password: Password, Email: email, EmailVerified: !person.Unverified}
+func (u *users) find(is func(Person) bool) *storage.User {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.people {
+		if is(p) {
+			return &storage.User{ID: p.account(), Username: p.Email, Password: Password, Email: p.Email, EmailVerified: !p.Unverified}
 		}
 	}
 	return nil
 }
 
-func (u users) GetUserByUsername(name string) *storage.User { return u.find(name) }
+func (u *users) GetUserByUsername(name string) *storage.User {
+	return u.find(func(p Person) bool { return p.Email == name })
+}
 
-func (u users) GetUserByID(id string) *storage.User { return u.find(strings.TrimPrefix(id, "id of ")) }
+func (u *users) GetUserByID(id string) *storage.User {
+	return u.find(func(p Person) bool { return p.account() == id })
+}
 
-func (u users) ExampleClientID() string { return ClientID }
+func (u *users) ExampleClientID() string { return ClientID }

@@ -49,6 +49,13 @@ kubectl get vdi -A -w
 5. Log in there, or at {{ include "vdi-operator.notes.authURL" . }} for a list of one's desktops, as the
 person whose claim {{ .Values.access.oidc.userClaim }} is the session's user. Register this redirect address at the
 identity provider: {{ include "vdi-operator.notes.authURL" . }}/callback
+and, so that a logout there ends desktops, this back-channel logout address:
+{{ include "vdi-operator.notes.authURL" . }}/backchannel-logout
+{{- if has .Values.access.oidc.userClaim (list "name" "given_name" "family_name" "middle_name" "nickname" "preferred_username" "profile" "website") }}
+
+access.oidc.userClaim: at many identity providers people can change {{ .Values.access.oidc.userClaim }} themselves, and
+so take names that nobody has used yet. Use a claim that administrators alone set.
+{{- end }}
 {{- else }}
 5. Its password:
 

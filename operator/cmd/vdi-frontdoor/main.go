@@ -1,6 +1,7 @@
 // vdi-frontdoor logs people in, tells the proxy whose session is whose, and shows
 // the page of sessions whose desktop does not answer. `vdi-frontdoor make-keys`
-// makes the Secret with its keys, once; it never prints one.
+// makes the Secret with its keys, once; it never prints one. `vdi-frontdoor
+// forget-account NAME` lets a name pass to another account at the identity provider.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 )
 
 func main() {
@@ -28,8 +30,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "make-keys" {
-		return makeKeys(ctx, args[1:])
+	if len(args) > 0 {
+		switch args[0] {
+		case "make-keys":
+			return makeKeys(ctx, args[1:])
+		case "forget-account":
+			return forgetAccount(ctx, args[1:])
+		}
 	}
 	return serve(ctx, args)
 }
@@ -80,6 +87,34 @@ func makeKeys(ctx context.Context, args []string) error {
 	return nil
 }
 
+func forgetAccount(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("vdi-frontdoor forget-account", flag.ContinueOnError)
+	namespace := flags.String("namespace", os.Getenv("POD_NAMESPACE"), "namespace of the front door (default: environment POD_NAMESPACE)")
+	logins := flags.String("ended-logins", frontdoor.DefaultEndedLogins, "begins the names of its ConfigMaps, as its own flag says")
+	lifetime := flags.Duration("login-lifetime", 24*time.Hour, "how long a login may hold, at most")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *namespace == "" || flags.NArg() != 1 {
+		return errors.New("forget-account: give --namespace and one name, as in spec.user of the sessions: forget-account alice@example.com")
+	}
+	cluster, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	store := ended.Store{Namespace: *namespace, Name: *logins}
+	forgotten, err := frontdoor.ForgetAccount(ctx, cluster, store, flags.Arg(0), *lifetime)
+	switch {
+	case err != nil:
+		return err
+	case forgotten:
+		fmt.Printf("the next account that logs in as %q gets this name, with its desktops and homes; all logins by it have ended\n", flags.Arg(0))
+	default:
+		fmt.Printf("no account has logged in as %q yet; nothing is to be forgotten\n", flags.Arg(0))
+	}
+	return nil
+}
+
 // parse refuses words that are no flags: a misspelt subcommand must not start a
 // front door.
 func parse(flags *flag.FlagSet, args []string) error {
@@ -87,7 +122,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no command; give flags, or make-keys", flags.Arg(0))
+		return fmt.Errorf("%q is no command; give flags, make-keys or forget-account", flags.Arg(0))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ func TestRunRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		`"make-kyes" is no command; give flags, or make-keys`: {"make-kyes"},
 		"make-keys: --namespace and --name are required":      {"make-keys", "--name=keys"},
+		"forget-account: give --namespace and one name": {"forget-account", "alice@example.com"},
 		`"now" is no command`:                                 {"make-keys", "now"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args), want)

@@ -1,13 +1,13 @@
 // Package ended remembers, for all replicas of the front door, the logins that were
-// ended before their time. What it writes grows with the number of people, not with how
-// often they log out, and nothing that still counts is dropped.
+// ended before their time, and whose account at the identity provider a name belongs
+// to. What it writes grows with the number of people, not with how often they log out,
+// and nothing that still counts is dropped.
 package ended
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -17,10 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -144,10 +142,12 @@ func (l *List) Ready(ctx context.Context) bool {
 }
 
 // partOf is where a person's logins are.
-func (l *List) partOf(person string) *part {
+func (l *List) partOf(person string) *part { return l.parts[partNumber(person)] }
+
+func partNumber(person string) int {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(person)) // a hash never fails
-	return l.parts[sum.Sum32()%Parts]
+	return int(sum.Sum32() % Parts)
 }
 
 // Ended reports whether a login was ended before its time.
@@ -234,16 +234,7 @@ func (l *List) end(ctx context.Context, person string, logins map[string]Login) 
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"data": k.end(person, logins, l.now(), l.lifetime)})
-	if err != nil {
-		return err
-	}
-	written := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: p.key.Name, Namespace: p.key.Namespace}}
-	if err := l.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), l.owner); err != nil {
-		return fmt.Errorf("write ended logins to ConfigMap %s: %w", p.key, err)
-	}
-	p.learn(written, noVersion)
-	return nil
+	return l.patch(ctx, p, "", k.end(person, logins, l.now(), l.lifetime))
 }
 
 // Fullest is the size of the ConfigMap with the most data, in bytes.

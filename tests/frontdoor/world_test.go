@@ -58,6 +58,7 @@ const (
 type world struct {
 	t        *testing.T
 	provider *oidc.Provider
+	issuer   string // of a provider that is not ours, "" for ours
 	known    *memory
 	now      atomic.Int64
 	clock    func() time.Time // w.time by default
@@ -105,8 +106,11 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 		set(w, &config.Sessions)
 	}
 	if mode == platform.AccessOIDC {
-		w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
-		config.Access.OIDC = platform.OIDC{IssuerURL: w.provider.Issuer, ClientID: oidc.ClientID}
+		if w.issuer == "" {
+			w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
+			w.issuer = w.provider.Issuer
+		}
+		config.Access.OIDC = platform.OIDC{IssuerURL: w.issuer, ClientID: oidc.ClientID}
 	}
 	if w.address == "" {
 		server := httptest.NewTLSServer(http.HandlerFunc(w.proxy))

@@ -54,7 +54,8 @@ test-relay: tools-helm tools-control-plane ## The real coturn attacked in namesp
 	cd tests && go test -skip '$(ATTACKS)' ./relay/... ./monitoring/... ./selkies/...
 
 .PHONY: test-integration
-test-integration: tools-control-plane ## Controllers on a real API server
+test-integration: tools-control-plane ## Controllers on a real API server, which also answers as the simulated one does
+	cd tests && go test -timeout 10m ./sim/replay
 	cd tests && go test -race -timeout 20m ./integration/...
 
 .PHONY: test-attacks
@@ -74,6 +75,7 @@ test-long: ## What takes longer: everything again under the race detector, 100,0
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
+	cd tests && go test -v -timeout 20m ./sim/replay -seeds 200 -first $$RANDOM
 	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
 	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \

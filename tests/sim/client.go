@@ -207,15 +207,18 @@ func (c *operatorClient) Create(ctx context.Context, o client.Object, _ ...clien
 // Update implements client.Client.
 func (c *operatorClient) Update(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
 	return c.write(ctx, "update", o, func(kind schema.GroupVersionKind) (*version, error) {
-		current, err := c.server.get(kind, o.GetNamespace(), o.GetName())
-		if err != nil {
-			return nil, err
-		}
 		object, _ := c.plain(o)
-		if err := fits(kind, current, metaOf(object)); err != nil {
-			return nil, err
-		}
-		return c.put(c.by, "update", current, object, object, false)
+		r := Request{By: c.by, Verb: VerbUpdate, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		return c.recorded(r, clone(object), func() (*version, error) {
+			current, err := c.server.get(kind, o.GetNamespace(), o.GetName())
+			if err != nil {
+				return nil, err
+			}
+			if err := fits(kind, current, metaOf(object)); err != nil {
+				return nil, err
+			}
+			return c.put(c.by, "update", current, object, object, false)
+		})
 	})
 }
 
@@ -240,7 +243,8 @@ func (c *operatorClient) patchWith(ctx context.Context, verb string, o client.Ob
 	}
 	return c.write(ctx, verb, o, func(kind schema.GroupVersionKind) (*version, error) {
 		if patch.Type() == types.JSONPatchType {
-			return c.patchJSON(kind, o, data)
+			r := Request{By: c.by, Verb: VerbJSONPatch, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+			return c.recorded(r, data, func() (*version, error) { return c.patchJSON(kind, o, data) })
 		}
 		change := map[string]any{}
 		if err := json.Unmarshal(data, &change); err != nil {
@@ -283,7 +287,10 @@ func (c *operatorClient) Apply(ctx context.Context, configuration runtime.ApplyC
 	applied := configuration.(runtime.Unstructured)
 	o := &unstructured.Unstructured{Object: applied.UnstructuredContent()}
 	err := c.write(ctx, "apply", o, func(kind schema.GroupVersionKind) (*version, error) {
-		return c.server.patch(c.by, kind, o.GetNamespace(), o.GetName(), runtime.DeepCopyJSON(o.Object), false)
+		r := Request{By: c.by, Verb: VerbApply, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		return c.recorded(r, o.Object, func() (*version, error) {
+			return c.server.patch(c.by, kind, o.GetNamespace(), o.GetName(), runtime.DeepCopyJSON(o.Object), false)
+		})
 	})
 	applied.SetUnstructuredContent(o.Object)
 	return err

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -279,6 +281,14 @@ func (p *people) child(name string) *version {
 	return p.server.objects[key{kind, team, name}]
 }
 
+// edits are such that the API server takes them.
+var edits = map[string]map[string]any{
+	"Service":             {"sessionAffinity": "ClientIP"},
+	"NetworkPolicy":       {"policyTypes": []any{"Egress"}},
+	"PodDisruptionBudget": {"unhealthyPodEvictionPolicy": "AlwaysAllow"},
+	routes.Kind:           {"entryPoints": []any{"by-hand"}},
+}
+
 // harmChild edits one of a session's objects.
 func (p *people) harmChild(name string) {
 	v := p.child(name)
@@ -291,7 +301,7 @@ func (p *people) harmChild(name string) {
 		delete(metaOf(object), "labels")
 	case 1:
 		if spec, is := object["spec"].(map[string]any); is {
-			spec["added"] = "by hand"
+			maps.Copy(spec, edits[v.key.kind])
 		}
 	case 2:
 		metaOf(object)["annotations"] = map[string]any{"touched": "by hand"}
@@ -324,13 +334,16 @@ func (p *people) plant(string) {
 	case 0:
 		o = &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "theirs", Image: "theirs"}}}}
 	case 1:
-		o = &corev1.Service{ObjectMeta: meta}
+		o = &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(80)}}}}
 	case 2:
 		meta.Name = renderer.CredentialsName(name)
 		o = &corev1.Secret{ObjectMeta: meta}
 	case 3:
 		meta.Name = renderer.HomeClaimName(name)
-		o = &corev1.PersistentVolumeClaim{ObjectMeta: meta}
+		o = &corev1.PersistentVolumeClaim{ObjectMeta: meta, Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		}}
 	}
 	_, err := p.server.create("administrator", o)
 	p.told("plant", err)

@@ -38,6 +38,10 @@ type server struct {
 	// history is another.
 	written   func(write)
 	forgotten func()
+	// record is called after every request for a change, nil: nobody wants to know;
+	// within: one is under way.
+	record func(Request)
+	within bool
 }
 
 // key names an object.
@@ -77,7 +81,7 @@ type write struct {
 }
 
 func newServer(scheme *runtime.Scheme, now func() time.Time) *server {
-	return &server{scheme: scheme, now: now, schemas: schemas(), objects: map[key]*version{}, written: func(write) {}, forgotten: func() {}}
+	return &server{scheme: scheme, now: now, schemas: schemas(), objects: map[key]*version{}, written: func(write) {}, forgotten: func() {}, record: recording}
 }
 
 // statusKinds have a status of their own, which only writes to it change.
@@ -187,6 +191,11 @@ func (s *server) plain(o client.Object) (map[string]any, schema.GroupVersionKind
 // create makes an object.
 func (s *server) create(by string, o client.Object) (*version, error) {
 	object, kind := s.plain(o)
+	r := Request{By: by, Verb: VerbCreate, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	return s.recorded(r, object, func() (*version, error) { return s.made(by, kind, object) })
+}
+
+func (s *server) made(by string, kind schema.GroupVersionKind, object map[string]any) (*version, error) {
 	meta := metaOf(object)
 	k := key{kind.Kind, text(meta, "namespace"), text(meta, "name")}
 	if s.objects[k] != nil {
@@ -225,6 +234,11 @@ const claimProtection = "kubernetes.io/pvc-protection"
 
 // patch merges a patch into an object (RFC 7396) or into its status.
 func (s *server) patch(by string, kind schema.GroupVersionKind, namespace, name string, patch map[string]any, status bool) (*version, error) {
+	r := Request{By: by, Verb: VerbMerge, Kind: kind, Namespace: namespace, Name: name, Status: status}
+	return s.recorded(r, patch, func() (*version, error) { return s.patched(by, kind, namespace, name, patch, status) })
+}
+
+func (s *server) patched(by string, kind schema.GroupVersionKind, namespace, name string, patch map[string]any, status bool) (*version, error) {
 	current, err := s.get(kind, namespace, name)
 	if err != nil {
 		return nil, err
@@ -238,6 +252,11 @@ func (s *server) patch(by string, kind schema.GroupVersionKind, namespace, name 
 
 // put replaces an object, or its status.
 func (s *server) put(by, verb string, current *version, object, wished map[string]any, status bool) (*version, error) {
+	r := Request{By: by, Verb: VerbUpdate, Kind: current.kind, Namespace: current.namespace, Name: current.name, Status: status}
+	return s.recorded(r, object, func() (*version, error) { return s.replaced(by, verb, current, object, wished, status) })
+}
+
+func (s *server) replaced(by, verb string, current *version, object, wished map[string]any, status bool) (*version, error) {
 	kind := current.kind
 	before, after := metaOf(current.object), metaOf(object)
 	for _, field := range []string{"uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp", "name", "namespace"} {
@@ -312,6 +331,15 @@ func (v *version) resourceVersion() string { return strconv.FormatInt(v.revision
 
 // delete begins the end of an object, or ends it.
 func (s *server) delete(by string, kind schema.GroupVersionKind, namespace, name string, opts client.DeleteOptions) error {
+	r := Request{By: by, Verb: VerbDelete, Kind: kind, Namespace: namespace, Name: name, Delete: opts}
+	_, err := s.recorded(r, nil, func() (*version, error) {
+		err := s.deleted(by, kind, namespace, name, opts)
+		return s.objects[key{kind.Kind, namespace, name}], err
+	})
+	return err
+}
+
+func (s *server) deleted(by string, kind schema.GroupVersionKind, namespace, name string, opts client.DeleteOptions) error {
 	current, err := s.get(kind, namespace, name)
 	if err != nil {
 		return err
@@ -334,7 +362,7 @@ func (s *server) delete(by string, kind schema.GroupVersionKind, namespace, name
 	if opts.PropagationPolicy != nil && *opts.PropagationPolicy == metav1.DeletePropagationOrphan {
 		meta["finalizers"] = append(finalizersOf(object), metav1.FinalizerOrphanDependents)
 	}
-	grace := kind.Kind == "Pod" && onNode(object) && (opts.GracePeriodSeconds == nil || *opts.GracePeriodSeconds > 0)
+	grace := kind.Kind == "Pod" && onNode(object) && !hasEnded(object) && (opts.GracePeriodSeconds == nil || *opts.GracePeriodSeconds > 0)
 	if !grace && (kind.Kind == "Pod" || len(finalizersOf(object)) == 0) {
 		s.remove(w, current)
 		return nil
@@ -353,6 +381,13 @@ func graceOf(kind schema.GroupVersionKind) time.Duration {
 		return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 	}
 	return 0
+}
+
+// hasEnded is for pods: nobody waits for what has ended.
+func hasEnded(pod map[string]any) bool {
+	status, _ := pod["status"].(map[string]any)
+	phase := corev1.PodPhase(text(status, "phase"))
+	return phase == corev1.PodFailed || phase == corev1.PodSucceeded
 }
 
 func onNode(pod map[string]any) bool {
@@ -403,6 +438,9 @@ func (s *server) restore(entries int) {
 	s.revision += restored
 	s.epoch++
 	s.forgotten()
+	if s.record != nil {
+		s.record(Request{Restored: true})
+	}
 }
 
 // --- parts of objects

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -289,6 +290,9 @@ func (c *operatorClient) Apply(ctx context.Context, configuration runtime.ApplyC
 	err := c.write(ctx, "apply", o, func(kind schema.GroupVersionKind) (*version, error) {
 		r := Request{By: c.by, Verb: VerbApply, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 		return c.recorded(r, o.Object, func() (*version, error) {
+			if c.objects[key{kind.Kind, o.GetNamespace(), o.GetName()}] == nil && o.GetUID() != "" {
+				return nil, apierrors.NewConflict(resourceOf(kind), o.GetName(), errors.New("uid mismatch: no existing object was found"))
+			}
 			return c.server.patch(c.by, kind, o.GetNamespace(), o.GetName(), runtime.DeepCopyJSON(o.Object), false)
 		})
 	})

@@ -359,19 +359,22 @@ func (s *server) deleted(by string, kind schema.GroupVersionKind, namespace, nam
 	object := clone(current.object)
 	meta := metaOf(object)
 	w := write{by: by, verb: "delete"}
-	if opts.PropagationPolicy != nil && *opts.PropagationPolicy == metav1.DeletePropagationOrphan {
-		meta["finalizers"] = append(finalizersOf(object), metav1.FinalizerOrphanDependents)
+	orphans := opts.PropagationPolicy != nil && *opts.PropagationPolicy == metav1.DeletePropagationOrphan && !slices.Contains(finalizersOf(object), any(metav1.FinalizerOrphanDependents))
+	if orphans { // also where a delete before this one did not say so
+		meta["finalizers"] = append(slices.Clone(finalizersOf(object)), metav1.FinalizerOrphanDependents)
 	}
 	grace := kind.Kind == "Pod" && onNode(object) && !hasEnded(object) && (opts.GracePeriodSeconds == nil || *opts.GracePeriodSeconds > 0)
 	if !grace && (kind.Kind == "Pod" || len(finalizersOf(object)) == 0) {
 		s.remove(w, current)
 		return nil
 	}
-	if meta["deletionTimestamp"] != nil {
+	switch {
+	case meta["deletionTimestamp"] == nil:
+		meta["deletionTimestamp"] = s.now().Add(graceOf(kind)).UTC().Format(time.RFC3339)
+		meta["generation"] = meta["generation"].(int64) + 1
+	case !orphans:
 		return nil
 	}
-	meta["deletionTimestamp"] = s.now().Add(graceOf(kind)).UTC().Format(time.RFC3339)
-	meta["generation"] = meta["generation"].(int64) + 1
 	s.commit(w, kind, current.key, object)
 	return nil
 }

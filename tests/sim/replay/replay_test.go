@@ -431,10 +431,16 @@ func (r *replayer) clean() {
 	r.t.Helper()
 	ctx := r.t.Context()
 	for _, kind := range []schema.GroupVersionKind{
-		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDISession"}, {Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDITemplate"},
-		{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"}, {Version: "v1", Kind: "Pod"}, {Version: "v1", Kind: "PersistentVolumeClaim"},
-		{Version: "v1", Kind: "Service"}, {Version: "v1", Kind: "Secret"}, {Version: "v1", Kind: "ConfigMap"},
-		{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}, {Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"},
+		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDISession"},
+		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDITemplate"},
+		{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"},
+		{Version: "v1", Kind: "Pod"},
+		{Version: "v1", Kind: "PersistentVolumeClaim"},
+		{Version: "v1", Kind: "Service"},
+		{Version: "v1", Kind: "Secret"},
+		{Version: "v1", Kind: "ConfigMap"},
+		{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"},
+		{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"},
 	} {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind)

@@ -55,6 +55,8 @@ type Sessions struct {
 	Values map[string]any `json:"values,omitempty"`
 	// Overlay patches rendered objects, in order, before the security floor.
 	Overlay []Overlay `json:"overlay,omitempty"`
+	// Allowed lists what templates may name beyond a session's own objects.
+	Allowed Allowed `json:"allowed,omitempty"`
 	// GPUSharing says how GPUs are shared, so that wishes that cannot work are
 	// refused in words.
 	GPUSharing GPUSharing `json:"gpuSharing,omitempty"`
@@ -112,10 +114,14 @@ type Proxy struct {
 type Network struct {
 	// Internet lets desktops reach public addresses. Default true.
 	Internet *bool `json:"internet,omitempty"`
-	// DeniedRanges are CIDRs that desktops never reach, taken out of the public
-	// addresses. Default: private, link-local, carrier-grade NAT and metadata ranges.
+	// DeniedRanges are CIDRs that are taken out of the public addresses beside the
+	// floor (DefaultDeniedRanges): nodes or an API server with public addresses.
 	DeniedRanges []string `json:"deniedRanges,omitempty"`
-	// AllowedRanges are CIDRs that desktops may reach in addition, such as a license server.
+	// OpenRanges are ranges of the floor, as they are written there, that are public
+	// here. Metadata services in them stay closed.
+	OpenRanges []string `json:"openRanges,omitempty"`
+	// AllowedRanges are CIDRs that desktops may reach in addition, such as a license
+	// server. Metadata services in them stay closed.
 	AllowedRanges []string `json:"allowedRanges,omitempty"`
 	// DNSNamespace is where the cluster's DNS pods run. Default "kube-system".
 	DNSNamespace string `json:"dnsNamespace,omitempty"`

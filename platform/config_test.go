@@ -22,7 +22,7 @@ func TestParseConfigFillsInDefaults(t *testing.T) {
 	assert.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
 	assert.Equal(t, "kube-system", s.Network.DNSNamespace)
 	assert.Equal(t, []int32{53}, s.Network.DNSPorts)
-	assert.Equal(t, DefaultDeniedRanges(), s.Network.DeniedRanges)
+	assert.Equal(t, DefaultDeniedRanges(), s.Network.Denied())
 	assert.Equal(t, AccessPassword, c.Access.Mode)
 	assert.Equal(t, "auth.vdi.example.com", AuthHost(s))
 }
@@ -53,7 +53,7 @@ sessions:
 	s := c.Sessions
 	assert.False(t, *s.VerifyRoute)
 	assert.False(t, *s.Network.Internet)
-	assert.Empty(t, s.Network.DeniedRanges)
+	assert.Equal(t, DefaultDeniedRanges(), s.Network.Denied(), "an empty list takes nothing away")
 	assert.Equal(t, "edge", s.Proxy.Namespace, "the namespace in the proxy's address")
 	assert.Equal(t, "letsencrypt", s.TLS.CertResolver)
 	assert.True(t, s.GPUSharing.IsSliced("nvidia.com/gpu"))
@@ -81,35 +81,49 @@ func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 		`{sessions: {domain: a.b}, access: {forwardAuth: "http://a.b"}}`:                     "access.forwardAuth: set, but access.mode is Password",
 		`{sessions: {domain: a.b}, access: {mode: OIDC, forwardAuth: "vdi-frontdoor:8081"}}`: "access.forwardAuth: \"vdi-frontdoor:8081\" is no address; use one such as http://",
 		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {userClaim: " x"}}}`:           "access.oidc.userClaim: \" x\" is no claim",
-		`sessions: {}`:                                                                        "sessions.domain: not set; set it",
-		`sessions: {domain: localhost}`:                                                       "sessions.domain: \"localhost\" is no DNS name",
-		`sessions: {domain: a.b, hosttemplate: x}`:                                            "hosttemplate",
-		`{sessions: {domain: a.b}, other: 1}`:                                                 "other",
-		`sessions: {domain: a.b, hostTemplate: "{name}"}`:                                     "sessions.hostTemplate: {name} is no placeholder; use {user}, {id}",
-		`sessions: {domain: a.b, hostTemplate: "desk"}`:                                       "gives every session the same host",
-		`sessions: {domain: a.b, hostTemplate: "{user}.{id}"}`:                                "no single DNS label",
-		`sessions: {domain: a.b, hostTemplate: "{user}_"}`:                                    "no single DNS label",
-		`sessions: {domain: a.b, externalPort: 70000}`:                                        "sessions.externalPort: 70000 is no port",
-		`sessions: {domain: a.b, tls: {mode: Magic}}`:                                         "sessions.tls.mode: \"Magic\" is unknown; use Wildcard",
-		`sessions: {domain: a.b, tls: {mode: Secret}}`:                                        "sessions.tls.secretName: not set",
-		`sessions: {domain: a.b, tls: {secretName: x}}`:                                       "sessions.tls.secretName: set, but mode is Wildcard",
-		`sessions: {domain: a.b, proxy: {namespace: A}}`:                                      "sessions.proxy.namespace",
-		`sessions: {domain: a.b, proxy: {address: host}}`:                                     "sessions.proxy.address: \"host\" has no port",
-		`sessions: {domain: a.b, network: {allowedRanges: [10.0.0.1]}}`:                       "sessions.network.allowedRanges[0]: \"10.0.0.1\" is no address range",
-		`sessions: {domain: a.b, network: {deniedRanges: [10.0.0.1/8]}}`:                      "use 10.0.0.0/8",
-		`sessions: {domain: a.b, network: {deniedRanges: [0.0.0.0/0]}}`:                       "set sessions.network.internet: false instead",
-		`sessions: {domain: a.b, network: {dnsRanges: [x]}}`:                                  "sessions.network.dnsRanges[0]",
-		`sessions: {domain: a.b, network: {dnsNamespace: "a b"}}`:                             "sessions.network.dnsNamespace",
-		`sessions: {domain: a.b, network: {dnsPorts: [53, 0]}}`:                               "sessions.network.dnsPorts[1]: 0 is no port",
-		`sessions: {domain: a.b, network: {dnsPorts: [65536]}}`:                               "sessions.network.dnsPorts[0]: 65536 is no port",
-		`sessions: {domain: a.b, network: {dnsPorts: [53, 53]}}`:                              "sessions.network.dnsPorts[1]: 53 is given twice",
-		`sessions: {domain: a.b, network: {dnsPorts: [1, 2, 3, 4, 5, 6, 7, 8, 9]}}`:           "sessions.network.dnsPorts: 9 ports; at most 8",
-		`sessions: {domain: a.b, images: {rewrite: {"ghcr.io/": x}}}`:                         "sessions.images.rewrite",
-		`sessions: {domain: a.b, labels: {vdi.kasm.io/user: x}}`:                              "sessions.labels: \"vdi.kasm.io/user\" is set by the platform",
-		`sessions: {domain: a.b, annotations: {vdi.kasm.io/revision: x}}`:                     "sessions.annotations",
-		`sessions: {domain: a.b, overlay: [{kind: Deployment, merge: {}}]}`:                   "sessions.overlay[0].kind: \"Deployment\"",
-		`sessions: {domain: a.b, overlay: [{kind: Pod}]}`:                                     "sessions.overlay[0]: give merge or jsonPatch",
-		`sessions: {domain: a.b, overlay: [{kind: Pod, merge: {}, jsonPatch: [{op: test}]}]}`: "sessions.overlay[0]: give merge or jsonPatch",
+		`sessions: {}`:                                                                             "sessions.domain: not set; set it",
+		`sessions: {domain: localhost}`:                                                            "sessions.domain: \"localhost\" is no DNS name",
+		`sessions: {domain: a.b, hosttemplate: x}`:                                                 "hosttemplate",
+		`{sessions: {domain: a.b}, other: 1}`:                                                      "other",
+		`sessions: {domain: a.b, hostTemplate: "{name}"}`:                                          "sessions.hostTemplate: {name} is no placeholder; use {user}, {id}",
+		`sessions: {domain: a.b, hostTemplate: "desk"}`:                                            "gives every session the same host",
+		`sessions: {domain: a.b, hostTemplate: "{user}.{id}"}`:                                     "no single DNS label",
+		`sessions: {domain: a.b, hostTemplate: "{user}_"}`:                                         "no single DNS label",
+		`sessions: {domain: a.b, externalPort: 70000}`:                                             "sessions.externalPort: 70000 is no port",
+		`sessions: {domain: a.b, tls: {mode: Magic}}`:                                              "sessions.tls.mode: \"Magic\" is unknown; use Wildcard",
+		`sessions: {domain: a.b, tls: {mode: Secret}}`:                                             "sessions.tls.secretName: not set",
+		`sessions: {domain: a.b, tls: {secretName: x}}`:                                            "sessions.tls.secretName: set, but mode is Wildcard",
+		`sessions: {domain: a.b, proxy: {namespace: A}}`:                                           "sessions.proxy.namespace",
+		`sessions: {domain: a.b, proxy: {address: host}}`:                                          "sessions.proxy.address: \"host\" has no port",
+		`sessions: {domain: a.b, network: {allowedRanges: [10.0.0.1]}}`:                            "sessions.network.allowedRanges[0]: \"10.0.0.1\" is no address range",
+		`sessions: {domain: a.b, network: {deniedRanges: [10.0.0.1/8]}}`:                           "use 10.0.0.0/8",
+		`sessions: {domain: a.b, network: {deniedRanges: [0.0.0.0/0]}}`:                            "set sessions.network.internet: false instead",
+		`sessions: {domain: a.b, network: {openRanges: [10.0.0.0/16]}}`:                            "sessions.network.openRanges[0]: 10.0.0.0/16 is no range of the floor; use one of 0.0.0.0/8, 10.0.0.0/8",
+		`sessions: {domain: a.b, network: {openRanges: [168.63.129.16/32]}}`:                       "is the metadata service of a cloud, which stays closed; remove it",
+		`sessions: {domain: a.b, network: {openRanges: ["64:ff9b:1::/48"]}}`:                       "by its own address in allowedRanges",
+		`sessions: {domain: a.b, network: {openRanges: [10.0.0.0/8], deniedRanges: [10.0.0.0/8]}}`: "is also in deniedRanges",
+		`sessions: {domain: a.b, network: {allowedRanges: [169.254.169.254/32]}}`:                  "sessions.network.allowedRanges[0]: 169.254.169.254/32 is the metadata service of a cloud",
+		`sessions: {domain: a.b, network: {allowedRanges: ["::ffff:10.0.0.0/104"]}}`:               "write it as IPv4",
+		`sessions: {domain: a.b, network: {dnsRanges: [169.254.169.254/32], dnsPorts: [80]}}`:      "sessions.network.dnsRanges[0]: 169.254.169.254/32 is the metadata service of a cloud",
+		`sessions: {domain: a.b, turn: {host: turn.example.com, ranges: ["fd00:ec2::254/128"]}}`:   "sessions.turn.ranges[0]: fd00:ec2::254/128 is the metadata service of a cloud",
+		`sessions: {domain: a.b, allowed: {secrets: [bob-credentials]}}`:                           "sessions.allowed.secrets[0]: \"bob-credentials\" could be a session's own Secret",
+		`sessions: {domain: a.b, allowed: {secrets: ["*"]}}`:                                       "sessions.allowed.secrets[0]: \"*\" is no name of a Secret",
+		`sessions: {domain: a.b, allowed: {configMaps: [A]}}`:                                      "sessions.allowed.configMaps[0]: \"A\" is no name of a ConfigMap",
+		`sessions: {domain: a.b, allowed: {annotations: ["*.example.com/a"]}}`:                     "a '*' may stand at its end",
+		`sessions: {domain: a.b, allowed: {annotations: ["vdi.kasm.io/*"]}}`:                       "sessions.allowed.annotations[0]: \"vdi.kasm.io/*\" is set by the platform",
+		`sessions: {domain: a.b, allowed: {entryPoints: [a b]}}`:                                   "sessions.allowed.entryPoints[0]: \"a b\" is no name of an entry point",
+		`sessions: {domain: a.b, network: {dnsRanges: [x]}}`:                                       "sessions.network.dnsRanges[0]",
+		`sessions: {domain: a.b, network: {dnsNamespace: "a b"}}`:                                  "sessions.network.dnsNamespace",
+		`sessions: {domain: a.b, network: {dnsPorts: [53, 0]}}`:                                    "sessions.network.dnsPorts[1]: 0 is no port",
+		`sessions: {domain: a.b, network: {dnsPorts: [65536]}}`:                                    "sessions.network.dnsPorts[0]: 65536 is no port",
+		`sessions: {domain: a.b, network: {dnsPorts: [53, 53]}}`:                                   "sessions.network.dnsPorts[1]: 53 is given twice",
+		`sessions: {domain: a.b, network: {dnsPorts: [1, 2, 3, 4, 5, 6, 7, 8, 9]}}`:                "sessions.network.dnsPorts: 9 ports; at most 8",
+		`sessions: {domain: a.b, images: {rewrite: {"ghcr.io/": x}}}`:                              "sessions.images.rewrite",
+		`sessions: {domain: a.b, labels: {vdi.kasm.io/user: x}}`:                                   "sessions.labels: \"vdi.kasm.io/user\" is set by the platform",
+		`sessions: {domain: a.b, annotations: {vdi.kasm.io/revision: x}}`:                          "sessions.annotations",
+		`sessions: {domain: a.b, overlay: [{kind: Deployment, merge: {}}]}`:                        "sessions.overlay[0].kind: \"Deployment\"",
+		`sessions: {domain: a.b, overlay: [{kind: Pod}]}`:                                          "sessions.overlay[0]: give merge or jsonPatch",
+		`sessions: {domain: a.b, overlay: [{kind: Pod, merge: {}, jsonPatch: [{op: test}]}]}`:      "sessions.overlay[0]: give merge or jsonPatch",
 		`sessions: [`: "yaml",
 	} {
 		_, err := ParseConfig([]byte(text))

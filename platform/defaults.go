@@ -12,18 +12,6 @@ const (
 	DefaultCAKey        = "ca.crt"
 )
 
-// DefaultDeniedRanges are addresses that are not the public internet: private,
-// link-local (with the clouds' metadata services), carrier-grade NAT, reserved
-// and multicast ranges (IANA special-purpose registries), and the one public
-// address that is a metadata service (Azure's 168.63.129.16).
-func DefaultDeniedRanges() []string {
-	return []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
-		"172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-		"::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8",
-	}
-}
-
 // WithDefaults fills in what is not set. It changes no map or list of its
 // argument.
 func (c Config) WithDefaults() Config {
@@ -103,9 +91,6 @@ func (n Network) withDefaults() Network {
 	}
 	if len(n.DNSPorts) == 0 {
 		n.DNSPorts = []int32{DefaultDNSPort}
-	}
-	if n.DeniedRanges == nil {
-		n.DeniedRanges = DefaultDeniedRanges()
 	}
 	return n
 }

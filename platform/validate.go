@@ -3,7 +3,6 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.GPUSharing.problems(), c.Access.problems(),
+		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.GPUSharing.problems(), c.Access.problems(),
 	)
 	if len(problems) == 0 {
 		return nil
@@ -100,53 +99,6 @@ func (p Proxy) problems() []string {
 		return []string{fmt.Sprintf("sessions.proxy.address: %q has no port; use host:port, such as vdi-traefik.vdi-system.svc:443", p.Address)}
 	}
 	return nil
-}
-
-func (n Network) problems() (out []string) {
-	for field, ranges := range map[string][]string{
-		"deniedRanges": n.DeniedRanges, "allowedRanges": n.AllowedRanges, "dnsRanges": n.DNSRanges,
-	} {
-		out = append(out, rangeProblems("sessions.network."+field, ranges)...)
-	}
-	slices.Sort(out)
-	if !isLabel(n.DNSNamespace) {
-		out = append(out, fmt.Sprintf("sessions.network.dnsNamespace: %q is no namespace", n.DNSNamespace))
-	}
-	return append(out, n.dnsPortProblems()...)
-}
-
-// maxDNSPorts is what the session chart's schema takes.
-const maxDNSPorts = 8
-
-func (n Network) dnsPortProblems() (out []string) {
-	for i, port := range n.DNSPorts {
-		at := fmt.Sprintf("sessions.network.dnsPorts[%d]: %d", i, port)
-		switch {
-		case port < 1 || port > 65535:
-			out = append(out, at+" is no port; use 1 to 65535")
-		case slices.Contains(n.DNSPorts[:i], port):
-			out = append(out, at+" is given twice")
-		}
-	}
-	if len(n.DNSPorts) > maxDNSPorts {
-		out = append(out, fmt.Sprintf("sessions.network.dnsPorts: %d ports; at most %d", len(n.DNSPorts), maxDNSPorts))
-	}
-	return out
-}
-
-func rangeProblems(field string, ranges []string) (out []string) {
-	for i, r := range ranges {
-		prefix, err := netip.ParsePrefix(r)
-		switch {
-		case err != nil:
-			out = append(out, fmt.Sprintf("%s[%d]: %q is no address range; use CIDR notation such as 10.0.0.0/8", field, i, r))
-		case prefix.Masked() != prefix:
-			out = append(out, fmt.Sprintf("%s[%d]: %q has bits beyond its mask; use %s", field, i, r, prefix.Masked()))
-		case prefix.Bits() == 0 && strings.HasSuffix(field, "deniedRanges"):
-			out = append(out, fmt.Sprintf("%s[%d]: %q denies everything; set sessions.network.internet: false instead", field, i, r))
-		}
-	}
-	return out
 }
 
 func (i Images) problems() (out []string) {

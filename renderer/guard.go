@@ -29,6 +29,7 @@ type expectation struct {
 	gpus        int64
 	forwardAuth string // its address in mode OIDC, else ""
 	keys        map[string]string
+	foreign     foreign
 }
 
 func expectationOf(in Input, all values) expectation {
@@ -43,6 +44,7 @@ func expectationOf(in Input, all values) expectation {
 		users:       textsAt(all, "credentials", "userVariables"),
 		profile:     vdi.SecurityProfile(textAt(all, "security", "profile")),
 		gpuResource: gpuResource(in.Template.Spec),
+		foreign:     foreignOf(in),
 	}
 	e.gpus, _ = nested(all, "resources", "gpu", "count").(int64)
 	e.expectHome(all)
@@ -136,6 +138,7 @@ func (e expectation) checkMetadata(f *findings, obj *unstructured.Unstructured) 
 		_, found := metadata[field]
 		f.refuse(found, "metadata.%s is not allowed", field)
 	}
+	e.checkAnnotations(f, obj)
 	owners, found := metadata["ownerReferences"]
 	if f.kind == kindClaim {
 		f.refuse(found, "metadata.ownerReferences is not allowed: a home has no owner")
@@ -154,7 +157,6 @@ func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
 	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "spec")
 	switch f.kind {
 	case kindPod:
-		checkPodAnnotations(f, obj)
 		e.checkPod(f, spec)
 	case kindRoute:
 		e.checkRoute(f, spec)
@@ -167,7 +169,7 @@ func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
 	case kindMiddleware:
 		e.checkForwardAuth(f, spec)
 	case kindClaim:
-		onlyKeys(f, "spec.", spec, "accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName")
+		onlyKeys(f, "spec.", spec, claimFields()...)
 	}
 }
 
@@ -189,6 +191,7 @@ func onlyKeys(f *findings, at string, m map[string]any, allowed ...string) {
 // to this session's Service, and nothing of another namespace.
 func (e expectation) checkRoute(f *findings, spec map[string]any) {
 	onlyKeys(f, "spec.", spec, "entryPoints", "routes", "tls", "ingressClassName")
+	e.checkEntryPoints(f, spec)
 	tls, _ := spec["tls"].(map[string]any)
 	onlyKeys(f, "spec.tls.", tls, "secretName", "certResolver", "options")
 	options, _ := tls["options"].(map[string]any)
@@ -251,6 +254,7 @@ func (e expectation) checkPolicy(f *findings, spec map[string]any) {
 	selector := map[string]any{"matchLabels": anyMap(selectorOf(e.session.Name))}
 	f.refuse(!reflect.DeepEqual(spec["podSelector"], any(selector)), "spec.podSelector must select this session's pod alone")
 	f.refuse(!reflect.DeepEqual(spec["policyTypes"], any([]any{"Ingress", "Egress"})), "spec.policyTypes must be Ingress and Egress")
+	checkEgress(f, spec)
 }
 
 // checkBudget keeps a session's budget to its own pod: it would else hold up the

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -17,7 +15,11 @@ const (
 	agentContainer    = "agent"   // init container 0, a sidecar
 	agentProgram      = "/usr/local/bin/vdi-agent"
 	credentialsVolume = "credentials" // the session's Secret, for the agent alone
+	turnVolume        = "turn"        // its login at the relay, for the agent alone
+	// Keys of the session's Secret that the desktop reads.
+	usernameKey, passwordKey = "desktop-username", "desktop-password"
 
+	// agentGroup is the agent's user, too.
 	agentGroup int64 = 65532
 
 	// What the agent listens on: for visitors, for the operator and the kubelet, and
@@ -78,18 +80,10 @@ func (e expectation) checkPod(f *findings, spec map[string]any) {
 			e.checkContainer(f, fmt.Sprintf("spec.%s[%d].", field, i), c)
 		}
 	}
+	e.checkPullSecrets(f, spec)
 	e.checkDesktop(f, mapsIn(spec["containers"]))
 	e.checkAgent(f, spec)
 	e.checkGPUs(f, spec)
-}
-
-// checkPodAnnotations refuses the old spelling of security settings.
-func checkPodAnnotations(f *findings, obj *unstructured.Unstructured) {
-	annotations, _ := nested(obj.Object, "metadata", "annotations").(map[string]any)
-	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		old := strings.HasPrefix(key, "container.apparmor.security.") || strings.Contains(key, "seccomp.security.")
-		f.refuse(old, "metadata.annotations: %s is not allowed", key)
-	}
 }
 
 func (e expectation) isBaseline() bool { return e.profile == vdi.ProfileBaseline }
@@ -100,6 +94,7 @@ func (e expectation) checkPodSecurity(f *findings, v any) {
 	f.refuse(!e.isBaseline() && security["runAsNonRoot"] != true, "spec.securityContext.runAsNonRoot must be true in profile Restricted")
 	f.refuse(security["seccompProfile"] == nil, "spec.securityContext.seccompProfile must be set")
 	e.checkIdentity(f, "spec.securityContext.", security)
+	checkUsers(f, "spec.securityContext.", security)
 	e.checkGroups(f, list(security["supplementalGroups"]))
 }
 
@@ -145,6 +140,7 @@ func (e expectation) checkVolume(f *findings, at string, v map[string]any) {
 	}
 	claim := text(nested(v, "persistentVolumeClaim", "claimName"))
 	f.refuse(strings.HasPrefix(claim, HomeClaimName("")) && claim != e.claim, "%spersistentVolumeClaim.claimName %q is another session's home", at, claim)
+	e.checkContent(f, at, v)
 }
 
 func (e expectation) checkContainer(f *findings, at string, c map[string]any) {
@@ -199,10 +195,10 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 	_, found := containers[0]["envFrom"]
 	f.refuse(found, "spec.containers[0].envFrom is not allowed: it could carry a login")
 	for _, name := range e.passwords {
-		e.checkLogin(f, containers[0], name, "desktop-password")
+		e.checkLogin(f, containers[0], name, passwordKey)
 	}
 	for _, name := range e.users {
-		e.checkLogin(f, containers[0], name, "desktop-username")
+		e.checkLogin(f, containers[0], name, usernameKey)
 	}
 	checkUnique(f, containers[0])
 }
@@ -216,55 +212,45 @@ func (e expectation) checkAgent(f *findings, spec map[string]any) {
 		return
 	}
 	f.refuse(!reflect.DeepEqual(first[0]["command"], any([]any{agentProgram})), "spec.initContainers[0].command must be %s", agentProgram)
-	for i, v := range mapsIn(spec["volumes"]) {
-		own := v["name"] == credentialsVolume
-		f.refuse(!own && holdsText(v, e.secret), "spec.volumes[%d] must not hold the Secret %s", i, e.secret)
-	}
 	for _, field := range []string{"containers", "initContainers"} {
 		for i, c := range mapsIn(spec[field]) {
-			agent := field == "initContainers" && i == 0
-			e.checkStranger(f, fmt.Sprintf("spec.%s[%d].", field, i), c, agent)
-		}
-	}
-}
-
-// checkStranger keeps others than the agent from its name, its ports and its files.
-func (e expectation) checkStranger(f *findings, at string, c map[string]any, agent bool) {
-	for i, m := range mapsIn(c["volumeMounts"]) {
-		f.refuse(!agent && m["name"] == credentialsVolume, "%svolumeMounts[%d]: only the agent reads the session's Secret", at, i)
-	}
-	for i, port := range mapsIn(c["ports"]) {
-		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"
-		f.refuse(!agent && taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
-		number, _ := port["containerPort"].(int64)
-		agents := number >= agentFirstPort && number <= agentLastPort
-		f.refuse(!agent && agents, "%sports[%d].containerPort %d is the agent's (%d to %d)", at, i, number, agentFirstPort, agentLastPort)
-	}
-}
-
-// holdsText tells whether a text stands anywhere in a value.
-func holdsText(v any, want string) bool {
-	switch v := v.(type) {
-	case string:
-		return v == want
-	case []any:
-		return slices.ContainsFunc(v, func(e any) bool { return holdsText(e, want) })
-	case map[string]any:
-		for _, e := range v {
-			if holdsText(e, want) {
-				return true
+			at := fmt.Sprintf("spec.%s[%d].", field, i)
+			e.checkSources(f, at, c, field == "containers" && i == 0)
+			checkGPUWishes(f, at, c)
+			if agent := field == "initContainers" && i == 0; !agent {
+				checkStranger(f, at, c)
 			}
 		}
 	}
-	return false
+}
+
+// checkStranger keeps others than the agent from its name, its user, its ports and its files.
+func checkStranger(f *findings, at string, c map[string]any) {
+	security, _ := c["securityContext"].(map[string]any)
+	checkUsers(f, at+"securityContext.", security)
+	for i, m := range mapsIn(c["volumeMounts"]) {
+		own := m["name"] == credentialsVolume || m["name"] == turnVolume
+		f.refuse(own, "%svolumeMounts[%d]: only the agent reads the session's Secrets", at, i)
+	}
+	for i, port := range mapsIn(c["ports"]) {
+		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"
+		f.refuse(taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
+		number, _ := port["containerPort"].(int64)
+		agents := number >= agentFirstPort && number <= agentLastPort
+		f.refuse(agents, "%sports[%d].containerPort %d is the agent's (%d to %d)", at, i, number, agentFirstPort, agentLastPort)
+	}
 }
 
 func (e expectation) checkLogin(f *findings, desktop map[string]any, variable, key string) {
-	want := map[string]any{"name": variable, "valueFrom": map[string]any{
-		"secretKeyRef": map[string]any{"name": e.secret, "key": key},
-	}}
+	want := e.loginEntry(variable, key)
 	found := slices.ContainsFunc(mapsIn(desktop["env"]), func(entry map[string]any) bool { return reflect.DeepEqual(entry, want) })
 	f.refuse(!found, "spec.containers[0].env: %s must come from the Secret %s", variable, e.secret)
+}
+
+func (e expectation) loginEntry(variable, key string) map[string]any {
+	return map[string]any{"name": variable, "valueFrom": map[string]any{
+		"secretKeyRef": map[string]any{"name": e.secret, "key": key},
+	}}
 }
 
 // checkUnique refuses variables that are given twice: the later would win.

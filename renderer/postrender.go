@@ -49,7 +49,7 @@ type step func(*Rendered) error
 
 // stepsOf are the post-render steps, in order. What a person can influence
 // comes first, what the platform insists on later, the guard last.
-func stepsOf(in Input, all values) []step {
+func stepsOf(in Input, want expectation) []step {
 	site := in.Platform.Sessions
 	return []step{
 		overlay(site.Overlay),
@@ -58,9 +58,10 @@ func stepsOf(in Input, all values) []step {
 		addMetadata(site.Labels, site.Annotations),
 		insistOnLabels(in),
 		securityFloor(gpuResource(in.Template.Spec)),
+		closeMetadata,
 		setOwner(in.Session),
 		stampRevisions,
-		guard(expectationOf(in, all)),
+		guard(want),
 	}
 }
 

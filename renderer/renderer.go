@@ -49,6 +49,10 @@ type Rendered struct {
 	Objects []*unstructured.Unstructured
 	// Revision is a hash over all objects.
 	Revision string
+	// Claims are those that the pod mounts beside the session's home, by name. Whoever
+	// makes the pod must know them labelled vdi.kasm.io/for-desktops: the renderer
+	// reads no cluster.
+	Claims []string
 }
 
 // Kinds of errors, for errors.Is.
@@ -103,12 +107,13 @@ func (r *Renderer) render(in Input) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
-	out := Rendered{Objects: objs}
-	for _, step := range stepsOf(in, values) {
+	out, want := Rendered{Objects: objs}, expectationOf(in, values)
+	for _, step := range stepsOf(in, want) {
 		if err := step(&out); err != nil {
 			return Rendered{}, err
 		}
 	}
+	out.Claims = foreignClaims(&out, want.claim)
 	return out, nil
 }
 

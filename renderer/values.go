@@ -480,7 +480,7 @@ func networkValues(in Input) values {
 		"operator":      values{"namespace": s.Operator.Namespace, "podLabels": anyMap(s.Operator.PodLabels)},
 		"dns":           values{"namespace": s.Network.DNSNamespace, "ranges": anys(s.Network.DNSRanges), "ports": numbers(s.Network.DNSPorts)},
 		"internet":      *s.Network.Internet,
-		"deniedRanges":  anys(s.Network.DeniedRanges),
+		"deniedRanges":  anys(s.Network.Denied()),
 		"allowedRanges": anys(s.Network.AllowedRanges),
 		"turn":          turnRangeValues(in),
 	}

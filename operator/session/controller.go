@@ -168,6 +168,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 			r.register,      // write: finalizer, before anything exists that needs it
 			r.claimHost,     // write: hosts that are not unique by themselves
 			r.render,        // pure:  the objects this session should have
+			r.inspectClaims, // read:  the other claims that the template mounts, where it does
 			r.inspectHome,   // write: is the home this user's, and free? then it is held
 		),
 		r.apply,       // write: create what is missing, put back what drifted
@@ -357,7 +358,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	rendered, err := r.Renderer.Render(p.input)
 	switch {
 	case err == nil:
-		p.desired = rendered.Objects
+		p.desired, p.claims = rendered.Objects, rendered.Claims
 		return nil
 	case errors.Is(err, platform.ErrNoRelay):
 		return refused(vdi.ReasonRelayNotConfigured, err)

@@ -36,6 +36,8 @@ type pass struct {
 	input     renderer.Input
 	desired   []*unstructured.Unstructured // in install order; nil when nothing had to be rendered
 
+	claims []string // that the pod mounts beside its home
+
 	seen        children
 	home        *vdi.HomeStatus
 	credentials bool        // the Secret of this session exists

@@ -108,6 +108,7 @@ func textPlaces(text string) map[string]func(*renderer.Input) {
 			}
 			data, _ := json.Marshal(value) // of strings
 			in.Template.Spec.Values = jsonOf(string(data))
+			in.Platform.Sessions.Allowed.Annotations = []string{"*"}
 		}
 	}
 	return map[string]func(*renderer.Input){
@@ -207,6 +208,7 @@ func TestA09TemplateExecution(t *testing.T) {
 			in := aSession()
 			in.Session.Spec.User, in.Template.Spec.Env = text, []vdi.EnvVar{{Name: "A", Value: text}}
 			in.Template.Spec.Values = jsonOf(fmt.Sprintf(`{"pod":{"annotations":{"mine":%q}}}`, text))
+			in.Platform.Sessions.Allowed.Annotations = []string{"mine"}
 			got, err := newRenderer(t).Render(in)
 			require.NoError(t, err)
 			pod := podIn(t, got)

@@ -30,6 +30,8 @@ func removals() []removal {
 		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.seen.pod = pod"},
 		{"operator/session/home.go", "func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
 		{"operator/session/holder.go", "func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
+		// Templates mount what administrators have given to desktops.
+		{"operator/session/claims.go", "func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {", "return nil"},
 		// A host never passes to another person.
 		{"operator/session/host.go", "func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {", "return nil"},
 		// The end is orderly, however the session is deleted.

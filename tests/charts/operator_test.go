@@ -62,7 +62,12 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Equal(t, "ingress", s.Proxy.Namespace)
 	require.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
 	require.False(t, *s.Network.Internet)
-	require.Equal(t, []string{"10.0.0.0/8"}, s.Network.DeniedRanges)
+	require.Equal(t, []string{"203.0.113.0/24"}, s.Network.DeniedRanges)
+	require.Equal(t, []string{"100.64.0.0/10"}, s.Network.OpenRanges)
+	require.Equal(t, platform.Allowed{
+		Secrets: []string{"license"}, ConfigMaps: []string{"settings"},
+		Annotations: []string{"example.com/scan", "backup.example.net/*"}, EntryPoints: []string{"internal"},
+	}, s.Allowed)
 	require.Equal(t, []string{"192.0.2.10/32"}, s.Network.AllowedRanges)
 	require.Equal(t, "dns", s.Network.DNSNamespace)
 	require.Equal(t, []string{"169.254.20.10/32"}, s.Network.DNSRanges)

@@ -26,18 +26,30 @@ func TestTemplates(t *testing.T) {
 			require.Equal(t, caseName(file), template.Name)
 			require.NotEmpty(t, template.Spec.Image)
 			require.NotEmpty(t, template.Spec.DisplayName)
-			requireRenders(t, &template)
+			requireRenders(t, &template, allowedBy(t, file))
 		})
 	}
 }
 
+// allowedBy are the settings that a template asks for in its head, in one line.
+func allowedBy(t *testing.T, file string) (allowed platform.Allowed) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	if _, rest, found := strings.Cut(string(data), "#   sessions.allowed: "); found {
+		line, _, _ := strings.Cut(rest, "\n")
+		require.NoError(t, yaml.UnmarshalStrict([]byte(line), &allowed))
+	}
+	return allowed
+}
+
 // requireRenders asks the operator's own renderer whether a desktop would start.
-func requireRenders(t *testing.T, template *vdi.VDITemplate) {
+func requireRenders(t *testing.T, template *vdi.VDITemplate, allowed platform.Allowed) {
 	t.Helper()
 	r, err := renderer.New()
 	require.NoError(t, err)
 	config := platform.Config{}
-	config.Sessions.Domain = "vdi.example.com"
+	config.Sessions.Domain, config.Sessions.Allowed = "vdi.example.com", allowed
 	config.Sessions.TURN.Host = "turn.vdi.example.com" // for those that stream over WebRTC
 	require.NoError(t, r.ValidateTemplate(template, config))
 }

@@ -76,6 +76,13 @@ func refusals() map[string]refusal {
 			lift:   settings(func(c *platform.Config) { c.Sessions.Overlay = nil }),
 			reason: vdi.ReasonRefusedByGuard,
 		},
+		"a Secret that the settings do not allow": {
+			impose: template(func(t *vdi.VDITemplate) {
+				t.Spec.Env = []vdi.EnvVar{{Name: "KEY", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "tls"}, Key: "tls.key"}}}}
+			}),
+			lift:   settings(func(c *platform.Config) { c.Sessions.Allowed.Secrets = []string{"tls"} }),
+			reason: vdi.ReasonRefusedByGuard,
+		},
 		"a relay that nobody runs": {
 			impose: template(overWebRTC),
 			lift:   template(func(t *vdi.VDITemplate) { t.Spec.Transport = vdi.TransportWebSocket }),

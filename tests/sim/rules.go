@@ -376,7 +376,7 @@ func (r *rules) judgeChildren(s *vdi.VDISession) {
 func mayWait(s *vdi.VDISession) bool {
 	may := []string{
 		vdi.ReasonTemplateNotFound, vdi.ReasonInvalidResources, vdi.ReasonHomeNotFound, vdi.ReasonHomeNotOurs, vdi.ReasonHomeOfAnotherUser,
-		vdi.ReasonHomeInUse, vdi.ReasonHostInUse, vdi.ReasonHostOfAnotherUser,
+		vdi.ReasonHomeInUse, vdi.ReasonHostInUse, vdi.ReasonHostOfAnotherUser, vdi.ReasonClaimNotAllowed,
 	}
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)

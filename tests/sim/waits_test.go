@@ -178,6 +178,21 @@ func waits() []wait {
 			},
 		},
 		{
+			what: "its template's volume is not for desktops", reason: vdi.ReasonClaimNotAllowed, waker: byTimer, within: aMinute, over: runs,
+			begin: func(w *world) {
+				w.templateIs(func(t *vdi.VDITemplateSpec) {
+					t.Values = &apiextensionsv1.JSON{Raw: []byte(`{"pod":{"volumes":[{"name":"assets","persistentVolumeClaim":{"claimName":"assets"}}]}}`)}
+				})
+				w.plantClaim("assets", nil)
+				plain(w)
+			},
+			end: func(w *world) {
+				claim := in[*corev1.PersistentVolumeClaim](w, w.server.objects[key{"PersistentVolumeClaim", team, "assets"}])
+				claim.Labels = map[string]string{vdi.LabelForDesktops: "true"}
+				w.replace("administrator", claim, false)
+			},
+		},
+		{
 			what: "a name is taken", reason: vdi.ReasonNameTaken, waker: byTimer, within: aMinute, over: runs,
 			begin: func(w *world) { w.plantService(); plain(w) },
 			end:   func(w *world) { w.drop("Service", desk) },

@@ -21,6 +21,7 @@ are left out, so that the operator's own defaults hold. */}}
 {{- range $key := list "labels" "annotations" "values" "overlay" -}}
 {{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
 {{- end -}}
+{{- with include "vdi-operator.config.allowed" . | fromYaml }}{{ $_ := set $sessions "allowed" . }}{{ end -}}
 {{- with include "vdi-operator.config.turn" . | fromYaml }}{{ $_ := set $sessions "turn" . }}{{ end -}}
 {{- with include "vdi-operator.config.images" . | fromYaml }}{{ $_ := set $sessions "images" . }}{{ end -}}
 {{- with include "vdi-operator.config.egress" . | fromYaml }}{{ $_ := set $sessions "egress" . }}{{ end -}}
@@ -85,10 +86,18 @@ secretName: {{ $tls.secretName | quote }}
 {{- define "vdi-operator.config.network" -}}
 {{- $network := .Values.sessions.network -}}
 {{- $out := dict "internet" $network.internet "dnsNamespace" $network.dnsNamespace -}}
-{{- range $key := list "deniedRanges" "allowedRanges" "dnsRanges" "dnsPorts" -}}
+{{- range $key := list "deniedRanges" "openRanges" "allowedRanges" "dnsRanges" "dnsPorts" -}}
 {{- with get $network $key }}{{ $_ := set $out $key . }}{{ end -}}
 {{- end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{- define "vdi-operator.config.allowed" -}}
+{{- $out := dict -}}
+{{- range $key := list "secrets" "configMaps" "annotations" "entryPoints" -}}
+{{- with get $.Values.sessions.allowed $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- end -}}
+{{- if $out }}{{ toYaml $out }}{{ end -}}
 {{- end -}}
 
 {{- define "vdi-operator.config.turn" -}}

@@ -115,6 +115,10 @@ WARNING: sessions.tls.mode is CertResolver: every session asks for a certificate
 its own; hosts become public in certificate transparency logs, and the issuer's
 limits apply. Prefer Wildcard.
 {{- end }}
+{{- with .Values.sessions.network.openRanges }}
+WARNING: sessions.network.openRanges opens {{ join ", " . }} to every desktop, except the metadata
+services of clouds. Where that is more than is needed, name single ranges in allowedRanges.
+{{- end }}
 {{- if not .Values.sessions.verifyRoute }}
 WARNING: sessions.verifyRoute is off: a session is called Running without proof that
 its URL answers through the proxy.

@@ -75,6 +75,8 @@ const (
 	ReasonHomeNotOurs = "HomeNotOurs"
 	// ReasonHomeNotFound: the existing claim does not exist.
 	ReasonHomeNotFound = "HomeNotFound"
+	// ReasonClaimNotAllowed: the template mounts a claim that no administrator has given to desktops.
+	ReasonClaimNotAllowed = "ClaimNotAllowed"
 	// ReasonHomeInUse: another pod uses the home.
 	ReasonHomeInUse = "HomeInUse"
 	// ReasonHomeShrinkRefused: a volume cannot shrink.
@@ -153,6 +155,9 @@ const (
 	LabelTemplate = "vdi.kasm.io/template"
 	// LabelHomeFor is put on a claim by an administrator: the identity that may use it as a home.
 	LabelHomeFor = "vdi.kasm.io/home-for"
+	// LabelForDesktops is put on a claim by an administrator ("true"): templates may mount it
+	// in every desktop of its namespace.
+	LabelForDesktops = "vdi.kasm.io/for-desktops"
 	// AnnotationVersion is, on this group's CRDs, the release that they came with.
 	AnnotationVersion = "vdi.kasm.io/version"
 	// AnnotationUser holds spec.user as written, on the pod only.

@@ -270,7 +270,8 @@ type EnvVar struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32768
 	Value string `json:"value,omitempty"`
-	// ValueFrom takes the value from a Secret, ConfigMap or field of the session's namespace.
+	// ValueFrom takes the value from a field of the pod, or from a Secret or ConfigMap of the
+	// session's namespace that the platform's settings name (sessions.allowed).
 	// +optional
 	ValueFrom *corev1.EnvVarSource `json:"valueFrom,omitempty"`
 }

@@ -1,0 +1,42 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// inspectClaims refuses to start a desktop on claims, beside its home, that no
+// administrator has given to desktops: a template could else name anybody's. They are
+// not watched, and read only when such a desktop starts.
+func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {
+	if !p.starting() {
+		return nil
+	}
+	for _, name := range p.claims {
+		claim := &corev1.PersistentVolumeClaim{}
+		err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
+		switch {
+		case apierrors.IsNotFound(err):
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.template.Name, name, p.session.Namespace, vdi.LabelForDesktops))
+		case err != nil:
+			return fmt.Errorf("read claim %q: %w", name, err)
+		case claim.Labels[vdi.LabelForDesktops] != "true":
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.template.Name, name, claim.Namespace, name, vdi.LabelForDesktops))
+		}
+	}
+	return nil
+}
+
+// claimHalt looks again after a while: nobody reports a label on a claim that is not watched.
+func claimHalt(message string) *halt {
+	return &halt{
+		condition: vdi.ConditionAccepted, reason: vdi.ReasonClaimNotAllowed, message: message,
+		phase: vdi.PhaseFailed, waiting: vdi.WaitingForVolume, stalled: true, retry: deniedRetry,
+	}
+}

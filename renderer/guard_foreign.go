@@ -1,0 +1,258 @@
+package renderer
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+)
+
+// What a session's objects may have to do with things that are not the session's:
+// Secrets, ConfigMaps, claims, annotations, entry points and GPUs. Most of it is
+// written by authors of templates, who own no more than their templates.
+
+// foreign is what the settings allow.
+type foreign struct {
+	platform.Allowed
+	// site are the annotations that the settings set themselves.
+	site map[string]string
+	// configMaps are the session's own and the site's certificate authorities.
+	configMaps []string
+	// turn is the session's login at the relay.
+	turn string
+}
+
+func foreignOf(in Input) foreign {
+	s := in.Platform.Sessions
+	out := foreign{
+		Allowed: s.Allowed, site: s.Annotations,
+		configMaps: []string{StatementKeysName(in.Session.Name)},
+		turn:       TURNLoginName(in.Session.Name),
+	}
+	out.EntryPoints = slices.Concat([]string{platform.DefaultEntryPoint}, out.EntryPoints, textsAt(s.Values, "ingressRoute", "entryPoints"))
+	if ca := s.Egress.CABundle.ConfigMap; ca != "" {
+		out.configMaps = append(out.configMaps, ca)
+	}
+	return out
+}
+
+// ownAnnotations are those that platform and session chart set themselves.
+func ownAnnotations() []string {
+	return []string{
+		vdi.AnnotationUser, vdi.AnnotationTransport, vdi.AnnotationRevision, vdi.AnnotationSessionUID, AnnotationSessionRevision,
+		"helm.sh/resource-policy", "cluster-autoscaler.kubernetes.io/safe-to-evict",
+	}
+}
+
+// checkAnnotations: by annotations, pods get further networks, devices and sidecars, and
+// routes and services other properties, of whoever listens.
+func (e expectation) checkAnnotations(f *findings, obj *unstructured.Unstructured) {
+	annotations, _ := nested(obj.Object, "metadata", "annotations").(map[string]any)
+	e.checkAnnotationKeys(f, "metadata.annotations", annotations)
+}
+
+func (e expectation) checkAnnotationKeys(f *findings, at string, annotations map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		_, site := e.foreign.site[key]
+		known := site || slices.Contains(ownAnnotations(), key) || e.foreign.AllowsAnnotation(key)
+		switch {
+		case isOldSecurity(key):
+			f.add("%s: %s is not allowed", at, key)
+		case !known:
+			f.add("%s: %s is not allowed; an administrator can add it to sessions.allowed.annotations", at, key)
+		}
+	}
+}
+
+// isOldSecurity knows the old spelling of security settings, which no list allows.
+func isOldSecurity(key string) bool {
+	return strings.HasPrefix(key, "container.apparmor.security.") || strings.Contains(key, "seccomp.security.")
+}
+
+// checkEntryPoints: one without TLS would carry passwords in the clear, and none means
+// all that the proxy has.
+func (e expectation) checkEntryPoints(f *findings, spec map[string]any) {
+	names := list(spec["entryPoints"])
+	f.refuse(len(names) == 0, "spec.entryPoints must name the proxy's entry points")
+	for _, name := range names {
+		known := slices.Contains(e.foreign.EntryPoints, text(name))
+		f.refuse(!known, "spec.entryPoints: %v is not allowed; an administrator can add it to sessions.allowed.entryPoints", name)
+	}
+}
+
+// ownSecrets hold the visitor's login, the keys of their cookies, and the login at the relay.
+func (e expectation) ownSecrets() []string { return []string{e.secret, e.foreign.turn} }
+
+func (e expectation) checkSecret(f *findings, at string, name any) {
+	switch {
+	case slices.Contains(e.ownSecrets(), text(name)):
+		f.add("%s: the Secret %v is the agent's alone", at, name)
+	case platform.MayBeSessions(text(name)):
+		f.add("%s: the Secret %v could be another session's own; keep yours under a name that does not end in -credentials or -turn", at, name)
+	case !slices.Contains(e.foreign.Secrets, text(name)):
+		f.add("%s: the Secret %v is not allowed; an administrator can add it to sessions.allowed.secrets", at, name)
+	}
+}
+
+func (e expectation) checkConfigMap(f *findings, at string, name any) {
+	known := slices.Contains(e.foreign.configMaps, text(name)) || slices.Contains(e.foreign.ConfigMaps, text(name))
+	f.refuse(!known, "%s: the ConfigMap %v is not allowed; an administrator can add it to sessions.allowed.configMaps", at, name)
+}
+
+// checkSources judges where a container's environment comes from. The desktop's own
+// login is its Secret's one use as a variable.
+func (e expectation) checkSources(f *findings, at string, c map[string]any, desktop bool) {
+	for _, entry := range mapsIn(c["env"]) {
+		from, isMap := entry["valueFrom"].(map[string]any)
+		if !isMap || desktop && e.isLogin(entry) {
+			continue
+		}
+		here := fmt.Sprintf("%senv: %s: valueFrom.", at, text(entry["name"]))
+		onlyKeys(f, here, from, "configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef")
+		e.checkRefs(f, here, from, "secretKeyRef", "configMapKeyRef")
+	}
+	for i, from := range mapsIn(c["envFrom"]) {
+		here := fmt.Sprintf("%senvFrom[%d].", at, i)
+		onlyKeys(f, here, from, "prefix", "configMapRef", "secretRef")
+		e.checkRefs(f, here, from, "secretRef", "configMapRef")
+	}
+}
+
+func (e expectation) checkRefs(f *findings, at string, from map[string]any, secret, configMap string) {
+	if _, found := from[secret]; found {
+		e.checkSecret(f, at+secret, nested(from, secret, "name"))
+	}
+	if _, found := from[configMap]; found {
+		e.checkConfigMap(f, at+configMap, nested(from, configMap, "name"))
+	}
+}
+
+func (e expectation) isLogin(entry map[string]any) bool {
+	is := func(names []string, key string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return reflect.DeepEqual(entry, e.loginEntry(name, key)) })
+	}
+	return is(e.passwords, passwordKey) || is(e.users, usernameKey)
+}
+
+// checkContent judges what a volume holds. Only the agent mounts those with the
+// session's own Secrets (checkStranger).
+func (e expectation) checkContent(f *findings, at string, v map[string]any) {
+	if _, found := v["secret"]; found && !e.isAgents(v) {
+		e.checkSecret(f, at+"secret.secretName", nested(v, "secret", "secretName"))
+	}
+	if _, found := v["configMap"]; found {
+		e.checkConfigMap(f, at+"configMap.name", nested(v, "configMap", "name"))
+	}
+	for i, source := range mapsIn(nested(v, "projected", "sources")) {
+		here := fmt.Sprintf("%sprojected.sources[%d].", at, i)
+		if _, found := source["secret"]; found {
+			e.checkSecret(f, here+"secret.name", nested(source, "secret", "name"))
+		}
+		if _, found := source["configMap"]; found {
+			e.checkConfigMap(f, here+"configMap.name", nested(source, "configMap", "name"))
+		}
+	}
+	e.checkEphemeral(f, at+"ephemeral.volumeClaimTemplate.", nested(v, "ephemeral", "volumeClaimTemplate"))
+}
+
+// isAgents says whether a volume is one of those by which the agent reads the session's
+// own Secrets.
+func (e expectation) isAgents(v map[string]any) bool {
+	secret := map[string]string{credentialsVolume: e.secret, turnVolume: e.foreign.turn}[text(v["name"])]
+	return secret != "" && nested(v, "secret", "secretName") == secret
+}
+
+// checkEphemeral: a volume of the pod's own is a new and empty one, of no chosen name.
+func (e expectation) checkEphemeral(f *findings, at string, v any) {
+	claim, isMap := v.(map[string]any)
+	if !isMap {
+		return
+	}
+	onlyKeys(f, at, claim, "metadata", "spec")
+	metadata, _ := claim["metadata"].(map[string]any)
+	onlyKeys(f, at+"metadata.", metadata, "annotations", "labels")
+	annotations, _ := metadata["annotations"].(map[string]any)
+	e.checkAnnotationKeys(f, at+"metadata.annotations", annotations)
+	labels, _ := metadata["labels"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		ours := strings.HasPrefix(key, "vdi.kasm.io/") || strings.HasPrefix(key, "app.kubernetes.io/")
+		f.refuse(ours, "%smetadata.labels: %s is the platform's", at, key)
+	}
+	spec, _ := claim["spec"].(map[string]any)
+	onlyKeys(f, at+"spec.", spec, claimFields()...)
+}
+
+// claimFields are what a claim may say: neither a volume of choice nor the content of
+// another claim.
+func claimFields() []string {
+	return []string{"accessModes", "resources", "storageClassName", "volumeMode", "volumeAttributesClassName"}
+}
+
+// checkPullSecrets: the kubelet logs in with them at the registry that they are for, and
+// nobody in the pod reads them.
+func (e expectation) checkPullSecrets(f *findings, spec map[string]any) {
+	for i, ref := range mapsIn(spec["imagePullSecrets"]) {
+		own := slices.Contains(e.ownSecrets(), text(ref["name"]))
+		f.refuse(own, "spec.imagePullSecrets[%d]: the Secret %v is the agent's alone", i, ref["name"])
+	}
+}
+
+// foreignClaims are the claims that a session's pod mounts beside its home. Only the
+// cluster knows whether an administrator has given them to desktops.
+func foreignClaims(r *Rendered, home string) (out []string) {
+	for _, pod := range r.ofKind(kindPod) {
+		for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
+			claim := text(nested(v, "persistentVolumeClaim", "claimName"))
+			if claim != "" && claim != home && !slices.Contains(out, claim) {
+				out = append(out, claim)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// gpuFolders are where NVIDIA's container toolkit takes a mount for a wish for the GPU
+// of that name (accept-nvidia-visible-devices-as-volume-mounts).
+func gpuFolders() []string {
+	return []string{"/var/run/nvidia-container-devices", "/run/nvidia-container-devices"}
+}
+
+// gpuWishes are variables that ask a container toolkit for GPUs, or for the rule over
+// them. The first is the platform's to set.
+func gpuWishes() []string {
+	return []string{"NVIDIA_IMEX_CHANNELS", "NVIDIA_MIG_CONFIG_DEVICES", "NVIDIA_MIG_MONITOR_DEVICES", "AMD_VISIBLE_DEVICES"}
+}
+
+// checkGPUWishes: GPUs come from the device plugin alone, as many as were agreed on.
+func checkGPUWishes(f *findings, at string, c map[string]any) {
+	for i, m := range mapsIn(c["volumeMounts"]) {
+		mounted := path.Clean("/" + text(m["mountPath"]))
+		wish := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
+		f.refuse(wish, "%svolumeMounts[%d].mountPath: %s asks for GPUs past the device plugin", at, i, mounted)
+	}
+	for _, entry := range mapsIn(c["env"]) {
+		name := text(entry["name"])
+		void := name == visibleGPUs && entry["value"] == "void" && len(entry) == 2
+		wish := name == visibleGPUs && !void || slices.Contains(gpuWishes(), name)
+		f.refuse(wish, "%senv: %s asks for GPUs past the device plugin", at, name)
+	}
+}
+
+// checkUsers keeps others than the agent from being its user, by whose rights its
+// memory and its files are guarded.
+func checkUsers(f *findings, at string, security map[string]any) {
+	for _, field := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
+		value, found := security[field]
+		number, whole := value.(int64)
+		f.refuse(found && value != nil && !whole, "%s%s: %v is no whole number", at, field, value)
+		f.refuse(whole && number == agentGroup, "%s%s: %d is the agent's; use another", at, field, number)
+	}
+}

@@ -127,8 +127,13 @@ func (r *Renderer) Values(in Input) (map[string]any, error) {
 // ValidateTemplate checks a template's values against the chart's schema and
 // renders a sample session from it. Errors are those of Render.
 func (r *Renderer) ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error {
-	_, err := r.render(sampleOf(t, p))
+	_, err := r.Sample(t, p)
 	return err
+}
+
+// Sample is a session that takes every default from a template. Errors are those of Render.
+func (r *Renderer) Sample(t *vdi.VDITemplate, p platform.Config) (Rendered, error) {
+	return r.render(sampleOf(t, p))
 }
 
 // sampleOf is a session that takes every default from the template.

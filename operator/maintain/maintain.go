@@ -50,19 +50,25 @@ type options struct {
 	ready           string
 	proxy           string
 	proxyHost       string
+	settings        string
+	confirmed       string
+	confirmBy       string
 	timeout         time.Duration
 }
 
 func (o *options) register(f *flag.FlagSet) {
-	f.StringVar(&o.config, "config", "/etc/vdi/config.yaml", "settings file of the platform (templates apply)")
-	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply)")
+	f.StringVar(&o.config, "config", "/etc/vdi/config.yaml", "settings file of the platform (templates apply, check upgrade)")
+	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply, check upgrade)")
 	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
 	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
 	f.IntVar(&o.replicas, "replicas", 0, "the Deployment's replicas, for an uninstall that fails after an earlier try has stopped the operator (uninstall)")
-	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall)")
+	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, check upgrade)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
 	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
+	f.StringVar(&o.settings, "settings", "", "ConfigMap with the release's settings as they are before the upgrade (check upgrade)")
+	f.StringVar(&o.confirmed, "confirmed", "", "comma-separated keys of findings that are known; * means all (check upgrade)")
+	f.StringVar(&o.confirmBy, "confirm-by", "upgradeCheck.confirmed", "the chart's value by which findings are confirmed (check upgrade)")
 	f.DurationVar(&o.timeout, "timeout", 4*time.Minute, "longest time the command may take")
 }
 
@@ -71,16 +77,18 @@ const usage = `commands:
   crds apply        bring the cluster's CRDs to this image's version; newer ones stay
   templates apply   apply the default templates
   uninstall         stop the operator and let go of all sessions, which stay
-  check             is the operator ready, are its kinds served, and is the proxy safe?`
+  check             is the operator ready, are its kinds served, and is the proxy safe?
+  check upgrade     what works now and would be refused after an upgrade to this image?`
 
 // commandOf finds the command that the words name, and what follows them.
 func commandOf(args []string) (do func(context.Context, job) error, rest []string, err error) {
 	commands := map[string]func(context.Context, job) error{
 		"crds apply": applyCRDs, "templates apply": applyTemplates, "uninstall": uninstall, "check": check,
+		"check upgrade": checkUpgrade,
 	}
-	for _, words := range []int{1, 2} {
+	for _, words := range []int{2, 1} { // the longest name counts
 		if len(args) < words {
-			break
+			continue
 		}
 		if do := commands[strings.Join(args[:words], " ")]; do != nil {
 			return do, args[words:], nil

@@ -74,15 +74,23 @@ func readTemplates(file string) (map[string]*vdi.VDITemplate, error) {
 	return out, nil
 }
 
-// judge renders a sample session of each template, as the operator will.
-func judge(templates map[string]*vdi.VDITemplate, configFile string) error {
-	text, err := os.ReadFile(configFile)
+func readConfig(file string) (platform.Config, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("read settings: %w", err)
+		return platform.Config{}, fmt.Errorf("read settings: %w", err)
 	}
 	config, err := platform.ParseConfig(text)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return platform.Config{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return config, nil
+}
+
+// judge renders a sample session of each template, as the operator will.
+func judge(templates map[string]*vdi.VDITemplate, configFile string) error {
+	config, err := readConfig(configFile)
+	if err != nil {
+		return err
 	}
 	r, err := renderer.New()
 	if err != nil {

@@ -32,13 +32,16 @@ func jobs(t *testing.T, objs []*unstructured.Unstructured) map[string]batchv1.Jo
 // TestHooks: which Jobs there are, when they run, and what with.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	got := jobs(t, objects(t, operator(map[string]string{"templates.plain.image": "registry.example.com/desktop:1", "watchNamespaces": "{team-a,team-b}"})))
+	got := jobs(t, objects(t, operator(map[string]string{"templates.plain.image": "registry.example.com/desktop:1", "watchNamespaces": "{team-a,team-b}", "upgradeCheck.confirmed": "{template/plain,*}"})))
 	for task, want := range map[string]struct {
 		events string
 		args   []string
 	}{
 		"crds":      {"pre-install,pre-upgrade", []string{"crds", "apply"}},
 		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
+		"upgrade": {"pre-upgrade", []string{
+			"check", "upgrade", "--settings=" + operatorName + "-config", "--confirm-by=upgradeCheck.confirmed", "--confirmed=template/plain,*", "--watch-namespaces=team-a,team-b",
+		}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
 		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--replicas=1", "--watch-namespaces=team-a,team-b"}},
 	} {
@@ -49,14 +52,14 @@ func TestHooks(t *testing.T) {
 		require.Equal(t, want.args, job.Spec.Template.Spec.Containers[0].Args)
 		require.Equal(t, []int32{2}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values)
 	}
-	require.Len(t, got, 4)
+	require.Len(t, got, 5)
 }
 
 // TestHooksCanBeOff: each by its own value; without templates there is nothing
 // to apply.
 func TestHooksCanBeOff(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
+	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "upgradeCheck.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
 	require.Empty(t, jobs(t, objs))
 	for _, obj := range objs {
 		require.Contains(t, []string{"", "test"}, obj.GetAnnotations()[hookAnnotation], key(obj))
@@ -84,7 +87,8 @@ func TestHookRights(t *testing.T) {
 		if obj.GetAnnotations()[hookAnnotation] != "" {
 			require.Equal(t, "before-hook-creation,hook-succeeded", obj.GetAnnotations()["helm.sh/hook-delete-policy"], key(obj))
 			isRunner := obj.GetKind() == "Job" || obj.GetKind() == "Pod"
-			require.Equal(t, isRunner, obj.GetAnnotations()["helm.sh/hook-weight"] == "0", key(obj))
+			weight := map[bool]string{true: "0", false: "1"}[!strings.HasSuffix(obj.GetName(), "-upgrade")] // after the kinds, before all else
+			require.Equal(t, isRunner, obj.GetAnnotations()["helm.sh/hook-weight"] == weight, key(obj))
 		}
 	}
 	const cluster = "vdi-system:" + operatorName
@@ -98,6 +102,26 @@ func TestHookRights(t *testing.T) {
 		require.NotContains(t, rule.Verbs, "delete")
 		require.NotContains(t, rule.Resources, "secrets")
 	}
+}
+
+// TestUpgradeCheckReadsOnly: what it is made on is the settings to be, and it may write
+// nothing. Where somebody else grants rights, it would only be refused.
+func TestUpgradeCheckReadsOnly(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, operator(map[string]string{"templates.plain.image": "a", "sessions.network.openRanges": "{100.64.0.0/10}"}))
+	config := find[corev1.ConfigMap](t, objs, "ConfigMap", operatorName+"-upgrade")
+	require.Equal(t, find[corev1.ConfigMap](t, objs, "ConfigMap", operatorName+"-config").Data, config.Data)
+	require.Contains(t, config.Data["config.yaml"], "100.64.0.0/10")
+	require.Equal(t, operatorName+"-upgrade", jobs(t, objs)["upgrade"].Spec.Template.Spec.Volumes[0].ConfigMap.Name)
+	rules := find[rbacv1.Role](t, objs, "Role", operatorName+"-upgrade").Rules
+	for _, name := range []string{"upgrade", "upgrade-sessions"} {
+		rules = append(rules, find[rbacv1.ClusterRole](t, objs, "ClusterRole", "vdi-system:"+operatorName+":"+name).Rules...)
+	}
+	for _, rule := range rules {
+		require.Subset(t, []string{"get", "list"}, rule.Verbs)
+		require.NotContains(t, rule.Resources, "secrets")
+	}
+	require.NotContains(t, jobs(t, objects(t, operator(map[string]string{"rbac.create": "false"}))), "upgrade")
 }
 
 // TestNamespacedUninstall: no rights in other namespaces than those served.

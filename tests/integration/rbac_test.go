@@ -34,6 +34,9 @@ func unseen() map[string]map[string]string {
 		"vdi-operator-crds":      {},
 		"vdi-operator-templates": {},
 		"vdi-operator-keys":      {},
+		"vdi-operator-upgrade": {
+			"get persistentvolumeclaims": "what templates mount beside the home (maintain's TestUpgradeFindsClaims)",
+		},
 		"vdi-operator-uninstall": {
 			"get vdisessions.vdi.kasm.io":                     "after a conflict with somebody else's write (maintain.letGoAgain)",
 			"create leases.coordination.k8s.io in vdi-system": "where the operator ran without leader election, there is none yet",
@@ -74,6 +77,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 
 	p.definitionsGoUpOnly(t, func() string { return p.runJob(t, program, objects, "vdi-operator-crds") })
 	p.runJob(t, program, objects, "vdi-operator-templates", filesOf(t, objects)...)
+	p.runJob(t, program, objects, "vdi-operator-upgrade", filesOf(t, objects)...)
 	door := build(t, "vdi-frontdoor")
 	for range 2 { // the second time finds the keys
 		p.runJob(t, door, objects, "vdi-operator-keys")

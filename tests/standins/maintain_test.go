@@ -130,3 +130,37 @@ func TestTemplatesApply(t *testing.T) {
 	require.ErrorIs(t, err, maintain.ErrRefused)
 	require.ErrorContains(t, err, "templates.Plain_: ")
 }
+
+// TestUpgradeCheck: on an empty cluster nothing is found; what would be refused stops
+// the upgrade, and what is confirmed does not.
+func TestUpgradeCheck(t *testing.T) {
+	m := start(t)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("sessions: {domain: vdi.example.com, network: {deniedRanges: [203.0.113.0/24]}}"), 0o600))
+	check := func(more ...string) (string, error) {
+		return m.maintain(t, append([]string{
+			"check", "upgrade", "--settings=vdi-operator-config", "--config=" + filepath.Join(dir, "config.yaml"), "--templates=" + filepath.Join(dir, "templates.yaml"),
+		}, more...)...)
+	}
+	_, err := check()
+	require.NoError(t, err, "there are no kinds yet")
+
+	m.must(t, "helm4", "install", "vdi-operator", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system", "--create-namespace", "--no-hooks",
+		"--set", "sessions.domain=vdi.example.com", "--set", "sessions.network.deniedRanges={203.0.113.0/24}")
+	out, err := check()
+	require.NoError(t, err, "this version's own settings add: %s", out)
+	m.must(t, "kubectl", "annotate", "configmap", "-n", "vdi-system", "vdi-operator-config", "vdi.kasm.io/settings-version-") // as an earlier version left it
+	m.apply(t, `
+apiVersion: vdi.kasm.io/v1alpha1
+kind: VDITemplate
+metadata: {name: noted}
+spec: {image: a, values: {pod: {annotations: {example.com/note: b}}}}
+`)
+	out, err = check()
+	require.ErrorIs(t, err, maintain.ErrRefused)
+	require.ErrorContains(t, err, "{template/noted,network/deniedRanges}")
+	assert.Contains(t, out, "template/noted: no session could start from the template any more")
+	out, err = check("--confirmed=template/noted,network/deniedRanges")
+	require.NoError(t, err)
+	assert.Contains(t, out, "warning, confirmed: template/noted: ")
+}

@@ -1,6 +1,16 @@
 {{/* The operator's configuration file: platform.Config, key by key. Empty values
 are left out, so that the operator's own defaults hold. */}}
 
+{{- define "vdi-operator.config.files" -}}
+config.yaml: |
+  {{- include "vdi-operator.config" . | nindent 2 }}
+{{- with .Values.templates }}
+# For the Jobs that apply and check them; the operator does not read it.
+templates.yaml: |
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "vdi-operator.config" -}}
 {{- $s := .Values.sessions -}}
 {{- $sessions := dict

@@ -81,7 +81,7 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
   annotations:
-    {{- include "vdi-operator.hook.annotations" (merge (dict "weight" "0") .) | nindent 4 }}
+    {{- include "vdi-operator.hook.annotations" (merge (dict "weight" (.jobWeight | default "0")) .) | nindent 4 }}
     # The Job's own words, where the user looks.
     helm.sh/hook-output-log-policy: hook-failed
 spec:
@@ -150,7 +150,7 @@ containers:
 volumes:
   - name: config
     configMap:
-      name: {{ include "vdi-operator.config.name" .root }}
+      name: {{ .configName | default (include "vdi-operator.config.name" .root) }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}

@@ -149,6 +149,29 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
   verbs: [create, patch]
 {{- end -}}
 
+{{/* The Job that checks an upgrade: it reads, and writes nothing. */}}
+{{- define "vdi-operator.rbac.upgradeCheck.settings" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ include "vdi-operator.config.name" . }}]
+  verbs: [get]
+{{- end -}}
+
+{{- define "vdi-operator.rbac.upgradeCheck.templates" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vditemplates]
+  verbs: [list]
+{{- end -}}
+
+{{- define "vdi-operator.rbac.upgradeCheck.sessions" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+{{- end -}}
+
 {{/* The uninstall Job in the release namespace: stop the operator, lead in its place. */}}
 {{- define "vdi-operator.rbac.stop" -}}
 - apiGroups: [apps]

@@ -160,6 +160,9 @@ const (
 	LabelForDesktops = "vdi.kasm.io/for-desktops"
 	// AnnotationVersion is, on this group's CRDs, the release that they came with.
 	AnnotationVersion = "vdi.kasm.io/version"
+	// AnnotationSettings is, on the ConfigMap of the platform's settings, the version of what
+	// they mean. Without it, sessions.network.deniedRanges replaced the floor.
+	AnnotationSettings = "vdi.kasm.io/settings-version"
 	// AnnotationUser holds spec.user as written, on the pod only.
 	AnnotationUser = "vdi.kasm.io/user"
 	// AnnotationTransport holds, on the pod, the transport its desktop was started with.

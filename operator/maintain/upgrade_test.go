@@ -1,0 +1,148 @@
+package maintain
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// upgradeOf checks an upgrade to some settings of what is in a cluster.
+func upgradeOf(t *testing.T, config, templates, confirmed string, stored ...client.Object) (said string, err error) {
+	t.Helper()
+	out := &bytes.Buffer{}
+	j := job{
+		client: fake.NewClientBuilder().WithScheme(scheme()).WithObjects(stored...).Build(), out: out,
+		options: options{
+			config: file(t, "config.yaml", config), templates: file(t, "templates.yaml", templates),
+			namespace: "vdi-system", settings: "vdi-operator", confirmed: confirmed, confirmBy: "vdi-operator.upgradeCheck.confirmed",
+		},
+	}
+	err = checkUpgrade(t.Context(), j)
+	return out.String(), err
+}
+
+const plain = "sessions: {domain: vdi.example.com}"
+
+func stored(name string, change func(*vdi.VDITemplate)) *vdi.VDITemplate {
+	t := &vdi.VDITemplate{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: vdi.VDITemplateSpec{Image: "a"}}
+	change(t)
+	return t
+}
+
+func values(text string) func(*vdi.VDITemplate) {
+	return func(t *vdi.VDITemplate) { t.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(text)} }
+}
+
+func present(config string, annotations map[string]string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "vdi-system", Name: "vdi-operator", Annotations: annotations},
+		Data:       map[string]string{"config.yaml": config},
+	}
+}
+
+// TestUpgradeOfNothing: a fresh install has nothing that could be refused.
+func TestUpgradeOfNothing(t *testing.T) {
+	t.Parallel()
+	said, err := upgradeOf(t, plain, "{a: {image: b}}", "")
+	require.NoError(t, err)
+	assert.Equal(t, "nothing else that works now would be refused after the upgrade\n", said)
+
+	_, err = upgradeOf(t, "sessions: {domain: vdi.example.com, network: {openRanges: [10.0.0.0/16]}}", "{}", "")
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "the settings after the upgrade: ")
+	require.ErrorContains(t, err, "sessions.network.openRanges[0]")
+}
+
+// TestUpgradeFindsTemplates: what was valid and would be refused, unless the new values
+// change it, the settings allow it, or it was refused before.
+func TestUpgradeFindsTemplates(t *testing.T) {
+	t.Parallel()
+	annotated := values(`{"pod":{"annotations":{"example.com/a":"b"}}}`)
+	judged := func(status metav1.ConditionStatus) func(*vdi.VDITemplate) {
+		return func(t *vdi.VDITemplate) {
+			annotated(t)
+			t.Status.Conditions = []metav1.Condition{{Type: vdi.ConditionValid, Status: status}}
+		}
+	}
+	said, err := upgradeOf(t, plain, "{mended: {image: a}}", "",
+		stored("silent", annotated), stored("valid", judged(metav1.ConditionTrue)), stored("refused", judged(metav1.ConditionFalse)),
+		stored("mended", annotated), stored("fine", func(*vdi.VDITemplate) {}))
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "--set 'vdi-operator.upgradeCheck.confirmed={template/silent,template/valid}'")
+	assert.Equal(t, 2, strings.Count(said, "\n"), said)
+	assert.Contains(t, said, "template/silent: no session could start from the template any more")
+	assert.Contains(t, said, "an administrator can add it to sessions.allowed.annotations")
+
+	_, err = upgradeOf(t, `sessions: {domain: vdi.example.com, allowed: {annotations: ["example.com/*"]}}`, "{}", "", stored("silent", annotated))
+	require.NoError(t, err)
+	said, err = upgradeOf(t, plain, "{}", "template/silent", stored("silent", annotated))
+	require.NoError(t, err)
+	assert.Contains(t, said, "warning, confirmed: template/silent: ")
+	_, err = upgradeOf(t, plain, "{}", "template/other", stored("silent", annotated))
+	require.ErrorIs(t, err, ErrRefused)
+	_, err = upgradeOf(t, plain, "{}", "*", stored("silent", annotated))
+	require.NoError(t, err)
+}
+
+// TestUpgradeFindsClaims: only where sessions of the template are, and the claim is.
+func TestUpgradeFindsClaims(t *testing.T) {
+	t.Parallel()
+	template := stored("blender", values(`{"pod":{"volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"assets"}}]}}`))
+	session := &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "a"}, Spec: vdi.VDISessionSpec{User: "a", Template: "blender"}}
+	claim := func(namespace, label string) client.Object {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "assets", Labels: map[string]string{vdi.LabelForDesktops: label}}}
+	}
+	said, err := upgradeOf(t, plain, "{}", "", template, session, claim("team", ""), claim("other", ""))
+	require.ErrorIs(t, err, ErrRefused)
+	assert.Contains(t, said, "claim/team/assets: ")
+	assert.Contains(t, said, "kubectl label pvc -n team assets vdi.kasm.io/for-desktops=true")
+	assert.NotContains(t, said, "other")
+	for name, objects := range map[string][]client.Object{
+		"marked":        {template, session, claim("team", "true")},
+		"none":          {template, session},
+		"nobody's":      {template, claim("team", "")},
+		"elsewhere":     {template, session, claim("other", "")},
+		"without claim": {stored("blender", func(*vdi.VDITemplate) {}), session, claim("team", "")},
+	} {
+		_, err = upgradeOf(t, plain, "{}", "", objects...)
+		require.NoError(t, err, name)
+	}
+}
+
+// TestUpgradeFindsReplacedRanges: once, at the upgrade from a version in which the list
+// replaced the floor.
+func TestUpgradeFindsReplacedRanges(t *testing.T) {
+	t.Parallel()
+	const replacing = "sessions: {domain: vdi.example.com, network: {deniedRanges: [203.0.113.0/24]}, ofAnotherVersion: 1}"
+	const same = "sessions: {domain: vdi.example.com, network: {deniedRanges: [203.0.113.0/24]}}"
+	said, err := upgradeOf(t, same, "{}", "", present(replacing, nil))
+	require.ErrorIs(t, err, ErrRefused)
+	assert.Contains(t, said, "network/deniedRanges: ")
+	assert.Contains(t, said, "could no longer reach 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10")
+	for name, c := range map[string]struct {
+		before client.Object
+		after  string
+	}{
+		"it adds already":    {present(replacing, map[string]string{vdi.AnnotationSettings: "2"}), same},
+		"it was not set":     {present(plain, nil), same},
+		"it was whole":       {present("sessions: {network: {deniedRanges: [0.0.0.0/1, 128.0.0.0/1, '::/1', '8000::/1']}}", nil), same},
+		"no internet at all": {present(replacing, nil), "sessions: {domain: vdi.example.com, network: {internet: false}}"},
+		"opened by name": {
+			present("sessions: {network: {deniedRanges: [0.0.0.0/5, 11.0.0.0/8, 12.0.0.0/6, 16.0.0.0/4, 32.0.0.0/3, 64.0.0.0/2, 128.0.0.0/1, '::/1', '8000::/1']}}", nil),
+			"sessions: {domain: vdi.example.com, network: {openRanges: [10.0.0.0/8]}}",
+		},
+	} {
+		said, err := upgradeOf(t, c.after, "{}", "", c.before)
+		require.NoError(t, err, "%s: %s", name, said)
+	}
+}

@@ -105,7 +105,7 @@ secretName: {{ $tls.secretName | quote }}
 {{- define "vdi-operator.config.allowed" -}}
 {{- $out := dict -}}
 {{- range $key := list "secrets" "configMaps" "annotations" "entryPoints" -}}
-{{- with get $.Values.sessions.allowed $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- with get ($.Values.sessions.allowed | default dict) $key }}{{ $_ := set $out $key . }}{{ end -}}
 {{- end -}}
 {{- if $out }}{{ toYaml $out }}{{ end -}}
 {{- end -}}

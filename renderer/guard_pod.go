@@ -16,6 +16,7 @@ const (
 	agentProgram      = "/usr/local/bin/vdi-agent"
 	credentialsVolume = "credentials" // the session's Secret, for the agent alone
 	turnVolume        = "turn"        // its login at the relay, for the agent alone
+	agentStateVolume  = "agent-state" // ended logins and the socket for a goodbye, for the agent alone
 	// Keys of the session's Secret that the desktop reads.
 	usernameKey, passwordKey = "desktop-username", "desktop-password"
 
@@ -140,6 +141,7 @@ func (e expectation) checkVolume(f *findings, at string, v map[string]any) {
 	}
 	claim := text(nested(v, "persistentVolumeClaim", "claimName"))
 	f.refuse(strings.HasPrefix(claim, HomeClaimName("")) && claim != e.claim, "%spersistentVolumeClaim.claimName %q is another session's home", at, claim)
+	f.refuse(v["name"] == agentStateVolume && v["emptyDir"] == nil, "%sname: %s must be an emptyDir", at, agentStateVolume)
 	e.checkContent(f, at, v)
 }
 
@@ -204,7 +206,7 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 }
 
 // checkAgent insists on the way in: nobody takes the agent's place, and nobody
-// but it reads the session's Secret as files.
+// but it reads the session's Secret as files or has the agent's own folder.
 func (e expectation) checkAgent(f *findings, spec map[string]any) {
 	first := mapsIn(spec["initContainers"])
 	if len(first) == 0 || first[0]["name"] != agentContainer || first[0]["restartPolicy"] != "Always" {
@@ -231,6 +233,7 @@ func checkStranger(f *findings, at string, c map[string]any) {
 	for i, m := range mapsIn(c["volumeMounts"]) {
 		own := m["name"] == credentialsVolume || m["name"] == turnVolume
 		f.refuse(own, "%svolumeMounts[%d]: only the agent reads the session's Secrets", at, i)
+		f.refuse(m["name"] == agentStateVolume, "%svolumeMounts[%d]: only the agent may mount %s", at, i, agentStateVolume)
 	}
 	for i, port := range mapsIn(c["ports"]) {
 		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"

@@ -56,17 +56,34 @@ func New(c Config) (*Agent, error) {
 	rule := inputRules()[c.Input]
 	a := &Agent{
 		config: c, log: c.Log, input: rule,
-		attempts: newAttempts(c.Now), revoked: newRevoked(c.Now),
+		attempts: newAttempts(c.Now), revoked: newRevoked(c.Now, c.StateDir),
 		activity: newActivity(rule == nil, c.Now), exchanges: newExchanges(),
 		pages: newPages(c), metrics: newMetrics(),
 	}
 	a.metrics.observe(a.activity)
+	a.readRevoked()
 	if err := a.watchFolders(); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, c.Endpoints == platform.EndpointsSelkies, a.credentials.Get)
 	a.proxy = a.newProxy()
 	return a, nil
+}
+
+// readRevoked takes over the logins that an earlier container of this pod has ended.
+func (a *Agent) readRevoked() {
+	err := a.revoked.read(a.config.MaxSessionAge)
+	if err == nil {
+		return
+	}
+	a.log.Error("the list of ended logins cannot be read; whoever logged in before has to do so again", "error", err.Error())
+	a.keepRevoked(a.revoked.keep())
+}
+
+func (a *Agent) keepRevoked(err error) {
+	if err != nil {
+		a.log.Error("the list of ended logins cannot be written; it is forgotten when the agent's container starts again", "error", err.Error())
+	}
 }
 
 func (a *Agent) watchFolders() (err error) {

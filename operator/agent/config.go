@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,10 @@ type Config struct {
 	// TURNDir is the mounted Secret NAME-turn with the session's login at the TURN
 	// relay; "": the desktop does not stream over WebRTC.
 	TURNDir string
+	// StateDir is a folder of the agent's own that outlives its container, and not its
+	// pod: logins that were ended are kept there; "": they are forgotten with the
+	// container.
+	StateDir string
 	// Input names the rule for what counts as use of the desktop, see InputRules.
 	Input string
 	// Endpoints names the list of what visitors may ask of the desktop, see
@@ -84,6 +89,9 @@ func (c Config) check() error {
 	}
 	if c.CredentialsDir == "" {
 		return fmt.Errorf("%w: --credentials-dir is empty; give the folder where the session's Secret is mounted", ErrConfig)
+	}
+	if info, err := os.Stat(c.StateDir); c.StateDir != "" && (err != nil || !info.IsDir()) {
+		return fmt.Errorf("%w: --state-dir is %q; give a folder that only the agent mounts, or nothing", ErrConfig, c.StateDir)
 	}
 	if c.MaxSessionAge <= 0 {
 		return fmt.Errorf("%w: --max-session-age is %s; give a positive duration such as 12h", ErrConfig, c.MaxSessionAge)

@@ -20,7 +20,7 @@ func TestGoodbye(t *testing.T) {
 		say(t, s, "hello")
 	}
 	told := make(chan error, 1)
-	go func() { told <- SendGoodbye(t.Context(), w.local) }()
+	go func() { told <- SendGoodbye(t.Context(), "tcp", w.local) }()
 	for _, s := range streams {
 		why := closedWith(t, s)
 		assert.EqualValues(t, closeGoingAway, why.Code)
@@ -38,7 +38,7 @@ func TestGoodbye(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 	assert.Equal(t, http.StatusServiceUnavailable, w.askStatus(pathReady).StatusCode)
 	assert.Equal(t, http.StatusOK, w.askStatus(pathActivity).StatusCode)
-	require.NoError(t, SendGoodbye(t.Context(), w.local), "saying it twice harms nobody")
+	require.NoError(t, SendGoodbye(t.Context(), "tcp", w.local), "saying it twice harms nobody")
 }
 
 // Pages in the desktop's own browser reach the local listener, too.
@@ -59,7 +59,7 @@ func TestGoodbyeOnlyByCommand(t *testing.T) {
 	}
 	say(t, stream, "still here")
 	assert.False(t, w.agent.stopping.Load())
-	require.Error(t, SendGoodbye(t.Context(), w.status), "another listener does not take it")
+	require.Error(t, SendGoodbye(t.Context(), "tcp", w.status), "another listener does not take it")
 }
 
 // wire is a pair of ends of one TCP connection.

@@ -88,7 +88,7 @@ func (a *Agent) logout(e *exchange) {
 	if no == nil {
 		e.visitor = v
 		if v.login == loginCookie {
-			a.revoked.add(v.cookie)
+			a.keepRevoked(a.revoked.add(v.cookie))
 		}
 		a.exchanges.end(func(other *exchange) bool { return other.visitor.key == v.key }, ending{closePolicy, "you have logged out"})
 	}

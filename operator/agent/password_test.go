@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -158,7 +157,7 @@ func TestLogoutInBetween(t *testing.T) {
 	v, no := w.agent.visitorOf(e.request)
 	require.Nil(t, no)
 	e.visitor = v
-	w.agent.revoked.add(v.cookie)
+	require.NoError(t, w.agent.revoked.add(v.cookie))
 	w.agent.forward(e)
 	assert.Equal(t, http.StatusUnauthorized, answer.Code)
 	assert.Zero(t, w.desktop.requests())
@@ -222,34 +221,6 @@ func TestAttemptsAreBounded(t *testing.T) {
 	now = now.Add(time.Minute)
 	assert.True(t, a.allow("one more"))
 	assert.Len(t, a.byFrom, 1, "who has been quiet is forgotten")
-}
-
-func TestRevokedIsBounded(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	v := newRevoked(func() time.Time { return now })
-	a, b := cookie{"a", now.Add(time.Hour)}, cookie{"b", now.Add(2 * time.Hour)}
-	v.add(a)
-	v.add(b)
-	assert.True(t, v.has(a) && v.has(b))
-	assert.False(t, v.has(cookie{"x", a.expires}))
-	now = now.Add(90 * time.Minute)
-	v.add(cookie{"c", now.Add(time.Hour)})
-	assert.Len(t, v.ids, 2, "cookies that have expired need no mark")
-
-	const age = time.Hour
-	var all []cookie
-	for n := range 10 * maxRevoked {
-		c := cookie{strconv.Itoa(n), v.next(age)}
-		assert.False(t, v.has(c), "a login after any number of logouts holds")
-		v.add(c)
-		all = append(all, c)
-		assert.LessOrEqual(t, len(v.ids), maxRevoked)
-		for _, ended := range all {
-			assert.True(t, v.has(ended))
-		}
-	}
-	now = now.Add(age)
-	assert.Equal(t, now.Add(age), v.next(age), "nobody's login becomes longer by it")
 }
 
 func TestLocalPath(t *testing.T) {

@@ -3,11 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -69,36 +66,4 @@ func (a *Agent) shutDown(servers map[*httpserver.Server]net.Listener) error {
 
 func (a *Agent) newServer(h http.Handler) *httpserver.Server {
 	return httpserver.New(h, a.log, maxHeaderBytes)
-}
-
-// IsLoopback says whether a listener's address can be reached from this pod only.
-func IsLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
-}
-
-// SendGoodbye asks the agent at a local address to say goodbye, and returns when
-// the viewers have gone.
-func SendGoodbye(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*closeGrace)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+pathGoodbye, nil)
-	if err != nil {
-		return err
-	}
-	request.Header.Set(goodbyeHeader, "goodbye")
-	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	if err != nil {
-		return fmt.Errorf("reach the agent: %w", err)
-	}
-	defer answer.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(answer.Body, maxForm))
-	if err != nil {
-		return fmt.Errorf("read the agent's answer: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the agent answered %s: %s", answer.Status, strings.TrimSpace(string(said)))
-	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/origin"
@@ -120,59 +119,4 @@ func (a *Agent) keysChanged(before, after []ed25519.PublicKey) {
 	}
 	a.log.Info("the statement keys have changed", "keys", len(after))
 	a.exchanges.end(gone, ending{closePolicy, "the front door's key has changed"})
-}
-
-// maxRevoked is how many ended logins are remembered one by one.
-const maxRevoked = 16
-
-// revoked remembers logins that were ended before their time, as long as their
-// cookies would hold. Where there are many, all that began until then are ended: a
-// program that logs in and out must not fill the agent.
-type revoked struct {
-	now func() time.Time
-	mu  sync.Mutex
-	ids map[string]time.Time // → end of the cookie
-	// all cookies that end then or earlier have ended. They hold equally long.
-	all time.Time
-}
-
-func newRevoked(now func() time.Time) *revoked {
-	return &revoked{now: now, ids: map[string]time.Time{}}
-}
-
-func (v *revoked) add(c cookie) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.ids[c.id] = c.expires
-	last := v.all
-	for id, expires := range v.ids {
-		if !v.now().Before(expires) {
-			delete(v.ids, id)
-		}
-		if expires.After(last) {
-			last = expires
-		}
-	}
-	if len(v.ids) > maxRevoked {
-		v.all = last
-		clear(v.ids)
-	}
-}
-
-func (v *revoked) has(c cookie) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, found := v.ids[c.id]
-	return found || !c.expires.After(v.all)
-}
-
-// next is the end of a cookie that is made now and holds for a while.
-func (v *revoked) next(age time.Duration) time.Time {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	end := v.now().Add(age).Truncate(time.Millisecond)
-	if !end.After(v.all) { // it begins behind those that have ended
-		end = v.all.Add(time.Millisecond)
-	}
-	return end
 }

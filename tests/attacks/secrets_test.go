@@ -243,7 +243,7 @@ func (w *world) agentTells(t *testing.T, ns string) string {
 	}
 	people, status := freeAddress(t), freeAddress(t)
 	args := append(slices.Clone(pod.Spec.InitContainers[0].Args), // flags: the last of a name counts
-		"--listen="+people, "--status-listen="+status, "--credentials-dir="+folder)
+		"--listen="+people, "--status-listen="+status, "--credentials-dir="+folder, "--state-dir="+t.TempDir())
 	var log bytes.Buffer
 	process := exec.CommandContext(t.Context(), program, args...)
 	process.Stdout, process.Stderr = &log, &log

@@ -154,6 +154,7 @@ func (d *desktop) mount() {
 		{"/dev", "dev", "", unix.MS_BIND | unix.MS_REC},
 		{"tmpfs", "tmp", "tmpfs", 0},
 		{"tmpfs", "run", "tmpfs", 0},
+		{"tmpfs", "var/lib/vdi-agent", "tmpfs", 0},
 		{"tmpfs", "home/ubuntu", "tmpfs", 0},
 		{"tmpfs", "dev/shm", "tmpfs", 0},
 	} {

@@ -25,6 +25,7 @@ wait for a desktop that starts only after it. */}}
     - --desktop=127.0.0.1:{{ int64 .Values.streamer.port }}
     - --desktop-health={{ .Values.streamer.healthPath }}
     - --credentials-dir=/etc/vdi/credentials
+    - --state-dir=/var/lib/vdi-agent
     {{- if .Values.turn.secretName }}
     - --turn-dir=/etc/vdi/turn
     {{- end }}
@@ -71,7 +72,7 @@ wait for a desktop that starts only after it. */}}
     preStop:
       # Viewers are told before anything stops, whoever ends the pod.
       exec:
-        command: [/usr/local/bin/vdi-agent, goodbye]
+        command: [/usr/local/bin/vdi-agent, goodbye, --state-dir=/var/lib/vdi-agent]
   volumeMounts:
     - name: credentials
       mountPath: /etc/vdi/credentials
@@ -86,4 +87,8 @@ wait for a desktop that starts only after it. */}}
       mountPath: /etc/vdi/statement-keys
       readOnly: true
     {{- end }}
+    # Ended logins, which hold when this container starts again, and the socket for
+    # a goodbye, which nobody else in the pod may reach.
+    - name: agent-state
+      mountPath: /var/lib/vdi-agent
 {{- end -}}

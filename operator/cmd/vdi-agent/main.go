@@ -41,11 +41,13 @@ func run(ctx context.Context, args []string) error {
 
 func sayGoodbye(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("vdi-agent goodbye", flag.ContinueOnError)
-	local := flags.String("local-listen", defaultLocal, "address of the running agent's local listener")
+	stateDir := flags.String("state-dir", "", "the running agent's --state-dir")
+	local := flags.String("local-listen", defaultLocal, "the running agent's --local-listen; used without --state-dir")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return agent.SendGoodbye(ctx, *local)
+	network, address := agent.LocalAddress(*stateDir, *local)
+	return agent.SendGoodbye(ctx, network, address)
 }
 
 // addresses of the listeners; turn is used with --turn-dir only.
@@ -70,7 +72,7 @@ func serve(ctx context.Context, args []string) error {
 	if c.TURNDir == "" {
 		at.turn = ""
 	}
-	listeners, err := listen(ctx, at)
+	listeners, err := listen(ctx, at, c.StateDir)
 	if err != nil {
 		return err
 	}
@@ -81,7 +83,8 @@ func serve(ctx context.Context, args []string) error {
 func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
 	flags.StringVar(&at.session, "listen", ":8090", "address for visitors, plain HTTP behind the proxy's TLS")
 	flags.StringVar(&at.status, "status-listen", ":8091", "address for the operator, the kubelet and Prometheus")
-	flags.StringVar(&at.local, "local-listen", defaultLocal, "address for this pod alone")
+	flags.StringVar(&at.local, "local-listen", defaultLocal, "address for a goodbye, for this pod alone; used without --state-dir")
+	flags.StringVar(&c.StateDir, "state-dir", "", "folder that the agent alone mounts and that outlives its container: ended logins, and a socket for a goodbye; empty: neither")
 	flags.StringVar(&c.Desktop, "desktop", "127.0.0.1:8080", "address of the desktop")
 	flags.StringVar(&c.DesktopHealth, "desktop-health", "/api/health", "path that answers below 400 when the desktop is up; empty: an open port has to do")
 	flags.StringVar(&c.CredentialsDir, "credentials-dir", "/etc/vdi/credentials", "folder with the files username, password, cookie-key, desktop-username and desktop-password")
@@ -117,10 +120,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 	return nil
 }
 
-func listen(ctx context.Context, at addresses) (l agent.Listeners, err error) {
-	if !agent.IsLoopback(at.local) {
-		return l, fmt.Errorf("%w: --local-listen is %q; give a loopback address, since whoever reaches it can end the session's streams", agent.ErrConfig, at.local)
-	}
+func listen(ctx context.Context, at addresses, stateDir string) (l agent.Listeners, err error) {
 	if at.turn != "" && !agent.IsLoopback(at.turn) {
 		return l, fmt.Errorf("%w: --turn-listen is %q; give a loopback address, since whoever reaches it can use the TURN relay", agent.ErrConfig, at.turn)
 	}
@@ -128,14 +128,14 @@ func listen(ctx context.Context, at addresses) (l agent.Listeners, err error) {
 	if l.TURN, err = listenTURN(ctx, config, at.turn); err != nil {
 		return l, err
 	}
+	if l.Local, err = agent.ListenLocal(ctx, stateDir, at.local); err != nil {
+		return l, err
+	}
 	if l.Session, err = config.Listen(ctx, "tcp", at.session); err != nil {
 		return l, fmt.Errorf("--listen: %w", err)
 	}
 	if l.Status, err = config.Listen(ctx, "tcp", at.status); err != nil {
 		return l, fmt.Errorf("--status-listen: %w", err)
-	}
-	if l.Local, err = config.Listen(ctx, "tcp", at.local); err != nil {
-		return l, fmt.Errorf("--local-listen: %w", err)
 	}
 	return l, nil
 }

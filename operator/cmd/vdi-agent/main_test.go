@@ -52,7 +52,7 @@ func credentialsDir(t *testing.T) string {
 
 func TestLocalListenerStaysLocal(t *testing.T) {
 	for _, address := range []string{":8092", "0.0.0.0:8092", "192.0.2.1:8092", "localhost"} {
-		_, err := listen(t.Context(), addresses{local: address})
+		_, err := listen(t.Context(), addresses{local: address}, "")
 		require.ErrorIs(t, err, agent.ErrConfig, address)
 	}
 }
@@ -63,15 +63,21 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	local := free.Addr().String()
 	require.NoError(t, free.Close())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- run(ctx, []string{
-			"--listen=127.0.0.1:0", "--status-listen=127.0.0.1:0", "--local-listen=" + local, "--credentials-dir=" + credentialsDir(t),
-			"--host=alice.vdi.example.com", "--session=team/alice", "--session-uid=uid", "--mode=Password",
+	state := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(state, "goodbye.sock"), nil, 0o600), "left by an earlier container")
+	for name, where := range map[string]string{"socket": "--state-dir=" + state, "port": "--local-listen=" + local} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				done <- run(ctx, []string{
+					"--listen=127.0.0.1:0", "--status-listen=127.0.0.1:0", where, "--credentials-dir=" + credentialsDir(t),
+					"--host=alice.vdi.example.com", "--session=team/alice", "--session-uid=uid", "--mode=Password",
+				})
+			}()
+			require.Eventually(t, func() bool { return run(ctx, []string{"goodbye", where}) == nil }, time.Minute, 5*time.Millisecond)
+			stop()
+			require.NoError(t, <-done)
 		})
-	}()
-	require.Eventually(t, func() bool { return run(ctx, []string{"goodbye", "--local-listen=" + local}) == nil }, time.Minute, 5*time.Millisecond)
-	stop()
-	require.NoError(t, <-done)
+	}
 }

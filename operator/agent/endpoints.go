@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	notForVisitors = "This part of the desktop is not for visitors."
-	notThisWay     = "This part of the desktop cannot be asked this way."
-	noStream       = "This part of the desktop has no stream."
-	twoReadings    = "This address can be read in two ways; open the desktop itself."
+	notForVisitors  = "This part of the desktop is not for visitors."
+	notThisWay      = "This part of the desktop cannot be asked this way."
+	noStream        = "This part of the desktop has no stream."
+	noServiceWorker = "This desktop leaves no program in your browser."
+	twoReadings     = "This address can be read in two ways; open the desktop itself."
 )
 
 // checkEndpoint refuses what is not in the list of the desktop's streamer. There
@@ -22,6 +23,9 @@ func (a *Agent) checkEndpoint(r *http.Request) *refusal {
 	endpoints, isList := platform.EndpointsOf(a.config.Endpoints, platform.RoleOwner)
 	if !isList {
 		return nil
+	}
+	if isServiceWorker(r.Header) {
+		return &refusal{http.StatusForbidden, reasonEndpoint, noServiceWorker}
 	}
 	at := cleaned(r.URL.Path)
 	if written := strings.ToLower(r.URL.Path); written != at && written != at+"/" {
@@ -39,6 +43,14 @@ func (a *Agent) checkEndpoint(r *http.Request) *refusal {
 		return no
 	}
 	return a.checkNeed(e.Needs)
+}
+
+// isServiceWorker says whether a browser asks for a service worker's script
+// (https://www.w3.org/TR/service-workers/). Selkies has none (2.1.0, selkies_web). One
+// that a program in the desktop had left in the browser would see the host's later
+// pages, its login included.
+func isServiceWorker(h http.Header) bool {
+	return len(h["Service-Worker"]) > 0 || h.Get("Sec-Fetch-Dest") == "serviceworker"
 }
 
 // judge refuses other methods than an endpoint's, and WebSockets where it has none.

@@ -7,6 +7,8 @@ import (
 	"html"
 	"net/http"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 //go:embed pages
@@ -101,6 +103,7 @@ func (p *pages) show(w http.ResponseWriter, status int, title, refresh, content 
 // The referrer policy is not "no-referrer": browsers would then send the origin
 // "null" with the form (https://fetch.spec.whatwg.org/#origin-header).
 func ownHeaders(h http.Header) {
+	httpserver.Strict(h)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Referrer-Policy", "same-origin")

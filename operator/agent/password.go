@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"net/http"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 // Paths of the agent's own pages.
@@ -93,6 +95,8 @@ func (a *Agent) logout(e *exchange) {
 		a.exchanges.end(func(other *exchange) bool { return other.visitor.key == v.key }, ending{closePolicy, "you have logged out"})
 	}
 	clearCookie(e)
+	// What the desktop's page has left there is not for whoever logs in next.
+	e.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
 	redirect(e, pathLogin) // which is the front door's "/" in OIDC mode
 }
 

@@ -43,14 +43,15 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 }
 
 // checkAnswer keeps the desktop from asking visitors for a login that the agent
-// would strip, from setting cookies of others, and from giving files away
-// where none may leave.
+// would strip, from setting cookies of others, from taking TLS back, and from
+// giving files away where none may leave.
 func (a *Agent) checkAnswer(answer *http.Response) error {
 	challenge := strings.Join(answer.Header["Www-Authenticate"], ",")
 	if answer.StatusCode == http.StatusUnauthorized && strings.Contains(strings.ToLower(challenge), "basic") {
 		return errDesktopLogin
 	}
 	cookiesForVisitor(answer.Header)
+	httpserver.Strict(answer.Header)
 	if err := checkDownload(answer, a.config.FileTransfer); err != nil {
 		return err
 	}

@@ -29,6 +29,10 @@ func (d *Door) events(w http.ResponseWriter, v visit) {
 		return
 	}
 	note(w, who.login)
+	if v.isFromElsewhere() { // or a page elsewhere could use up what there is for this one
+		d.forged(w, v)
+		return
+	}
 	changed, stop, ok := d.Known.Follow(v.host)
 	if !ok {
 		d.pages.message(w, v, http.StatusTooManyRequests, "Your desktop", "This page is open too often.")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -180,6 +181,8 @@ func (d *Door) leavePage(w http.ResponseWriter, v visit) {
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
 	clearCookie(w, d.hostCookie())
+	// What the desktop's page has left there is not for whoever logs in next.
+	w.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
 	next := d.origin(v.host) + "/"
 	if d.door() != "" {
 		next = d.door()

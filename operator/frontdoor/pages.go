@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 )
 
 //go:embed pages
@@ -153,6 +155,7 @@ func (p *pages) message(w http.ResponseWriter, v visit, status int, title, sente
 // referrer policy is not "no-referrer": browsers would then send the origin
 // "null" with forms (https://fetch.spec.whatwg.org/#origin-header).
 func ownHeaders(h http.Header) {
+	httpserver.Strict(h)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Referrer-Policy", "same-origin")

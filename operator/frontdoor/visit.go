@@ -93,11 +93,15 @@ func (v visit) isNavigation() bool {
 // Hosts of other desktops are the same site, so SameSite cookies do not tell
 // them apart.
 func (v visit) isFrom(origin string) bool {
-	origins, sites := v.header["Origin"], v.header["Sec-Fetch-Site"]
-	if len(sites) > 1 || len(sites) == 1 && sites[0] != "same-origin" {
-		return false
-	}
-	return len(origins) == 1 && strings.EqualFold(origins[0], origin)
+	origins := v.header["Origin"]
+	return !v.isFromElsewhere() && len(origins) == 1 && strings.EqualFold(origins[0], origin)
+}
+
+// isFromElsewhere says whether a current browser sends this for another page than
+// one of this host (https://www.w3.org/TR/fetch-metadata/). Others do not say.
+func (v visit) isFromElsewhere() bool {
+	sites := v.header["Sec-Fetch-Site"]
+	return len(sites) > 1 || len(sites) == 1 && sites[0] != "same-origin"
 }
 
 // maxPath is the longest path to come back to after a login, in bytes: it

@@ -224,6 +224,15 @@ func (g *guest) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write implements net.Conn.
+func (g *guest) Write(p []byte) (int, error) {
+	if len(p) != len(tooLarge) || string(p) != tooLarge {
+		return g.Conn.Write(p)
+	}
+	n, err := g.Conn.Write(forgetCookies())
+	return min(n, len(p)), err
+}
+
 // CloseWrite ends what is sent, and not what is received.
 func (g *guest) CloseWrite() error {
 	if half, can := g.Conn.(interface{ CloseWrite() error }); can {

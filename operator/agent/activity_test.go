@@ -199,5 +199,6 @@ func TestMetrics(t *testing.T) {
 	assert.NotContains(t, text, `vdi_agent_bytes_total{direction="out"} 0`)
 	assert.NotContains(t, text, testUser+`"`)
 	assert.Equal(t, http.StatusNotFound, w.askStatus("/goodbye").StatusCode)
-	assert.Equal(t, http.StatusNotFound, w.ask(http.MethodGet, "/.vdi/activity", nil, "").StatusCode)
+	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/.vdi/activity", nil, "").StatusCode)
+	assert.Equal(t, http.StatusNotFound, w.ask(http.MethodGet, "/.vdi/activity", map[string]string{"Cookie": w.login()}, "").StatusCode)
 }

@@ -30,15 +30,20 @@ type Agent struct {
 	keys        *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
 	turn        *folder.Folder[platform.TURNLogin]  // nil without WebRTC
 	visitorOf   func(*http.Request) (visitor, *refusal)
-	attempts    *attempts
-	revoked     *revoked
-	activity    *activity
-	input       inputRule
-	exchanges   *exchanges
-	desktop     *desktop
-	proxy       *httputil.ReverseProxy
-	pages       *pages
-	metrics     *metrics
+	// isPassword judges a password; admit and welcome answer whoever has a login, or
+	// has just shown the password.
+	isPassword func(r *http.Request, password string) bool
+	admit      func(e *exchange)
+	welcome    func(e *exchange, next string)
+	attempts   *attempts
+	revoked    *revoked
+	activity   *activity
+	input      inputRule
+	exchanges  *exchanges
+	desktop    *desktop
+	proxy      *httputil.ReverseProxy
+	pages      *pages
+	metrics    *metrics
 	// stopping is set by the first goodbye and stays.
 	stopping atomic.Bool
 }
@@ -58,7 +63,7 @@ func New(c Config) (*Agent, error) {
 		config: c, log: c.Log, input: rule,
 		attempts: newAttempts(c.Now), revoked: newRevoked(c.Now, c.StateDir),
 		activity: newActivity(rule == nil, c.Now), exchanges: newExchanges(),
-		pages: newPages(c), metrics: newMetrics(),
+		pages: newPages(), metrics: newMetrics(),
 	}
 	a.metrics.observe(a.activity)
 	a.readRevoked()
@@ -67,6 +72,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, c.Endpoints == platform.EndpointsSelkies, a.credentials.Get)
 	a.proxy = a.newProxy()
+	a.isPassword, a.admit, a.welcome = a.isOwnPassword, a.enter, a.logIn
 	return a, nil
 }
 
@@ -142,9 +148,6 @@ func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
 	defer a.finish(e)
 	no := checkTarget(r, a.config.Host) // for this desktop?
 	if no == nil {
-		no = a.checkStopping() // still open?
-	}
-	if no == nil {
 		no = checkFetch(r) // not on behalf of another site?
 	}
 	switch {
@@ -153,16 +156,26 @@ func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
 	case isOwnPath(r.URL.Path):
 		a.ownPage(e)
 	default:
-		a.enter(e) // by whom? then on to the desktop
+		a.come(e) // by whom? then on to the desktop
 	}
+}
+
+// come asks a visitor who they are.
+func (a *Agent) come(e *exchange) {
+	v, no := a.visitorOf(e.request)
+	if no != nil {
+		a.refuse(e, no)
+		return
+	}
+	e.visitor = v
+	a.admit(e)
 }
 
 // enter lets a visitor through to the desktop.
 func (a *Agent) enter(e *exchange) {
-	v, no := a.visitorOf(e.request)
+	no := a.checkStopping() // strangers do not learn of it
 	if no == nil {
-		e.visitor = v
-		no = checkOrigin(e.request, v.login != loginBasic)
+		no = checkOrigin(e.request, e.visitor.login != loginBasic)
 	}
 	if no == nil {
 		no = checkBody(e.request)

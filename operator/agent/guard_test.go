@@ -59,7 +59,7 @@ func TestRequestTricks(t *testing.T) {
 		"no host":                    {"GET / HTTP/1.0\r\n" + login + "\r\n", 421},
 		"two hosts":                  {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nHost: bob.vdi.example.com\r\n" + login + "\r\n", 400},
 		"two lengths":                {"POST / HTTP/1.1\r\nHost: " + testHost + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
-		"large header":               {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nA: " + strings.Repeat("a", 2*maxHeaderBytes) + "\r\n\r\n", 431},
+		"large header":               {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nA: " + strings.Repeat("a", 2*MaxHeaderBytes) + "\r\n\r\n", 431},
 		"blank in a header's name":   {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nCookie : " + cookie + "\r\n\r\n", 400},
 		"own path, encoded":          {"GET /%2evdi/login HTTP/1.1\r\nHost: " + testHost + "\r\n\r\n", 200},
 		"own path, not there":        {"GET /.vdi/../ HTTP/1.1\r\nHost: " + testHost + "\r\n" + login + "\r\n", 404},

@@ -19,18 +19,14 @@ var pageFiles embed.FS
 // linker keeps every method of every type, which costs 3 MiB of memory beside
 // each desktop.
 type pages struct {
-	command string // how to read the password
-	style   string
-	policy  string // Content-Security-Policy: this style and nothing else
+	style  string
+	policy string // Content-Security-Policy: this style and nothing else
 }
 
-func newPages(c Config) *pages {
-	namespace, name, _ := strings.Cut(c.Session, "/")
+func newPages() *pages {
 	style := part("style.css")
 	sum := sha256.Sum256([]byte(style))
 	return &pages{
-		command: "kubectl get secret -n " + namespace + " " + name + "-credentials \\\n" +
-			"  -o jsonpath='{.data.password}' | base64 -d",
 		style: style,
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -56,14 +52,15 @@ func fill(name string, texts map[string]string) string {
 	return strings.NewReplacer(pairs...).Replace(part(name))
 }
 
-// login asks for the password; problem is why it asks again.
+// login asks for the password; problem is why it asks again. It is the same for every
+// desktop: strangers see it.
 func (p *pages) login(w http.ResponseWriter, status int, next, problem string) {
 	invalid, alert := "", ""
 	if problem != "" {
 		invalid, alert = ` aria-invalid="true" aria-describedby="problem"`, fill("problem.html", map[string]string{"problem": problem})
 	}
 	form := strings.NewReplacer("{invalid}", invalid, "{problem}", alert,
-		"{next}", html.EscapeString(next), "{command}", html.EscapeString(p.command)).Replace(part("login.html"))
+		"{next}", html.EscapeString(next)).Replace(part("login.html"))
 	p.show(w, status, "Your desktop", "", form)
 }
 

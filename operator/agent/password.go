@@ -29,8 +29,18 @@ func (a *Agent) ownPage(e *exchange) {
 	case "POST " + pathLogin:
 		a.login(e)
 	default:
-		a.pages.message(e, r, http.StatusNotFound, "There is no such page.")
+		a.noPage(e)
 	}
+}
+
+// noPage asks whoever is a stranger for a login first: what there is to see is not
+// for them.
+func (a *Agent) noPage(e *exchange) {
+	if _, no := a.visitorOf(e.request); no != nil {
+		a.refuse(e, no)
+		return
+	}
+	a.pages.message(e, e.request, http.StatusNotFound, "There is no such page.")
 }
 
 // loginPage needs no page for who is logged in already.
@@ -46,7 +56,7 @@ func (a *Agent) loginPage(e *exchange) {
 func (a *Agent) login(e *exchange) {
 	r := e.request
 	if a.config.Mode != ModePassword {
-		a.pages.message(e, r, http.StatusNotFound, "There is no such page.")
+		a.noPage(e)
 		return
 	}
 	if no := checkOrigin(r, true); no != nil {
@@ -58,25 +68,26 @@ func (a *Agent) login(e *exchange) {
 		a.refuse(e, &refusal{http.StatusBadRequest, reasonForm, "The form could not be read; open the page again."})
 		return
 	}
-	login, next := a.credentials.Get(), localPath(r.PostForm.Get("next"))
+	next := localPath(r.PostForm.Get("next"))
 	// A password is often pasted together with a blank or a line end.
-	no := a.checkPassword(r, true, strings.TrimSpace(r.PostForm.Get("password")), login)
+	no := a.judgePassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get("password"))))
 	if no != nil {
 		a.deny(e, no)
 		a.pages.login(e, no.status, next, no.sentence)
 		return
 	}
-	a.welcome(e, login)
-	redirect(e, next)
+	a.metrics.logins.WithLabelValues(resultAccepted).Inc()
+	a.welcome(e, next)
 }
 
-// welcome logs a visitor in.
-func (a *Agent) welcome(e *exchange, login credentials) {
+// logIn gives a visitor a cookie.
+func (a *Agent) logIn(e *exchange, next string) {
+	login := a.credentials.Get()
 	c := cookie{id: rand.Text(), expires: a.revoked.next(a.config.MaxSessionAge)}
 	e.visitor = visitor{login: loginCookie, name: login.username}
 	setCookie(e, c.seal(login, a.config.SessionUID, a.config.Host), a.config.MaxSessionAge)
-	a.metrics.logins.WithLabelValues(resultAccepted).Inc()
 	a.activity.used()
+	redirect(e, next)
 }
 
 // logout takes the login out of the browser, makes copies of it worthless, and

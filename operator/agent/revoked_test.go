@@ -116,8 +116,10 @@ func TestDamagedListOfLogouts(t *testing.T) {
 		"cut short":       func(path string) error { return os.WriteFile(path, []byte(good[:9]), 0o600) },
 		"two of them":     func(path string) error { return os.WriteFile(path, []byte(good+good), 0o600) },
 		"another version": func(path string) error { return os.WriteFile(path, []byte(`{"version":2}`), 0o600) },
-		"too long":        func(path string) error { return os.WriteFile(path, []byte(good+strings.Repeat(" ", maxRevokedFile)), 0o600) },
-		"no file":         func(path string) error { return os.Mkdir(path, 0o700) },
+		"too long": func(path string) error {
+			return os.WriteFile(path, []byte(good+strings.Repeat(" ", maxRevokedFile)), 0o600)
+		},
+		"no file": func(path string) error { return os.Mkdir(path, 0o700) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

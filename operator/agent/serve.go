@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	maxHeaderBytes = 32 << 10
+	// MaxHeaderBytes is how long the head of a visitor's request may be.
+	MaxHeaderBytes = 32 << 10
 	// shutdownGrace is for short exchanges; streams are told goodbye before.
 	shutdownGrace = 5 * time.Second
 )
@@ -65,5 +66,5 @@ func (a *Agent) shutDown(servers map[*httpserver.Server]net.Listener) error {
 }
 
 func (a *Agent) newServer(h http.Handler) *httpserver.Server {
-	return httpserver.New(h, a.log, maxHeaderBytes)
+	return httpserver.New(h, a.log, MaxHeaderBytes)
 }

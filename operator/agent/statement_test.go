@@ -105,7 +105,7 @@ func TestStatementRefused(t *testing.T) {
 	twice := w.raw("GET / HTTP/1.1\r\nHost: " + testHost + "\r\nX-Vdi-Statement: " + good + "\r\nx-vdi-statement: " + good + "\r\n\r\n")
 	assert.Equal(t, http.StatusUnauthorized, twice)
 	assert.Zero(t, w.desktop.requests())
-	assert.Equal(t, http.StatusNotFound, w.post(pathLogin, nil, nil).StatusCode, "there is no password to give")
+	assert.Equal(t, http.StatusUnauthorized, w.post(pathLogin, nil, nil).StatusCode, "there is no password to give")
 	page := w.ask(http.MethodGet, "/", map[string]string{"Accept": acceptHTML}, "")
 	assert.Contains(t, page.body, "front door")
 	assert.NotContains(t, page.body, `type="password"`)

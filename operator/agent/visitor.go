@@ -46,27 +46,36 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	}
 	username, password, given := r.BasicAuth()
 	if !given {
-		return visitor{}, &refusal{http.StatusUnauthorized, reasonLogin, "Log in with this desktop's password."}
+		return visitor{}, noLogin()
 	}
-	if no := a.checkPassword(r, same(username, login.username), password, login); no != nil {
+	rightUser, rightPassword := same(username, login.username), a.isPassword(r, password)
+	if no := a.judgePassword(r, rightUser && rightPassword); no != nil {
 		return visitor{}, no
 	}
 	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + origin.Address(r), until: now.Add(a.config.MaxSessionAge)}, nil
 }
 
-// checkPassword judges one attempt. The right password always comes in: it has
+func noLogin() *refusal {
+	return &refusal{http.StatusUnauthorized, reasonLogin, "Log in with this desktop's password."}
+}
+
+// judgePassword answers one attempt. The right password always comes in: it has
 // 160 bits, so the limit is there for the processor and the log, and must not
 // give anybody a way to lock the owner out.
-func (a *Agent) checkPassword(r *http.Request, rightUser bool, password string, login credentials) *refusal {
-	if rightPassword := same(password, login.password); rightUser && rightPassword {
+func (a *Agent) judgePassword(r *http.Request, right bool) *refusal {
+	if right {
 		return nil
 	}
-	if !a.attempts.allow(origin.Address(r)) {
+	if !a.attempts.allow(origin.Host(r.Host) + " " + origin.Address(r)) { // of hosts there may be several, see NoDesktop
 		a.metrics.logins.WithLabelValues(resultLimited).Inc()
 		return &refusal{http.StatusTooManyRequests, reasonLimited, "Too many wrong passwords came from this address; wait a few seconds."}
 	}
 	a.metrics.logins.WithLabelValues(resultWrong).Inc()
 	return &refusal{http.StatusUnauthorized, reasonPassword, "This is not the desktop's password."}
+}
+
+func (a *Agent) isOwnPassword(_ *http.Request, password string) bool {
+	return same(password, a.credentials.Get().password)
 }
 
 // same compares in a time that depends on neither text.

@@ -211,12 +211,21 @@ func isCloseForUs(v visit) bool {
 	return v.path == pathLogout && v.method == http.MethodPost && v.query.Has(closeField)
 }
 
-// closeForUs lets our own request go on to the agent: with a statement that stands for
-// the desktop's user, good for nothing but the path that the proxy asks about.
-func (d *Door) closeForUs(w http.ResponseWriter, v visit) {
+// mayClose returns the ticket of a request of closeStreamsOf, and answers all others.
+func (d *Door) mayClose(w http.ResponseWriter, v visit) (t ticket, ours bool) {
 	t, err := d.Keys().open(forClose, v.query.Get(closeField), d.Now())
 	if err != nil || t.Host != v.host {
 		d.told(w, v, http.StatusForbidden, "forged", "This address is too old.")
+		return ticket{}, false
+	}
+	return t, true
+}
+
+// closeForUs lets our own request go on to the agent: with a statement that stands for
+// the desktop's user, good for nothing but the path that the proxy asks about.
+func (d *Door) closeForUs(w http.ResponseWriter, v visit) {
+	t, ours := d.mayClose(w, v)
+	if !ours {
 		return
 	}
 	s, found, err := d.Known.ByHost(v.at.Context(), v.host)

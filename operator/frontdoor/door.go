@@ -17,8 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
@@ -100,16 +98,16 @@ type Door struct {
 	Options
 	authHost string
 	pages    *pages
-	attempts *rate.Limiter
 	used     *usedCodes
+	// noDesktop answers strangers in mode Password.
+	noDesktop http.Handler
 }
 
 // New returns a front door.
 func New(o Options) *Door {
-	return &Door{
-		Options: o, authHost: platform.AuthHost(o.Sessions), pages: newPages(),
-		attempts: rate.NewLimiter(rate.Every(wrongPasswordEvery), wrongPasswordBurst), used: newUsedCodes(o.Now),
-	}
+	d := &Door{Options: o, authHost: platform.AuthHost(o.Sessions), pages: newPages(), used: newUsedCodes(o.Now)}
+	d.noDesktop = d.newNoDesktop()
+	return d
 }
 
 // CallbackURL is where the identity provider sends people back to.

@@ -21,14 +21,8 @@ type change struct {
 	Running bool `json:"running"`
 }
 
-// events tells a page what changes. Watching starts and keeps nothing alive.
-func (d *Door) events(w http.ResponseWriter, v visit) {
-	who, err := d.callerOf(v)
-	if err != nil || who.standing != allowed {
-		d.pages.message(w, v, http.StatusUnauthorized, "Your desktop", "Open the page again to log in.")
-		return
-	}
-	note(w, who.login)
+// events tells a page of its user what changes. Watching starts and keeps nothing alive.
+func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 	if v.isFromElsewhere() { // or a page elsewhere could use up what there is for this one
 		d.forged(w, v)
 		return

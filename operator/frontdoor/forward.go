@@ -25,20 +25,31 @@ func (d *Door) ForwardAuth() http.Handler {
 			d.told(w, v, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
 		case !d.isSessionHost(v.host):
 			d.refuseStranger(w, v)
-		case v.path == pathCallback:
-			d.callback(w, v)
-		case v.path == pathSignOut:
-			d.signOut(w, v)
+		case d.ownStep(w, v):
 		case isCloseForUs(v):
 			d.closeForUs(w, v)
-		case v.path == pathLogin:
-			// Where an agent sends people after a logout.
-			d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
-			d.Metrics.forwardAuth.WithLabelValues("login").Inc()
 		default:
 			d.askWho(w, v)
 		}
 	})
+}
+
+// ownStep serves the steps of logins and logouts on a session's host, and reports
+// whether this was one.
+func (d *Door) ownStep(w http.ResponseWriter, v visit) bool {
+	switch v.path {
+	case pathCallback:
+		d.callback(w, v)
+	case pathSignOut:
+		d.signOut(w, v)
+	case pathLogin:
+		// Where an agent sends people after a logout.
+		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+		d.Metrics.forwardAuth.WithLabelValues("login").Inc()
+	default:
+		return false
+	}
+	return true
 }
 
 // told answers the proxy, in words for the person behind it.
@@ -50,22 +61,34 @@ func (d *Door) told(w http.ResponseWriter, v visit, status int, result, sentence
 func (d *Door) askWho(w http.ResponseWriter, v visit) {
 	who, err := d.callerOf(v)
 	if err != nil {
-		d.Log.Error("forward auth cannot be answered", "error", err.Error())
-		d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
+		d.unknown(w, v, err)
 		return
 	}
 	note(w, who.login)
 	switch {
-	case who.standing == stranger:
-		d.refuseStranger(w, v)
 	case v.path == pathLogout && v.method == http.MethodPost && (who.standing == allowed || who.ended):
 		d.logoutThroughAgent(w, v, who)
-	case who.standing == anonymous:
-		d.Metrics.forwardAuth.WithLabelValues(string(anonymous)).Inc()
-		d.startLogin(w, v)
-	default:
+	case who.standing == allowed:
 		d.letIn(w, v, who)
+	default:
+		d.turnAway(w, v, who)
 	}
+}
+
+// unknown answers when a visitor cannot be judged; then nobody comes in.
+func (d *Door) unknown(w http.ResponseWriter, v visit, err error) {
+	d.Log.Error("a visitor cannot be judged", "error", err.Error())
+	d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
+}
+
+// turnAway answers whoever may not go on, whether a desktop runs there or not.
+func (d *Door) turnAway(w http.ResponseWriter, v visit, who caller) {
+	if who.standing == stranger {
+		d.refuseStranger(w, v)
+		return
+	}
+	d.Metrics.forwardAuth.WithLabelValues(string(anonymous)).Inc()
+	d.startLogin(w, v)
 }
 
 // letIn answers who the visitor is and whose session this is.
@@ -119,5 +142,6 @@ func (d *Door) refuseStranger(w http.ResponseWriter, v visit) {
 func (d *Door) redirect(w http.ResponseWriter, address string, status int) {
 	ownHeaders(w.Header())
 	w.Header().Set("Location", address)
+	w.Header().Set("Content-Length", "0") // also to HEAD, whose answer says else nothing of it
 	w.WriteHeader(status)
 }

@@ -1,6 +1,7 @@
 package frontdoor
 
 import (
+	"crypto/subtle"
 	"errors"
 	"net/http"
 	"strings"
@@ -27,58 +28,71 @@ func (d *Door) Pages() http.Handler {
 	})
 }
 
-// sessionHost serves the host of a session. Whatever is not a page is told that
-// no desktop answers here, so that programs, and the operator's question whether
-// the route is up, do not take us for the desktop.
+// sessionHost serves the host of a session. Strangers are answered as they are where a
+// desktop runs: by the agent in mode Password, by [Door.ForwardAuth] in mode OIDC. So
+// nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
-	switch v.method + " " + v.path {
-	case "GET " + pathCallback:
-		if d.Access.Mode == platform.AccessOIDC {
-			d.callback(w, v)
-			return
-		}
-	case "GET " + pathEvents:
-		d.events(w, v)
-		return
-	case "POST " + pathLogin:
-		if d.Access.Mode == platform.AccessPassword {
-			d.passwordLogin(w, v)
-			return
-		}
-	case "POST " + pathResume:
-		d.resume(w, v)
-		return
-	case "POST " + pathLogout:
-		d.leavePage(w, v)
+	oidc := d.Access.Mode == platform.AccessOIDC
+	if oidc && (d.ownStep(w, v) || d.nothingToClose(w, v)) {
 		return
 	}
-	if !v.isNavigation() {
-		w.Header().Set("Retry-After", "5")
-		d.pages.message(w, v, http.StatusServiceUnavailable, "Your desktop", "No desktop answers here now.")
-		return
+	who, err := d.callerOf(v)
+	switch {
+	case err != nil:
+		d.unknown(w, v, err)
+	case isQuestion(v, who.session):
+		d.absent(w, v)
+	case who.standing == allowed && (oidc || v.method+" "+v.path != "POST "+pathLogin):
+		note(w, who.login)
+		d.ownPage(w, v, who)
+	case oidc:
+		note(w, who.login)
+		d.turnAway(w, v, who)
+	default:
+		d.noDesktop.ServeHTTP(w, v.at)
 	}
-	d.sessionPage(w, v)
 }
 
-// sessionPage shows the state of a session to its user, and others the way to
-// log in. Nothing tells them whether there is a session.
-func (d *Door) sessionPage(w http.ResponseWriter, v visit) {
-	who, err := d.callerOf(v)
-	if err != nil {
-		d.broken(w, v, "a visitor cannot be judged", err)
-		return
+// nothingToClose answers what closes streams where a desktop runs.
+func (d *Door) nothingToClose(w http.ResponseWriter, v visit) bool {
+	if !isCloseForUs(v) {
+		return false
 	}
-	note(w, who.login)
-	switch {
-	case who.standing == allowed:
-		d.showState(w, v, who.session)
-	case who.standing == stranger:
-		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
-	case d.Access.Mode == platform.AccessPassword:
-		d.askPassword(w, v, http.StatusOK, "")
+	if _, ours := d.mayClose(w, v); ours {
+		d.absent(w, v)
+	}
+	return true
+}
+
+// isQuestion says whether the operator asks for the route of a session.
+func isQuestion(v visit, s *vdi.VDISession) bool {
+	asked := v.header[platform.QuestionHeader]
+	return s != nil && s.UID != "" && len(asked) == 1 && subtle.ConstantTimeCompare([]byte(asked[0]), []byte(s.UID)) == 1
+}
+
+// ownPage serves the session's page to its user.
+func (d *Door) ownPage(w http.ResponseWriter, v visit, who caller) {
+	switch v.method + " " + v.path {
+	case "GET " + pathEvents:
+		d.events(w, v, who)
+	case "POST " + pathResume:
+		d.resume(w, v, who.session)
+	case "POST " + pathLogout:
+		d.leavePage(w, v)
 	default:
-		d.startLogin(w, v)
+		if v.isNavigation() {
+			d.showState(w, v, who.session)
+			return
+		}
+		d.absent(w, v)
 	}
+}
+
+// absent says that no desktop answers, so that programs, and the operator, do not take
+// us for one.
+func (d *Door) absent(w http.ResponseWriter, v visit) {
+	w.Header().Set("Retry-After", "5")
+	d.pages.message(w, v, http.StatusServiceUnavailable, "Your desktop", "No desktop answers here now.")
 }
 
 func (d *Door) showState(w http.ResponseWriter, v visit, s *vdi.VDISession) {
@@ -122,26 +136,15 @@ func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 
 // resume starts a suspended desktop: for its user only, who pressed the button
 // on this very page. Nothing else does.
-func (d *Door) resume(w http.ResponseWriter, v visit) {
+func (d *Door) resume(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 	if err := d.submitted(w, v); err != nil {
 		d.Metrics.resumes.WithLabelValues("forged").Inc()
 		d.forged(w, v)
 		return
 	}
-	who, err := d.callerOf(v)
-	switch {
-	case err != nil:
-		d.broken(w, v, "a visitor cannot be judged", err)
-	case who.standing != allowed:
-		note(w, who.login)
-		d.Metrics.resumes.WithLabelValues("denied").Inc()
-		d.pages.message(w, v, http.StatusForbidden, "Not resumed", "Log in first.")
-	default:
-		note(w, who.login)
-		err := d.Changer.Resume(v.at.Context(), who.session)
-		d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
-		d.changed(w, v, err, d.origin(v.host)+"/")
-	}
+	err := d.Changer.Resume(v.at.Context(), s)
+	d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
+	d.changed(w, v, err, d.origin(v.host)+"/")
 }
 
 func resultOf(err error) string {

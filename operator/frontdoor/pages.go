@@ -23,13 +23,12 @@ type page struct {
 	Script template.JS
 	Title  string
 	Text   string
-	Error  string
 	// Link leads on; "" for none.
 	Link, LinkText string
 	// Elsewhere is where one logs out at the identity provider, "" for nowhere.
 	Elsewhere string
-	// Form is the field that proves that a form is ours, Action where it goes.
-	Form, Action string
+	// Form is the field that proves that a form is ours.
+	Form string
 	// Refresh makes the browser ask again after so many seconds; 0: it does not.
 	Refresh int
 	State   state

@@ -6,17 +6,10 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
-	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-)
-
-// Wrong passwords are answered this often; the limit protects the processor and
-// the log. A password has 160 bits, so nobody finds it by trying, and the right
-// one always comes in: nobody can lock the owner out.
-const (
-	wrongPasswordEvery = 100 * time.Millisecond
-	wrongPasswordBurst = 50
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // passwordVerifier is what the operator publishes instead of a session's
@@ -41,47 +34,50 @@ func verifies(password, verifier string) bool {
 	return subtle.ConstantTimeCompare(sum[:], want) == 1
 }
 
-// askPassword shows the login of mode Password, the same for every host.
-func (d *Door) askPassword(w http.ResponseWriter, v visit, status int, problem string) {
-	form, err := d.form(w, v)
-	if err != nil {
-		d.broken(w, v, "a form cannot be made", err)
-		return
-	}
-	d.pages.show(w, status, "login.html", page{Title: "Your desktop", Error: problem, Form: form, Action: pathLogin})
+// newNoDesktop answers at hosts of sessions in mode Password whoever has no login to
+// the session's page.
+func (d *Door) newNoDesktop() http.Handler {
+	return agent.NoDesktop{
+		IsPassword: func(r *http.Request, password string) bool {
+			_, right := d.sessionOf(r, password)
+			return right
+		},
+		Welcome: d.welcomeToPage,
+		Absent:  func(w http.ResponseWriter, r *http.Request) { d.absent(w, directVisit(r)) },
+		Logins:  d.Metrics.logins, Now: d.Now,
+	}.Handler()
 }
 
-// passwordLogin opens a session's page, and only that: the desktop itself asks
-// again.
-func (d *Door) passwordLogin(w http.ResponseWriter, v visit) {
-	if err := d.submitted(w, v); err != nil {
-		d.forged(w, v)
-		return
+// maxHeaderBytes is how long the head of a request for a page may be: in mode Password
+// as long as at an agent.
+func (d *Door) maxHeaderBytes() int {
+	if d.Access.Mode == platform.AccessPassword {
+		return agent.MaxHeaderBytes
 	}
-	s, found, err := d.Known.ByHost(v.at.Context(), v.host)
+	return maxHeaderBytes
+}
+
+// sessionOf is the session at a request's host, if this is its password.
+func (d *Door) sessionOf(r *http.Request, password string) (s *vdi.VDISession, right bool) {
+	s, found, err := d.Known.ByHost(r.Context(), directVisit(r).host)
 	if err != nil {
-		d.broken(w, v, "a session cannot be looked up", err)
-		return
+		d.Log.Error("a session cannot be looked up", "error", err.Error())
 	}
-	if !found {
+	if err != nil || !found {
 		s = nil
 	}
-	// A password is often pasted together with a blank or a line end.
-	if !verifies(strings.TrimSpace(v.at.PostForm.Get("password")), passwordVerifier(s)) {
-		d.wrongPassword(w, v)
+	return s, verifies(password, passwordVerifier(s))
+}
+
+// welcomeToPage opens a session's page, and only that: the desktop itself asks again.
+func (d *Door) welcomeToPage(w http.ResponseWriter, r *http.Request) {
+	v := directVisit(r)
+	s, right := d.sessionOf(r, strings.TrimSpace(r.PostForm.Get("password")))
+	if !right { // it ended, or was resumed, at this very moment
+		d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 		return
 	}
 	d.openPage(w, v, s)
-}
-
-func (d *Door) wrongPassword(w http.ResponseWriter, v visit) {
-	if !d.attempts.AllowN(d.Now(), 1) {
-		d.Metrics.logins.WithLabelValues("limited").Inc()
-		d.askPassword(w, v, http.StatusTooManyRequests, "Too many wrong passwords were tried; wait a few seconds.")
-		return
-	}
-	d.Metrics.logins.WithLabelValues("wrong").Inc()
-	d.askPassword(w, v, http.StatusUnauthorized, "This is not the desktop's password.")
 }
 
 func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
@@ -100,7 +96,6 @@ func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 		return
 	}
 	note(w, login)
-	d.Metrics.logins.WithLabelValues("accepted").Inc()
 	setCookie(w, pageCookie, sealed, pageLifetime)
 	d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 }

@@ -186,9 +186,9 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	group.Go(func() error { return told.run(ctx) })
 	group.Go(func() error { return known.Start(ctx) })
 	group.Go(func() error { return logins.Start(ctx) })
-	serveOn(ctx, group, log, l.Metrics, probes(registry, known.Ready, logins.Ready))
-	serveOn(ctx, group, log, l.People, door.Pages())
-	serveOn(ctx, group, log, l.Proxy, door.ForwardAuth())
+	serveOn(ctx, group, log, l.Metrics, probes(registry, known.Ready, logins.Ready), maxHeaderBytes)
+	serveOn(ctx, group, log, l.People, door.Pages(), door.maxHeaderBytes())
+	serveOn(ctx, group, log, l.Proxy, door.ForwardAuth(), maxHeaderBytes)
 	return group.Wait()
 }
 
@@ -262,7 +262,7 @@ func probes(registry *prometheus.Registry, read ...func(context.Context) bool) h
 
 // serveOn serves until the context ends, then lets short requests finish; open
 // pages find another replica by themselves.
-func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, listener net.Listener, h http.Handler) {
+func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, listener net.Listener, h http.Handler, maxHeaderBytes int) {
 	server := httpserver.New(h, log, maxHeaderBytes)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -16,7 +16,7 @@ import (
 const holds = time.Hour
 
 // Probe asks the proxy for a session's page.
-type Probe func(ctx context.Context, host, path string) error
+type Probe func(ctx context.Context, q platform.RouteQuestion) error
 
 // Check finds out whether the proxy is safe, and says so in a metric. It is no
 // session's fault, so no session's status speaks of it.
@@ -55,11 +55,11 @@ func (c *Check) After(probe Probe) Probe {
 	if probe == nil {
 		return nil
 	}
-	return func(ctx context.Context, host, path string) error {
-		err := probe(ctx, host, path)
+	return func(ctx context.Context, q platform.RouteQuestion) error {
+		err := probe(ctx, q)
 		if err == nil {
 			select {
-			case c.hosts <- host:
+			case c.hosts <- q.Host:
 			default: // one is enough
 			}
 		}

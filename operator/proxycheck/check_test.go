@@ -59,19 +59,19 @@ func TestAsksNobodyIdle(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- c.Start(ctx) }()
 	silent := errors.New("no route yet")
-	probe := c.After(func(_ context.Context, _, path string) error {
-		if path == "/silent" {
+	probe := c.After(func(_ context.Context, q platform.RouteQuestion) error {
+		if q.Path == "/silent" {
 			return silent
 		}
 		return nil
 	})
-	require.ErrorIs(t, probe(ctx, "alice", "/silent"), silent)
+	require.ErrorIs(t, probe(ctx, platform.RouteQuestion{Host: "alice", Path: "/silent"}), silent)
 	select {
 	case host := <-answers:
 		require.Fail(t, "asked for "+host)
 	case <-time.After(20 * time.Millisecond):
 	}
-	require.NoError(t, probe(ctx, "alice", "/"))
+	require.NoError(t, probe(ctx, platform.RouteQuestion{Host: "alice", Path: "/"}))
 	assert.Equal(t, "auth.vdi.example.com", <-answers, "the front door answers where no stranger gets through to an agent")
 	cancel()
 	require.NoError(t, <-done)

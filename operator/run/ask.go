@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -36,7 +37,7 @@ func newServerTime(cluster *rest.Config) (func(context.Context) (time.Time, erro
 	}
 	url := base.JoinPath("version").String()
 	c := &serverClock{ask: func(ctx context.Context) (time.Time, error) {
-		answer, err := get(ctx, httpClient, url, "")
+		answer, err := get(ctx, httpClient, url, nil)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -69,15 +70,15 @@ func (c *serverClock) now(ctx context.Context) (time.Time, error) {
 }
 
 // newRouteProbe returns a function that asks the proxy for a session's page as a
-// browser would, or nil when sessions.verifyRoute is off. It sends no secret and
-// only wants to know who answers, so the certificate is not judged: it may be
+// browser would, or nil when sessions.verifyRoute is off. It sends no secret: by the
+// session's UID nobody learns more than whether its desktop answers. It only wants to know who answers, so the certificate is not judged: it may be
 // the proxy's own until the administrator's has been issued.
 func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 	if s.VerifyRoute != nil && !*s.VerifyRoute {
 		return nil
 	}
 	dialer := &net.Dialer{Timeout: askTimeout}
-	return func(ctx context.Context, host, path string) error {
+	return func(ctx context.Context, q platform.RouteQuestion) error {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		transport := &http.Transport{
@@ -85,10 +86,10 @@ func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return dialer.DialContext(ctx, network, s.Proxy.Address)
 			},
-			TLSClientConfig: &tls.Config{ServerName: host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
+			TLSClientConfig: &tls.Config{ServerName: q.Host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
 		}
 		c := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-		answer, err := get(ctx, c, "https://"+host+path, host)
+		answer, err := get(ctx, c, "https://"+q.Host+q.Path, http.Header{platform.QuestionHeader: {q.SessionUID}})
 		if err != nil {
 			return err
 		}
@@ -97,7 +98,7 @@ func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 }
 
 // reached: 404 is the proxy that knows no such route, 502 to 504 is the proxy
-// that does not get through.
+// that does not get through, or the front door in the desktop's place.
 func reached(code int) error {
 	switch code {
 	case http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -107,14 +108,12 @@ func reached(code int) error {
 	}
 }
 
-func get(ctx context.Context, c *http.Client, url, host string) (*http.Response, error) {
+func get(ctx context.Context, c *http.Client, url string, header http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	if host != "" {
-		request.Host = host
-	}
+	maps.Copy(request.Header, header)
 	answer, err := c.Do(request)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ type Reconciler struct {
 	ServerTime func(context.Context) (time.Time, error)
 	// Probe sends one request through the proxy with the session's host; nil
 	// when sessions.verifyRoute is off.
-	Probe func(ctx context.Context, host, path string) error
+	Probe func(ctx context.Context, q platform.RouteQuestion) error
 	// Activity knows when a desktop was last used; nil when nobody but the
 	// session's annotation does.
 	Activity ActivitySource

@@ -51,8 +51,8 @@ func (r *Reconciler) verifyRoute(ctx context.Context, p *pass) error {
 
 // askProxy asks whether the URL leads to the desktop.
 func (r *Reconciler) askProxy(ctx context.Context, p *pass) reach {
-	host, path := p.hostName(), p.healthPath()
-	silent, answered := r.routes.ask(ctx, r, p, patience, routeRetry(p.silentFor()), func(ctx context.Context) error { return r.Probe(ctx, host, path) })
+	q := platform.RouteQuestion{Host: p.hostName(), Path: p.healthPath(), SessionUID: string(p.session.UID)}
+	silent, answered := r.routes.ask(ctx, r, p, patience, routeRetry(p.silentFor()), func(ctx context.Context) error { return r.Probe(ctx, q) })
 	switch {
 	case answered && silent == nil:
 		return reachAnswered

@@ -66,8 +66,11 @@ func TestDeletedSessionHasNoURL(t *testing.T) {
 	start(t, s)
 	s = await(t, s, install.Running)
 	assert.Equal(t, http.StatusUnauthorized, get(t, s.Status.URL, "", "").Code, "it asks for a login")
+	user, password, err := platform.Credentials(t.Context(), s)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, get(t, s.Status.URL, user, password).Code)
 	finish(t, s)
-	assert.Equal(t, http.StatusServiceUnavailable, get(t, s.Status.URL, "", "").Code, "the front door knows of no desktop there")
+	assert.Equal(t, http.StatusUnauthorized, get(t, s.Status.URL, user, password).Code, "the front door knows of no desktop there, nor of a password")
 }
 
 // A home is its user's: it survives the session, and nobody else ever gets it.

@@ -2,6 +2,7 @@ package frontdoor
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -31,8 +32,7 @@ func (w *world) enter(b *browser) string {
 	if w.provider != nil {
 		return text(w.t, b.open(aliceURL, alice))
 	}
-	page := text(w.t, b.get(aliceURL+"/"))
-	return text(w.t, b.do(http.MethodPost, aliceURL+"/.vdi/login", formOf(w.t, page)+"&password="+password, "Origin", aliceURL))
+	return text(w.t, b.do(http.MethodPost, aliceURL+"/.vdi/login", "password="+password, "Origin", aliceURL))
 }
 
 func modes(t *testing.T, test func(t *testing.T, w *world)) {
@@ -76,6 +76,7 @@ func TestResumeCannotBeForged(t *testing.T) {
 			text(t, anonymous.get(aliceURL+"/"))
 		}
 		form := formOf(t, page)
+		strangers := map[string]bool{"login taken away": true, "form of another host": true, "no login": true, "another's session": true}
 		for name, attempt := range map[string]func() *http.Response{
 			"no origin": func() *http.Response { return b.do(http.MethodPost, aliceURL+"/.vdi/resume", form) },
 			"sibling": func() *http.Response {
@@ -99,7 +100,7 @@ func TestResumeCannotBeForged(t *testing.T) {
 			},
 			"form of another host": func() *http.Response {
 				cookie := "__Host-vdi-browser=" + b.cookie(aliceURL, "__Host-vdi-browser")
-				return w.browser().do(http.MethodPost, "https://"+bobHost+"/.vdi/logout", form, "Origin", "https://"+bobHost, "Cookie", cookie)
+				return w.browser().do(http.MethodPost, "https://"+bobHost+"/.vdi/resume", form, "Origin", "https://"+bobHost, "Cookie", cookie)
 			},
 			"no login": func() *http.Response {
 				return anonymous.do(http.MethodPost, aliceURL+"/.vdi/resume", form, "Origin", aliceURL)
@@ -109,24 +110,45 @@ func TestResumeCannotBeForged(t *testing.T) {
 			},
 		} {
 			answer := attempt()
-			assert.Equal(t, http.StatusForbidden, answer.StatusCode, name)
+			want := http.StatusForbidden
+			if strangers[name] { // as where a desktop runs
+				want = http.StatusUnauthorized
+			}
+			assert.Equal(t, want, answer.StatusCode, name)
 			text(t, answer)
 			assert.Empty(t, w.known.done(), name)
 		}
 	})
 }
 
-// Programs are told that there is no desktop; the operator's question whether
-// the route is up is not answered by us.
+// Programs of the session's user, and the operator, learn that no desktop answers; others
+// do not.
 func TestProgramsAreNotFooled(t *testing.T) {
 	modes(t, func(t *testing.T, w *world) {
 		w.suspend(aliceHost)
-		for _, host := range []string{aliceHost, nobody} {
-			for _, path := range []string{"/", "/ws", "/api"} {
-				answer := w.browser().staying().get("https://"+host+path, "Accept", "*/*")
-				assert.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
-				assert.NotEmpty(t, answer.Header.Get("Retry-After"))
+		user := w.browser()
+		w.enter(user)
+		uid := func(of string) []string { return []string{platform.QuestionHeader, of, "Accept", "*/*"} }
+		basic := func(of string) []string {
+			return []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("desktop:"+of)), "Accept", "*/*"}
+		}
+		for _, path := range []string{"/", "/ws", "/api/health"} {
+			ask := func(b *browser, host string, headers ...string) int {
+				answer := b.staying().get("https://"+host+path, headers...)
 				text(t, answer)
+				assert.Equal(t, answer.StatusCode == http.StatusServiceUnavailable, answer.Header.Get("Retry-After") != "")
+				return answer.StatusCode
+			}
+			assert.Equal(t, http.StatusServiceUnavailable, ask(user, aliceHost, "Accept", "*/*"))
+			assert.Equal(t, http.StatusServiceUnavailable, ask(w.browser(), aliceHost, uid("uid of alice-1")...))
+			assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), aliceHost, uid("uid of bob-1")...))
+			assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), aliceHost, append(uid("uid of alice-1"), uid("uid of alice-1")...)...))
+			assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), nobody, uid("")...))
+			assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), nobody, "Accept", "*/*"))
+			if w.provider == nil {
+				assert.Equal(t, http.StatusServiceUnavailable, ask(w.browser(), aliceHost, basic(password)...))
+				assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), nobody, basic(password)...))
+				assert.Equal(t, http.StatusUnauthorized, ask(w.browser(), aliceHost, basic("wrong")...))
 			}
 		}
 	})
@@ -159,9 +181,8 @@ func TestWrongPassword(t *testing.T) {
 	w.suspend(aliceHost)
 	b := w.browser()
 	try := func(host, word string) (int, string) {
-		page := text(t, b.get("https://"+host+"/"))
-		answer := b.do(http.MethodPost, "https://"+host+"/.vdi/login", formOf(t, page)+"&password="+word, "Origin", "https://"+host)
-		return answer.StatusCode, formField.ReplaceAllString(text(t, answer), "FORM")
+		answer := b.do(http.MethodPost, "https://"+host+"/.vdi/login", "password="+word, "Origin", "https://"+host)
+		return answer.StatusCode, text(t, answer)
 	}
 	status, known := try(aliceHost, "wrong")
 	assert.Equal(t, http.StatusUnauthorized, status)

@@ -78,11 +78,13 @@ http:
 }
 
 // serve serves as the front door does.
-func (e *edge) serve(h http.Handler) string {
+func (e *edge) serve(h http.Handler) string { return e.serveWith(h, 64<<10) }
+
+func (e *edge) serveWith(h http.Handler, maxHeaderBytes int) string {
 	e.t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(e.t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(e.t, err)
-	server := httpserver.New(h, slog.New(slog.DiscardHandler), 64<<10)
+	server := httpserver.New(h, slog.New(slog.DiscardHandler), maxHeaderBytes)
 	go func() { _ = server.Serve(listener) }()
 	e.t.Cleanup(func() { require.NoError(e.t, server.Close()) })
 	return listener.Addr().String()
@@ -153,7 +155,8 @@ func (e *edge) runProxy(program, routes string) {
 	b := e.browser()
 	require.Eventually(e.t, func() bool {
 		answer, err := b.Get(e.url("auth."+domain) + "/")
-		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+		// The proxy's own 404 has no such header.
+		return err == nil && answer.Body.Close() == nil && (answer.StatusCode != http.StatusNotFound || answer.Header.Get("Referrer-Policy") != "")
 	}, time.Minute, 20*time.Millisecond, "the proxy knows its routes")
 }
 

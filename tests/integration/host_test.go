@@ -118,8 +118,8 @@ func TestRouteIsVerified(t *testing.T) {
 	w := newWorld(t)
 	var asked []string
 	answer := errors.New("the proxy answered 404")
-	w.probe = func(_ context.Context, host, path string) error {
-		asked = append(asked, host+path)
+	w.probe = func(_ context.Context, q platform.RouteQuestion) error {
+		asked = append(asked, q.Host+q.Path+" of "+q.SessionUID)
 		return answer
 	}
 	w.createTemplate()
@@ -131,7 +131,7 @@ func TestRouteIsVerified(t *testing.T) {
 	s := w.requirePhase(vdi.PhaseCreating)
 	require.Equal(t, vdi.WaitingForRoute, s.Status.WaitingFor)
 	require.Nil(t, s.Status.StartTime, "the clock starts when the user can come in")
-	require.Equal(t, []string{s.Status.Host + "/api/health"}, asked)
+	require.Equal(t, []string{s.Status.Host + "/api/health of " + string(s.UID)}, asked)
 
 	answer = nil
 	w.pass()

@@ -54,7 +54,7 @@ type world struct {
 	clock    *clocktesting.FakePassiveClock
 	// serverTime is what the API server's clock says; the operator's own by default.
 	serverTime func() time.Time
-	probe      func(ctx context.Context, host, path string) error
+	probe      func(ctx context.Context, q platform.RouteQuestion) error
 	events     *recorder
 	config     platform.Config
 	renderer   *renderer.Renderer
@@ -73,7 +73,7 @@ func newWorldOn(t *testing.T, p *plane, settings ...func(*platform.Config)) *wor
 	w := &world{
 		t: t, ctx: t.Context(), client: p.admin, ns: ns.Name, template: "tpl-" + ns.Name,
 		clock: clocktesting.NewFakePassiveClock(time.Now()), events: &recorder{},
-		probe: func(context.Context, string, string) error { return nil },
+		probe: func(context.Context, platform.RouteQuestion) error { return nil },
 	}
 	w.serverTime = w.clock.Now
 	w.config = platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}}
@@ -92,7 +92,7 @@ func (w *world) newOperator(c client.Client) *session.Reconciler {
 	return &session.Reconciler{
 		Client: c, Live: c, Renderer: w.renderer, Config: w.config.WithDefaults(), Namespace: w.ns, Clock: w.clock,
 		ServerTime: func(context.Context) (time.Time, error) { return w.serverTime(), nil },
-		Probe:      func(ctx context.Context, host, path string) error { return w.probe(ctx, host, path) },
+		Probe:      func(ctx context.Context, q platform.RouteQuestion) error { return w.probe(ctx, q) },
 		Events:     w.events, Metrics: session.NewMetrics(c),
 	}
 }

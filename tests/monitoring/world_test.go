@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	w.operator = &session.Reconciler{
 		Client: store, Live: store, Renderer: render, Config: config.WithDefaults(), Namespace: namespace, Clock: w.clock,
 		ServerTime: func(context.Context) (time.Time, error) { return w.clock.Now(), nil },
-		Probe:      func(context.Context, string, string) error { return nil },
+		Probe:      func(context.Context, platform.RouteQuestion) error { return nil },
 		Events:     events.NewFakeRecorder(100), Metrics: session.NewMetrics(store),
 	}
 	return w

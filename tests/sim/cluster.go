@@ -13,6 +13,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // cluster is everybody beside operators and people: scheduler, kubelet, provisioner,
@@ -319,8 +320,8 @@ func (*world) must(_ *version, err error) {
 const verbAsk = "ask"
 
 // probe is a request through the proxy.
-func (o *operator) probe(ctx context.Context, host, _ string) error {
-	if v := o.park(ctx, call{verbAsk, "proxy for " + host}); v.err != nil {
+func (o *operator) probe(ctx context.Context, q platform.RouteQuestion) error {
+	if v := o.park(ctx, call{verbAsk, "proxy for " + q.Host}); v.err != nil {
 		return v.err
 	}
 	c := o.world.cluster
@@ -329,7 +330,7 @@ func (o *operator) probe(ctx context.Context, host, _ string) error {
 	}
 	for _, v := range c.server.list(routes.Kind) {
 		pod := c.server.objects[key{"Pod", v.namespace, v.name}]
-		if pod == nil || !routeIsFor(v, host) {
+		if pod == nil || !routeIsFor(v, q.Host) {
 			continue
 		}
 		if conditionOf(pod.as(c.scheme).(*corev1.Pod), corev1.PodReady) == corev1.ConditionTrue {

@@ -3,6 +3,7 @@ package charts
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,7 +105,7 @@ func TestCoturnRefuses(t *testing.T) {
 		"empty range":        {map[string]string{"ports.relayMin": "50000", "ports.relayMax": "40000"}, "ports.relayMin is 50000, above ports.relayMax, which is 40000"},
 		"port in range":      {map[string]string{"ports.turn": "50000"}, "ports.turn is 50000, inside the relay range 49152 to 65535"},
 		"metrics in range":   {map[string]string{"metrics.port": "50000"}, "metrics.port is 50000, inside the relay range"},
-		"same port":          {map[string]string{"metrics.port": "3478"}, "ports.turn, ports.tls and metrics.port must differ: they are 3478, 3478"},
+		"same port":          {map[string]string{"metrics.port": "3478", "metrics.enabled": "true"}, "ports.turn, ports.tls and metrics.port must differ: they are 3478, 3478"},
 		"wide Service":       {map[string]string{"exposure": "Service", "address.external": "192.0.2.1"}, "exposure is Service with 16384 relay ports"},
 		"two behind Service": {map[string]string{"exposure": "Service", "address.external": "192.0.2.1", "ports.relayMax": "49160", "replicas": "2"}, "exposure is Service with more than one relay"},
 		"unknown address":    {map[string]string{"exposure": "Service", "ports.relayMax": "49160"}, "address.external is required with exposure Service"},
@@ -112,7 +113,6 @@ func TestCoturnRefuses(t *testing.T) {
 		"CIDR":               {map[string]string{"peers.allowed": "{10.0.0.0/8}"}, "peers.denied and peers.allowed take FIRST-LAST or one address"},
 		"injected range":     {map[string]string{"peers.allowed": "{10.0.0.0\nno-auth}"}, "peers.denied and peers.allowed take FIRST-LAST or one address"},
 		"no certificate":     {map[string]string{"tls.enabled": "true"}, "tls.secretName is required while tls.enabled is on"},
-		"nothing to scrape":  {map[string]string{"serviceMonitor.enabled": "true", "metrics.enabled": "false"}, "serviceMonitor.enabled is on while metrics.enabled is off"},
 		"no ServiceMonitor":  {map[string]string{"serviceMonitor.enabled": "true"}, "serviceMonitor.enabled is on, but this cluster does not know ServiceMonitor"},
 		"no PrometheusRule":  {map[string]string{"prometheusRule.enabled": "true"}, "prometheusRule.enabled is on, but this cluster does not know PrometheusRule"},
 		"unknown exposure":   {map[string]string{"exposure": "HostPort"}, "at '/exposure': value must be one of 'HostNetwork', 'Service'"},
@@ -256,6 +256,24 @@ func TestCoturnMaker(t *testing.T) {
 	require.Equal(t, []string{"get"}, role.Rules[1].Verbs)
 	require.Equal(t, []string{relayName + "-secret"}, role.Rules[1].ResourceNames)
 	require.Empty(t, ofKind(objects(t, relay(map[string]string{"secret.existingSecret": "mine"})), "Job", "Role", "RoleBinding"))
+}
+
+// TestCoturnMetricsAreClosed: on the node's own network nobody is kept from a port, so
+// none is open that nobody asked for.
+func TestCoturnMetricsAreClosed(t *testing.T) {
+	t.Parallel()
+	for value, open := range map[string]bool{"": false, "metrics.enabled": true, "serviceMonitor.enabled": true, "prometheusRule.enabled": true} {
+		s := relay(nil)
+		if value != "" {
+			s = relay(map[string]string{value: "true"})
+		}
+		s.args = prometheusOperator()
+		objs := objects(t, s)
+		container := pods(t, objs)["relay"].Spec.Containers[0]
+		require.True(t, pods(t, objs)["relay"].Spec.HostNetwork)
+		require.Equal(t, open, slices.Contains(container.Args, "--prometheus"), value)
+		require.Equal(t, open, slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == "metrics" }), value)
+	}
 }
 
 // TestCoturnMonitoring: what is scraped exists, and the alerts ask for its job.

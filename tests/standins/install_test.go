@@ -62,9 +62,23 @@ func TestInstall(t *testing.T) {
 		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2", "--no-hooks")
 		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik", "service/vdi-frontdoor", "ingressroute/vdi-frontdoor")
 		m.requireRights(t)
+		m.requireNoRightsOfAFailedHook(t, helm)
 		m.must(t, helm, "uninstall", "vdi", "-n", "vdi-system", "--wait", "--no-hooks")
 		m.must(t, "kubectl", "get", "vditemplate", "plain-desktop")
 	}
+}
+
+// requireNoRightsOfAFailedHook fails an uninstall by its Job, which nothing runs here:
+// what the Job was allowed goes with the failure.
+func (m machine) requireNoRightsOfAFailedHook(t *testing.T, helm string) {
+	t.Helper()
+	out, err := m.run(t.Context(), helm, "uninstall", "vdi", "-n", "vdi-system", "--timeout", "1s")
+	require.Error(t, err, out)
+	m.must(t, "kubectl", "get", "job", "vdi-operator-uninstall", "-n", "vdi-system") // it stays to be looked at
+	left := m.must(t, "kubectl", "get", "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts", "-A", "-o", "name")
+	require.Contains(t, left, "vdi-operator")
+	require.NotContains(t, left, "uninstall", helm)
+	m.must(t, "kubectl", "delete", "job", "vdi-operator-uninstall", "-n", "vdi-system")
 }
 
 // requireRights asks the API server what the operator may do.

@@ -24,6 +24,11 @@
 {{- printf "%s-config" (include "coturn.shortname" .) -}}
 {{- end -}}
 
+{{/* "true" where Prometheus is answered: on request, which a monitor or a rule is, too. */}}
+{{- define "coturn.metrics.on" -}}
+{{- if or .Values.metrics.enabled .Values.serviceMonitor.enabled .Values.prometheusRule.enabled -}}true{{- end -}}
+{{- end -}}
+
 {{- define "coturn.metrics.name" -}}
 {{- printf "%s-metrics" (include "coturn.shortname" .) -}}
 {{- end -}}

@@ -7,6 +7,10 @@ WARNING: the relay runs on the host network. Its namespace must admit privileged
 not bind it, and a user of the relay can send UDP to any port of its node's own address:
 let the node's firewall admit that user's packets (uid 65534) to the relay range only.
 {{- end }}
+{{- if and (eq .Values.exposure "HostNetwork") (include "coturn.metrics.on" .) }}
+WARNING: the relay answers Prometheus on port {{ .Values.metrics.port }} of its node's address, in plain HTTP
+and whoever asks: let the node's firewall admit your Prometheus alone.
+{{- end }}
 {{- if .Values.peers.allowed }}
 WARNING: peers.allowed opens {{ join ", " .Values.peers.allowed }} to everybody with a desktop,
 around all network policies.

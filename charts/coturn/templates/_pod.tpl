@@ -119,7 +119,7 @@ spec:
   args:
     - -c
     - /etc/coturn/turnserver.conf
-    {{- if .Values.metrics.enabled }}
+    {{- if include "coturn.metrics.on" . }}
     - --prometheus
     - --prometheus-port={{ .Values.metrics.port }}
     - --prometheus-address=$(POD_IP)
@@ -144,7 +144,7 @@ spec:
       containerPort: {{ .Values.ports.tls }}
       protocol: TCP
     {{- end }}
-    {{- if .Values.metrics.enabled }}
+    {{- if include "coturn.metrics.on" . }}
     - name: metrics
       containerPort: {{ .Values.metrics.port }}
       protocol: TCP

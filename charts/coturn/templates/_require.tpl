@@ -7,7 +7,6 @@
 {{- include "coturn.require.service" . -}}
 {{- include "coturn.require.peers" . -}}
 {{- include "coturn.require.tls" . -}}
-{{- include "coturn.require.metrics" . -}}
 {{- end -}}
 
 {{- define "coturn.require.realm" -}}
@@ -31,7 +30,7 @@
 {{- define "coturn.require.ports" -}}
 {{- $used := list (int .Values.ports.turn) -}}
 {{- if .Values.tls.enabled -}}{{- $used = append $used (int .Values.ports.tls) -}}{{- end -}}
-{{- if .Values.metrics.enabled -}}{{- $used = append $used (int .Values.metrics.port) -}}{{- end -}}
+{{- if include "coturn.metrics.on" . -}}{{- $used = append $used (int .Values.metrics.port) -}}{{- end -}}
 {{- if ne (len $used) (len (uniq $used)) -}}
 {{- fail (printf "%s, ports.tls and metrics.port must differ: they are %s" (include "coturn.valueName" (dict "root" . "name" "ports.turn")) (join ", " $used)) -}}
 {{- end -}}
@@ -64,14 +63,6 @@
 {{- define "coturn.require.tls" -}}
 {{- if and .Values.tls.enabled (not .Values.tls.secretName) -}}
 {{- fail (printf "%s is required while tls.enabled is on: a TLS Secret of the release namespace" (include "coturn.valueName" (dict "root" . "name" "tls.secretName"))) -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "coturn.require.metrics" -}}
-{{- range $name, $on := dict "serviceMonitor.enabled" .Values.serviceMonitor.enabled "prometheusRule.enabled" .Values.prometheusRule.enabled -}}
-{{- if and $on (not $.Values.metrics.enabled) -}}
-{{- fail (printf "%s is on while metrics.enabled is off: the relay would answer no scrape" (include "coturn.valueName" (dict "root" $ "name" $name))) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -23,6 +23,9 @@ func (r *Reconciler) tell(before, after *vdi.VDISession, p *pass) {
 	for _, e := range eventsOf(before, after, p) {
 		r.Events.Eventf(after, nil, e.kind, e.reason, e.action, "%s", shorten(e.note, maxNote))
 	}
+	if p.letGo && p.homeKept != nil { // where people look who wonder why it is still there
+		r.Events.Eventf(p.homeKept.claim, after, corev1.EventTypeNormal, "HomeKept", "Keep", "%s", shorten(p.homeKept.note(after), maxNote))
+	}
 	r.Metrics.observe(before, after, p)
 }
 

@@ -47,12 +47,20 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	if claim.UID != p.session.Status.Home.UID || !ownHome(p.session, claim) || claim.DeletionTimestamp != nil {
+	if claim.DeletionTimestamp != nil {
 		return nil
 	}
-	had, err := r.hadByOther(ctx, p.session, claim)
-	if err != nil || had {
+	if claim.UID != p.session.Status.Home.UID || !ownHome(p.session, claim) {
+		p.homeKept = &keptHome{claim, "it is not the claim that was made for this session"}
+		return nil
+	}
+	by, err := r.hadByOther(ctx, p.session, claim)
+	if err != nil {
 		return err
+	}
+	if by != "" {
+		p.homeKept = &keptHome{claim, by}
+		return nil
 	}
 	// Somebody may have thought better of it, and another operator may know of an end
 	// that is no person's wish.
@@ -77,19 +85,39 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName == renderer.HomeClaimName(s.Name)
 }
 
-// hadByOther reports whether another session has this one's home: its desktop is on
+// keptHome is a home that stays although its session was to take it along, and why.
+type keptHome struct {
+	claim *corev1.PersistentVolumeClaim
+	why   string
+}
+
+func (k keptHome) note(s *vdi.VDISession) string {
+	return fmt.Sprintf("The session %s is gone, and was to take its home along (reclaimPolicy Delete), but the home is kept: %s", s.Name, k.why)
+}
+
+// hadByOther says how another session has this one's home, if one has: its desktop is on
 // it, it holds it, or it names it as its existing claim, as only its user's may.
 // What is deleted does not come back, so the API server itself is asked.
-func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (bool, error) {
+func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (how string, err error) {
 	desktop, err := r.desktopOn(ctx, s, claim.Name)
-	if err != nil || desktop != nil {
-		return true, err
+	if err != nil {
+		return "", err
+	}
+	if desktop != nil {
+		return fmt.Sprintf("the desktop %q is on it", desktop.Name), nil
 	}
 	holder, err := r.otherHolder(ctx, s, claim)
-	if err != nil || holder != nil {
-		return true, err
+	if err != nil {
+		return "", err
 	}
-	return namedByOther(ctx, r.Live, s, claim.Name, client.InNamespace(s.Namespace), client.MatchingFields{"spec.user": s.Spec.User})
+	if holder != nil {
+		return fmt.Sprintf("the session %q holds it", holder.Name), nil
+	}
+	other, err := namedByOther(ctx, r.Live, s, claim.Name, client.InNamespace(s.Namespace), client.MatchingFields{"spec.user": s.Spec.User})
+	if err != nil || other == "" {
+		return "", err
+	}
+	return fmt.Sprintf("the session %q of the same user names it as its existingClaim", other), nil
 }
 
 func operatorsReason(reason vdi.StopReason) bool {

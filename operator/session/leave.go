@@ -37,7 +37,7 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 		return nil // releaseHomes releases it
 	}
 	named, err := namedByOther(ctx, r.Client, p.session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
-	if err != nil || named {
+	if err != nil || named != "" {
 		return err // it is not left, but another session's
 	}
 	var keep time.Duration // a home that was switched off before is kept for ever
@@ -72,16 +72,20 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	return err
 }
 
-// namedByOther tells whether a session of the same user other than this one names
-// the claim as its existing one. A stranger's could not use it.
-func namedByOther(ctx context.Context, from client.Reader, s *vdi.VDISession, claim string, which ...client.ListOption) (bool, error) {
+// namedByOther is the name of a session of the same user, other than this one, that names
+// the claim as its existing one; "" for none. A stranger's could not use it.
+func namedByOther(ctx context.Context, from client.Reader, s *vdi.VDISession, claim string, which ...client.ListOption) (string, error) {
 	list := &vdi.VDISessionList{}
 	if err := from.List(ctx, list, which...); err != nil {
-		return false, fmt.Errorf("list sessions that name home %q: %w", claim, err)
+		return "", fmt.Errorf("list sessions that name home %q: %w", claim, err)
 	}
-	return slices.ContainsFunc(list.Items, func(other vdi.VDISession) bool {
+	i := slices.IndexFunc(list.Items, func(other vdi.VDISession) bool {
 		return other.UID != s.UID && other.Spec.User == s.Spec.User && other.Spec.Persistence.ExistingClaim == claim
-	}), nil
+	})
+	if i < 0 {
+		return "", nil
+	}
+	return list.Items[i].Name, nil
 }
 
 // hadHome tells whether the claim is the very one this session had as its home

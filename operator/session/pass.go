@@ -52,12 +52,13 @@ type pass struct {
 	repaired    []string    // kinds that had drifted and were put back
 	altered     bool        // somebody changed an object on its way into the cluster
 	reachable   reach
-	asking      bool     // the desktop's agent has been asked for its use and has not answered yet
-	replaced    []string // resource versions of the session that this pass replaced
-	confirmed   bool     // the API server itself was asked for the session
-	made        bool     // this pass made the pod
-	ended       bool     // the session's end was recorded and its deletion sent
-	letGo       bool     // the deleted session was let go
+	asking      bool      // the desktop's agent has been asked for its use and has not answered yet
+	replaced    []string  // resource versions of the session that this pass replaced
+	confirmed   bool      // the API server itself was asked for the session
+	made        bool      // this pass made the pod
+	ended       bool      // the session's end was recorded and its deletion sent
+	homeKept    *keptHome // the deleted session was to take it along
+	letGo       bool      // the deleted session was let go
 
 	halted    *halt
 	lookAgain time.Duration

@@ -79,6 +79,25 @@ func TestA13HomeTheft(t *testing.T) {
 	})
 }
 
+// TestA42HomeVeto: a session keeps nobody else's home from going with theirs by naming
+// it.
+func TestA42HomeVeto(t *testing.T) {
+	t.Parallel()
+	attack(t, "a stranger's session that names a home which is to go", func(t *testing.T, w *world) ledger.Outcome {
+		ns := w.namespace(t)
+		victim := w.opens(t, desk(ns, "desk", userIn(ns), func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete }))
+		mine := desk(ns, "mine", malloryIn(ns), func(s *vdi.VDISession) {
+			s.Spec.Persistence.ExistingClaim, s.Spec.RunPolicy = renderer.HomeClaimName("desk"), vdi.RunPolicySuspended
+		})
+		require.NoError(t, w.tenant(t, ns, malloryIn(ns)).Create(t.Context(), mine))
+		w.ends(t, victim)
+		home := &corev1.PersistentVolumeClaim{}
+		err := w.Driver.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: renderer.HomeClaimName("desk")}, home)
+		require.NoError(t, client.IgnoreNotFound(err))
+		return ledger.Judge(err == nil && home.DeletionTimestamp == nil, ledger.Operator, "its owner's wish counts")
+	})
+}
+
 // ends deletes a session and waits until it and its desktop are gone.
 func (w *world) ends(t *testing.T, s *vdi.VDISession) {
 	t.Helper()

@@ -30,6 +30,7 @@ func removals() []removal {
 		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.seen.pod = pod"},
 		{"operator/session/home.go", "func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
 		{"operator/session/holder.go", "func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
+		{"operator/session/finalize.go", "func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (how string, err error) {", anybodyCounts},
 		// Templates mount what administrators have given to desktops.
 		{"operator/session/claims.go", "func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {", "return nil"},
 		// A host never passes to another person.
@@ -69,6 +70,19 @@ func removals() []removal {
 		{"renderer/postrender.go", "func securityFloor(gpuResource string) step {", "return mountToken"},
 	}
 }
+
+// anybodyCounts lets every session have a home that names it.
+const anybodyCounts = `
+	all := &vdi.VDISessionList{}
+	if err := r.Live.List(ctx, all, client.InNamespace(s.Namespace)); err != nil {
+		return "", err
+	}
+	for _, other := range all.Items {
+		if other.UID != s.UID && other.Spec.Persistence.ExistingClaim == claim.Name {
+			return other.Name, nil
+		}
+	}
+`
 
 // theirLabelsWin merges a template's labels over the platform's, as a chart does
 // that writes them last.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
@@ -127,4 +128,61 @@ func TestA42GoodbyeFromTheDesktop(t *testing.T) {
 	ledger.Try(t, "a goodbye by a program in the desktop",
 		func(t *testing.T) ledger.Outcome { return attempt(t, "") },
 		func(t *testing.T) ledger.Outcome { return attempt(t, t.TempDir()) })
+}
+
+// TestA42ServiceWorker: a program that took the place of Selkies leaves none of its own
+// in the browser, which would see the next run's login.
+func TestA42ServiceWorker(t *testing.T) {
+	registers := func(i *insider, path string) ledger.Outcome {
+		answer := i.ask(http.MethodGet, path, "", "Service-Worker", "script")
+		return ledger.Judge(answer.StatusCode == http.StatusOK, ledger.Runtime, "answered "+answer.Status)
+	}
+	for name, path := range map[string]string{"a script of the page": "/sw.js", "a script among the files": "/api/files/sw.js"} {
+		ledger.Try(t, name,
+			func(t *testing.T) ledger.Outcome { return registers(behindProxy(t), path) },
+			func(t *testing.T) ledger.Outcome { return registers(behindAgent(t, vdi.FileTransferBoth), path) })
+	}
+	ledger.Try(t, "what the page has stored, after a logout", func(t *testing.T) ledger.Outcome {
+		return forgets(behindProxy(t).ask(http.MethodPost, "/.vdi/logout", ""))
+	}, func(t *testing.T) ledger.Outcome {
+		return forgets(behindAgent(t, vdi.FileTransferBoth).ask(http.MethodPost, "/.vdi/logout", ""))
+	})
+}
+
+func forgets(answer *http.Response) ledger.Outcome {
+	clears := answer.Header.Get("Clear-Site-Data")
+	return ledger.Judge(!strings.Contains(clears, `"storage"`), ledger.Runtime, "the browser forgets it")
+}
+
+// TestA42StreamsFromElsewhere: a page of another desktop, in its user's browser, uses up
+// no stream of a session's page.
+func TestA42StreamsFromElsewhere(t *testing.T) {
+	ask := func(t *testing.T, h http.Handler, cookies []*http.Cookie) ledger.Outcome {
+		ctx, stop := context.WithCancel(t.Context())
+		stop() // one look is enough
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://"+aliceHost+"/.vdi/events", nil)
+		for name, value := range map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Accept": "text/event-stream"} {
+			r.Header.Set(name, value)
+		}
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, r)
+		return ledger.Judge(answer.Code == http.StatusOK, ledger.Runtime, "answered "+http.StatusText(answer.Code))
+	}
+	w := newWorld(t, platform.AccessOIDC)
+	w.suspend(aliceHost)
+	b := w.browser()
+	require.Contains(t, w.enter(b), "is suspended")
+	at, err := url.Parse(aliceURL)
+	require.NoError(t, err)
+	cookies := b.Jar.Cookies(at)
+	ledger.Try(t, "a stream from a sibling host", func(t *testing.T) ledger.Outcome {
+		return ask(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // it looks at the login alone
+			if len(r.Cookies()) == 0 {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		}), cookies)
+	}, func(t *testing.T) ledger.Outcome { return ask(t, w.doors[0].Pages(), cookies) })
 }

@@ -150,7 +150,7 @@ func desktopPlace(t *testing.T, name, address string) (place, []networkingv1.Net
 	require.NoError(t, err)
 	pod := podIn(t, got)
 	p := place{namespace: pod.Namespace, labels: pod.Labels, address: address, ports: map[string]int32{}}
-	for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+	for _, c := range pod.Spec.Containers { // not every network plugin finds those of sidecars
 		for _, port := range c.Ports {
 			p.ports[port.Name] = port.ContainerPort
 		}

@@ -10,6 +10,7 @@ DEV := tests/tools/dev
 GO_FLAGS := -trimpath -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
+WIRETIME ?= 60s
 SOAKTIME ?= 3m
 CASES ?= 4500
 SEED ?= 0
@@ -71,7 +72,7 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, fuzzing, logins at a real Keycloak, an agent kept busy
+test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
@@ -81,6 +82,8 @@ test-long: ## What takes longer: everything again under the race detector, 100,0
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
 	cd tests && go test -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
+	cd tests && go run ./cmd/vdi-cluster tools traefik
+	cd tests && go test ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m
 	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
 
 .PHONY: test-mutants

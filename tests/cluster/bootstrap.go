@@ -15,7 +15,7 @@ import (
 )
 
 // bootstrap creates the objects that an installer would: the default storage
-// class, the name service and what it may read.
+// class, the name service, and what that and the network policies' program may read.
 func (v *supervisor) bootstrap(ctx context.Context) error {
 	var (
 		storage = v.client.StorageV1().StorageClasses()
@@ -29,7 +29,9 @@ func (v *supervisor) bootstrap(ctx context.Context) error {
 			func() error { _, err := service.Create(ctx, v.state.dnsService(), options); return err },
 			func() error { _, err := slice.Create(ctx, v.state.dnsEndpoints(), options); return err },
 			func() error { _, err := role.Create(ctx, dnsRole(), options); return err },
-			func() error { _, err := binding.Create(ctx, dnsBinding(), options); return err },
+			func() error { _, err := binding.Create(ctx, bindingOf(dnsRole()), options); return err },
+			func() error { _, err := role.Create(ctx, policiesRole(), options); return err },
+			func() error { _, err := binding.Create(ctx, bindingOf(policiesRole()), options); return err },
 		}
 	)
 	for _, create := range creates {
@@ -105,10 +107,24 @@ func dnsRole() *rbacv1.ClusterRole {
 	}
 }
 
-func dnsBinding() *rbacv1.ClusterRoleBinding {
+// policiesRole is what kube-router watches, more than it needs for policies.
+func policiesRole() *rbacv1.ClusterRole {
+	read := []string{"get", "list", "watch"}
+	return &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "system:kube-router"},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"services", "endpoints", "pods", "namespaces", "nodes"}, Verbs: read},
+			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: read},
+			{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"}, Verbs: read},
+		},
+	}
+}
+
+// bindingOf gives a role to the user of the same name.
+func bindingOf(role *rbacv1.ClusterRole) *rbacv1.ClusterRoleBinding {
 	return &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "system:coredns"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:coredns"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "system:coredns"}},
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: role.Name}},
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -71,6 +73,7 @@ func TestNode(t *testing.T) {
 		assert.Len(t, found, 1)
 	})
 	t.Run("claim grows", n.testClaimGrows)
+	t.Run("policies hold", func(t *testing.T) { n.testPolicies(t, podURL+"/hello") })
 	t.Run("ninth slice is refused", n.testNinthSlice)
 	t.Run("changed sharing is read at a restart", n.testSharing)
 	t.Run("killed program comes back", n.testKill)
@@ -342,6 +345,41 @@ func pluginDaemonSet() *appsv1.DaemonSet {
 			},
 		},
 	}
+}
+
+// testPolicies: a policy closes a pod, and its end opens it again.
+func (n *node) testPolicies(t *testing.T, url string) {
+	policies := n.client.NetworkingV1().NetworkPolicies("default")
+	closed := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "closed"}}
+	_, err := policies.Create(t.Context(), closed, metav1.CreateOptions{})
+	require.NoError(t, err)
+	answers := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+		if err != nil {
+			return err
+		}
+		return response.Body.Close()
+	}
+	eventually(t, "the policy", func(ctx context.Context) error {
+		if answers(ctx) == nil {
+			return errors.New("the pod still answers")
+		}
+		return nil
+	})
+	require.NoError(t, policies.Delete(t.Context(), closed.Name, metav1.DeleteOptions{}))
+	eventually(t, "an end of the policy", answers)
+}
+
+// A kernel that cannot is said at once, with what to do.
+func TestKernelWithoutSetsIsNamed(t *testing.T) {
+	err := checkKernel(t.Context(), [][]string{{"true"}, {"ls", "/no/such/set"}})
+	require.ErrorContains(t, err, "cannot enforce NetworkPolicies: ls /no/such/set")
+	require.ErrorContains(t, err, "modprobe -a ip_set_hash_ip")
+	require.ErrorContains(t, err, "--no-policies")
 }
 
 func (n *node) testKill(t *testing.T) {

@@ -54,6 +54,7 @@ func (s state) writeConfigs() (plane, error) {
 		p.pki.writeKubeconfig(p.kubeconfig("kubelet"), server, "system:node:"+s.node(), "system:nodes"),
 		p.pki.writeKubeconfig(p.kubeconfig("proxy"), server, "system:kube-proxy"),
 		p.pki.writeKubeconfig(p.kubeconfig("coredns"), server, "system:coredns"),
+		p.pki.writeKubeconfig(p.kubeconfig("kube-router"), server, "system:kube-router"),
 		p.pki.writeKubeconfig(p.kubeconfig("addons"), server, "vdi-cluster-addons", "system:masters"),
 		os.WriteFile(s.path("etc", "kubelet.yaml"), kubeletConfig, 0o644),
 		os.WriteFile(s.path("etc", "cni", "10-vdi.conflist"), cni, 0o644),

@@ -19,6 +19,7 @@ var packages = map[string]string{
 	"iptables":                    "/usr/sbin/iptables",
 	"nftables":                    "/usr/sbin/nft",
 	"conntrack":                   "/usr/sbin/conntrack",
+	"ipset":                       "/usr/sbin/ipset",
 }
 
 // ensurePackages installs what is missing, where that is ours to do.

@@ -29,6 +29,8 @@ type Options struct {
 	GPU gpu.Options `json:"gpu"`
 	// NoGPU leaves the GPU stand-in out.
 	NoGPU bool `json:"noGPU,omitempty"`
+	// NoPolicies leaves out what enforces NetworkPolicies.
+	NoPolicies bool `json:"noPolicies,omitempty"`
 	// APIServerArgs are added to the API server's own.
 	APIServerArgs []string `json:"apiServerArgs,omitempty"`
 	// DieWithParent ends the cluster when the calling process dies, for tests.

@@ -63,6 +63,7 @@ func (v *supervisor) start(ctx context.Context, dir string) error {
 		{"etcd and API server", v.startAPIServer},
 		{"containerd, controllers and scheduler", v.startRuntime},
 		{"kubelet, proxy, name service, volumes and GPU", v.startNode},
+		{"network policies", v.startPolicies},
 	}
 	for _, step := range steps {
 		start := time.Now()

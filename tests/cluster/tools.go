@@ -49,6 +49,7 @@ var tools = []tool{
 	{name: "containerd-shim-runc-v2", module: "containerd", pkg: containerdPackage + "/cmd/containerd-shim-runc-v2", ldflags: containerdLdflags},
 	{name: "ctr", module: "containerd", pkg: containerdPackage + "/cmd/ctr", ldflags: containerdLdflags},
 	{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns"},
+	{name: "kube-router", module: "kuberouter", pkg: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
 	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0"},
 	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1"},
 	{name: "ct", module: "ct", pkg: "github.com/helm/chart-testing/v3/ct", ldflags: "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
@@ -63,7 +64,7 @@ var tools = []tool{
 // controlPlaneTools and nodeTools are what the two sizes of cluster need.
 var (
 	controlPlaneTools = []string{"kube"}
-	nodeTools         = []string{"kube", "pause", "containerd", "containerd-shim-runc-v2", "ctr", "coredns"}
+	nodeTools         = []string{"kube", "pause", "containerd", "containerd-shim-runc-v2", "ctr", "coredns", "kube-router"}
 )
 
 // ToolNames lists every tool that [BuildTools] knows.

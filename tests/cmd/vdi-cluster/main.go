@@ -17,7 +17,7 @@ import (
 
 const usage = `usage: vdi-cluster COMMAND
 
-  up [--name demo] [--forward HOSTPORT:NODEPORT]…   start a cluster
+  up [--name demo] [--forward HOSTPORT:NODEPORT]…   start a cluster (up --help lists more)
   down [--name demo]                                end it and remove all of it
   status                                            list the clusters of this checkout
   kubeconfig [--name demo]                          print the path of the kubeconfig
@@ -58,6 +58,7 @@ func up(ctx context.Context, args []string) error {
 	flags.IntVar(&opts.GPU.Cards, "gpus", 1, "number of made-up GPUs")
 	flags.StringVar(&opts.GPU.Product, "gpu-product", "", "their product label (default NVIDIA-L4)")
 	flags.StringVar(&opts.GPU.Namespace, "gpu-config-namespace", "", "where to look for the ConfigMap time-slicing-config (default any)")
+	flags.BoolVar(&opts.NoPolicies, "no-policies", false, "do not enforce NetworkPolicies")
 	flags.Func("forward", "HOSTPORT:NODEPORT, may be repeated", func(text string) error {
 		f, err := cluster.ParseForward(text)
 		opts.Forwards = append(opts.Forwards, f)

@@ -69,7 +69,7 @@ func TestStrangersStayOut(t *testing.T) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		require.NoError(t, err)
 		request.Host = install.HostOf(s.Status.URL)
-		answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+		answer, err := fromTheNode(t).Do(request)
 		if err != nil {
 			return 0, err
 		}

@@ -126,7 +126,7 @@ func pastTheProxy(t *testing.T, judy person, one, other *vdi.VDISession) {
 			request.Header.Set(name, value)
 		}
 		request.Host = headers["Host"]
-		answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+		answer, err := fromTheNode(t).Do(request)
 		require.NoError(t, err)
 		require.NoError(t, answer.Body.Close())
 		return answer

@@ -51,6 +51,27 @@ func TestDesktopOverWebRTC(t *testing.T) {
 		return err == nil && knows
 	}, patience, time.Second, "the page can use the relay")
 	tab.Screenshot("webrtc")
+	relayHole(t, s, relay)
+}
+
+// relayHole: a desktop that streams over WebRTC reaches the relay where it is asked
+// for logins, nothing else at its address, and only such a desktop does.
+func relayHole(t *testing.T, s *vdi.VDISession, relay string) {
+	t.Helper()
+	plain := scratch("no-relay", "no-relay@example.com", "page")
+	start(t, plain)
+	await(t, plain, install.Running)
+	desktop, other, node := within(t, podOf(t, s)), within(t, podOf(t, plain)), onNode(t)
+	judged(t, []string{install.Sessions}, []way{
+		{"a desktop over WebRTC to a relayed port", desktop, echoes(t, node, relay, 60123)},
+		{"a desktop over WebRTC to another port of the relay", desktop, answers(t, node, relay, 8902)},
+		{"a desktop over WebRTC to the API server at the relay's address", desktop, tcp(relay, 6443)},
+		{"a desktop without WebRTC to the relay, by UDP", other, udp(relay, 3478)},
+		{"a desktop without WebRTC to the relay, by TCP", other, tcp(relay, 3478)},
+	}, []way{
+		{"a desktop over WebRTC to the relay, by UDP", desktop, udp(relay, 3478)},
+		{"a desktop over WebRTC to the relay, by TCP", desktop, tcp(relay, 3478)},
+	})
 }
 
 // withRelay puts the platform's relay on the node's own network and returns its

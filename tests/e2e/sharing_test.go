@@ -18,7 +18,6 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/tests/install"
-	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
 const (
@@ -95,12 +94,7 @@ func TestWrongSlicesAreTold(t *testing.T) {
 // upgrade runs helm with another number of slices.
 func upgrade(t *testing.T, ctx context.Context, replicas int) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vdi-sharing-")
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
-	chart, err := standins.Assemble(ctx, dir)
-	require.NoError(t, err)
-	values := filepath.Join(dir, "slices.yaml")
+	values := filepath.Join(t.TempDir(), "slices.yaml")
 	require.NoError(t, os.WriteFile(values, fmt.Appendf(nil, `gpu-operator:
   devicePlugin:
     config:
@@ -113,8 +107,7 @@ func upgrade(t *testing.T, ctx context.Context, replicas int) {
                 - name: nvidia.com/gpu
                   replicas: %d
 `, replicas), 0o600))
-	args := []string{"upgrade", install.Release, chart, "--namespace", install.Namespace, "--values", "values/local.yaml", "--values", values, "--wait", "--timeout", "5m"}
-	require.NoError(t, platform.Helm(ctx, append(args, withGPUOperator()...)...))
+	require.NoError(t, platform.Release(ctx, append(withGPUOperator(), "--values", values)...))
 }
 
 // desktop is what must not change while slices do.

@@ -222,6 +222,9 @@ func (p *Platform) release(ctx context.Context, values []string) error {
 		"upgrade", "--install", Release, chart, "--namespace", Namespace,
 		"--values", "values/local.yaml", "--wait", "--timeout", "5m",
 	}
+	if node := p.Cluster.NodeIP(); node.IsValid() { // the name service is a program of the node, not a pod
+		args = append(args, "--set", "vdi-operator.sessions.network.dnsRanges={"+node.String()+"/32}")
+	}
 	return p.Helm(ctx, append(args, values...)...)
 }
 

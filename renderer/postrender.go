@@ -61,6 +61,7 @@ func stepsOf(in Input, want expectation) []step {
 		closeMetadata,
 		setOwner(in.Session),
 		stampRevisions,
+		markForProxy,
 		guard(want),
 	}
 }
@@ -329,6 +330,19 @@ func stampRevisions(r *Rendered) error {
 	}
 	return nil
 }
+
+// markForProxy puts the label by which the platform's own proxy knows its objects. It is
+// no part of a revision: living desktops get it too, and are not changed by it.
+func markForProxy(r *Rendered) error {
+	for _, obj := range r.Objects {
+		if isProxyKind(obj.GetKind()) {
+			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{vdi.LabelProxy: "true"})
+		}
+	}
+	return nil
+}
+
+func isProxyKind(kind string) bool { return kind == kindRoute || kind == kindMiddleware }
 
 // short is 128 bits of a hash in hexadecimal: enough to tell renderings apart.
 func short(sum []byte) string { return hex.EncodeToString(sum[:16]) }

@@ -156,6 +156,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		r.end,             // write: an expired run, confirmed against the server's time
 		r.reconsider,      // write: used again before an idle stop: go on
 		r.stop,            // write: delete the desktop of a session that should not run
+		r.markForProxy,    // write: the label by which the proxy reads routes, where it is missing
 		r.releaseHomes,    // write: a claim that it no longer uses is free again
 		r.keepRegistered,  // write: the finalizer, of a desktop that has lost it
 		r.clearFailed,     // write: a pod that ended by itself makes room for the next

@@ -149,6 +149,9 @@ const (
 const (
 	// Finalizer makes the end of a session orderly.
 	Finalizer = "vdi.kasm.io/session-cleanup"
+	// LabelProxy is on the routes and middlewares that the platform's own proxy reads: it
+	// takes no others into account (its labelSelector). Never on pods.
+	LabelProxy = "vdi.kasm.io/proxy"
 	// LabelUser holds the identity of a session's user.
 	LabelUser = "vdi.kasm.io/user"
 	// LabelTemplate holds the template's name, or a hash of it where it is too long for a label.

@@ -47,6 +47,7 @@ type options struct {
 	deployment      string
 	replicas        int
 	watchNamespaces string
+	release         string
 	ready           string
 	proxy           string
 	proxyHost       string
@@ -62,7 +63,8 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
 	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
 	f.IntVar(&o.replicas, "replicas", 0, "the Deployment's replicas, for an uninstall that fails after an earlier try has stopped the operator (uninstall)")
-	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, check upgrade)")
+	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, routes label, check upgrade)")
+	f.StringVar(&o.release, "release", "", "name of the Helm release in the operator's namespace (routes label)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
 	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
@@ -76,6 +78,7 @@ func (o *options) register(f *flag.FlagSet) {
 const usage = `commands:
   crds apply        bring the cluster's CRDs to this image's version; newer ones stay
   templates apply   apply the default templates
+  routes label      give routes of earlier versions the label by which the proxy reads them
   uninstall         stop the operator and let go of all sessions, which stay
   check             is the operator ready, are its kinds served, and is the proxy safe?
   check upgrade     what works now and would be refused after an upgrade to this image?`
@@ -83,7 +86,8 @@ const usage = `commands:
 // commandOf finds the command that the words name, and what follows them.
 func commandOf(args []string) (do func(context.Context, job) error, rest []string, err error) {
 	commands := map[string]func(context.Context, job) error{
-		"crds apply": applyCRDs, "templates apply": applyTemplates, "uninstall": uninstall, "check": check,
+		"crds apply": applyCRDs, "templates apply": applyTemplates, "routes label": labelRoutes,
+		"uninstall": uninstall, "check": check,
 		"check upgrade": checkUpgrade,
 	}
 	for _, words := range []int{2, 1} { // the longest name counts

@@ -43,6 +43,7 @@ func TestHooks(t *testing.T) {
 			"check", "upgrade", "--settings=" + operatorName + "-config", "--confirm-by=upgradeCheck.confirmed", "--confirmed=template/plain,*", "--watch-namespaces=team-a,team-b",
 		}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
+		"routes":    {"pre-upgrade,pre-rollback", []string{"routes", "label", "--release=vdi", "--watch-namespaces=team-a,team-b"}},
 		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--replicas=1", "--watch-namespaces=team-a,team-b"}},
 	} {
 		require.Contains(t, got, task)
@@ -59,7 +60,7 @@ func TestHooks(t *testing.T) {
 // to apply.
 func TestHooksCanBeOff(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "upgradeCheck.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
+	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "upgradeCheck.enabled": "false", "sessions.proxy.labelJob.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
 	require.Empty(t, jobs(t, objs))
 	for _, obj := range objs {
 		require.Contains(t, []string{"", "test"}, obj.GetAnnotations()[hookAnnotation], key(obj))
@@ -98,7 +99,8 @@ func TestHookRights(t *testing.T) {
 	templates := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":templates").Rules
 	require.Len(t, templates, 1)
 	require.Equal(t, []string{"plain", "three"}, templates[0].ResourceNames)
-	for _, rule := range slices.Concat(crds, templates, find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":uninstall").Rules) {
+	routes := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":routes").Rules
+	for _, rule := range slices.Concat(crds, templates, routes, find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":uninstall").Rules) {
 		require.NotContains(t, rule.Verbs, "delete")
 		require.NotContains(t, rule.Resources, "secrets")
 	}
@@ -124,18 +126,22 @@ func TestUpgradeCheckReadsOnly(t *testing.T) {
 	require.NotContains(t, jobs(t, objects(t, operator(map[string]string{"rbac.create": "false"}))), "upgrade")
 }
 
-// TestNamespacedUninstall: no rights in other namespaces than those served.
-func TestNamespacedUninstall(t *testing.T) {
+// TestNamespacedHooks: no rights in other namespaces than those served and the release's.
+func TestNamespacedHooks(t *testing.T) {
 	t.Parallel()
 	objs := objects(t, scenarios(t)["vdi-operator-namespaced"])
 	for _, obj := range ofKind(objs, "ClusterRole") {
-		require.False(t, strings.HasSuffix(obj.GetName(), ":uninstall"), key(obj))
+		require.False(t, strings.HasSuffix(obj.GetName(), ":uninstall") || strings.HasSuffix(obj.GetName(), ":routes"), key(obj))
 	}
-	var namespaces []string
+	var namespaces, labelled []string
 	for _, obj := range ofKind(objs, "Role") {
 		if strings.HasSuffix(obj.GetName(), "sessions-uninstall") {
 			namespaces = append(namespaces, obj.GetNamespace())
 		}
+		if strings.HasSuffix(obj.GetName(), "sessions-routes") {
+			labelled = append(labelled, obj.GetNamespace())
+		}
 	}
+	require.ElementsMatch(t, []string{"vdi-system", "team-a", "team-b"}, labelled)
 	require.ElementsMatch(t, []string{"team-a", "team-b"}, namespaces)
 }

@@ -152,7 +152,7 @@ func TestNotes(t *testing.T) {
 
 	platformNotes := notes(platformChart(nil))
 	require.Contains(t, platformNotes, "kubectl get vdi -A -w")
-	require.Contains(t, platformNotes, "WARNING: traefik.tlsStore.default is empty")
+	require.Contains(t, platformNotes, "WARNING: tlsStore.default is empty")
 	require.NotContains(t, notes(platformChart(nil, inRepository("values", "local.yaml"))), "WARNING")
 	require.Contains(t, notes(platformChart(map[string]string{"traefik.providers.kubernetesCRD.allowCrossNamespace": "true"})), "WARNING: traefik.providers.kubernetesCRD.allowCrossNamespace is on")
 	require.NotContains(t, notes(scenarios(t)["vdi-platform-proxy-only"]), "VDISession")

@@ -72,6 +72,15 @@ func withRelay(key, value string) map[string]string {
 	return set
 }
 
+// everybodysRoutes is a proxy that reads what anybody writes, and some keys with a name.
+func everybodysRoutes(keys ...string) map[string]string {
+	set := map[string]string{"traefik.providers.kubernetesCRD.labelSelector": "", "vdi-operator.sessions.proxy.reads": "{IngressRoute}"}
+	for _, key := range keys {
+		set[key] = "a"
+	}
+	return set
+}
+
 // without is a complete single sign-on less some keys.
 func without(keys ...string) map[string]string {
 	set := map[string]string{
@@ -103,7 +112,7 @@ func TestPlatformRefuses(t *testing.T) {
 		"no TLS":                {map[string]string{"traefik.ports.websecure.http.tls.enabled": "false"}, "traefik.ports.websecure.http.tls.enabled is off"},
 		"narrow proxy":          {map[string]string{"traefik.providers.kubernetesCRD.namespaces": "{team-a}"}, "traefik.providers.kubernetesCRD.namespaces limits the proxy, but vdi-operator.watchNamespaces does not"},
 		"narrower proxy":        {map[string]string{"traefik.providers.kubernetesCRD.namespaces": "{team-a}", "vdi-operator.watchNamespaces": "{team-a,team-b}"}, `vdi-operator.watchNamespaces holds "team-b"`},
-		"certificate elsewhere": {map[string]string{"traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace": "certs", "traefik.tlsStore.default.defaultCertificate.secretName": "a"}, `traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is "certs"`},
+		"certificate elsewhere": {map[string]string{"traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace": "certs", "tlsStore.default.defaultCertificate.secretName": "a"}, `traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is "certs"`},
 		"two GPU writers":       {map[string]string{"vdi-operator.gpuSharing.managePolicy": "true"}, "gpu-operator.enabled and vdi-operator.gpuSharing.managePolicy are both on: two would write the same configuration"},
 		"GPUs elsewhere":        {map[string]string{"vdi-operator.gpuSharing.namespace": "gpus"}, `vdi-operator.gpuSharing.namespace is "gpus", but gpu-operator.enabled puts the GPU Operator into "vdi-system"`},
 		"GPUs nowhere":          {map[string]string{"gpu-operator.enabled": "false"}, "vdi-operator.gpuSharing.namespace is required while gpu-operator.enabled is off"},
@@ -114,7 +123,15 @@ func TestPlatformRefuses(t *testing.T) {
 		"no GPU slices":         {map[string]string{"gpu-operator.devicePlugin.config.data.any": noSlices}, "gpu-operator.devicePlugin.config.data.any gives nvidia.com/gpu 0 replicas, which the device plugin refuses: write 2 or more slices, or leave the sharing section out for whole GPUs"},
 		"unknown pool":          {map[string]string{"vdi-operator.gpuSharing.dedicated": "{a}"}, `vdi-operator.gpuSharing.dedicated holds "a", but gpu-operator.devicePlugin.config.data does not: add the configuration`},
 		"shared pool":           {map[string]string{"vdi-operator.gpuSharing.dedicated": "{any}"}, `vdi-operator.gpuSharing.dedicated holds "any", but gpu-operator.devicePlugin.config.data.any shares GPUs`},
-		"two certificates":      {map[string]string{"traefik.tlsStore.default.defaultCertificate.secretName": "a", "traefik.tlsStore.default.defaultGeneratedCert.resolver": "b"}, "traefik.tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
+		"two certificates":      {map[string]string{"tlsStore.default.defaultCertificate.secretName": "a", "tlsStore.default.defaultGeneratedCert.resolver": "b"}, "tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
+		"unread store":          {map[string]string{"traefik.tlsStore.default.defaultCertificate.secretName": "a"}, "traefik.tlsStore is set, but with traefik.providers.kubernetesCRD.labelSelector the proxy does not read what Traefik's chart makes of it: move it up to tlsStore"},
+		"unread options":        {map[string]string{"traefik.tlsOptions.default.sniStrict": "true"}, "traefik.tlsOptions is set, but with"},
+		"unread dashboard":      {map[string]string{"traefik.ingressRoute.dashboard.enabled": "true"}, `add vdi.kasm.io/proxy: "true" to traefik.ingressRoute.dashboard.labels`},
+		"store made twice":      {everybodysRoutes("traefik.tlsStore.default.defaultCertificate.secretName", "tlsStore.default.defaultCertificate.secretName"), "tlsStore.default and traefik.tlsStore.default are the same object"},
+		"label on pods":         {map[string]string{`traefik.commonLabels.vdi\.kasm\.io/proxy`: "yes"}, "traefik.commonLabels holds vdi.kasm.io/proxy"},
+		"unjudged routes":       {map[string]string{"traefik.providers.kubernetesCRD.labelSelector": ""}, "add IngressRoute to vdi-operator.sessions.proxy.reads, by which admission judges that"},
+		"unjudged Ingresses":    {map[string]string{"traefik.providers.kubernetesIngress.enabled": "true"}, "add Ingress to vdi-operator.sessions.proxy.reads"},
+		"unjudged Gateways":     {map[string]string{"traefik.providers.kubernetesGateway.enabled": "true"}, "add Gateway to vdi-operator.sessions.proxy.reads"},
 		"no operator":           {map[string]string{"vdi-operator.replicas": "0"}, "vdi-operator.replicas is 0: nothing would serve sessions"},
 		"half OIDC":             {map[string]string{"vdi-operator.access.mode": "OIDC"}, "vdi-operator.access.oidc.issuerURL is required when access.mode is OIDC"},
 		"no front door":         {map[string]string{"vdi-operator.frontDoor.replicas": "0"}, "vdi-operator.frontDoor.replicas is 0"},
@@ -150,4 +167,25 @@ func TestGlobal(t *testing.T) {
 	s.set = map[string]string{"global.checkNewVersion": "false"}
 	_, err = render(t, s)
 	require.NoError(t, err)
+}
+
+// TestOldTLSStore: on a proxy that serves everybody's routes the former key still counts.
+func TestOldTLSStore(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, platformChart(everybodysRoutes("traefik.tlsStore.default.defaultCertificate.secretName")))
+	require.Len(t, ofKind(objs, "TLSStore"), 1)
+	stores := ofKind(objects(t, platformChart(map[string]string{"tlsStore.default.defaultCertificate.secretName": "a"})), "TLSStore")
+	require.Len(t, stores, 1)
+	require.Equal(t, "true", stores[0].GetLabels()["vdi.kasm.io/proxy"])
+	require.Equal(t, "vdi-system", stores[0].GetNamespace())
+}
+
+// TestProxyLabelNeverOnPods: admission takes pods with labels of ours for desktops.
+func TestProxyLabelNeverOnPods(t *testing.T) {
+	t.Parallel()
+	for name, s := range scenarios(t) {
+		for _, obj := range ofKind(objects(t, s), "Deployment", "Job", "Pod") {
+			require.NotContains(t, podOf(t, obj).Labels, "vdi.kasm.io/proxy", "%s: %s", name, key(obj))
+		}
+	}
 }

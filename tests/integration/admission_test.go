@@ -91,7 +91,7 @@ type attempt struct {
 func TestAdmissionPolicies(t *testing.T) {
 	t.Parallel()
 	p := startGuarded(t)
-	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}")
+	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}", "admission.endpointWriters={"+mesh.name+"}")
 	policies := policiesOf(objects)
 	p.grant(t, slices.DeleteFunc(objects, isPolicy))
 	p.furnish(t)
@@ -99,6 +99,9 @@ func TestAdmissionPolicies(t *testing.T) {
 	t.Run("every part", func(t *testing.T) { everyPart(t, p, policies) })
 	t.Run("prefix of usernames", func(t *testing.T) { prefixOfUsernames(t, p) })
 	t.Run("routes beside desktops only", func(t *testing.T) { besideDesktopsOnly(t, p) })
+	t.Run("a shared proxy with classes", func(t *testing.T) { classesOfTheProxy(t, p) })
+	t.Run("a shared proxy with single sign-on", func(t *testing.T) { namesOfMiddlewares(t, p) })
+	t.Run("a proxy of our own", func(t *testing.T) { nobodyElsesObjects(t, p) })
 	t.Run("some namespaces", func(t *testing.T) { someNamespaces(t, p) })
 }
 
@@ -229,11 +232,15 @@ func startGuarded(t *testing.T) *plane {
 	p, err := startPlane(t.Context())
 	require.NoError(t, err, missingToolFix)
 	t.Cleanup(func() { require.NoError(t, p.Stop()) })
-	for module, file := range map[string]string{
-		traefikModule:             traefikCRDs,
-		"sigs.k8s.io/gateway-api": "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+	const gateways = "sigs.k8s.io/gateway-api"
+	for _, from := range [][2]string{
+		{traefikModule, traefikCRDs},
+		{gateways, "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"},
+		{gateways, "config/crd/standard/gateway.networking.k8s.io_gateways.yaml"},
+		{gateways, "config/crd/experimental/gateway.networking.k8s.io_tlsroutes.yaml"},
+		{gateways, "config/crd/experimental/gateway.networking.k8s.io_tcproutes.yaml"},
 	} {
-		path, err := cluster.ModuleFile(t.Context(), "traefik", module, file)
+		path, err := cluster.ModuleFile(t.Context(), "traefik", from[0], from[1])
 		require.NoError(t, err)
 		require.NoError(t, p.installCRDs(t.Context(), path, ""))
 	}
@@ -245,7 +252,7 @@ func policiesOf(objects []*unstructured.Unstructured) map[string]*unstructured.U
 	policies := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
 		about, _, _ := strings.Cut(o.GetName(), ".")
-		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "labels", "routes"}, about) {
+		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "labels", "routes", "endpoints"}, about) {
 			policies[about] = o
 		}
 	}
@@ -306,6 +313,8 @@ func (g *guard) isInForce(t *testing.T, policies ...string) {
 		"sessions": &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}},
 		"labels":   &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
 		"routes":   ingress(g.elsewhere, "sentinel", "app.example.org"),
+		// The others stand in the way of none of these.
+		"endpoints": endpointSlice(g.ns, "sentinel", "web"),
 	}
 	for _, policy := range policies {
 		o := marked[policy]
@@ -356,6 +365,9 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 		g.session(desk, alice, vdi.Finalizer), g.pod(desk), g.claim(desk),
 		g.route(desk, "Host(`alice-x.vdi.example.com`)"),
 		route(g.elsewhere, "IngressRoute", "portal", "Host(`portal.vdi.example.com`)"),
+		marked(route(g.elsewhere, "IngressRoute", "marked", "Host(`app.example.org`)")),
+		ingress(g.elsewhere, "hostless", ""), withCertificate(ingress(g.elsewhere, "own-certificate", "app.example.org"), "own"),
+		ofClass(withCertificate(ingress(g.elsewhere, "others", "app.example.org"), "own"), "nginx"),
 	} {
 		require.NoError(t, p.admin.Create(t.Context(), o))
 	}
@@ -369,13 +381,13 @@ func (p *plane) furnish(t *testing.T) {
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "vdi-tenants"},
 		Rules: []rbacv1.PolicyRule{{
-			APIGroups: []string{"", "vdi.kasm.io", "traefik.io", "networking.k8s.io", "policy", "gateway.networking.k8s.io"},
+			APIGroups: []string{"", "vdi.kasm.io", "traefik.io", "networking.k8s.io", "policy", "gateway.networking.k8s.io", "discovery.k8s.io"},
 			Resources: []string{"*"},
 			Verbs:     []string{"get", "list", "create", "update", "patch", "delete", "deletecollection"},
 		}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}}
-	for _, v := range []visitor{aPerson, prefixed(aPerson), mallory, prefixed(mallory), teamAdmin, portal, manager, uninstall} {
+	for _, v := range []visitor{aPerson, prefixed(aPerson), mallory, prefixed(mallory), teamAdmin, portal, manager, uninstall, slicer, mesh} {
 		binding.Subjects = append(binding.Subjects, rbacv1.Subject{Kind: rbacv1.UserKind, Name: v.name})
 	}
 	require.NoError(t, p.admin.Create(t.Context(), role))

@@ -32,14 +32,25 @@ var (
 	managesLabels = part{policy: "labels", name: "not-an-administrator"}
 
 	noForeignRoute = part{policy: "routes", number: 1}
-	noForeignRule  = part{policy: "routes", number: 2}
-	noForeignHost  = part{policy: "routes", number: 3}
+	noForeignLabel = part{policy: "routes", number: 2}
+	noForeignRule  = part{policy: "routes", number: 3}
+	noForeignHost  = part{policy: "routes", number: 4}
+	namesHosts     = part{policy: "routes", number: 5}
+	namesHostnames = part{policy: "routes", number: 6}
+	namesListeners = part{policy: "routes", number: 7}
+	noDefaults     = part{policy: "routes", number: 8}
+	noCertificates = part{policy: "routes", number: 9}
 	endsRoutes     = part{policy: "routes", name: "not-the-end-of-a-namespace"}
 	writesRoutes   = part{policy: "routes", name: "not-a-writer-of-routes"}
+
+	noForeignEndpoints = part{policy: "endpoints", number: 1}
+	controlPlane       = part{policy: "endpoints", name: "not-the-control-plane"}
+	writesEndpoints    = part{policy: "endpoints", name: "not-a-writer-of-endpoints"}
+	leadsByRoutes      = part{policy: "endpoints", name: "not-a-writer-of-routes"}
 )
 
 func attempts() []attempt {
-	return slices.Concat(sessionAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts())
+	return slices.Concat(sessionAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts(), sharedAttempts(), endpointAttempts())
 }
 
 func sessionAttempts() []attempt {
@@ -218,7 +229,7 @@ func hostAttempts() []attempt {
 	const words = "spec names a host of the desktops' domain vdi.example.com"
 	withTLS := func(g *guard) client.Object {
 		o := ingress(g.elsewhere, "app", "app.example.org")
-		tls := []any{map[string]any{"hosts": []any{"alice-x.vdi.example.com"}, "secretName": "own"}}
+		tls := []any{map[string]any{"hosts": []any{"alice-x.vdi.example.com"}}}
 		_ = unstructured.SetNestedSlice(o.Object, tls, "spec", "tls")
 		return o
 	}

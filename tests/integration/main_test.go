@@ -207,8 +207,10 @@ func (p *plane) installCRD(ctx context.Context, o *unstructured.Unstructured) er
 func (p *plane) isServed(ctx context.Context, crd *unstructured.Unstructured) error {
 	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
 	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	version := versions[0].(map[string]any)["name"].(string) // the mapper knows a group's versions as they were at first
 	return wait.PollUntilContextTimeout(ctx, glance, othersWork, true, func(context.Context) (bool, error) {
-		_, err := p.admin.RESTMapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind})
+		_, err := p.admin.RESTMapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind}, version)
 		return err == nil, nil
 	})
 }

@@ -201,6 +201,17 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
   verbs: [get, list, patch]
 {{- end -}}
 
+{{/* The Job that labels routes of earlier versions for the proxy. Policies, also those of the
+version before, let pass who holds these verbs. */}}
+{{- define "vdi-operator.rbac.labelRoutes" -}}
+- apiGroups: [traefik.io]
+  resources: [ingressroutes, middlewares, tlsoptions, tlsstores]
+  verbs: [get, list, patch]
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [manage, route]
+{{- end -}}
+
 {{/* Sharing of GPUs: what the nodes offer, and which configuration holds. */}}
 {{- define "vdi-operator.rbac.gpuSharing.cluster" -}}
 - apiGroups: [""]

@@ -12,10 +12,10 @@ kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enfo
 {{- if and (index .Values "vdi-operator").enabled (eq "Old" (include "vdi-operator.proxy.judge" $tag)) }}
 WARNING: traefik.image.tag is {{ $tag }}, which is too old. {{ include "vdi-operator.proxy.hole" . }}
 {{- end }}
-{{- if and (eq $mode "Wildcard") (not .Values.traefik.tlsStore.default) }}
-WARNING: traefik.tlsStore.default is empty: Traefik shows a self-signed certificate,
+{{- if and (eq $mode "Wildcard") (not (.Values.tlsStore | default .Values.traefik.tlsStore | default dict).default) }}
+WARNING: tlsStore.default is empty: Traefik shows a self-signed certificate,
 which browsers refuse. Store the certificate of *.{{ index .Values "vdi-operator" "sessions" "domain" }} as a TLS
-Secret in {{ .Release.Namespace }} and name it in traefik.tlsStore.default.defaultCertificate.secretName.
+Secret in {{ .Release.Namespace }} and name it in tlsStore.default.defaultCertificate.secretName.
 {{- end }}
 {{- if .Values.traefik.providers.kubernetesCRD.allowCrossNamespace }}
 WARNING: traefik.providers.kubernetesCRD.allowCrossNamespace is on: whoever may write

@@ -161,13 +161,57 @@ sessions without a route. */}}
 {{- if not .traefik.ports.websecure.http.tls.enabled -}}
 {{- fail "traefik.ports.websecure.http.tls.enabled is off: sessions are never served without TLS" -}}
 {{- end -}}
-{{- $certificate := .traefik.tlsStore.default | default dict -}}
+{{- $certificate := (.root.Values.tlsStore | default .traefik.tlsStore | default dict).default | default dict -}}
 {{- if and $certificate.defaultCertificate $certificate.defaultGeneratedCert -}}
-{{- fail "traefik.tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one, or it is left to Traefik which certificate desktops show" -}}
+{{- fail "tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one, or it is left to Traefik which certificate desktops show" -}}
 {{- end -}}
 {{- with $crd.defaultTLSResourcesNamespace -}}
-{{- if and $.traefik.tlsStore.default (ne . $.root.Release.Namespace) -}}
-{{- fail (printf "traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is %q, but traefik.tlsStore.default lies in the release namespace %q, where Traefik would not look: set it to %q" . $.root.Release.Namespace $.root.Release.Namespace) -}}
+{{- if and (not (has . (list $.root.Release.Namespace "$(POD_NAMESPACE)"))) $certificate -}}
+{{- fail (printf "traefik.providers.kubernetesCRD.defaultTLSResourcesNamespace is %q, but tlsStore.default lies in the release namespace %q, where Traefik would not look: leave it out" . $.root.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- include "vdi-platform.require.tlsObjects" . -}}
+{{- include "vdi-platform.require.reads" . -}}
+{{- end -}}
+
+{{/* Traefik's chart labels nothing that it makes but with its pods: the proxy would not read
+it, and show a certificate of its own. */}}
+{{- define "vdi-platform.require.tlsObjects" -}}
+{{- $selector := .traefik.providers.kubernetesCRD.labelSelector -}}
+{{- range $key := list "tlsStore" "tlsOptions" -}}
+{{- $theirs := get $.traefik $key | default dict -}}
+{{- if and $theirs $selector -}}
+{{- fail (printf "traefik.%s is set, but with traefik.providers.kubernetesCRD.labelSelector the proxy does not read what Traefik's chart makes of it: move it up to %s, without traefik before it" $key $key) -}}
+{{- end -}}
+{{- range $name, $_ := get $.root.Values $key -}}
+{{- if hasKey $theirs $name -}}
+{{- fail (printf "%s.%s and traefik.%s.%s are the same object: keep the first" $key $name $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $route := .traefik.ingressRoute | default dict -}}
+{{- if and (kindIs "map" $route) $route.enabled $selector (ne "true" (get ($route.labels | default dict) "vdi.kasm.io/proxy" | toString)) -}}
+{{- fail (printf "traefik.ingressRoute.%s.enabled is on, but with traefik.providers.kubernetesCRD.labelSelector the proxy does not read that route: add vdi.kasm.io/proxy: \"true\" to traefik.ingressRoute.%s.labels" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey (.traefik.commonLabels | default dict) "vdi.kasm.io/proxy" -}}
+{{- fail "traefik.commonLabels holds vdi.kasm.io/proxy, which would be on pods too, where admission refuses it: take it out; tlsStore and tlsOptions have it already" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whose objects the proxy believes, admission must know. */}}
+{{- define "vdi-platform.require.reads" -}}
+{{- if .operator.enabled -}}
+{{- $providers := .traefik.providers -}}
+{{- $foreign := dict -}}
+{{- if ne ($providers.kubernetesCRD.labelSelector | default "") (include "vdi-platform.proxy.selector" .) }}{{ $_ := set $foreign "IngressRoute" "kubernetesCRD.labelSelector" }}{{ end -}}
+{{- if ($providers.kubernetesIngress | default dict).enabled }}{{ $_ := set $foreign "Ingress" "kubernetesIngress.enabled" }}{{ end -}}
+{{- if ($providers.kubernetesIngressNGINX | default dict).enabled }}{{ $_ := set $foreign "Ingress" "kubernetesIngressNGINX.enabled" }}{{ end -}}
+{{- if ($providers.kubernetesGateway | default dict).enabled }}{{ $_ := set $foreign "Gateway" "kubernetesGateway.enabled" }}{{ end -}}
+{{- range $kind, $key := $foreign -}}
+{{- if not (has $kind ($.operator.sessions.proxy.reads | default list)) -}}
+{{- fail (printf "traefik.providers.%s lets the proxy read what anybody writes: add %s to vdi-operator.sessions.proxy.reads, by which admission judges that, or set it back" $key $kind) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -27,6 +27,9 @@ kubernetesCRD.safeNaming and kubernetesCRD.defaultTLSResourcesNamespace (all v3.
 - --providers.kubernetesCRD.allowCrossNamespace={{ .kubernetesCRD.allowCrossNamespace }}
 - --providers.kubernetesCRD.allowExternalNameServices={{ .kubernetesCRD.allowExternalNameServices }}
 - --providers.kubernetesCRD.allowEmptyServices={{ .kubernetesCRD.allowEmptyServices }}
+{{- with .kubernetesCRD.labelSelector }}
+- --providers.kubernetesCRD.labelSelector={{ . }}
+{{- end }}
 {{- with .kubernetesCRD.namespaces }}
 - --providers.kubernetesCRD.namespaces={{ join "," . }}
 {{- end }}

@@ -12,4 +12,7 @@ app.kubernetes.io/instance: {{ printf "%s-%s" .Release.Name .Release.Namespace |
 {{ include "traefik.labels.selector" . }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

@@ -159,6 +159,15 @@ func to(service string) map[string]any {
 func (w *world) victimOnline(t *testing.T, ns string) (host string) {
 	t.Helper()
 	w.desktop(t, ns, "victim")
+	host = w.victimsRoute(t, ns)
+	e := w.proxy(t)
+	require.Eventually(t, func() bool { return e.asks(t, host, "/") == "victim" }, patience, glance, "the victim is online")
+	return host
+}
+
+// victimsRoute makes the very route that the operator renders for a session.
+func (w *world) victimsRoute(t *testing.T, ns string) (host string) {
+	t.Helper()
 	host = hostOf(userIn(ns))
 	in := aSession()
 	in.Session, in.Host = *desk(ns, "victim", userIn(ns)), host
@@ -171,8 +180,6 @@ func (w *world) victimOnline(t *testing.T, ns string) (host string) {
 			require.NoError(t, w.Driver.Create(t.Context(), o))
 		}
 	}
-	e := w.proxy(t)
-	require.Eventually(t, func() bool { return e.asks(t, host, "/") == "victim" }, patience, glance, "the victim is online")
 	return host
 }
 
@@ -279,11 +286,14 @@ func (w *world) desktopTLS(t *testing.T, ns, name string) {
 	w.behind(t, ns, name, server, server.StartTLS)
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
+func selfSigned(t *testing.T) tls.Certificate { return certificateOf(t, "mallory") }
+
+// certificateOf is one for all desktops that somebody has made for themselves.
+func certificateOf(t *testing.T, whose string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mallory"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"*." + domain}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: whose}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"*." + domain}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}

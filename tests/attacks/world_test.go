@@ -33,6 +33,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
@@ -137,6 +138,9 @@ func startWorld(ctx context.Context, guarded bool) (*world, error) {
 const sessionsAtMost = 400
 
 func (w *world) furnish(ctx context.Context) error {
+	if err := w.installGateways(ctx); err != nil {
+		return err
+	}
 	variant := scale.Variant{Values: settings()}
 	if !w.guarded {
 		if err := unguardKinds(ctx, w.Rig); err != nil {
@@ -160,6 +164,20 @@ func (w *world) furnish(ctx context.Context) error {
 	}
 	w.replica, err = w.operator.Start()
 	return err
+}
+
+// installGateways defines the kinds of the Gateway API that the proxy can read.
+func (w *world) installGateways(ctx context.Context) error {
+	for _, kinds := range []string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "tlsroutes", "tcproutes", "referencegrants", "backendtlspolicies"} {
+		file, err := cluster.ModuleFile(ctx, "traefik", "sigs.k8s.io/gateway-api", "config/crd/experimental/gateway.networking.k8s.io_"+kinds+".yaml")
+		if err != nil {
+			return err
+		}
+		if err := w.InstallCRDs(file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // grantOrGuard installs the chart's admission policies, or gives the operator the
@@ -187,13 +205,14 @@ func (w *world) grantOrGuard(ctx context.Context) error {
 // them a moment after they were made.
 func (w *world) policiesInForce(ctx context.Context) error {
 	const nobody = "nobody@example.com"
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "nobody", Namespace: metav1.NamespaceDefault}, Rules: tenantRules}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "judged", Labels: withDesktops}}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "nobody", Namespace: ns.Name}, Rules: tenantRules}
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: nobody}},
 	}
 	config, err := w.UserConfig(nobody)
-	if err := errors.Join(err, w.Driver.Create(ctx, role), w.Driver.Create(ctx, binding)); err != nil {
+	if err := errors.Join(err, w.Driver.Create(ctx, ns), w.Driver.Create(ctx, role), w.Driver.Create(ctx, binding)); err != nil {
 		return err
 	}
 	c, err := client.New(config, client.Options{Scheme: run.Scheme(), Mapper: w.Driver.RESTMapper()})
@@ -203,6 +222,7 @@ func (w *world) policiesInForce(ctx context.Context) error {
 	label := metav1.ObjectMeta{Name: "label", Namespace: role.Namespace, Labels: map[string]string{vdi.LabelUser: "x"}}
 	for _, o := range []client.Object{
 		desk(role.Namespace, "session", userIn("default")),
+		&discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: "slice", Namespace: role.Namespace}, AddressType: discoveryv1.AddressTypeIPv4},
 		&corev1.ConfigMap{ObjectMeta: label},
 		route("IngressRouteTCP", role.Namespace, "route", map[string]any{"routes": []any{map[string]any{"match": "HostSNI(`*`)"}}}),
 	} {
@@ -218,6 +238,9 @@ func (w *world) policiesInForce(ctx context.Context) error {
 }
 
 // --- people
+
+// withDesktops are the labels of a namespace that an administrator has set apart.
+var withDesktops = map[string]string{"vdi.kasm.io/sessions": "true"}
 
 // namespace makes one for sessions.
 func (w *world) namespace(t *testing.T) string {
@@ -236,6 +259,7 @@ func (w *world) namespace(t *testing.T) string {
 var tenantRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vdisessions"}, Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
 	{APIGroups: []string{"", "discovery.k8s.io"}, Resources: []string{"pods", "services", "endpointslices", "secrets", "configmaps", "persistentvolumeclaims", "events"}, Verbs: []string{"*"}},
+	{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 	{APIGroups: []string{"traefik.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 	{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 }

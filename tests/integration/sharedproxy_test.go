@@ -76,7 +76,7 @@ func sharedAttempts() []attempt {
 		{mallory, "brings a certificate with an Ingress", make1(func(g *guard) client.Object {
 			return withCertificate(ingress(g.elsewhere, "app", "app.example.org"), "own")
 		}), brings, noCertificates},
-		{mallory, "brings a certificate with a TLSStore", makeThere("TLSStore", "own", map[string]any{"certificates": []any{map[string]any{"secretName": "own"}}}), brings, noCertificates},
+		{mallory, "has a TLSStore of its own, which nobody is shown", makeThere("TLSStore", "own", map[string]any{"certificates": []any{map[string]any{"secretName": "own"}}}), "", part{}},
 		{mallory, "brings a certificate with a Gateway", make1(func(g *guard) client.Object {
 			o := gateway(g, "HTTPS", "app.example.org")
 			listener := o.Object["spec"].(map[string]any)["listeners"].([]any)[0].(map[string]any)

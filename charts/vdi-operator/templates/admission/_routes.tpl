@@ -77,7 +77,6 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
     {{- end }}
     {{- if has "IngressRoute" $proxy.reads }}
     : object.kind in ['IngressRoute', 'IngressRouteTCP'] ? (has(s.tls) && has(s.tls.secretName) && s.tls.secretName != '' ? [s.tls.secretName] : [])
-    : object.kind == 'TLSStore' ? (has(s.certificates) ? s.certificates.map(c, c.secretName) : []) + (has(s.defaultCertificate) ? [s.defaultCertificate.secretName] : [])
     {{- end }}
     {{- if has "Gateway" $proxy.reads }}
     : has(s.listeners) ? s.listeners.filter(l, has(l.tls) && has(l.tls.certificateRefs)).map(l, l.tls.certificateRefs.map(c, (has(c.namespace) ? c.namespace : '') + '/' + c.name).join(','))

@@ -43,10 +43,43 @@ func TestOldProxyIsNamed(t *testing.T) {
 	}
 }
 
+// TestProxysSettingsAreNamed: the notes say by what the proxy that somebody brings lets others
+// at the desktops, and what they cannot know.
+func TestProxysSettingsAreNamed(t *testing.T) {
+	m := start(t)
+	for _, namespace := range []string{"traefik", "gpu-operator"} {
+		m.must(t, "kubectl", "create", "namespace", namespace)
+	}
+	m.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(m.chart, "charts", "traefik", "crds"))
+	said := func(args ...string) string {
+		m.pod(t, "proxy", "traefik", "docker.io/traefik:v3.7.12", args...)
+		out := m.must(t, "helm", "upgrade", "--install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks",
+			"-f", filepath.Join(m.root, "values", "bring-your-own.yaml"), "--set", "vdi-operator.sessions.domain=vdi.example.com")
+		m.must(t, "kubectl", "delete", "pod", "-n", "traefik", "proxy", "--wait")
+		return out
+	}
+	require.Contains(t, said("--configFile=/etc/traefik.yaml"), "It is not known what the proxy reads")
+
+	out := said("--providers.kubernetescrd", "--providers.kubernetesCRD.allowCrossNamespace=true", "--providers.kubernetesGateway=true", "--providers.kubernetesIngress=false")
+	for _, want := range []string{
+		"WARNING: the proxy runs with kubernetesCRD.allowCrossNamespace", "WARNING: the proxy reads what anybody writes of Gateway: add Gateway to sessions.proxy.reads",
+		"without kubernetesCRD.safeNaming", "without kubernetesCRD.defaultTLSResourcesNamespace",
+	} {
+		require.Contains(t, out, want)
+	}
+	for _, not := range []string{"ExternalName", "It is not known", "writes of Ingress", "kubernetesIngress"} {
+		require.NotContains(t, out, not)
+	}
+
+	out = said("--providers.kubernetescrd", "--providers.kubernetescrd.labelSelector=vdi.kasm.io/proxy=true", "--providers.kubernetescrd.allowCrossNamespace=false")
+	require.NotContains(t, out, "the proxy r", "nothing is left to say")
+	require.NotContains(t, out, "The proxy r")
+}
+
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // pod is one that waits for a node.
-func (m machine) pod(t *testing.T, name, label, image string) {
+func (m machine) pod(t *testing.T, name, label, image string, args ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pod.yaml")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `apiVersion: v1
@@ -54,8 +87,8 @@ kind: Pod
 metadata: {name: %s, namespace: traefik, labels: {app.kubernetes.io/name: %s}}
 spec:
   automountServiceAccountToken: false
-  containers: [{name: traefik, image: %q}]
-`, name, label, image), 0o600))
+  containers: [{name: traefik, image: %q, args: ["%s"]}]
+`, name, label, image, strings.Join(args, `", "`)), 0o600))
 	require.Eventually(t, func() bool { // its account is made a moment after the namespace
 		_, err := m.run(t.Context(), "kubectl", "apply", "-f", file)
 		return err == nil

@@ -87,6 +87,9 @@ WARNING: the proxy is too old: {{ . | uniq | sortAlpha | join ", " }}. {{ includ
 The proxy's image {{ . | uniq | sortAlpha | join ", " }} does not say its version, which must be
 {{ include "vdi-operator.proxy.floor" $ }} or newer: `helm test {{ $.Release.Name }} -n {{ $.Release.Namespace }}` asks the proxy itself.
 {{- end }}
+{{- with include "vdi-operator.proxy.demands" $ | trim | splitList "\n" | uniq | join "\n" }}
+{{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "vdi-operator.notes.warnings" -}}

@@ -17,10 +17,10 @@ Old
 {{- end -}}
 {{- end -}}
 
-{{/* Images of proxies that run, by what they are judged, as JSON: one look at their
-pods. Empty without a cluster. Helm cannot go on where it may not look. */}}
-{{- define "vdi-operator.proxy.images" -}}
-{{- $images := dict -}}
+{{/* Containers of proxies that run, as JSON: one look at their pods. Empty without a
+cluster. Helm cannot go on where it may not look. */}}
+{{- define "vdi-operator.proxy.containers" -}}
+{{- $containers := list -}}
 {{- if .Values.sessions.proxy.checkVersion -}}
 {{- $labels := .Values.sessions.proxy.podLabels -}}
 {{- range (lookup "v1" "Pod" (include "vdi-operator.proxy.namespace" .) "").items -}}
@@ -32,18 +32,74 @@ pods. Empty without a cluster. Helm cannot go on where it may not look. */}}
 {{- end -}}
 {{- end -}}
 {{- range ternary .spec.containers list $runs -}}
+{{- if regexMatch "(^|[-_])traefik(:|$)" (include "vdi-operator.proxy.imageName" .image) -}}
+{{- $containers = append $containers (dict "image" .image "args" (concat (.command | default list) (.args | default list))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $containers | toJson -}}
+{{- end -}}
+
+{{/* The last part of an image's name, with its tag. */}}
+{{- define "vdi-operator.proxy.imageName" -}}
+{{- splitList "@" . | first | splitList "/" | last -}}
+{{- end -}}
+
+{{/* Images of proxies that run, by what they are judged, as JSON. */}}
+{{- define "vdi-operator.proxy.images" -}}
+{{- $images := dict -}}
+{{- range include "vdi-operator.proxy.containers" . | fromJsonArray -}}
 {{- $image := .image -}}
-{{- $name := splitList "@" $image | first | splitList "/" | last -}}
+{{- $name := include "vdi-operator.proxy.imageName" $image -}}
 {{- $tag := ternary (splitList ":" $name | last) "" (contains ":" $name) -}}
 {{- with include "vdi-operator.proxy.judge" $tag -}}
-{{- if regexMatch "(^|[-_])traefik(:|$)" $name -}}
 {{- $_ := set $images . (append (get $images . | default list) $image) -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
 {{- $images | toJson -}}
+{{- end -}}
+
+{{/* What a proxy's arguments say about what others can do to the desktops behind it: a line
+each. Flags are the same in any case, and a file or the environment instead is not seen. */}}
+{{- define "vdi-operator.proxy.demands" -}}
+{{- $reads := .Values.sessions.proxy.reads | default list -}}
+{{- range include "vdi-operator.proxy.containers" . | fromJsonArray -}}
+{{- $set := dict -}}
+{{- range .args -}}
+{{- $flag := regexFind "^--[^=]+" (toString .) | lower | trimPrefix "--" -}}
+{{- if $flag }}{{ $_ := set $set $flag ((splitn "=" 2 (printf "%s=true" .))._1 | trimSuffix "=true") }}{{ end -}}
+{{- end -}}
+{{- $crd := dict -}}
+{{- range $key := list "allowcrossnamespace" "allowexternalnameservices" "labelselector" "safenaming" "defaulttlsresourcesnamespace" -}}
+{{- $_ := set $crd $key (get $set (printf "providers.kubernetescrd.%s" $key)) -}}
+{{- end -}}
+{{- $providers := list -}}
+{{- range $flag, $value := $set -}}
+{{- if and (hasPrefix "providers." $flag) (ne $value "false") }}{{ $providers = append $providers (index (splitList "." $flag) 1) }}{{ end -}}
+{{- end -}}
+{{- if not $providers }}
+It is not known what the proxy reads: its arguments do not say, so look into its file or environment.
+{{- end }}
+{{- if eq $crd.allowcrossnamespace "true" }}
+WARNING: the proxy runs with kubernetesCRD.allowCrossNamespace: routes lead into other namespaces.
+{{- end }}
+{{- if eq $crd.allowexternalnameservices "true" }}
+WARNING: the proxy runs with kubernetesCRD.allowExternalNameServices: routes lead anywhere.
+{{- end }}
+{{- $everybodys := and (has "kubernetescrd" $providers) (ne $crd.labelselector "vdi.kasm.io/proxy=true") }}
+{{- range $kind, $on := dict "IngressRoute" $everybodys "Ingress" (or (has "kubernetesingress" $providers) (has "kubernetesingressnginx" $providers)) "Gateway" (has "kubernetesgateway" $providers) }}
+{{- if and $on (not (has $kind $reads)) }}
+WARNING: the proxy reads what anybody writes of {{ $kind }}: add {{ $kind }} to sessions.proxy.reads, by which admission judges that.
+{{- end }}
+{{- end }}
+{{- if and $everybodys (ne $crd.safenaming "true") }}
+The proxy runs without kubernetesCRD.safeNaming (of 3.7.11 and newer): objects of namespaces called alike can be mistaken for each other.
+{{- end }}
+{{- if and $everybodys (not $crd.defaulttlsresourcesnamespace) }}
+The proxy runs without kubernetesCRD.defaultTLSResourcesNamespace (of 3.7.11 and newer): what admission does not see can change TLS for all.
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "vdi-operator.proxy.hole" -}}

@@ -91,7 +91,7 @@ func (w *world) prepare(ctx context.Context, c *cluster.Cluster) (err error) {
 	if err != nil {
 		return fmt.Errorf("install the proxy: %w\n%s", err, out)
 	}
-	return nil
+	return w.tlsStore(ctx)
 }
 
 // splitValues gives each chart its part of what the umbrella would.

@@ -60,6 +60,7 @@ func asked() map[string]string {
 		"login, too long":             form("/.vdi/login", strings.Repeat("a", 64<<10), own),
 		"logout":                      form("/.vdi/logout", "", own),
 		"logout, from elsewhere":      form("/.vdi/logout", "", ""),
+		"close, as a front door does": form("/.vdi/logout?close=x", "", own),
 		"resume":                      form("/.vdi/resume", "form=x", own+browser),
 		"upload":                      form("/api/upload", "x", own),
 		"a head that is too long":     "GET / HTTP/1.1\r\nHost: HOST\r\nCookie: " + strings.Repeat("a=b; ", 8<<10) + "\r\n\r\n",

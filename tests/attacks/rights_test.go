@@ -133,7 +133,7 @@ func (w *world) narrow(t *testing.T) string {
 	}
 	ns := w.namespace(t)
 	account := "narrow-" + ns
-	objects, err := w.ChartObjects(t.Context(), "watchNamespaces={"+ns+"}", "fullnameOverride="+account)
+	objects, err := w.ChartObjects(t.Context(), "watchNamespaces={"+ns+"}", "fullnameOverride="+account, "tenancy.roles.create=false")
 	require.NoError(t, err)
 	for _, o := range objects {
 		switch o.GetKind() {

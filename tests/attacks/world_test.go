@@ -114,9 +114,9 @@ func attack(t *testing.T, name string, do func(t *testing.T, w *world) ledger.Ou
 }
 
 // settings of both clusters: hosts are the hardest to keep apart when they are
-// users' names alone.
+// users' names alone, and templates are only for whom they are granted to.
 func settings() []string {
-	return []string{`sessions.hostTemplate=\{user\}`, "logLevel=debug"}
+	return []string{`sessions.hostTemplate=\{user\}`, "logLevel=debug", "tenancy.templates.everyone=false"}
 }
 
 func startWorld(ctx context.Context, guarded bool) (*world, error) {
@@ -253,16 +253,21 @@ func (w *world) namespace(t *testing.T) string {
 	return ns.Name
 }
 
-// tenantRules are what the strongest tenant may do in a namespace: sessions, what the
-// built-in role "edit" allows, and the proxy's kinds. The verbs of sessions that stand
-// for administrators are not among them.
-var tenantRules = []rbacv1.PolicyRule{
+// personRules are what a person does with sessions. The verbs that stand for
+// administrators are not among them.
+var personRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vdisessions"}, Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"}},
+}
+
+// tenantRules are what the strongest tenant may do in a namespace: sessions from every
+// template, what the built-in role "edit" allows, and the proxy's kinds.
+var tenantRules = slices.Concat(personRules, []rbacv1.PolicyRule{
+	{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vditemplates"}, Verbs: []string{"use"}},
 	{APIGroups: []string{"", "discovery.k8s.io"}, Resources: []string{"pods", "services", "endpointslices", "secrets", "configmaps", "persistentvolumeclaims", "events"}, Verbs: []string{"*"}},
 	{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 	{APIGroups: []string{"traefik.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
 	{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
-}
+})
 
 // statusRules are what no chart of ours grants to people.
 var statusRules = []rbacv1.PolicyRule{{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vdisessions/status"}, Verbs: []string{"*"}}}
@@ -270,23 +275,33 @@ var statusRules = []rbacv1.PolicyRule{{APIGroups: []string{"vdi.kasm.io"}, Resou
 // tenant is a client of a person who may do all that tenants may in a namespace.
 func (w *world) tenant(t *testing.T, ns, name string) client.Client {
 	t.Helper()
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "tenant", Namespace: ns}, Rules: tenantRules}
+	rules := tenantRules
 	if !w.guarded {
-		role.Rules = slices.Concat(tenantRules, statusRules)
+		rules = slices.Concat(tenantRules, statusRules)
 	}
+	c := w.person(t, ns, name, "tenant", rules)
+	require.Eventually(t, func() bool { // the authorizer learns of role and binding from its own watches
+		return c.List(t.Context(), &corev1.PodList{}, client.InNamespace(ns)) == nil
+	}, patience, glance)
+	return c
+}
+
+// person is a client of a person who holds a role in a namespace.
+func (w *world) person(t *testing.T, ns, name, held string, rules []rbacv1.PolicyRule) client.Client {
+	t.Helper()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: held, Namespace: ns}, Rules: rules}
 	require.NoError(t, client.IgnoreAlreadyExists(w.Driver.Create(t.Context(), role)))
 	require.NoError(t, w.Driver.Create(t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-", Namespace: ns},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "tenant"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: held + "-", Namespace: ns},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: held},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name}},
 	}))
 	config, err := w.UserConfig(name)
 	require.NoError(t, err)
 	c, err := client.New(config, client.Options{Scheme: run.Scheme(), Mapper: w.Driver.RESTMapper()})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { // the authorizer learns of role and binding from its own watches
-		return c.List(t.Context(), &vdi.VDISessionList{}, client.InNamespace(ns)) == nil &&
-			c.List(t.Context(), &corev1.PodList{}, client.InNamespace(ns)) == nil
+	require.Eventually(t, func() bool {
+		return c.List(t.Context(), &vdi.VDISessionList{}, client.InNamespace(ns)) == nil
 	}, patience, glance)
 	return c
 }

@@ -30,6 +30,10 @@ const (
 	guardLabel = "test/guard"
 	// sentinel is an annotation that a policy refuses once it is in force.
 	sentinel = "test/sentinel"
+
+	plain   = "plain"   // a template that everybody in these tests may use
+	artists = "artists" // and one that is not for them
+	studio  = "studio"  // a session of Alice's from that one
 )
 
 // visitor is somebody who asks the API server for something.
@@ -91,7 +95,7 @@ type attempt struct {
 func TestAdmissionPolicies(t *testing.T) {
 	t.Parallel()
 	p := startGuarded(t)
-	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}", "admission.endpointWriters={"+mesh.name+"}")
+	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}", "admission.endpointWriters={"+mesh.name+"}", "tenancy.templates.everyone=false")
 	policies := policiesOf(objects)
 	p.grant(t, slices.DeleteFunc(objects, isPolicy))
 	p.furnish(t)
@@ -362,7 +366,7 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 			ObjectMeta: g.meta("admin"), Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: teamAdmin.name}},
 			RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "vdi-admin"},
 		},
-		g.session(desk, alice, vdi.Finalizer), g.pod(desk), g.claim(desk),
+		g.session(desk, alice, vdi.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)),
 		g.route(desk, "Host(`alice-x.vdi.example.com`)"),
 		route(g.elsewhere, "IngressRoute", "portal", "Host(`portal.vdi.example.com`)"),
 		marked(route(g.elsewhere, "IngressRoute", "marked", "Host(`app.example.org`)")),
@@ -374,8 +378,8 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 	return g
 }
 
-// furnish lets everybody in these tests write everything, as far as RBAC goes:
-// what is refused then is refused by a policy. No verb is manage or route.
+// furnish lets everybody in these tests write everything, as far as RBAC goes, and use
+// one template: what is refused then is refused by a policy. No verb is manage or route.
 func (p *plane) furnish(t *testing.T) {
 	t.Helper()
 	role := &rbacv1.ClusterRole{
@@ -384,6 +388,8 @@ func (p *plane) furnish(t *testing.T) {
 			APIGroups: []string{"", "vdi.kasm.io", "traefik.io", "networking.k8s.io", "policy", "gateway.networking.k8s.io", "discovery.k8s.io"},
 			Resources: []string{"*"},
 			Verbs:     []string{"get", "list", "create", "update", "patch", "delete", "deletecollection"},
+		}, {
+			APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vditemplates"}, ResourceNames: []string{plain}, Verbs: []string{"use"},
 		}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}}
@@ -428,8 +434,13 @@ func ofDesktop(meta metav1.ObjectMeta, session string) metav1.ObjectMeta {
 }
 
 func (g *guard) session(name, user string, finalizers ...string) *vdi.VDISession {
-	s := &vdi.VDISession{ObjectMeta: g.meta(name), Spec: vdi.VDISessionSpec{User: user, Template: "plain"}}
+	s := &vdi.VDISession{ObjectMeta: g.meta(name), Spec: vdi.VDISessionSpec{User: user, Template: plain}}
 	s.Finalizers = finalizers
+	return s
+}
+
+func fromArtists(s *vdi.VDISession) *vdi.VDISession {
+	s.Spec.Template = artists
 	return s
 }
 

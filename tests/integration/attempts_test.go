@@ -18,7 +18,8 @@ import (
 var (
 	oneselfOnly   = part{policy: "sessions", number: 1}
 	ownOnly       = part{policy: "sessions", number: 2}
-	orderlyEnd    = part{policy: "sessions", number: 3}
+	templateUse   = part{policy: "sessions", number: 3}
+	orderlyEnd    = part{policy: "sessions", number: 4}
 	isPlatform    = part{policy: "sessions", name: "not-the-platform"}
 	endsNamespace = part{policy: "sessions", name: "not-the-end-of-a-namespace"}
 	isFrontDoor   = part{policy: "sessions", name: "not-the-front-door"}
@@ -73,6 +74,12 @@ func sessionAttempts() []attempt {
 		{portal, "suspends Alice's desktop", editSession(suspend), "", isCreator},
 		{portal, "deletes Alice's session", deleteDesk, "", isCreator},
 		{teamAdmin, "deletes Alice's session", deleteDesk, "", managesAll},
+
+		{aPerson, "creates a session from a template for artists", createFrom(artists), `"alice@example.com" may not use template "artists": choose another, or ask an administrator for the verb use on it`, templateUse},
+		{aPerson, "suspends a desktop whose template she may use no longer", edit(studio, suspend), "", part{}},
+		{aPerson, "deletes a session whose template she may use no longer", deleteStudio, "", part{}},
+		{portal, "creates a session from a template for artists", createFrom(artists), "", isCreator},
+		{teamAdmin, "creates a session from a template for artists", createFrom(artists), "", managesAll},
 
 		{aPerson, "takes the operator's finalizer off", editSession(noFinalizer), "metadata.finalizers: vdi.kasm.io/session-cleanup is taken off by the operator", orderlyEnd},
 		{operator, "takes its finalizer off", patchSession(noFinalizer), "", isPlatform},
@@ -255,13 +262,26 @@ func createSession(user string) func(context.Context, *guard, client.Client) err
 	return make1(func(g *guard) client.Object { return g.session("new", user) })
 }
 
-func editSession(edit func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
+// createFrom is a session of Alice's from a template.
+func createFrom(template string) func(context.Context, *guard, client.Client) error {
+	return make1(func(g *guard) client.Object {
+		s := g.session("new", alice)
+		s.Spec.Template = template
+		return s
+	})
+}
+
+func editSession(change func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
+	return edit(desk, change)
+}
+
+func edit(name string, change func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
 	return func(ctx context.Context, g *guard, c client.Client) error {
 		s := &vdi.VDISession{}
-		if err := c.Get(ctx, client.ObjectKey{Namespace: g.ns, Name: desk}, s); err != nil {
+		if err := c.Get(ctx, client.ObjectKey{Namespace: g.ns, Name: name}, s); err != nil {
 			return err
 		}
-		edit(s)
+		change(s)
 		return c.Update(ctx, s)
 	}
 }
@@ -287,6 +307,10 @@ func noFinalizer(s *vdi.VDISession)  { s.Finalizers = nil }
 
 func deleteDesk(ctx context.Context, g *guard, c client.Client) error {
 	return c.Delete(ctx, g.session(desk, alice))
+}
+
+func deleteStudio(ctx context.Context, g *guard, c client.Client) error {
+	return c.Delete(ctx, g.session(studio, alice))
 }
 
 func deleteSessions(ctx context.Context, g *guard, c client.Client) error {

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ func TestTenancy(t *testing.T) {
 	w.ownPassword(p, mine)
 	w.sharedNamespace(p, shared)
 	w.warnings(p)
+	w.artistsOnly(p, shared)
 	w.namespaceEnds(mine)
 	w.tableIsTrue(p)
 }
@@ -181,6 +183,59 @@ func (l *listener) all() string {
 	return strings.Join(l.heard, "\n")
 }
 
+// artistsOnly goes by the README's recipe: everybody may use every template, until an
+// administrator has said who may use what.
+func (w *world) artistsOnly(p *plane, ns string) {
+	w.t.Helper()
+	artist := visitor{name: "bob@example.com", groups: []string{"artists"}}
+	w.bind(ns, "vdi-user", artist)
+	start := func(who visitor, template string) error {
+		s := w.sessionIn(ns, "from-"+template, who.name)
+		s.Spec.Template = template
+		return p.really(w.t, who).Create(w.ctx, s, client.DryRunAll)
+	}
+	w.allowed("everybody uses every template", func() error { return start(mallory, "blender") })
+	w.recipe(p, "**A template for artists only.**")
+	// What an upgrade with tenancy.templates.everyone=false takes away.
+	require.NoError(w.t, w.client.Delete(w.ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "vdi-template-user:everyone"}}))
+	require.EventuallyWithT(w.t, func(t *assert.CollectT) {
+		assert.ErrorContains(t, start(mallory, "blender"), `spec.template: "mallory@example.com" may not use template "blender"`)
+	}, othersWork, glance)
+	w.allowed("artists use theirs", func() error { return start(artist, "blender") })
+	for _, who := range []visitor{artist, mallory} {
+		w.allowed("everybody uses what is for all", func() error { return start(who, "plain-desktop") })
+	}
+	require.Error(w.t, start(artist, "kiosk"), "nobody was given it")
+	require.NoError(w.t, p.really(w.t, teamAdmin).Create(w.ctx, w.sessionIn(ns, "by-admin", alice), client.DryRunAll), "administrators are not asked")
+
+	// A desktop from a template that its user may use no longer is theirs all the same.
+	c, s := p.really(w.t, mallory), &vdi.VDISession{}
+	require.NoError(w.t, c.Get(w.ctx, client.ObjectKey{Namespace: ns, Name: "other"}, s))
+	require.ErrorContains(w.t, start(mallory, s.Spec.Template), "may not use template")
+	before := s.DeepCopy()
+	suspend(s)
+	require.NoError(w.t, c.Patch(w.ctx, s, client.MergeFrom(before)))
+	require.NoError(w.t, c.Delete(w.ctx, s))
+}
+
+// recipe runs the README's first block of commands after a text.
+func (w *world) recipe(p *plane, after string) {
+	w.t.Helper()
+	top, err := repositoryRoot()
+	require.NoError(w.t, err)
+	text, err := os.ReadFile(filepath.Join(top, "README.md"))
+	require.NoError(w.t, err)
+	_, rest, found := strings.Cut(string(text), after)
+	require.True(w.t, found, "the README has no %q", after)
+	_, rest, _ = strings.Cut(rest, "```console\n")
+	script, _, _ := strings.Cut(rest, "```")
+	require.NotEmpty(w.t, script, "no command after %q", after)
+	shell := exec.CommandContext(w.t.Context(), "bash", "-ec", script)
+	shell.Env = append(os.Environ(), "KUBECONFIG="+p.Kubeconfig(), "PATH="+filepath.Join(top, "bin")+":"+os.Getenv("PATH"))
+	out, err := shell.CombinedOutput()
+	require.NoError(w.t, err, "%s: %s", script, out)
+}
+
 // namespaceEnds: no policy holds up the end of a namespace with desktops.
 func (w *world) namespaceEnds(ns string) {
 	w.t.Helper()
@@ -194,7 +249,7 @@ func (w *world) namespaceEnds(ns string) {
 func (w *world) tableIsTrue(p *plane) {
 	w.t.Helper()
 	columns := map[string]visitor{}
-	for _, role := range []string{"vdi-user", "vdi-viewer", "vdi-admin", "vdi-catalogue"} {
+	for _, role := range []string{"vdi-user", "vdi-viewer", "vdi-admin", "vdi-catalogue", "vdi-template-user"} {
 		in, everywhere := visitor{name: "one@" + role}, visitor{name: "all@" + role}
 		w.bind(w.ns, role, in)
 		w.bind("", role, everywhere)
@@ -225,7 +280,7 @@ func (w *world) requireMay(who visitor, verb, resource string, want bool) {
 	groupResource, subresource, _ := strings.Cut(resource, "/")
 	name, group, _ := strings.Cut(groupResource, ".")
 	ns := w.ns
-	if name == "vditemplates" {
+	if name == "vditemplates" && verb != "use" { // which is asked in a session's namespace
 		ns = ""
 	}
 	if strings.HasPrefix(name, "vdi") {

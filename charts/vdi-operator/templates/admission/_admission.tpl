@@ -42,6 +42,13 @@ namespace. The verbs manage and route exist for these policies alone. */}}
 authorizer.group('vdi.kasm.io').resource('vdisessions').namespace(request.namespace).check('{{ . }}').allowed()
 {{- end -}}
 
+{{/* "true" where RBAC is asked whether people may use a template. Nobody may be locked
+out because a grant is missing, so by default only a release asks that makes the roles. */}}
+{{- define "vdi-operator.admission.asksForTemplates" -}}
+{{- $ask := .Values.tenancy.templates.ask -}}
+{{- if or (eq $ask "Always") (and (eq $ask "Auto") .Values.tenancy.roles.create) -}}true{{- end -}}
+{{- end -}}
+
 {{/* The namespaces this release serves. */}}
 {{- define "vdi-operator.admission.where" -}}
 {{- with .Values.watchNamespaces }}

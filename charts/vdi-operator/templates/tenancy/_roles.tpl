@@ -23,7 +23,7 @@ vdi-admin:
     verbs: [get, list, watch, create, update, patch, delete, deletecollection, manage]
   - apiGroups: [vdi.kasm.io]
     resources: [vditemplates]
-    verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+    verbs: [get, list, watch, create, update, patch, delete, deletecollection, use]
   - apiGroups: [events.k8s.io, ""]
     resources: [events]
     verbs: [get, list, watch]
@@ -32,6 +32,11 @@ vdi-catalogue:
   - apiGroups: [vdi.kasm.io]
     resources: [vditemplates]
     verbs: [get, list, watch]
+{{- /* Desktops from every template, read or not: use is the policies' own verb. */}}
+vdi-template-user:
+  - apiGroups: [vdi.kasm.io]
+    resources: [vditemplates]
+    verbs: [use]
 {{- end -}}
 
 {{/* The roles have one name per cluster. Only a cluster can tell whose they are. */}}
@@ -42,7 +47,7 @@ vdi-catalogue:
 {{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
 {{- $release := get $owner "meta.helm.sh/release-name" -}}
 {{- if or (ne $namespace $.Release.Namespace) (ne $release $.Release.Name) -}}
-{{- fail (printf "%s is on, but release %q in namespace %q made the ClusterRoles vdi-user, vdi-viewer, vdi-admin and vdi-catalogue already: switch it off here, they serve both" (include "vdi-operator.valueName" (dict "root" $ "name" "tenancy.roles.create")) $release $namespace) -}}
+{{- fail (printf "%s is on, but release %q in namespace %q made the ClusterRoles vdi-user, vdi-viewer, vdi-admin, vdi-catalogue and vdi-template-user already: switch it off here, they serve both" (include "vdi-operator.valueName" (dict "root" $ "name" "tenancy.roles.create")) $release $namespace) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,63 @@
+package attacks
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
+	"github.com/vdi-platform/vdi-platform/tests/scale"
+)
+
+// TestA43TemplatesForSome: from a template that is not for everybody, nobody else starts
+// a desktop, however they ask. What they may use, they still may.
+func TestA43TemplatesForSome(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome{
+		"name it": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			return w.asks(t, c, s)
+		},
+		"leave the session's name to the API server": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			s.Name, s.GenerateName = "", "desk-"
+			return w.asks(t, c, s)
+		},
+		"apply it": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			o := &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": vdi.GroupVersion.String(), "kind": "VDISession",
+				"metadata": map[string]any{"namespace": s.Namespace, "name": s.Name},
+				"spec":     map[string]any{"user": s.Spec.User, "template": s.Spec.Template},
+			}}
+			if err := c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("mallory")); err != nil {
+				return writes(t, err)
+			}
+			return ledger.Judge(w.settles(t, s) == "", ledger.Operator, "it does not start")
+		},
+		"name it in a session that has another": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			wanted := s.Spec.Template
+			s.Spec.Template = scale.TemplateName
+			require.NoError(t, c.Create(t.Context(), s), "what is for everybody may be used")
+			return writes(t, c.Patch(t.Context(), s, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"template":"`+wanted+`"}}`))))
+		},
+		"be granted it in another namespace": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			w.person(t, w.namespace(t), s.Spec.User, "artist", slices.Concat(personRules, mayUse(s.Spec.Template)))
+			return w.asks(t, c, s)
+		},
+	} {
+		attack(t, name, func(t *testing.T, w *world) ledger.Outcome {
+			ns := w.namespace(t)
+			wanted := w.templated(t, "artists-"+ns, func(*vdi.VDITemplate) {})
+			c := w.person(t, ns, malloryIn(ns), "person", slices.Concat(personRules, mayUse(scale.TemplateName)))
+			return ask(t, w, c, desk(ns, "desk", malloryIn(ns), func(s *vdi.VDISession) { s.Spec.Template = wanted }))
+		})
+	}
+}
+
+// mayUse grants one template.
+func mayUse(template string) []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{{APIGroups: []string{"vdi.kasm.io"}, Resources: []string{"vditemplates"}, ResourceNames: []string{template}, Verbs: []string{"use"}}}
+}

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/fairqueue"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -49,7 +50,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(SpecChanged())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()})
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter(), NewQueue: r.newQueue})
 	if r.isOIDC() {
 		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 	}
@@ -64,6 +65,23 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		return err
 	}
 	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c, workers))
+}
+
+// newQueue lets namespaces take turns, and in each the people.
+func (r *Reconciler) newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+	return fairqueue.New(name, limiter, r.personOf)
+}
+
+// personOf is the user of a session in the cache. It never waits: while the cache is
+// being filled, and of what is gone, nobody knows.
+func (r *Reconciler) personOf(request reconcile.Request) string {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := &vdi.VDISession{}
+	if err := r.Client.Get(now, request.NamespacedName, s, client.UnsafeDisableDeepCopy); err != nil {
+		return ""
+	}
+	return s.Spec.User
 }
 
 // index makes the cache answer without looking through all sessions and pods.

@@ -59,6 +59,12 @@ func removals() []removal {
 			"operator/session/apply.go", "func (r *Reconciler) create(ctx context.Context, p *pass, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {",
 			"logf.FromContext(ctx).Info(\"create\", \"user\", p.session.Spec.User)",
 		},
+		// Namespaces and people take turns, and one's desktops are no business of another's.
+		{
+			"operator/session/watches.go", "func (r *Reconciler) newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {",
+			"return workqueue.NewTypedRateLimitingQueue(limiter)",
+		},
+		{"operator/session/watches.go", "var found []reconcile.Request", "return r.requests(ctx, client.InNamespace(namespace))"},
 		// Users are told apart by a hash that nobody can aim at.
 		{"platform/identity.go", "func Identity(user string) string {", "return slug(user)"},
 		{"platform/identity.go", "func ValidateUser(user string) error {", "return nil"},

@@ -135,7 +135,7 @@ func startWorld(ctx context.Context, guarded bool) (*world, error) {
 }
 
 // sessionsAtMost is what the nodes have room for.
-const sessionsAtMost = 400
+const sessionsAtMost = 600
 
 func (w *world) furnish(ctx context.Context) error {
 	if err := w.installGateways(ctx); err != nil {

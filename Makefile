@@ -7,7 +7,7 @@ IMG ?= docker.io/vdi-platform/vdi-operator:dev
 HELM ?= bin/helm
 DIST ?= dist
 DEV := tests/tools/dev
-GO_FLAGS := -trimpath -ldflags "-s -w"
+GO_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
 WIRETIME ?= 60s

@@ -1,14 +1,16 @@
 package image
 
 import (
+	"bytes"
 	"debug/elf"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 // nonroot is the user that distroless images made customary.
@@ -19,8 +21,21 @@ const (
 	group  = "root:x:0:\nnonroot:x:65532:\n"
 )
 
-// hostCertificates is where Debian and its kin keep the bundle Go looks for.
-const hostCertificates = "/etc/ssl/certs/ca-certificates.crt"
+// certificatesFile is the first place where Go looks for authorities.
+const certificatesFile = "/etc/ssl/certs/ca-certificates.crt"
+
+// certificates are Mozilla's authorities, by a pinned module: those of this machine would
+// make another image on another one. Left out are those that count for some certificates
+// only, which a file of this kind cannot say.
+func certificates() []byte {
+	var text bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}) // a buffer takes all
+		}
+	}
+	return text.Bytes()
+}
 
 // Binaries is an image of static programs in /usr/local/bin and nothing else:
 // no shell, not root, and no need to write to its root filesystem. The
@@ -62,16 +77,13 @@ func forNonroot(config Config) Config {
 }
 
 func baseFiles() []File {
-	files := []File{
+	return []File{
+		{Path: certificatesFile, Mode: 0o644, Data: certificates()},
 		{Path: "/etc/passwd", Mode: 0o644, Data: []byte(passwd)},
 		{Path: "/etc/group", Mode: 0o644, Data: []byte(group)},
 		{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 		{Path: "/home/nonroot", Mode: fs.ModeDir | 0o700, UID: nonroot, GID: nonroot},
 	}
-	if _, err := os.Stat(hostCertificates); err == nil {
-		files = append(files, File{Path: hostCertificates, Mode: 0o644, Source: hostCertificates})
-	}
-	return files
 }
 
 // mustBeStatic finds at build time what would otherwise be a container that

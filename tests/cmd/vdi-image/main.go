@@ -16,9 +16,11 @@ const usage = `usage:
   vdi-image binary  --tag NAME --binary FILE [--binary FILE…] [--entrypoint PATH] [--cmd ARG…] [--out FILE]
   vdi-image desktop --tag NAME [--out FILE]
   vdi-image relay   --tag NAME [--out FILE]
+  vdi-image check   --archive FILE [--digest sha256:…]
 
 Archives go to bin/images/ of the repository unless --out says otherwise, and
-are left alone when nothing they are made of has changed`
+are left alone when nothing they are made of has changed. check prints the digest of
+an archive's image, and fails where a byte of it is not what it should be`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -45,6 +47,8 @@ func run(ctx context.Context, args []string) error {
 		return desktop(ctx, args[1:])
 	case "relay":
 		return relay(ctx, args[1:])
+	case "check":
+		return check(args[1:])
 	}
 	return fmt.Errorf("no such command: %s\n%s", args[0], usage)
 }

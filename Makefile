@@ -7,6 +7,12 @@ IMG ?= docker.io/vdi-platform/vdi-operator:dev
 HELM ?= bin/helm
 DIST ?= dist
 DEV := tests/tools/dev
+RELEASE ?=
+DIGESTS ?=
+GO_IMAGE ?=
+BASE_IMAGE ?=
+PROGRAMS := vdi-operator vdi-agent vdi-frontdoor vdi-turn-secret vdi-postrender
+CHARTS := $(if $(DIGESTS),bin/pinned,charts)
 GO_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
@@ -39,7 +45,8 @@ test: test-unit test-charts test-sim test-relay test-integration test-attacks te
 test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
 	go test ./operator/session # with the tests during which the race detector itself may crash
-	cd tests && go test ./image/... ./parity/... ./bench/... ./attacks/ledger .
+	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
+	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger .
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients
@@ -61,7 +68,7 @@ test-integration: tools-control-plane ## Controllers on a real API server, which
 
 .PHONY: test-attacks
 test-attacks: tools-helm tools-control-plane ## The attack list: each attack works without its guard and fails with it; prints how many are blocked
-	cd tests && go run ./cmd/vdi-cluster tools kwok traefik traefik-vulnerable traefik-rules
+	cd tests && go run ./cmd/vdi-cluster tools kwok traefik traefik-vulnerable traefik-rules cyclonedx-gomod govulncheck
 	rm -f bin/attacks.jsonl
 	cd tests && VDI_ATTACKS_LEDGER=$(CURDIR)/bin/attacks.jsonl go test -p 1 -count 1 -timeout 15m -run '$(ATTACKS)' ./attacks ./relay ./frontdoor
 	cd tests && go run ./cmd/vdi-attacks ../bin/attacks.jsonl
@@ -72,19 +79,21 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy
+test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, starts beside 10,000 sessions of one tenant, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
 	cd tests && go test -v -timeout 20m ./sim/replay -seeds 200 -first $$RANDOM
 	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
-	cd tests && go test -v -timeout 30m ./scale/... -sessions 1000 | grep -v '^=== '
+	cd tests && go test -v -timeout 60m ./scale/... -sessions 1000 -crowd 10000 -starts 60 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
 	cd tests && go test -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
 	cd tests && go run ./cmd/vdi-cluster tools traefik
 	cd tests && go test ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m
 	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
+	cd tests && go test ./image -run '^TestReproducible$$' -everything
+	$(MAKE) sbom
 
 .PHONY: test-mutants
 test-mutants: ## Take the operator's guards away, one at a time, and list those that no simulated life misses (MUTANTS="--only 7 --cases 2000")
@@ -115,24 +124,36 @@ build: ## The operator's binary for this machine, and the post-renderer for both
 image: build ## The operator's image as an OCI archive, without a container engine
 	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-frontdoor --binary ../bin/vdi-turn-secret --tag $(IMG)
 
+.PHONY: sbom
+sbom: image ## Lists of all parts (CycloneDX) of every program and image archive into dist/sbom/, compared with `go version -m`
+	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod syft
+	rm -rf $(DIST)/sbom && mkdir -p $(DIST)/sbom
+	for program in $(PROGRAMS); do bin/cyclonedx-gomod bin -json -std -noserial -output $(DIST)/sbom/$$program.cdx.json bin/$$program; done
+	for archive in bin/images/*.tar; do SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$$archive -o cyclonedx-json=$(DIST)/sbom/image-$$(basename $$archive .tar).cdx.json; done
+	cd tests && for program in $(PROGRAMS); do go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/$$program.cdx.json ../bin/$$program; done
+	cd tests && go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/image-vdi-operator.cdx.json $(patsubst %,../bin/%,$(filter-out vdi-postrender,$(PROGRAMS)))
+
 .PHONY: package
-package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`
+package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`; RELEASE=yes demands DIGESTS=FILE, a line "NAME sha256:…" for each image
 	mkdir -p $(DIST)/third-party
-	for chart in vdi-session vdi-operator coturn; do $(HELM) package charts/$$chart --destination $(DIST); done
+	$(if $(DIGESTS),rm -rf $(CHARTS) && cp -r charts $(CHARTS) && (cd tests && go run ./cmd/vdi-release pin ../$(CHARTS) $(abspath $(DIGESTS))))
+	for chart in vdi-session vdi-operator coturn; do $(HELM) package $(CHARTS)/$$chart --destination $(DIST); done
 	@awk '/^- name:/ {n=$$3} /repository: https/ {r=$$2} /version:/ && r {print n, $$2, r; r=""}' charts/vdi-platform/Chart.lock | while read -r name version url; do \
 	  [ -f $(DIST)/third-party/$$name-$$version.tgz ] || $(HELM) pull $$name --repo $$url --version $$version --destination $(DIST)/third-party || { \
 	    echo "vdi-platform is not packaged: chart $$name $$version could not be fetched from $$url. Where that can be reached, run"; \
 	    echo "  helm pull $$name --repo $$url --version $$version"; \
 	    echo "put the archive into $(DIST)/third-party/, and run 'make package' again."; exit 1; }; done
-	rm -rf $(DIST)/umbrella && mkdir -p $(DIST)/umbrella && cp -r charts/vdi-platform $(DIST)/umbrella/ && rm -rf $(DIST)/umbrella/vdi-platform/charts
+	rm -rf $(DIST)/umbrella && mkdir -p $(DIST)/umbrella && cp -r $(CHARTS)/vdi-platform $(DIST)/umbrella/ && rm -rf $(DIST)/umbrella/vdi-platform/charts
 	awk '/^- name:/ {n=$$3} /version:/ {print n "-" $$2 ".tgz"}' charts/vdi-platform/Chart.lock | while read -r archive; do \
 	  install -D -m 644 -t $(DIST)/umbrella/vdi-platform/charts $$(ls $(DIST)/$$archive $(DIST)/third-party/$$archive 2>/dev/null); done
 	$(HELM) package $(DIST)/umbrella/vdi-platform --destination $(DIST)
 	rm -rf $(DIST)/umbrella
+	$(if $(RELEASE),cd tests && go run ./cmd/vdi-release charts $$(for chart in vdi-operator coturn vdi-platform; do ls $(abspath $(DIST))/$$chart-[0-9]*.tgz; done))
 
 .PHONY: docker-build
-docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs
-	@if docker info >/dev/null 2>&1; then docker build -f operator/Dockerfile -t $(IMG) .; \
+docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs; RELEASE=yes demands GO_IMAGE and BASE_IMAGE by digest
+	$(if $(RELEASE),cd tests && go run ./cmd/vdi-release bases ../operator/Dockerfile $(addprefix GO_IMAGE=,$(GO_IMAGE)) $(addprefix BASE_IMAGE=,$(BASE_IMAGE)))
+	@if docker info >/dev/null 2>&1; then docker build -f operator/Dockerfile $(addprefix --build-arg GO_IMAGE=,$(GO_IMAGE)) $(addprefix --build-arg BASE_IMAGE=,$(BASE_IMAGE)) -t $(IMG) .; \
 	else echo "no container engine answers; writing an OCI archive instead"; $(MAKE) image IMG=$(IMG); fi
 
 ##@ Generate and check
@@ -158,7 +179,7 @@ verify: generate ## Fail if something generated is not committed
 	@git diff --exit-code -- . || { echo "generated files differ: run 'make generate', look at the difference and commit it"; exit 1; }
 
 .PHONY: lint
-lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck, ct lint
+lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck, ct lint, actionlint, and govulncheck where its database, or that as a module, can be reached
 	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
 	go vet $(ROOT_PACKAGES)
 	cd tests && go vet ./...
@@ -169,6 +190,11 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 	PATH="$(CURDIR)/bin:$(CURDIR)/bin/python/bin:$$PATH" PYTHONPATH="$(CURDIR)/bin/python" bin/ct lint --config ct.yaml \
 	  --charts charts/vdi-operator,charts/coturn,bin/umbrella/vdi-platform \
 	  --chart-yaml-schema "$$(go list -C tests/tools/ct -m -f '{{.Dir}}' github.com/helm/chart-testing/v3)/etc/chart_schema.yaml"
+	go mod verify
+	cd tests && go run ./cmd/vdi-cluster tools actionlint govulncheck
+	bin/actionlint -shellcheck= -pyflakes=
+	cd tests && go run ./cmd/vdi-release workflows ../.github/workflows/*.yaml
+	cd tests && go run ./cmd/vdi-release holes $(CURDIR)/bin/govulncheck .. $(ROOT_PACKAGES)
 
 ##@ Your cluster
 

@@ -59,6 +59,12 @@ var tools = []tool{
 	// Has the hole CVE-2026-71324, which the attack list is made through.
 	{name: "traefik-vulnerable", module: "traefik-vulnerable", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.0"},
 	{name: "traefik-rules", module: "rules", pkg: "."},
+	{name: "cyclonedx-gomod", module: "supply", pkg: "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod"},
+	{name: "govulncheck", module: "supply", pkg: "golang.org/x/vuln/cmd/govulncheck"},
+	{name: "actionlint", module: "supply", pkg: "github.com/rhysd/actionlint/cmd/actionlint"},
+	{name: "syft", module: "syft", pkg: "github.com/anchore/syft/cmd/syft"},
+	{name: "crane", module: "cosign", pkg: "github.com/google/go-containerregistry/cmd/crane"},
+	{name: "cosign", module: "cosign", pkg: "github.com/sigstore/cosign/v3/cmd/cosign"},
 }
 
 // controlPlaneTools and nodeTools are what the two sizes of cluster need.

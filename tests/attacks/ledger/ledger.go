@@ -29,6 +29,8 @@ type Stage string
 const (
 	// Design: there is nothing to attack; the value is not the attacker's to choose.
 	Design Stage = "design"
+	// Build: the build, or what is looked at before a release, refused.
+	Build Stage = "build"
 	// Admission: the API server refused the write.
 	Admission Stage = "admission"
 	// Operator: the operator or its renderer refused, and made nothing.
@@ -189,10 +191,10 @@ func Print(to io.Writer, entries []Entry) {
 		rows = append(rows, sum(id, list))
 	}
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
-	fmt.Fprintf(to, "attack  blocked/total  by design  admission  operator  runtime  slowest\n")
+	fmt.Fprintf(to, "attack  blocked/total  by design  build  admission  operator  runtime  slowest\n")
 	for _, r := range append(rows, sum("all", entries)) {
-		fmt.Fprintf(to, "%-6s  %7d/%-5d  %9d  %9d  %8d  %7d  %s\n", r.id, r.blocked, r.total,
-			r.at[Design], r.at[Admission], r.at[Operator], r.at[Runtime], r.slowest.Round(time.Microsecond))
+		fmt.Fprintf(to, "%-6s  %7d/%-5d  %9d  %5d  %9d  %8d  %7d  %s\n", r.id, r.blocked, r.total,
+			r.at[Design], r.at[Build], r.at[Admission], r.at[Operator], r.at[Runtime], r.slowest.Round(time.Microsecond))
 	}
 	all := sum("all", entries)
 	fmt.Fprintf(to, "attacks blocked/total: %d/%d\n", all.blocked, all.total)

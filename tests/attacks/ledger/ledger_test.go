@@ -18,10 +18,10 @@ func TestPrint(t *testing.T) {
 		{ID: "A01", Name: "a", Took: 1e6},
 		{ID: "A02", Name: "c", Blocked: true, Stage: Design},
 	})
-	require.Equal(t, `attack  blocked/total  by design  admission  operator  runtime  slowest
-A01           0/1              0          0         0        0  1ms
-A02           2/2              1          1         0        0  2ms
-all           2/3              1          1         0        0  2ms
+	require.Equal(t, `attack  blocked/total  by design  build  admission  operator  runtime  slowest
+A01           0/1              0      0          0         0        0  1ms
+A02           2/2              1      0          1         0        0  2ms
+all           2/3              1      0          1         0        0  2ms
 attacks blocked/total: 2/3
 `, out.String())
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
-// list are the attacks that must be made. A29 (pools, which there are none of) and A33
-// (the supply chain) have no test of this kind.
+// list are the attacks that must be made. A29 (pools, which there are none of) has no
+// test of this kind.
 var list = strings.Fields(`
 	A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A11 A12 A13 A14 A15 A16 A17 A18 A19 A20 A21 A22 A23 A24
-	A25 A26 A27 A28 A30 A31 A32 A34 A35 A36 A37 A38 A40 A41 A42 A43 A44`)
+	A25 A26 A27 A28 A30 A31 A32 A33 A34 A35 A36 A37 A38 A40 A41 A42 A43 A44`)
 
 func main() {
 	if len(os.Args) != 2 {

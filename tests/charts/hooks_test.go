@@ -53,7 +53,7 @@ func TestHooks(t *testing.T) {
 		require.Equal(t, want.args, job.Spec.Template.Spec.Containers[0].Args)
 		require.Equal(t, []int32{2}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values)
 	}
-	require.Len(t, got, 5)
+	require.Len(t, got, 6)
 }
 
 // TestHooksCanBeOff: each by its own value; without templates there is nothing
@@ -88,7 +88,13 @@ func TestHookRights(t *testing.T) {
 		if obj.GetAnnotations()[hookAnnotation] != "" {
 			require.Equal(t, "before-hook-creation,hook-succeeded", obj.GetAnnotations()["helm.sh/hook-delete-policy"], key(obj))
 			isRunner := obj.GetKind() == "Job" || obj.GetKind() == "Pod"
-			weight := map[bool]string{true: "0", false: "1"}[!strings.HasSuffix(obj.GetName(), "-upgrade")] // after the kinds, before all else
+			weight := "0"
+			switch { // after the kinds, before all else; what it stops labels nothing
+			case strings.HasSuffix(obj.GetName(), "-upgrade"):
+				weight = "1"
+			case strings.HasSuffix(obj.GetName(), "-routes"):
+				weight = "2"
+			}
 			require.Equal(t, isRunner, obj.GetAnnotations()["helm.sh/hook-weight"] == weight, key(obj))
 		}
 	}

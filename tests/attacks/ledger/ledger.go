@@ -103,7 +103,7 @@ func idIn(t *testing.T) string {
 	t.Helper()
 	id := idOf.FindStringSubmatch(t.Name())
 	if id == nil {
-		t.Fatalf("attacks are made by tests named TestA01… to TestA38…, not %s", t.Name())
+		t.Fatalf("attacks are made by tests named TestA01… to TestA44…, not %s", t.Name())
 	}
 	return "A" + id[1]
 }

@@ -6,6 +6,7 @@ SHELL := /bin/bash
 IMG ?= docker.io/vdi-platform/vdi-operator:dev
 HELM ?= bin/helm
 DIST ?= dist
+VERSION := $(shell awk '$$1 == "appVersion:" {print $$2}' charts/vdi-operator/Chart.yaml)
 DEV := tests/tools/dev
 RELEASE ?=
 DIGESTS ?=
@@ -128,7 +129,7 @@ image: build ## The operator's image as an OCI archive, without a container engi
 sbom: image ## Lists of all parts (CycloneDX) of every program and image archive into dist/sbom/, compared with `go version -m`
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod syft
 	rm -rf $(DIST)/sbom && mkdir -p $(DIST)/sbom
-	for program in $(PROGRAMS); do bin/cyclonedx-gomod bin -json -std -noserial -output $(DIST)/sbom/$$program.cdx.json bin/$$program; done
+	for program in $(PROGRAMS); do bin/cyclonedx-gomod bin -json -std -noserial -version v$(VERSION) -output $(DIST)/sbom/$$program.cdx.json bin/$$program; done
 	for archive in bin/images/*.tar; do SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$$archive -o cyclonedx-json=$(DIST)/sbom/image-$$(basename $$archive .tar).cdx.json; done
 	cd tests && for program in $(PROGRAMS); do go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/$$program.cdx.json ../bin/$$program; done
 	cd tests && go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/image-vdi-operator.cdx.json $(patsubst %,../bin/%,$(filter-out vdi-postrender,$(PROGRAMS)))

@@ -27,11 +27,15 @@ var (
 type times struct {
 	running []time.Duration // from the answer to the wish until the desktop runs, as its user sees it
 	pod     []time.Duration // from there until the pod was made, which is the operator's part
+	// Processor time that operator and API server took meanwhile, per start: unlike the
+	// others it does not depend on what else this machine does.
+	operator, apiServer time.Duration
 }
 
 func (s times) String() string {
-	return fmt.Sprintf("%d starts: p50 %s, p99 %s; to the pod p50 %s, p99 %s", len(s.running),
-		percentile(s.running, 50), percentile(s.running, 99), percentile(s.pod, 50), percentile(s.pod, 99))
+	return fmt.Sprintf("%d starts: p50 %s, p99 %s; to the pod p50 %s, p99 %s; processor time of the operator %s, of the API server %s; load average %s", len(s.running),
+		percentile(s.running, 50), percentile(s.running, 99), percentile(s.pod, 50), percentile(s.pod, 99),
+		s.operator.Round(time.Millisecond), s.apiServer.Round(time.Millisecond), Load())
 }
 
 // percentile of sorted times, by the nearest rank.
@@ -41,10 +45,11 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 
 // TestCrowd (A25): what one tenant asks for costs the others no time. Many sessions of one
 // are being made, and then lie there; what the others' starts take is printed, and at the
-// 99th percentile at most twice what it was without. With few it shows that the test works.
+// 99th percentile at most twice what it is without them, before or after: on a machine
+// that does other things too, the worse of both counts. With few it shows that the test works.
 func TestCrowd(t *testing.T) {
 	ctx := t.Context()
-	r, err := Start(ctx, "", 4**starts)
+	r, err := Start(ctx, "", 5**starts)
 	require.NoError(t, err, "run 'make tools' at the top of the repository")
 	t.Cleanup(func() { require.NoError(t, r.Stop()) })
 	operator, err := r.InstallOperator(ctx, t.TempDir())
@@ -54,35 +59,50 @@ func TestCrowd(t *testing.T) {
 	require.NoError(t, r.Driver.Create(ctx, Template()))
 	namespaces, err := r.Namespaces(ctx, "others", 4)
 	require.NoError(t, err)
-	o := &others{t: t, r: r, namespaces: namespaces}
+	o := &others{t: t, r: r, replica: replica, namespaces: namespaces}
 	o.start(1) // caches and connections are warm then
 
-	alone := o.start(*starts)
-	t.Logf("alone: %s; load average %s", alone, Load())
+	before := o.start(*starts)
+	t.Logf("before: %s", before)
 
 	made := make(chan error, 1)
 	go func() { made <- r.makeCrowd(t, *crowd) }()
 	meanwhile := o.startUntil(made)
-	t.Logf("while %d sessions of one tenant are made: %s; load average %s", *crowd, meanwhile, Load())
+	t.Logf("while %d sessions of one tenant are made: %s", *crowd, meanwhile)
 
-	r.comesToRest(t, 0)
+	r.isDoneWith(t, *crowd)
 	beside := o.start(*starts)
 	now, peak, err := ResidentMemory(replica.PID())
 	require.NoError(t, err)
-	t.Logf("beside %d at rest: %s; the operator has %.0f MiB, at most %.0f; load average %s", *crowd, beside, mebibytes(now), mebibytes(peak), Load())
-	t.Logf("p99 beside those that are made: %.2f times, beside those at rest: %.2f times", ratio(meanwhile, alone), ratio(beside, alone))
-	require.LessOrEqual(t, ratio(beside, alone), 2.0, "sessions at rest make others wait")
-	require.LessOrEqual(t, ratio(meanwhile, alone), 2.0, "sessions that are made make others wait")
+	t.Logf("beside %d at rest: %s; the operator has %.0f MiB, at most %.0f", *crowd, beside, mebibytes(now), mebibytes(peak))
+
+	require.NoError(t, r.Driver.DeleteAllOf(ctx, &vdi.VDISession{}, client.InNamespace(crowdNamespace)))
+	r.isDoneWith(t, *crowd)
+	after := o.start(*starts)
+	t.Logf("after: %s", after)
+	alone := max(percentile(before.running, 99), percentile(after.running, 99))
+	atRest, atWork := ratio(beside, alone), ratio(meanwhile, alone)
+	t.Logf("p99 beside those that are made: %.2f times, beside those at rest: %.2f times", atWork, atRest)
+	require.LessOrEqual(t, atRest, 2.0, "sessions at rest make others wait")
+	require.LessOrEqual(t, atWork, 2.0, "sessions that are made make others wait")
 }
 
-func ratio(a, b times) float64 {
-	return float64(percentile(a.running, 99)) / float64(percentile(b.running, 99))
+// isDoneWith waits until the operator asks nothing any more.
+func (r *Rig) isDoneWith(t *testing.T, sessions int) {
+	t.Helper()
+	rest := int64(0)
+	require.Eventually(t, func() bool { return r.isCalm(t, &rest) }, time.Minute+time.Duration(sessions)*patience, 2*time.Second, "the operator comes to rest")
+}
+
+func ratio(a times, alone time.Duration) float64 {
+	return float64(percentile(a.running, 99)) / float64(alone)
 }
 
 // others are people with one desktop each.
 type others struct {
 	t          *testing.T
 	r          *Rig
+	replica    *Replica
 	namespaces []string
 	n          int // so far
 }
@@ -111,6 +131,7 @@ func (o *others) startWhile(more func(made int) bool) (all times) {
 	o.t.Helper()
 	from, err := o.r.AuditEnd()
 	require.NoError(o.t, err)
+	operator, apiServer := o.processorTimes()
 	for made := 0; more(made); made++ {
 		all.running = append(all.running, o.startOne())
 	}
@@ -126,9 +147,23 @@ func (o *others) startWhile(more func(made int) bool) (all times) {
 	})
 	require.NoError(o.t, err)
 	require.Len(o.t, all.pod, len(all.running))
+	operatorAfter, apiServerAfter := o.processorTimes()
+	n := time.Duration(len(all.running))
+	all.operator, all.apiServer = (operatorAfter-operator)/n, (apiServerAfter-apiServer)/n
 	slices.Sort(all.running)
 	slices.Sort(all.pod)
 	return all
+}
+
+func (o *others) processorTimes() (operator, apiServer time.Duration) {
+	o.t.Helper()
+	operator, err := ProcessorTime(o.replica.PID())
+	require.NoError(o.t, err)
+	pid, err := o.r.PID("kube-apiserver")
+	require.NoError(o.t, err)
+	apiServer, err = ProcessorTime(pid)
+	require.NoError(o.t, err)
+	return operator, apiServer
 }
 
 func (o *others) startOne() time.Duration {
@@ -152,15 +187,16 @@ func (o *others) startOne() time.Duration {
 	return 0
 }
 
+const crowdNamespace = "crowd-0"
+
 // makeCrowd makes sessions of one person as fast as they can: every other is not to run,
 // the rest cannot.
 func (r *Rig) makeCrowd(t *testing.T, n int) error {
 	const mallory = "mallory@example.com"
-	namespaces, err := r.Namespaces(t.Context(), "crowd", 1)
-	if err != nil {
+	const ns = crowdNamespace
+	if _, err := r.Namespaces(t.Context(), "crowd", 1); err != nil {
 		return err
 	}
-	ns := namespaces[0]
 	if err := r.Driver.Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "mallory", Namespace: ns},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "vdi-user"},

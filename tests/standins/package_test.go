@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,9 +15,9 @@ import (
 )
 
 // makePackage runs `make package` into a folder of its own.
-func (m machine) makePackage(t *testing.T, dist string) (string, error) {
+func (m machine) makePackage(t *testing.T, dist string, more ...string) (string, error) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "make", "--no-print-directory", "package", "DIST="+dist)
+	command := exec.CommandContext(t.Context(), "make", append([]string{"--no-print-directory", "package", "DIST=" + dist}, more...)...)
 	command.Dir = m.root
 	// Where no chart repository answers, with or without the internet.
 	command.Env = append(os.Environ(), "HTTPS_PROXY=http://127.0.0.1:9", "NO_PROXY=")
@@ -73,4 +75,25 @@ func TestPackage(t *testing.T) {
 		}
 		require.Equal(t, rendered(m.chart), rendered(archive), "as from the folder")
 	}
+	m.packageOfRelease(t, dist, archive)
+}
+
+// packageOfRelease: a release is refused while its charts name images by tag, and with all
+// digests at hand everything that we start is named by them.
+func (m machine) packageOfRelease(t *testing.T, dist, archive string) {
+	t.Helper()
+	out, err := m.makePackage(t, dist, "RELEASE=yes")
+	require.Error(t, err)
+	require.Contains(t, out, "vdi-platform-0.1.0.tgz: chart vdi-platform names image traefik by its tag, which can be moved: package with DIGESTS=FILE")
+	digests, lines := filepath.Join(t.TempDir(), "digests"), ""
+	for i, image := range []string{"vdi-operator", "coturn", "traefik"} {
+		lines += image + " sha256:" + strings.Repeat(strconv.Itoa(i), 64) + "\n"
+	}
+	require.NoError(t, os.WriteFile(digests, []byte(lines), 0o600))
+	out, err = m.makePackage(t, dist, "RELEASE=yes", "DIGESTS="+digests)
+	require.NoError(t, err, out)
+	rendered := m.must(t, "helm", "template", "vdi", archive, "-n", "vdi-system", "-f", filepath.Join(m.root, "values", "local.yaml"), "--kube-version", "1.37.2")
+	require.Contains(t, rendered, "vdi-platform/vdi-operator@sha256:"+strings.Repeat("0", 64))
+	require.Contains(t, rendered, "@sha256:"+strings.Repeat("2", 64))
+	require.NotContains(t, rendered, "vdi-platform/vdi-operator:")
 }

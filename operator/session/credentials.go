@@ -48,16 +48,36 @@ func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
 	if !p.seen.podLives() || p.samePod() || r.untold.tell(p) {
 		return nil
 	}
-	found := newSecretMetadata(renderer.CredentialsName(p.session.Name))
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: found.Name}, found)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read Secret of the running desktop: %w", err)
+	found, err := r.lookAtSecret(ctx, p.session, renderer.CredentialsName(p.session.Name))
+	if err != nil || found == nil || !metav1.IsControlledBy(found, p.session) {
+		return err
 	}
 	p.credentials, p.verifier = true, found.Annotations[vdi.AnnotationPasswordVerifier]
 	return nil
+}
+
+// noSessionsSecret are the words of the admission policy on the operator's account about
+// what is nobody's (charts/vdi-operator/templates/admission/operator.yaml).
+const noSessionsSecret = "belongs to no VDISession"
+
+// lookAtSecret returns what is known of a Secret but for its content; nil where there is
+// none. The operator has no right to read Secrets: a patch that changes nothing is answered
+// with what is there, and the admission policy refuses it for Secrets that are no session's.
+// Of such a one only the name is returned.
+func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, name string) (*metav1.PartialObjectMetadata, error) {
+	found := newSecretMetadata(name)
+	found.Namespace = s.Namespace
+	err := r.Client.Patch(ctx, found, client.RawPatch(types.MergePatchType, []byte("{}")), client.FieldOwner(FieldOwner))
+	switch {
+	case err == nil:
+		return found, nil
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), noSessionsSecret):
+		return newSecretMetadata(name), nil
+	default:
+		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
+	}
 }
 
 // newSecretMetadata is what the operator reads of a Secret: nothing secret.
@@ -91,9 +111,12 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	found := newSecretMetadata(fresh.Name)
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found); err != nil {
-		return fmt.Errorf("read existing Secret: %w", err)
+	found, err := r.lookAtSecret(ctx, p.session, fresh.Name)
+	if err != nil {
+		return classify("Secret", err)
+	}
+	if found == nil {
+		return fmt.Errorf("look at Secret %q: it has just gone", fresh.Name)
 	}
 	if err := ownedBy(p.session, found, "Secret"); err != nil {
 		return err

@@ -115,6 +115,13 @@ func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
 
 // findOrphan reads an object and tells whether it is an orphan of the session.
 func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
+	if o.Kind == "Secret" {
+		found, err := r.lookAtSecret(ctx, s, o.Name)
+		if found != nil {
+			found.DeepCopyInto(o)
+		}
+		return found != nil && orphaned(s, found), err
+	}
 	there, err := r.readLive(ctx, s.Namespace, o)
 	return there && orphaned(s, o), err
 }

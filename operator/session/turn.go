@@ -146,16 +146,15 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 
 // replaceTURNLogin writes a login of which nobody knows whether there is one.
 func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
-	found := newSecretMetadata(fresh.Name)
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(fresh), found)
+	found, err := r.lookAtSecret(ctx, s, fresh.Name)
 	switch {
-	case apierrors.IsNotFound(err):
+	case err != nil:
+		return classify("Secret", err)
+	case found == nil:
 		if err := r.Client.Create(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
 			return classify("Secret", err)
 		}
 		return nil
-	case err != nil:
-		return fmt.Errorf("read Secret %q: %w", fresh.Name, err)
 	}
 	if err := ownedBy(s, found, "Secret"); err != nil {
 		return err

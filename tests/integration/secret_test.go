@@ -10,9 +10,13 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -63,6 +67,44 @@ func TestPassword(t *testing.T) {
 	for _, form := range []string{password, base64.StdEncoding.EncodeToString([]byte(password))} {
 		require.False(t, strings.Contains(seen, form), "the password stands outside its Secret")
 	}
+}
+
+// TestLookingAtSecrets: what the operator asks instead of reading a Secret writes nothing and
+// is answered with nothing secret.
+func TestLookingAtSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.running()
+	before := &corev1.Secret{}
+	w.read(before, renderer.CredentialsName(desk))
+	seen := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: before.Name}}
+	seen.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	require.NoError(t, w.client.Patch(w.ctx, seen, client.RawPatch(types.MergePatchType, []byte("{}")), client.FieldOwner(session.FieldOwner)))
+	require.Equal(t, before.ObjectMeta, seen.ObjectMeta, "also its resourceVersion and who owns which field")
+	after := &corev1.Secret{}
+	w.read(after, before.Name)
+	require.Equal(t, before, after)
+}
+
+// TestAForeignSecretIsNotPublished: whoever replaces the Secret of a desktop that was not reported
+// yet does not choose by which password its page lets people in.
+func TestAForeignSecretIsNotPublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createTemplate()
+	w.createSession()
+	_, err := w.operator.Reconcile(w.ctx, request(w.ns, desk))
+	require.NoError(t, err)
+	require.True(t, w.podExists())
+	w.restart()
+	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: renderer.CredentialsName(desk)}}
+	require.NoError(t, w.client.Delete(w.ctx, theirs.DeepCopy()))
+	theirs.Annotations = map[string]string{vdi.AnnotationPasswordVerifier: "planted"}
+	require.NoError(t, w.client.Create(w.ctx, theirs))
+	w.podStarts(desk)
+	w.pass()
+	w.requirePhase(vdi.PhaseRunning)
+	require.NotContains(t, asJSON(t, w.session().Status), "planted")
 }
 
 func asJSON(t *testing.T, o any) string {

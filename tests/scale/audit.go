@@ -21,7 +21,7 @@ type Count struct {
 	All                                       audit.Tally
 	Writes, LiveReads, Conflicts, Upkeep      int
 	Others                                    int // neither resource reads nor writes, such as GET /version
-	SecretReads                               int // a Secret read before a pod is made; no live read
+	SecretReads                               int // a Secret read before a pod is made; no live read. Our operator patches instead
 	Forbidden                                 int
 	EventWrites, StatusWrites, TemplateWrites int // of Writes
 	Children                                  int // of Writes: what was made, but events and leases

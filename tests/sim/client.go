@@ -62,6 +62,9 @@ func (l liveReader) Get(ctx context.Context, k client.ObjectKey, o client.Object
 	if err != nil {
 		return err
 	}
+	if kind.Kind == "Secret" {
+		panic("the operator has no right to read Secrets")
+	}
 	return l.gate.through(ctx, "get", kind.Kind+" "+k.String(), func() error {
 		l.listed(kind.Kind + k.Name)
 		found, err := l.get(kind, k.Namespace, k.Name)
@@ -251,8 +254,18 @@ func (c *operatorClient) patchWith(ctx context.Context, verb string, o client.Ob
 		if err := json.Unmarshal(data, &change); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
+		if kind.Kind == "Secret" && c.server.foreign(kind, o) {
+			return nil, apierrors.NewForbidden(resourceOf(kind), o.GetName(), errors.New("ValidatingAdmissionPolicy denied request: secrets belongs to no VDISession"))
+		}
 		return c.server.patch(c.by, kind, o.GetNamespace(), o.GetName(), change, status)
 	})
+}
+
+// foreign reports whether the admission policy on the operator's account keeps it from
+// an object: no session controls it, and it has lost none.
+func (s *server) foreign(kind schema.GroupVersionKind, o client.Object) bool {
+	found, err := s.get(kind, o.GetNamespace(), o.GetName())
+	return err == nil && ownerOf(found.object) == "" && labelsOf(found.object).Get("app.kubernetes.io/name") != "vdi-session"
 }
 
 func (c *operatorClient) patchJSON(kind schema.GroupVersionKind, o client.Object, data []byte) (*version, error) {

@@ -215,9 +215,9 @@ func TestLiveReads(t *testing.T) {
 		const session, way, budget = "get VDISession team/desk-1", "get IngressRoute team/desk-1", "get PodDisruptionBudget team/desk-1"
 		require.Empty(t, reads(func() { w.newSession(func(*vdi.VDISession) {}) }), "a first start")
 		require.Equal(t, []string{session, budget, way, session}, reads(func() { w.people.suspend(desk) }), "a stop")
-		require.Equal(t, []string{"list Pod", "get Secret team/desk-1-credentials", "get Pod team/desk-1"}, reads(func() { w.people.resume(desk) }), "a resume")
+		require.Equal(t, []string{"list Pod", "get Pod team/desk-1"}, reads(func() { w.people.resume(desk) }), "a resume")
 		require.Equal(t, []string{
-			session, "get PersistentVolumeClaim team/vdi-data-desk-1", session, "get time", "get Secret team/desk-1-credentials",
+			session, "get PersistentVolumeClaim team/vdi-data-desk-1", session, "get time",
 		}, reads(func() { w.remove("user", w.people.session(desk)) }), "an end")
 	})
 }

@@ -26,6 +26,7 @@ type Request struct {
 	Namespace, Name string
 	URI             string
 	Code            int
+	Decision        string // of the authorizer: allow, forbid
 	Received, Done  time.Time
 }
 
@@ -92,6 +93,7 @@ func parse(line []byte) (r Request, complete bool, err error) {
 			r.Resource += "/" + o.Subresource
 		}
 	}
+	r.Decision = e.Annotations["authorization.k8s.io/decision"]
 	if e.ResponseStatus != nil {
 		r.Code = int(e.ResponseStatus.Code)
 	}
@@ -115,8 +117,8 @@ func (r Request) IsLiveRead() bool { return r.Verb == "get" || r.Verb == "list" 
 // IsConflict tells whether it failed because the writer's knowledge was stale.
 func (r Request) IsConflict() bool { return r.Code == 409 }
 
-// IsForbidden tells whether a right was missing.
-func (r Request) IsForbidden() bool { return r.Code == 403 }
+// IsForbidden tells whether a right was missing. What an admission policy refused was not.
+func (r Request) IsForbidden() bool { return r.Decision == "forbid" }
 
 // Tally counts requests by verb and resource.
 type Tally map[string]int

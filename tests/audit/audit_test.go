@@ -65,7 +65,7 @@ func TestRights(t *testing.T) {
 	unused := Unused(granted, []Request{
 		{Verb: "get", Resource: "configmaps", Namespace: "system", Name: "a", Code: 404},
 		{Verb: "patch", Resource: "configmaps", Namespace: "elsewhere", Name: "a", Code: 200},
-		{Verb: "get", Resource: "configmaps", Namespace: "system", Name: "b", Code: 403},
+		{Verb: "get", Resource: "configmaps", Namespace: "system", Name: "b", Code: 403, Decision: "forbid"},
 		{Verb: "list", Group: "vdi.kasm.io", Resource: "vdisessions/status", Code: 200},
 		{Verb: "patch", Group: "vdi.kasm.io", Resource: "vdisessions", Namespace: "n", Name: "s", Code: 201},
 	})

@@ -85,7 +85,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 	p.opensTheDoor(t, door, objects)
 	stop := p.runOperator(t, program, argsOf(t, objects))
 	late := p.startsLate(t)
-	p.lives(t)
+	p.lives(newWorldOn(t, p), p.wantsHostOf)
 	p.meetsStrangers(t)
 	late()
 	p.expires(t)
@@ -253,10 +253,10 @@ func (p *plane) startsLate(t *testing.T) (reported func()) {
 	}
 }
 
-// lives is a session from its start to its end, with somebody meddling.
-func (p *plane) lives(t *testing.T) {
-	t.Helper()
-	w := newWorldOn(t, p)
+// lives is a session from its start to its end, with somebody meddling, and with what else
+// happens while it runs.
+func (p *plane) lives(w *world, meanwhile func(*world)) {
+	w.t.Helper()
 	w.createTemplate(withBudget)
 	w.createSession(deleteHome)
 	w.comesUp()
@@ -270,7 +270,7 @@ func (p *plane) lives(t *testing.T) {
 	w.eventually(func() bool { return w.session().Status.Phase == vdi.PhaseSuspended }, "the session is suspended")
 	w.change(resume)
 	w.comesUp()
-	p.wantsHostOf(w)
+	meanwhile(w)
 	w.deleteSession()
 	w.eventually(func() bool { return w.pod().DeletionTimestamp != nil }, "the desktop is told to end")
 	w.podEnds(desk)
@@ -331,6 +331,7 @@ func (p *plane) meetsStrangers(t *testing.T) {
 		w.eventually(func() bool {
 			return condition(w.session(), vdi.ConditionStalled).Status == metav1.ConditionTrue
 		}, c.kind+" of somebody else is left alone")
+		assert.Contains(t, w.session().Status.Message, "was not made by the operator", c.kind)
 	}
 }
 

@@ -43,7 +43,7 @@ func (m machine) requireSharingRights(t *testing.T) {
 		{"patch", "clusterpolicies"}:            "no",
 		{"patch", "daemonsets/other"}:           "no",
 		{"delete", "daemonsets"}:                "no",
-		{"get", "configmaps/other"}:             "yes", // host claims
+		{"get", "configmaps/other"}:             "no", // no host claims: hosts have an {id}
 		{"list", "configmaps"}:                  "no",
 		{"patch", "configmaps"}:                 "no",
 		{"watch", "customresourcedefinitions"}:  "no", // by name only

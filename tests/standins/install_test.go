@@ -87,7 +87,8 @@ func (m machine) requireRights(t *testing.T) {
 	for question, want := range map[[2]string]string{
 		{"create", "pods"}:                     "yes",
 		{"patch", "vdisessions/status"}:        "yes",
-		{"get", "secrets"}:                     "yes",
+		{"get", "secrets"}:                     "no",
+		{"patch", "secrets"}:                   "yes", // its own, says an admission policy
 		{"list", "secrets"}:                    "no",
 		{"watch", "secrets"}:                   "no",
 		{"update", "pods"}:                     "no",

@@ -41,10 +41,11 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
   resources: [configmaps]
   verbs: [get, list, watch, create, patch]
 {{- end }}
-{{- /* By name only: the operator never lists or watches Secrets. Patch: a resume gets a fresh password. */}}
+{{- /* No get: what the operator must know of its own it learns from an empty patch, which
+admission/operator.yaml refuses for all others. */}}
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch]
+  verbs: [create, patch]
 {{- /* List: why a start is late, only events say. Nobody watches them. */}}
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -108,7 +109,7 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- end }}
 {{- end -}}
 
-{{/* In the release namespace: leadership and the host claims. */}}
+{{/* In the release namespace: leadership, the host claims and the state of GPU sharing. */}}
 {{- define "vdi-operator.rbac.release" -}}
 {{- /* Create cannot be bound to a name. */ -}}
 - apiGroups: [coordination.k8s.io]
@@ -118,9 +119,19 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
   resources: [leases]
   resourceNames: [{{ include "vdi-operator.lease.name" . }}]
   verbs: [get, update]
+{{- $claims := not (contains "{id}" .Values.sessions.hostTemplate) }}
+{{- if or $claims .Values.gpuSharing.enabled }}
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, update]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [configmaps]
+  {{- /* Nobody can list the names of hosts that are yet to come; admission/operator.yaml bounds them. */}}
+  {{- if not $claims }}
+  resourceNames: [vdi-gpu-sharing-status]
+  {{- end }}
+  verbs: [get, update]
+{{- end }}
 {{- /* Leader election reports through the older events API. */}}
 - apiGroups: [""]
   resources: [events]

@@ -76,6 +76,7 @@ type guard struct {
 	name      string
 	ns        string // with desktops
 	elsewhere string
+	closed    string // stands for kube-public and the release's namespace
 }
 
 // attempt is one request. Nothing of it is stored.
@@ -100,7 +101,7 @@ func TestAdmissionPolicies(t *testing.T) {
 	p.grant(t, slices.DeleteFunc(objects, isPolicy))
 	p.furnish(t)
 
-	t.Run("every part", func(t *testing.T) { everyPart(t, p, policies) })
+	t.Run("every part", func(t *testing.T) { everyPart(t, p, policies, attempts()) })
 	t.Run("prefix of usernames", func(t *testing.T) { prefixOfUsernames(t, p) })
 	t.Run("routes beside desktops only", func(t *testing.T) { besideDesktopsOnly(t, p) })
 	t.Run("a shared proxy with classes", func(t *testing.T) { classesOfTheProxy(t, p) })
@@ -113,7 +114,7 @@ func isPolicy(o *unstructured.Unstructured) bool {
 	return o.GetKind() == policyKind || o.GetKind() == bindingKind
 }
 
-func everyPart(t *testing.T, p *plane, policies map[string]*unstructured.Unstructured) {
+func everyPart(t *testing.T, p *plane, policies map[string]*unstructured.Unstructured, all []attempt) {
 	t.Helper()
 
 	whole := p.newGuard(t, "whole")
@@ -135,7 +136,7 @@ func everyPart(t *testing.T, p *plane, policies map[string]*unstructured.Unstruc
 	p.requireSound(t)
 
 	proved := map[part]bool{}
-	for _, a := range attempts() {
+	for _, a := range all {
 		t.Run(a.who.name+" "+a.what, func(t *testing.T) {
 			err := whole.try(t, a)
 			if a.because == (part{}) {
@@ -263,6 +264,20 @@ func policiesOf(objects []*unstructured.Unstructured) map[string]*unstructured.U
 	return policies
 }
 
+// inClosed names the guard's own closed namespace where a policy names the release's or
+// one of the cluster's: these belong to no guard.
+func (g *guard) inClosed(t *testing.T, policy *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	text, err := policy.MarshalJSON()
+	require.NoError(t, err)
+	for _, name := range []string{"kube-public", operatorNamespace} {
+		text = []byte(strings.ReplaceAll(string(text), `\"`+name+`\"`, `\"`+g.closed+`\"`))
+	}
+	out := &unstructured.Unstructured{}
+	require.NoError(t, out.UnmarshalJSON(text))
+	return out
+}
+
 // partsOf are all parts of a policy that can be taken away.
 func partsOf(policy *unstructured.Unstructured) []part {
 	about, _, _ := strings.Cut(policy.GetName(), ".")
@@ -281,7 +296,7 @@ func partsOf(policy *unstructured.Unstructured) []part {
 // install puts a policy in charge of the guard's namespaces, less a part.
 func (g *guard) install(t *testing.T, policy *unstructured.Unstructured, missing *part) {
 	t.Helper()
-	policy = policy.DeepCopy()
+	policy = g.inClosed(t, policy)
 	policy.SetName(policy.GetName() + "." + g.name)
 	validations, _, _ := unstructured.NestedSlice(policy.Object, "spec", "validations")
 	conditions, _, _ := unstructured.NestedSlice(policy.Object, "spec", "matchConditions")
@@ -299,12 +314,16 @@ func (g *guard) install(t *testing.T, policy *unstructured.Unstructured, missing
 	require.NoError(t, unstructured.SetNestedSlice(policy.Object, validations, "spec", "validations"))
 	require.NoError(t, unstructured.SetNestedSlice(policy.Object, conditions, "spec", "matchConditions"))
 	require.NoError(t, g.plane.admin.Create(t.Context(), policy))
+	selector := "namespaceSelector"
+	if strings.HasPrefix(policy.GetName(), "operator-gpus.") {
+		selector = "objectSelector" // of what is in no namespace
+	}
 	binding := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": policy.GetAPIVersion(), "kind": bindingKind,
 		"metadata": map[string]any{"name": policy.GetName()},
 		"spec": map[string]any{
 			"policyName": policy.GetName(), "validationActions": []any{"Deny"},
-			"matchResources": map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{guardLabel: g.name}}},
+			"matchResources": map[string]any{selector: map[string]any{"matchLabels": map[string]any{guardLabel: g.name}}},
 		},
 	}}
 	require.NoError(t, g.plane.admin.Create(t.Context(), binding))
@@ -313,17 +332,26 @@ func (g *guard) install(t *testing.T, policy *unstructured.Unstructured, missing
 // isInForce waits until the API server judges by the policies.
 func (g *guard) isInForce(t *testing.T, policies ...string) {
 	t.Helper()
+	asked := &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}}
 	marked := map[string]client.Object{
-		"sessions": &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}},
-		"labels":   &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
-		"routes":   ingress(g.elsewhere, "sentinel", "app.example.org"),
+		"sessions": asked, "places": asked, "operator-sessions": asked,
+		"labels": &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
+		"routes": ingress(g.elsewhere, "sentinel", "app.example.org"),
 		// The others stand in the way of none of these.
-		"endpoints": endpointSlice(g.ns, "sentinel", "web"),
+		"endpoints":      endpointSlice(g.ns, "sentinel", "web"),
+		"operator":       &corev1.ConfigMap{ObjectMeta: g.meta("sentinel")},
+		"operator-pods":  g.pod("sentinel"),
+		"operator-homes": claimNamed(g.ns, "sentinel"),
+		"operator-gpus":  g.plugin("sentinel"),
 	}
 	for _, policy := range policies {
 		o := marked[policy]
 		o.SetAnnotations(map[string]string{sentinel: ""})
-		c := g.plane.as(t, mallory)
+		who := mallory
+		if strings.HasPrefix(policy, "operator") {
+			who = operator
+		}
+		c := g.plane.as(t, who)
 		require.EventuallyWithT(t, func(collect *assert.CollectT) {
 			assert.ErrorContains(collect, c.Create(t.Context(), o.DeepCopyObject().(client.Object)), "in force")
 		}, othersWork, glance, "policy %s of %s is in force", policy, g.name)
@@ -356,6 +384,7 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 	for namespace, labels := range map[*string]map[string]string{
 		&g.ns:        {guardLabel: name, "vdi.kasm.io/sessions": "true"},
 		&g.elsewhere: {guardLabel: name},
+		&g.closed:    {guardLabel: name, "vdi.kasm.io/sessions": "true"},
 	} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "g-", Labels: labels}}
 		require.NoError(t, p.admin.Create(t.Context(), ns))

@@ -132,7 +132,21 @@ operator's metrics.
 {{- end }}
 {{- if not .Values.admission.enabled }}
 WARNING: admission.enabled is off: whoever may write sessions may write everybody's,
-and whoever may write routes may take any desktop's host.
+whoever may write routes may take any desktop's host, and who steals the operator's
+token may start privileged pods.
+{{- else if not .Values.watchNamespaces }}
+{{- $lived := include "vdi-operator.admission.lived" . | fromJson }}
+{{- if and $lived.unlabelled (not (include "vdi-operator.admission.labelRequired" .)) }}
+WARNING: sessions live in namespaces where the operator's stolen token and other people's
+routes are bounded less. When each of these is labelled{{ if eq .Values.admission.namespaceLabel "Auto" }}, the next upgrade demands it of all{{ end }}:
+{{- range $lived.unlabelled }}
+kubectl label namespace {{ . }} vdi.kasm.io/sessions=true
+{{- end }}
+{{- end }}
+{{- if has .Release.Namespace $lived.all }}
+WARNING: sessions live in {{ .Release.Namespace }}, beside the platform: they go on, and cannot start again
+there. Make them anew in a namespace for sessions.
+{{- end }}
 {{- end }}
 {{- if not .Values.rbac.create }}
 WARNING: rbac.create is off: the operator works only when someone grants what

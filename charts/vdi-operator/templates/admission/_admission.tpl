@@ -87,3 +87,97 @@ spec:
 {{- $domain := .Values.sessions.domain -}}
 h.lowerAscii() != '{{ $domain }}' && !h.lowerAscii().endsWith('.{{ $domain }}') && !(h.startsWith('*.') && '.{{ $domain }}'.endsWith(h.lowerAscii().substring(1)))
 {{- end -}}
+
+{{/* The condition of the policies that bound the operator itself: RBAC says which kinds it
+writes, these say which objects and fields. Its token is then no more than that. */}}
+{{- define "vdi-operator.admission.theOperator" -}}
+- name: the-operator
+  expression: >-
+    request.userInfo.username == {{ include "vdi-operator.admission.username" (dict "root" . "account" (include "vdi-operator.serviceAccount.name" .)) | toJson }}
+{{- end -}}
+
+{{/* What a request is about, for messages. */}}
+{{- define "vdi-operator.admission.subject" -}}
+request.resource.resource + ' ' + request.namespace + '/' + variables.name
+{{- end -}}
+
+{{/* A CEL list of the sessions that control object or oldObject: there is one at most. */}}
+{{- define "vdi-operator.admission.sessionsOf" -}}
+{{ . }} != null ? {{ . }}.metadata.?ownerReferences.orValue([]).filter(r,
+r.kind == 'VDISession' && r.apiVersion.startsWith('vdi.kasm.io/') && r.?controller.orValue(false)) : []
+{{- end -}}
+
+{{/* A map of metadata, labels or annotations: dict of and field. */}}
+{{- define "vdi-operator.admission.mapOf" -}}
+{{ .of }} != null ? {{ .of }}.metadata.?{{ .field }}.orValue({}) : {}
+{{- end -}}
+
+{{/* Whether labels (a variable) are those of a desktop's objects. */}}
+{{- define "vdi-operator.admission.ofDesktop" -}}
+{{ . }}[?'app.kubernetes.io/managed-by'].orValue('') == 'vdi-operator'
+&& {{ . }}[?'app.kubernetes.io/name'].orValue('') == 'vdi-session' && 'vdi.kasm.io/user' in {{ . }}
+{{- end -}}
+
+{{/* Whether two maps are equal but for some keys: dict before, after and but, a CEL list. */}}
+{{- define "vdi-operator.admission.equalBut" -}}
+{{ .after }}.all(k, k in {{ .but }} || k in {{ .before }} && {{ .before }}[k] == {{ .after }}[k])
+&& {{ .before }}.all(k, k in {{ .but }} || k in {{ .after }})
+{{- end -}}
+
+{{/* A CEL list of namespaces where no session may have anything: their accounts, Secrets
+and pods are the cluster's or the platform's. */}}
+{{- define "vdi-operator.admission.closed" -}}
+{{- list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace | uniq | toJson -}}
+{{- end -}}
+
+{{- define "vdi-operator.admission.closedAdvice" -}}
+'no session may start in namespace ' + request.namespace + ', which is the cluster\'s or the platform\'s: make it in a namespace for sessions'
+{{- end -}}
+
+{{/* "true" where sessions live in labelled namespaces only: where somebody says so, and by
+itself once no session lives elsewhere; from then on it stays. Only a cluster can say that:
+rendered without one, as by GitOps tools, nothing is demanded. */}}
+{{- define "vdi-operator.admission.labelRequired" -}}
+{{- $mode := .Values.admission.namespaceLabel -}}
+{{- if and .Values.admission.enabled (not .Values.watchNamespaces) -}}
+{{- if eq $mode "Require" -}}
+true
+{{- else if and (eq $mode "Auto") (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- $before := lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicy" "" (include "vdi-operator.admission.name" (dict "root" . "part" "places")) -}}
+{{- if eq (dig "metadata" "annotations" "vdi.kasm.io/namespace-label" "" $before) "required" -}}
+true
+{{- else if not (include "vdi-operator.admission.lived" . | fromJson).unlabelled -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces in which sessions live, as JSON: all of them, and those without the
+label. Empty without a cluster. */}}
+{{- define "vdi-operator.admission.lived" -}}
+{{- $all := dict -}}
+{{- if .Capabilities.APIVersions.Has "vdi.kasm.io/v1alpha1/VDISession" -}}
+{{- range (lookup "vdi.kasm.io/v1alpha1" "VDISession" "" "").items -}}
+{{- $_ := set $all .metadata.namespace true -}}
+{{- end -}}
+{{- end -}}
+{{- $unlabelled := list -}}
+{{- range $name := keys $all | sortAlpha -}}
+{{- if ne (dig "metadata" "labels" "vdi.kasm.io/sessions" "" (lookup "v1" "Namespace" "" $name)) "true" -}}
+{{- $unlabelled = append $unlabelled $name -}}
+{{- end -}}
+{{- end -}}
+{{- dict "all" (keys $all | sortAlpha) "unlabelled" $unlabelled | toJson -}}
+{{- end -}}
+
+{{/* Whether the request's namespace is one for sessions. */}}
+{{- define "vdi-operator.admission.labelled" -}}
+has(namespaceObject.metadata.labels) && 'vdi.kasm.io/sessions' in namespaceObject.metadata.labels
+&& namespaceObject.metadata.labels['vdi.kasm.io/sessions'] == 'true'
+{{- end -}}
+
+{{- define "vdi-operator.admission.labelAdvice" -}}
+'namespace ' + request.namespace + ' is not for sessions: an administrator of the cluster allows them there with "kubectl label namespace '
++ request.namespace + ' vdi.kasm.io/sessions=true", which also keeps others from writing routes in it'
+{{- end -}}

@@ -74,8 +74,8 @@ func (w *world) stolen(t *testing.T, ns, account string) client.Client {
 }
 
 // TestA27StolenToken: whoever holds the operator's token gets no further than the
-// sessions. The last attacks are made on an operator that is limited to a namespace:
-// one that serves all may read any Secret by its name, and make pods everywhere.
+// sessions. These are stopped by RBAC, the last ones on an operator that is limited to a
+// namespace: of one that serves all, see TestA27StolenTokenEverywhere.
 func TestA27StolenToken(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(t *testing.T, c client.Client) error{

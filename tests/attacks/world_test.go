@@ -156,6 +156,9 @@ func (w *world) furnish(ctx context.Context) error {
 	if w.operator, err = w.InstallVariant(ctx, w.dir, variant); err != nil {
 		return err
 	}
+	if err := w.InstallCRDs(filepath.Join(filepath.Dir(w.Bin), "tests/standins/gpu-operator/crds")); err != nil {
+		return err
+	}
 	if err := w.grantOrGuard(ctx); err != nil {
 		return err
 	}
@@ -190,15 +193,45 @@ func (w *world) grantOrGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range objects {
-		if o.GroupVersionKind().Group != "admissionregistration.k8s.io" {
+	// The rights of an operator that looks after GPUs: this one does not, but may.
+	sharing, err := w.ChartObjects(ctx, append(settings(), "gpuSharing.enabled=true", "gpuSharing.managePolicy=true", "gpuSharing.configs.any.replicas=2")...)
+	if err != nil {
+		return err
+	}
+	for _, o := range append(objects, sharing...) {
+		ofGPUs := o.GroupVersionKind().Group == rbacv1.GroupName && strings.HasSuffix(o.GetName(), "gpu-sharing")
+		if o.GroupVersionKind().Group != "admissionregistration.k8s.io" && !ofGPUs {
 			continue
 		}
-		if err := w.Driver.Create(ctx, o); err != nil {
+		if err := w.Driver.Create(ctx, o); client.IgnoreAlreadyExists(err) != nil {
 			return fmt.Errorf("install %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
-	return w.policiesInForce(ctx)
+	return errors.Join(w.policiesInForce(ctx), w.operatorIsBound(ctx))
+}
+
+// operatorIsBound returns when the policies on the operator's account are in force.
+func (w *world) operatorIsBound(ctx context.Context) error {
+	config := w.RESTConfig()
+	config.Impersonate.UserName = scale.OperatorUser
+	c, err := client.New(config, client.Options{Scheme: run.Scheme(), Mapper: w.Driver.RESTMapper()})
+	if err != nil {
+		return err
+	}
+	meta := metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "x"}
+	token := &corev1.Pod{ObjectMeta: likeOurs(meta.Namespace, meta.Name), Spec: innocent()}
+	for policy, o := range map[string]client.Object{
+		"operator.": &corev1.Secret{ObjectMeta: meta}, "operator-pods.": token, "operator-homes.": &corev1.PersistentVolumeClaim{ObjectMeta: meta, Spec: oneGiB()},
+	} {
+		err := wait.PollUntilContextTimeout(ctx, glance, patience, true, func(ctx context.Context) (bool, error) {
+			err := c.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll)
+			return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy), nil
+		})
+		if err != nil {
+			return fmt.Errorf("policy %s does not judge the operator: %w", policy, err)
+		}
+	}
+	return nil
 }
 
 // policiesInForce returns when the API server judges by the policies: it learns of

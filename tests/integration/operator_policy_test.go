@@ -124,7 +124,7 @@ func foreignAttempts() []attempt {
 	theirs := func(g *guard) client.Object { return &corev1.Secret{ObjectMeta: g.meta("treasure")} }
 	return []attempt{
 		{operator, "deletes a foreign pod", after(func(g *guard) client.Object { p := g.pod("web"); p.Labels = nil; return p }, deleted), nobodys, was},
-		{operator, "deletes a foreign Service", after(func(g *guard) client.Object { return plain(g.service()) }, deleted), nobodys, was},
+		{operator, "deletes a foreign Service", after(func(g *guard) client.Object { return nobodysOwn(g.service()) }, deleted), nobodys, was},
 		{operator, "deletes a foreign route", after(func(g *guard) client.Object { return g.route("theirs", "Host(`app.example.org`)") }, deleted), nobodys, was},
 		{operator, "reads a foreign Secret", after(theirs, patched(`{}`)), nobodys, part{}},
 		{operator, "changes a foreign Secret", after(theirs, patched(`{"data":{"key":"eA=="}}`)), nobodys, part{}},
@@ -467,10 +467,10 @@ func (g *guard) policy() *unstructured.Unstructured {
 
 func in[T client.Object](ns string, o T) T { o.SetNamespace(ns); return o }
 
-// without takes the labels off, orphan the owner, plain both.
-func without[T client.Object](o T) T { o.SetLabels(nil); return o }
-func orphan[T client.Object](o T) T  { o.SetOwnerReferences(nil); return o }
-func plain[T client.Object](o T) T   { return without(orphan(o)) }
+// without takes the labels off, orphan the owner, nobodysOwn both.
+func without[T client.Object](o T) T    { o.SetLabels(nil); return o }
+func orphan[T client.Object](o T) T     { o.SetOwnerReferences(nil); return o }
+func nobodysOwn[T client.Object](o T) T { return without(orphan(o)) }
 
 func uncontrolledBy[T client.Object](o T) T {
 	owners := o.GetOwnerReferences()

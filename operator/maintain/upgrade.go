@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type upgrade struct {
 	templates []sampled
 	uses      map[string][]string // of each template, the namespaces of its sessions
 	claims    map[types.NamespacedName]bool
+	release   string // the operator's namespace
 }
 
 // settings are a release's present ones.
@@ -53,7 +55,7 @@ type finding struct {
 
 // upgradeChecks are all that is looked for. A further one is a function more.
 func upgradeChecks() []func(upgrade) []finding {
-	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges}
+	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces}
 }
 
 // checkUpgrade stops an upgrade that would refuse what works, until that is changed or
@@ -108,6 +110,7 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 		return u, err
 	}
 	u.claims, err = j.markedClaims(ctx, u)
+	u.release = j.options.namespace
 	return u, err
 }
 
@@ -223,6 +226,27 @@ func unmarkedClaims(u upgrade) (out []finding) {
 			out = append(out, finding{
 				"claim/" + key.String(),
 				fmt.Sprintf("a template mounts this PersistentVolumeClaim, which no administrator has given to desktops, so that none could start with it any more: kubectl label pvc -n %s %s %s=true", key.Namespace, key.Name, vdi.LabelForDesktops),
+			})
+		}
+	}
+	return out
+}
+
+// closedNamespaces are the cluster's and the platform's own, in which no desktop may start
+// any more (charts/vdi-operator, admission/operator.yaml).
+func closedNamespaces(u upgrade) (out []finding) {
+	closed := []string{"kube-system", "kube-public", "kube-node-lease", u.release}
+	found := map[string]bool{}
+	for _, namespaces := range u.uses {
+		for _, n := range namespaces {
+			found[n] = slices.Contains(closed, n)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(found)) {
+		if found[n] {
+			out = append(out, finding{
+				"namespace/" + n,
+				fmt.Sprintf("sessions live in namespace %s, which is the cluster's or the platform's: those that run go on, but none could start there any more; make them anew in a namespace for sessions", n),
 			})
 		}
 	}

@@ -146,3 +146,17 @@ func TestUpgradeFindsReplacedRanges(t *testing.T) {
 		require.NoError(t, err, "%s: %s", name, said)
 	}
 }
+
+// TestUpgradeFindsClosedNamespaces: sessions beside the platform could not start again.
+func TestUpgradeFindsClosedNamespaces(t *testing.T) {
+	t.Parallel()
+	in := func(namespace string) client.Object {
+		return &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a"}, Spec: vdi.VDISessionSpec{User: "a", Template: "gone"}}
+	}
+	said, err := upgradeOf(t, plain, "{}", "", in("vdi-system"), in("kube-system"), in("team"))
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "{namespace/kube-system,namespace/vdi-system}")
+	assert.Contains(t, said, "namespace/vdi-system: sessions live in namespace vdi-system")
+	_, err = upgradeOf(t, plain, "{}", "", in("team"))
+	require.NoError(t, err)
+}

@@ -90,3 +90,20 @@ func TestForWhom(t *testing.T) {
 		require.True(t, strings.HasPrefix(string(data), "# For "), filepath.Base(file))
 	}
 }
+
+// TestValuesOfEarlierReleases: `helm upgrade --reuse-values` passes values that know
+// nothing of what came later; it is as if each had its default.
+func TestValuesOfEarlierReleases(t *testing.T) {
+	t.Parallel()
+	now, err := render(t, operator(nil))
+	require.NoError(t, err)
+	for _, name := range []string{
+		"admission.pods", "admission.endpointWriters", "admission.namespaceLabel", "sessions.allowed", "sessions.network.openRanges",
+		"sessions.proxy.reads", "sessions.proxy.labelJob", "sessions.proxy.ingressClasses", "sessions.proxy.gatewayClasses",
+		"sessions.proxy.gateways", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
+	} {
+		without, err := render(t, operator(map[string]string{name: "null"}))
+		require.NoError(t, err, name)
+		require.Equal(t, now, without, name)
+	}
+}

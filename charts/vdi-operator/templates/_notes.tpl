@@ -138,7 +138,7 @@ token may start privileged pods.
 {{- $lived := include "vdi-operator.admission.lived" . | fromJson }}
 {{- if and $lived.unlabelled (not (include "vdi-operator.admission.labelRequired" .)) }}
 WARNING: sessions live in namespaces where the operator's stolen token and other people's
-routes are bounded less. When each of these is labelled{{ if eq .Values.admission.namespaceLabel "Auto" }}, the next upgrade demands it of all{{ end }}:
+routes are bounded less. When each of these is labelled{{ if eq (.Values.admission.namespaceLabel | default "Auto") "Auto" }}, the next upgrade demands it of all{{ end }}:
 {{- range $lived.unlabelled }}
 kubectl label namespace {{ . }} vdi.kasm.io/sessions=true
 {{- end }}

@@ -60,10 +60,18 @@ cluster. Helm cannot go on where it may not look. */}}
 {{- $images | toJson -}}
 {{- end -}}
 
+{{/* What the proxy reads of other people's, as JSON. Values of before there was a choice
+(helm upgrade --reuse-values) mean all of it. */}}
+{{- define "vdi-operator.proxy.reads" -}}
+{{- $reads := .Values.sessions.proxy.reads -}}
+{{- if kindIs "invalid" $reads }}{{ $reads = list "IngressRoute" "Ingress" "Gateway" }}{{ end -}}
+{{- toJson $reads -}}
+{{- end -}}
+
 {{/* What a proxy's arguments say about what others can do to the desktops behind it: a line
 each. Flags are the same in any case, and a file or the environment instead is not seen. */}}
 {{- define "vdi-operator.proxy.demands" -}}
-{{- $reads := .Values.sessions.proxy.reads | default list -}}
+{{- $reads := include "vdi-operator.proxy.reads" . | fromJsonArray -}}
 {{- range include "vdi-operator.proxy.containers" . | fromJsonArray -}}
 {{- $set := dict -}}
 {{- range .args -}}

@@ -45,7 +45,7 @@ authorizer.group('vdi.kasm.io').resource('vdisessions').namespace(request.namesp
 {{/* "true" where RBAC is asked whether people may use a template. Nobody may be locked
 out because a grant is missing, so by default only a release asks that makes the roles. */}}
 {{- define "vdi-operator.admission.asksForTemplates" -}}
-{{- $ask := .Values.tenancy.templates.ask -}}
+{{- $ask := dig "templates" "ask" "Auto" .Values.tenancy -}}
 {{- if or (eq $ask "Always") (and (eq $ask "Auto") .Values.tenancy.roles.create) -}}true{{- end -}}
 {{- end -}}
 
@@ -138,7 +138,7 @@ and pods are the cluster's or the platform's. */}}
 itself once no session lives elsewhere; from then on it stays. Only a cluster can say that:
 rendered without one, as by GitOps tools, nothing is demanded. */}}
 {{- define "vdi-operator.admission.labelRequired" -}}
-{{- $mode := .Values.admission.namespaceLabel -}}
+{{- $mode := .Values.admission.namespaceLabel | default "Auto" -}}
 {{- if and .Values.admission.enabled (not .Values.watchNamespaces) -}}
 {{- if eq $mode "Require" -}}
 true

@@ -23,7 +23,8 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
 {{- end -}}
 
 {{- define "vdi-operator.admission.routes.variables" -}}
-{{- $proxy := .Values.sessions.proxy -}}
+{{- $proxy := merge (dict "reads" (include "vdi-operator.proxy.reads" . | fromJsonArray)
+  "certificateNamespaces" (.Values.sessions.proxy.certificateNamespaces | default list)) .Values.sessions.proxy -}}
 # Classes that the object names; without one it is everybody's.
 - name: classes
   expression: >-
@@ -94,7 +95,8 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
 
 {{/* What holds on a proxy that reads others' objects too. */}}
 {{- define "vdi-operator.admission.routes.shared" -}}
-{{- $proxy := .Values.sessions.proxy -}}
+{{- $proxy := merge (dict "reads" (include "vdi-operator.proxy.reads" . | fromJsonArray)
+  "certificateNamespaces" (.Values.sessions.proxy.certificateNamespaces | default list)) .Values.sessions.proxy -}}
 {{- $own := include "vdi-operator.admission.proxyNamespaces" . -}}
 {{- if has "Ingress" $proxy.reads -}}
 - expression: >-

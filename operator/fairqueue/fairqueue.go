@@ -70,6 +70,7 @@ type order struct {
 	lines [2]*line                     // first the urgent one
 	in    map[reconcile.Request]urgent // all that wait
 	low   map[reconcile.Request]bool   // those that are about to wait, and may
+	now   map[reconcile.Request]bool   // those that are about to wait, and may not
 }
 
 // urgent tells in which of the lines an item waits.
@@ -78,7 +79,7 @@ type urgent bool
 func newOrder(personOf func(reconcile.Request) string) *order {
 	return &order{
 		personOf: personOf, lines: [2]*line{{}, {}},
-		in: map[reconcile.Request]urgent{}, low: map[reconcile.Request]bool{},
+		in: map[reconcile.Request]urgent{}, low: map[reconcile.Request]bool{}, now: map[reconcile.Request]bool{},
 	}
 }
 
@@ -93,7 +94,7 @@ func (o *order) line(u urgent) *line {
 func (o *order) lower(item reconcile.Request) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	if _, waits := o.in[item]; !waits {
+	if _, waits := o.in[item]; !waits && !o.now[item] {
 		o.low[item] = true
 	}
 }
@@ -103,7 +104,10 @@ func (o *order) raise(item reconcile.Request) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	delete(o.low, item)
-	if u, waits := o.in[item]; waits && !bool(u) {
+	switch u, waits := o.in[item]; {
+	case !waits: // somebody works at it, and it waits as soon as they are done
+		o.now[item] = true
+	case !bool(u):
 		o.put(item, true)
 	}
 }
@@ -122,6 +126,7 @@ func (o *order) Push(item reconcile.Request) {
 	defer o.mutex.Unlock()
 	low := o.low[item]
 	delete(o.low, item)
+	delete(o.now, item)
 	o.put(item, urgent(!low))
 }
 

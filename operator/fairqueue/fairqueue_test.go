@@ -121,6 +121,23 @@ func TestStart(t *testing.T) {
 	require.Zero(t, q.Len())
 }
 
+// TestWantedWhileWorkedAt: what happens to a session during its pass is not put behind what
+// was there at the start by an event of that kind.
+func TestWantedWhileWorkedAt(t *testing.T) {
+	t.Parallel()
+	q, low := newQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q.Add(desk("a", "alice-0"))
+	item, _, _ := q.GetWithPriority()
+	q.Add(item)
+	q.AddWithOpts(low, item)
+	q.AddWithOpts(low, desk("a", "bob-0"))
+	q.Done(item)
+	require.Equal(t, []string{"a/alice-0", "a/bob-0"}, take(t, q, 2))
+	q.AddWithOpts(low, desk("a", "bob-0"), item)
+	q.Add(desk("a", "carol-0"))
+	require.Equal(t, []string{"a/carol-0", "a/bob-0", "a/alice-0"}, take(t, q, 3), "once alone")
+}
+
 func TestTriesAgainLater(t *testing.T) {
 	t.Parallel()
 	q := newQueue(t)

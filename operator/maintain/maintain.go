@@ -49,6 +49,8 @@ type options struct {
 	watchNamespaces string
 	release         string
 	ready           string
+	proxyReads      string
+	admission       bool
 	proxy           string
 	proxyHost       string
 	settings        string
@@ -66,6 +68,8 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, routes label, check upgrade)")
 	f.StringVar(&o.release, "release", "", "name of the Helm release in the operator's namespace (routes label)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
+	f.StringVar(&o.proxyReads, "proxy-reads", "", "comma-separated kinds of others that the proxy will read besides those with the label (check upgrade)")
+	f.BoolVar(&o.admission, "admission", true, "whether admission policies will hold (check upgrade)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
 	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
 	f.StringVar(&o.settings, "settings", "", "ConfigMap with the release's settings as they are before the upgrade (check upgrade)")

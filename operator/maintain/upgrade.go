@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -30,8 +31,15 @@ type upgrade struct {
 	templates []sampled
 	uses      map[string][]string // of each template, the namespaces of its sessions
 	claims    map[types.NamespacedName]bool
-	release   string // the operator's namespace
+	release   string   // the operator's namespace
+	foreign   []string // IngressRoutes of others without the proxy's label, by NAMESPACE/NAME
+	reads     []string // kinds of others that the proxy will read
+	admission bool     // whether admission policies will hold
 }
+
+// isFirst reports whether the release is of a version that knew nothing of these checks.
+// What a later one finds was refused before, and confirmed then.
+func (u upgrade) isFirst() bool { return u.before == nil || !u.before.adds }
 
 // settings are a release's present ones.
 type settings struct {
@@ -55,7 +63,7 @@ type finding struct {
 
 // upgradeChecks are all that is looked for. A further one is a function more.
 func upgradeChecks() []func(upgrade) []finding {
-	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces}
+	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes}
 }
 
 // checkUpgrade stops an upgrade that would refuse what works, until that is changed or
@@ -110,7 +118,12 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 		return u, err
 	}
 	u.claims, err = j.markedClaims(ctx, u)
-	u.release = j.options.namespace
+	if err != nil {
+		return u, err
+	}
+	u.release, u.admission = j.options.namespace, j.options.admission
+	u.reads = strings.FieldsFunc(j.options.proxyReads, func(r rune) bool { return r == ',' })
+	u.foreign, err = j.foreignRoutes(ctx)
 	return u, err
 }
 
@@ -221,6 +234,9 @@ func refusedTemplates(u upgrade) (out []finding) {
 
 // unmarkedClaims keep sessions from starting, which would start now.
 func unmarkedClaims(u upgrade) (out []finding) {
+	if !u.isFirst() {
+		return nil
+	}
 	for _, key := range claimsOf(u) {
 		if marked, found := u.claims[key]; found && !marked {
 			out = append(out, finding{
@@ -235,6 +251,9 @@ func unmarkedClaims(u upgrade) (out []finding) {
 // closedNamespaces are the cluster's and the platform's own, in which no desktop may start
 // any more (charts/vdi-operator, admission/operator.yaml).
 func closedNamespaces(u upgrade) (out []finding) {
+	if !u.admission || !u.isFirst() {
+		return nil
+	}
 	closed := []string{"kube-system", "kube-public", "kube-node-lease", u.release}
 	found := map[string]bool{}
 	for _, namespaces := range u.uses {
@@ -253,9 +272,41 @@ func closedNamespaces(u upgrade) (out []finding) {
 	return out
 }
 
+// unreadRoutes are others' that the proxy serves now and would not read any more.
+func unreadRoutes(u upgrade) (out []finding) {
+	if !u.isFirst() || slices.Contains(u.reads, routeKind.Kind) {
+		return nil
+	}
+	for _, name := range u.foreign {
+		out = append(out, finding{
+			"route/" + name,
+			fmt.Sprintf("if the platform's proxy serves the IngressRoute %s, it would not read it any more: set traefik.providers.kubernetesCRD.labelSelector to \"\" and name IngressRoute in sessions.proxy.reads, or give the route and what it names the label %s=true", name, vdi.LabelProxy),
+		})
+	}
+	return out
+}
+
+// foreignRoutes are the IngressRoutes that neither the operator nor this release has made.
+func (j job) foreignRoutes(ctx context.Context) (out []string, err error) {
+	for _, namespace := range j.sessionNamespaces() {
+		err := j.each(ctx, routeKind, func(o unstructured.Unstructured) error {
+			own := isOfSession(o) || o.GetAnnotations()["meta.helm.sh/release-namespace"] == j.options.namespace
+			if !own && o.GetLabels()[vdi.LabelProxy] != "true" && o.GetDeletionTimestamp() == nil {
+				out = append(out, o.GetNamespace()+"/"+o.GetName())
+			}
+			return nil
+		}, client.InNamespace(namespace))
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
 // replacedRanges: until now, a list of denied ranges was the whole list.
 func replacedRanges(u upgrade) []finding {
-	if u.before == nil || u.before.adds || len(u.before.Sessions.Network.DeniedRanges) == 0 {
+	if u.before == nil || !u.isFirst() || len(u.before.Sessions.Network.DeniedRanges) == 0 {
 		return nil
 	}
 	network := u.after.Sessions.Network

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -24,7 +25,7 @@ func upgradeOf(t *testing.T, config, templates, confirmed string, stored ...clie
 		client: fake.NewClientBuilder().WithScheme(scheme()).WithObjects(stored...).Build(), out: out,
 		options: options{
 			config: file(t, "config.yaml", config), templates: file(t, "templates.yaml", templates),
-			namespace: "vdi-system", settings: "vdi-operator", confirmed: confirmed, confirmBy: "vdi-operator.upgradeCheck.confirmed",
+			namespace: "vdi-system", admission: true, proxyReads: "Ingress,IngressRoute", settings: "vdi-operator", confirmed: confirmed, confirmBy: "vdi-operator.upgradeCheck.confirmed",
 		},
 	}
 	err = checkUpgrade(t.Context(), j)
@@ -159,4 +160,39 @@ func TestUpgradeFindsClosedNamespaces(t *testing.T) {
 	assert.Contains(t, said, "namespace/vdi-system: sessions live in namespace vdi-system")
 	_, err = upgradeOf(t, plain, "{}", "", in("team"))
 	require.NoError(t, err)
+}
+
+// TestUpgradeFindsUnreadRoutes: only at the first upgrade to a proxy that reads by the
+// label, and only what others have made.
+func TestUpgradeFindsUnreadRoutes(t *testing.T) {
+	t.Parallel()
+	u := upgrade{foreign: []string{"shop/web"}}
+	require.Len(t, unreadRoutes(u), 1)
+	assert.Equal(t, "route/shop/web", unreadRoutes(u)[0].key)
+	assert.Contains(t, unreadRoutes(u)[0].text, "vdi.kasm.io/proxy=true")
+	assert.Empty(t, unreadRoutes(upgrade{foreign: u.foreign, reads: []string{"IngressRoute"}}))
+	assert.Empty(t, unreadRoutes(upgrade{foreign: u.foreign, before: &settings{adds: true}}))
+
+	in := func(namespace, name string, change func(*unstructured.Unstructured)) client.Object {
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(routeKind)
+		o.SetNamespace(namespace)
+		o.SetName(name)
+		change(o)
+		return o
+	}
+	s := scheme()
+	s.AddKnownTypeWithName(routeKind, &unstructured.Unstructured{})
+	s.AddKnownTypeWithName(routeKind.GroupVersion().WithKind("IngressRouteList"), &unstructured.UnstructuredList{})
+	j := job{options: options{namespace: "vdi-system"}, client: fake.NewClientBuilder().WithScheme(s).WithObjects(
+		in("shop", "web", func(*unstructured.Unstructured) {}),
+		in("shop", "marked", func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{vdi.LabelProxy: "true"}) }),
+		in("team", "desk", func(o *unstructured.Unstructured) { o.SetLabels(ofSessions) }),
+		in("vdi-system", "door", func(o *unstructured.Unstructured) {
+			o.SetAnnotations(map[string]string{"meta.helm.sh/release-namespace": "vdi-system"})
+		}),
+	).Build()}
+	found, err := j.foreignRoutes(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"shop/web"}, found)
 }

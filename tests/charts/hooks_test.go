@@ -40,7 +40,7 @@ func TestHooks(t *testing.T) {
 		"crds":      {"pre-install,pre-upgrade", []string{"crds", "apply"}},
 		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
 		"upgrade": {"pre-upgrade", []string{
-			"check", "upgrade", "--settings=" + operatorName + "-config", "--confirm-by=upgradeCheck.confirmed", "--confirmed=template/plain,*", "--watch-namespaces=team-a,team-b",
+			"check", "upgrade", "--settings=" + operatorName + "-config", "--confirm-by=upgradeCheck.confirmed", "--confirmed=template/plain,*", "--watch-namespaces=team-a,team-b", "--proxy-reads=IngressRoute,Ingress",
 		}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
 		"routes":    {"pre-upgrade,pre-rollback", []string{"routes", "label", "--release=vdi", "--watch-namespaces=team-a,team-b"}},

@@ -104,6 +104,6 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 	} {
 		without, err := render(t, operator(map[string]string{name: "null"}))
 		require.NoError(t, err, name)
-		require.Equal(t, now, without, name)
+		require.True(t, now == without, "%s: the rendering is not that of its default", name)
 	}
 }

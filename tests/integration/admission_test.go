@@ -96,7 +96,7 @@ type attempt struct {
 func TestAdmissionPolicies(t *testing.T) {
 	t.Parallel()
 	p := startGuarded(t)
-	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}", "admission.endpointWriters={"+mesh.name+"}", "tenancy.templates.everyone=false")
+	objects := chartObjects(t, "admission.creatorGroups={"+portal.groups[0]+"}", "admission.endpointWriters={"+mesh.name+"}", "tenancy.templates.everyone=false", "sessions.proxy.reads={IngressRoute,Ingress,Gateway}")
 	policies := policiesOf(objects)
 	p.grant(t, slices.DeleteFunc(objects, isPolicy))
 	p.furnish(t)

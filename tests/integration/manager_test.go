@@ -53,9 +53,16 @@ func chartObjects(t *testing.T, values ...string) []*unstructured.Unstructured {
 	require.NoError(t, err)
 	bin, err := cluster.BinDir()
 	require.NoError(t, err)
-	values = append(values, "sessions.domain=vdi.example.com", "sessions.verifyRoute=false")
-	helm := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), "template", operatorName, filepath.Join(root, "charts", "vdi-operator"),
-		"--namespace", operatorNamespace, "--kube-version", "1.37.2", "--set", strings.Join(values, ","))
+	set := []string{"--set", "sessions.domain=vdi.example.com,sessions.verifyRoute=false"}
+	for _, value := range values {
+		how := "--set"
+		if strings.HasSuffix(value, "=[]") { // of which --set makes a list with nothing in it but ""
+			how = "--set-json"
+		}
+		set = append(set, how, value)
+	}
+	arguments := append([]string{"template", operatorName, filepath.Join(root, "charts", "vdi-operator"), "--namespace", operatorNamespace, "--kube-version", "1.37.2"}, set...)
+	helm := exec.CommandContext(t.Context(), filepath.Join(bin, "helm"), arguments...)
 	out, err := helm.Output()
 	require.NoError(t, err, missingToolFix)
 	objects, err := decodeObjects(string(out))

@@ -126,7 +126,7 @@ func endpointAttempts() []attempt {
 func classesOfTheProxy(t *testing.T, p *plane) {
 	t.Helper()
 	g := p.newGuard(t, "classes")
-	g.install(t, policiesOf(chartObjects(t, "sessions.proxy.ingressClasses={traefik}", "sessions.proxy.gatewayClasses={traefik}", "sessions.proxy.gateways={shared/edge}"))["routes"], nil)
+	g.install(t, policiesOf(chartObjects(t, "sessions.proxy.reads={IngressRoute,Ingress,Gateway}", "sessions.proxy.ingressClasses={traefik}", "sessions.proxy.gatewayClasses={traefik}", "sessions.proxy.gateways={shared/edge}"))["routes"], nil)
 	g.isInForce(t, "routes")
 	hostless := func(change func(o *unstructured.Unstructured)) asking {
 		return make1(func(g *guard) client.Object { o := ingress(g.elsewhere, "app", ""); change(o); return o })
@@ -191,7 +191,7 @@ func namesOfMiddlewares(t *testing.T, p *plane) {
 func nobodyElsesObjects(t *testing.T, p *plane) {
 	t.Helper()
 	g := p.newGuard(t, "own")
-	g.install(t, policiesOf(chartObjects(t, "sessions.proxy.reads=null"))["routes"], nil)
+	g.install(t, policiesOf(chartObjects(t, "sessions.proxy.reads=[]"))["routes"], nil)
 	g.isInForce(t, "routes")
 	for _, a := range sharedAttempts() {
 		switch a.because {

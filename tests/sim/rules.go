@@ -349,7 +349,7 @@ func (r *rules) judgeRest(s *vdi.VDISession) {
 		if s.Status.Message == "" {
 			r.violated("the session %s is %s and does not say why", s.Name, s.Status.Phase)
 		}
-		if !mayWait(s) {
+		if !r.mayWait(s) {
 			r.violated("the session %s is %s without need: %s", s.Name, s.Status.Phase, s.Status.Message)
 		}
 	case s.Status.Phase != vdi.PhaseRunning || pod == nil || route == nil:
@@ -373,14 +373,28 @@ func (r *rules) judgeChildren(s *vdi.VDISession) {
 }
 
 // mayWait tells whether what the session waits for is a person's to change.
-func mayWait(s *vdi.VDISession) bool {
+func (r *rules) mayWait(s *vdi.VDISession) bool {
 	may := []string{
 		vdi.ReasonTemplateNotFound, vdi.ReasonInvalidResources, vdi.ReasonHomeNotFound, vdi.ReasonHomeNotOurs, vdi.ReasonHomeOfAnotherUser,
 		vdi.ReasonHomeInUse, vdi.ReasonHostInUse, vdi.ReasonHostOfAnotherUser, vdi.ReasonClaimNotAllowed,
 	}
+	if r.leavesInUse(s) { // as long as that desktop runs
+		may = append(may, vdi.ReasonHomeLeaving)
+	}
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)
 	})
+}
+
+// leavesInUse tells whether a session's home is being deleted while another's desktop is
+// on it.
+func (r *rules) leavesInUse(s *vdi.VDISession) bool {
+	name := s.Spec.Persistence.ExistingClaim
+	if name == "" {
+		name = renderer.HomeClaimName(s.Name)
+	}
+	v := r.server.objects[key{"PersistentVolumeClaim", s.Namespace, name}]
+	return v != nil && metaOf(v.object)["deletionTimestamp"] != nil && len(r.usersOf(s.Namespace, name)) > 0
 }
 
 // nobodyWaits tells whether all sessions are as they were asked to be, and could start

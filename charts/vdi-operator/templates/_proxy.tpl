@@ -60,11 +60,11 @@ cluster. Helm cannot go on where it may not look. */}}
 {{- $images | toJson -}}
 {{- end -}}
 
-{{/* What the proxy reads of other people's, as JSON. Values of before there was a choice
-(helm upgrade --reuse-values) mean all of it. */}}
+{{/* What the proxy reads of other people's, as JSON, also where values of earlier releases
+do not say it (helm upgrade --reuse-values). */}}
 {{- define "vdi-operator.proxy.reads" -}}
 {{- $reads := .Values.sessions.proxy.reads -}}
-{{- if kindIs "invalid" $reads }}{{ $reads = list "IngressRoute" "Ingress" "Gateway" }}{{ end -}}
+{{- if kindIs "invalid" $reads }}{{ $reads = list "IngressRoute" "Ingress" }}{{ end -}}
 {{- toJson $reads -}}
 {{- end -}}
 

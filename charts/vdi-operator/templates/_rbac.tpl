@@ -181,6 +181,9 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
+- apiGroups: [traefik.io]
+  resources: [ingressroutes]
+  verbs: [list]
 {{- end -}}
 
 {{/* The uninstall Job in the release namespace: stop the operator, lead in its place. */}}

@@ -124,6 +124,13 @@ r.kind == 'VDISession' && r.apiVersion.startsWith('vdi.kasm.io/') && r.?controll
 && {{ .before }}.all(k, k in {{ .but }} || k in {{ .after }})
 {{- end -}}
 
+{{/* The same for labels and annotations, to which the cluster's own webhooks may add: what
+was there stays, and of what is new nothing is the platform's. */}}
+{{- define "vdi-operator.admission.keptBut" -}}
+{{ .before }}.all(k, k in {{ .but }} || k in {{ .after }} && {{ .after }}[k] == {{ .before }}[k])
+&& {{ .after }}.all(k, k in {{ .but }} || k in {{ .before }} || !(k.startsWith('vdi.kasm.io/') || k.startsWith('app.kubernetes.io/')))
+{{- end -}}
+
 {{/* A CEL list of namespaces where no session may have anything: their accounts, Secrets
 and pods are the cluster's or the platform's. */}}
 {{- define "vdi-operator.admission.closed" -}}
@@ -146,8 +153,10 @@ true
 {{- $before := lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicy" "" (include "vdi-operator.admission.name" (dict "root" . "part" "places")) -}}
 {{- if eq (dig "metadata" "annotations" "vdi.kasm.io/namespace-label" "" $before) "required" -}}
 true
-{{- else if not (include "vdi-operator.admission.lived" . | fromJson).unlabelled -}}
-true
+{{- else -}}
+{{- /* At an upgrade, namespaces without a session now may have had some yesterday. */ -}}
+{{- $lived := include "vdi-operator.admission.lived" . | fromJson -}}
+{{- if and (or .Release.IsInstall $lived.all) (not $lived.unlabelled) }}true{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

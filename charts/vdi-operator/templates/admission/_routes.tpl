@@ -1,5 +1,14 @@
 {{/* Parts of routes.yaml: rules for what others write beside desktops. */}}
 
+{{/* The settings of the proxy, as JSON, with those that values of earlier releases lack. */}}
+{{- define "vdi-operator.admission.proxy" -}}
+{{- $proxy := merge (dict "reads" (include "vdi-operator.proxy.reads" . | fromJsonArray)) .Values.sessions.proxy -}}
+{{- range $key, $value := dict "certificateNamespaces" list "ingressClasses" (list "traefik") "gatewayClasses" (list "traefik") -}}
+{{- if kindIs "invalid" (index $proxy $key) }}{{ $_ := set $proxy $key $value }}{{ end -}}
+{{- end -}}
+{{- toJson $proxy -}}
+{{- end -}}
+
 {{/* Whether annotation k is read by a proxy. */}}
 {{- define "vdi-operator.admission.isNote" -}}
 k == 'kubernetes.io/ingress.class' || k.startsWith('traefik.ingress.kubernetes.io/') || k == 'nginx.ingress.kubernetes.io/server-alias'
@@ -23,8 +32,7 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
 {{- end -}}
 
 {{- define "vdi-operator.admission.routes.variables" -}}
-{{- $proxy := merge (dict "reads" (include "vdi-operator.proxy.reads" . | fromJsonArray)
-  "certificateNamespaces" (.Values.sessions.proxy.certificateNamespaces | default list)) .Values.sessions.proxy -}}
+{{- $proxy := include "vdi-operator.admission.proxy" . | fromJson -}}
 # Classes that the object names; without one it is everybody's.
 - name: classes
   expression: >-
@@ -95,8 +103,7 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
 
 {{/* What holds on a proxy that reads others' objects too. */}}
 {{- define "vdi-operator.admission.routes.shared" -}}
-{{- $proxy := merge (dict "reads" (include "vdi-operator.proxy.reads" . | fromJsonArray)
-  "certificateNamespaces" (.Values.sessions.proxy.certificateNamespaces | default list)) .Values.sessions.proxy -}}
+{{- $proxy := include "vdi-operator.admission.proxy" . | fromJson -}}
 {{- $own := include "vdi-operator.admission.proxyNamespaces" . -}}
 {{- if has "Ingress" $proxy.reads -}}
 - expression: >-

@@ -76,7 +76,7 @@ func TestCrowd(t *testing.T) {
 	require.NoError(t, err)
 	t.Logf("beside %d at rest: %s; the operator has %.0f MiB, at most %.0f", *crowd, beside, mebibytes(now), mebibytes(peak))
 
-	require.NoError(t, r.Driver.DeleteAllOf(ctx, &vdi.VDISession{}, client.InNamespace(crowdNamespace)))
+	require.NoError(t, Each(ctx, *crowd, func(ctx context.Context, i int) error { return r.Driver.Delete(ctx, crowdMember(i)) }))
 	r.isDoneWith(t, *crowd)
 	after := o.start(*starts)
 	t.Logf("after: %s", after)
@@ -187,12 +187,14 @@ func (o *others) startOne() time.Duration {
 	return 0
 }
 
-const crowdNamespace = "crowd-0"
+const (
+	crowdNamespace = "crowd-0"
+	mallory        = "mallory@example.com"
+)
 
-// makeCrowd makes sessions of one person as fast as they can: every other is not to run,
-// the rest cannot.
+// makeCrowd makes sessions of one person as fast as they can: every tenth is suspended, with
+// a home, a service and a policy; the rest name a template that is not there.
 func (r *Rig) makeCrowd(t *testing.T, n int) error {
-	const mallory = "mallory@example.com"
 	const ns = crowdNamespace
 	if _, err := r.Namespaces(t.Context(), "crowd", 1); err != nil {
 		return err
@@ -214,13 +216,17 @@ func (r *Rig) makeCrowd(t *testing.T, n int) error {
 		return err
 	}
 	return Each(t.Context(), n, func(ctx context.Context, i int) error {
-		s := &vdi.VDISession{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("crowd-%d", i), Namespace: ns},
-			Spec:       vdi.VDISessionSpec{User: mallory, Template: TemplateName, RunPolicy: vdi.RunPolicySuspended},
-		}
-		if i%2 == 1 {
-			s.Spec.Template, s.Spec.RunPolicy = "missing", vdi.RunPolicyRunning
-		}
-		return c.Create(ctx, s)
+		return c.Create(ctx, crowdMember(i))
 	})
+}
+
+func crowdMember(i int) *vdi.VDISession {
+	s := &vdi.VDISession{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("crowd-%d", i), Namespace: crowdNamespace},
+		Spec:       vdi.VDISessionSpec{User: mallory, Template: TemplateName, RunPolicy: vdi.RunPolicySuspended},
+	}
+	if i%10 != 0 {
+		s.Spec.Template, s.Spec.RunPolicy = "missing", vdi.RunPolicyRunning
+	}
+	return s
 }

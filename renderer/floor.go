@@ -14,6 +14,9 @@ func closeMetadata(r *Rendered) error {
 	metadata := platform.MetadataAddresses()
 	for _, policy := range r.ofKind(kindPolicy) {
 		for _, rule := range mapsIn(nested(policy.Object, "spec", "egress")) {
+			if onlyDNS(rule["ports"]) {
+				continue // clouds resolve names at these addresses, too
+			}
 			for _, peer := range mapsIn(rule["to"]) {
 				if block, isMap := peer["ipBlock"].(map[string]any); isMap {
 					closeIn(block, metadata)

@@ -101,9 +101,12 @@ func (a *Agent) logout(e *exchange) {
 	if no == nil {
 		e.visitor = v
 		if v.login == loginCookie {
-			a.keepRevoked(a.revoked.add(v.cookie))
+			a.revoked.note(v.cookie)
 		}
 		a.exchanges.end(func(other *exchange) bool { return other.visitor.key == v.key }, ending{closePolicy, "you have logged out"})
+		if v.login == loginCookie { // the disk may be slow, and nothing but the answer waits for it
+			a.keepRevoked(a.revoked.keep())
+		}
 	}
 	clearCookie(e)
 	// What the desktop's page has left there is not for whoever logs in next.

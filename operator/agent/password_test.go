@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,24 @@ func TestLogout(t *testing.T) {
 	assert.Equal(t, "you have logged out", told.Reason)
 	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": mine}, "").StatusCode, "a copy of the cookie is worthless")
 	say(t, otherStream, "another login goes on")
+}
+
+// Streams end at once where the disk is slow; the answer says that the logout is kept.
+func TestLogoutDoesNotWaitForTheDisk(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.StateDir = t.TempDir() })
+	cookie := w.login()
+	stream := w.dial(cookie)
+	say(t, stream, "hello")
+	disk := &w.agent.revoked.writing
+	disk.Lock()
+	answered := make(chan answer, 1)
+	go func() { answered <- w.post(pathLogout, map[string]string{"Cookie": cookie}, nil) }()
+	assert.EqualValues(t, closePolicy, closedWith(t, stream).Code)
+	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "").StatusCode)
+	assert.Empty(t, answered)
+	disk.Unlock()
+	assert.Equal(t, http.StatusSeeOther, (<-answered).StatusCode)
+	assert.FileExists(t, filepath.Join(w.agent.config.StateDir, fileRevoked))
 }
 
 // A logout between the check of a request and its way to the desktop.

@@ -96,13 +96,8 @@ func readRevoked(path string) (list revokedFile, err error) {
 	return list, nil
 }
 
-// add ends a login. An error means that it is forgotten when the agent's container
-// starts again.
-func (v *revoked) add(c cookie) error {
-	v.note(c)
-	return v.keep()
-}
-
+// note ends a login. It is forgotten when the agent's container starts again, unless it
+// is kept.
 func (v *revoked) note(c cookie) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

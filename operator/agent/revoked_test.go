@@ -16,6 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// add ends a login and keeps that.
+func (v *revoked) add(c cookie) error {
+	v.note(c)
+	return v.keep()
+}
+
 func TestRevokedIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	v := newRevoked(func() time.Time { return now }, "")

@@ -20,7 +20,7 @@ const (
 )
 
 // Listeners are where an agent serves. TURN is nil where the desktop does not
-// stream over WebRTC.
+// stream over WebRTC, Local where no goodbye can be taken.
 type Listeners struct{ Session, Status, Local, TURN net.Listener }
 
 // Serve answers until the context ends, then tells the viewers and lets short
@@ -29,7 +29,9 @@ func (a *Agent) Serve(ctx context.Context, l Listeners) error {
 	servers := map[*httpserver.Server]net.Listener{
 		a.newServer(a.Session()): l.Session,
 		a.newServer(a.Status()):  l.Status,
-		a.newServer(a.Local()):   l.Local,
+	}
+	if l.Local != nil {
+		servers[a.newServer(a.Local())] = l.Local
 	}
 	if l.TURN != nil {
 		servers[a.newServer(a.TURN())] = l.TURN

@@ -35,9 +35,10 @@ const (
 	// login that begins after a logout counts all the same, see [ended.List.Stamp].
 	clockSkew = time.Minute
 	// closersAtOnce is how many desktops are asked at a time to close streams,
-	// closeTimeout how long one may take.
-	closersAtOnce = 16
-	closeTimeout  = 5 * time.Second
+	// closeTimeout how long one may take, closingTimeout how long all may.
+	closersAtOnce  = 16
+	closeTimeout   = 5 * time.Second
+	closingTimeout = 30 * time.Second
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 )
@@ -97,7 +98,7 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	account, issued, err := d.Provider.loggedOut(ctx, tokens[0], d.Now())
 	switch {
 	case errors.Is(err, errIdentity):
-		d.Log.Warn("a logout of the identity provider is refused", "error", err.Error())
+		d.Log.Warn("a logout of the identity provider is refused", "error", short(err.Error()))
 		d.noBackChannel(w, http.StatusBadRequest, "invalid_request", "the logout token is not accepted")
 		return
 	case err != nil:
@@ -106,15 +107,22 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 		return
 	}
 	httpserver.Known(w)
-	if err := d.Ended.EndAccount(ctx, account, issued.Add(clockSkew)); err != nil {
+	wrote, err := d.Ended.EndAccount(ctx, account, issued.Add(clockSkew))
+	if wrote {
+		// Requests are refused from now on. Streams that cannot be closed end with their
+		// logins. A message that comes again must not close those of a later login.
+		if err := d.closeStreams(ctx, account); err != nil {
+			d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
+		}
+	}
+	if err != nil {
 		d.Log.Error("a logout cannot be written", "error", err.Error())
 		d.noBackChannel(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the logout could not be completed; try again")
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout-by-provider").Inc()
-	// Requests are refused from now on. Streams that cannot be closed end with their logins.
-	if err := d.closeStreams(ctx, account); err != nil {
-		d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
+	if !wrote {
+		d.Log.Info("a logout of the identity provider ends nothing: no name belongs to the account, or it was taken before")
 	}
 	ownHeaders(w.Header())
 	w.WriteHeader(http.StatusOK)
@@ -129,13 +137,17 @@ func (d *Door) noBackChannel(w http.ResponseWriter, status int, code, sentence s
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": sentence}) // whoever has gone needs no answer
 }
 
-// closeStreams ends the streams of an account's desktops.
+// closeStreams ends the streams of an account's desktops, also where the provider does
+// not wait for the answer: the logout is written, and its message does not count again.
 func (d *Door) closeStreams(ctx context.Context, account ended.Account) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
+	defer cancel()
 	sessions, err := d.Known.All(ctx)
 	if err != nil {
 		return err
 	}
 	var group errgroup.Group
+	var unknown error
 	group.SetLimit(closersAtOnce)
 	for i := range sessions {
 		s := &sessions[i]
@@ -144,13 +156,14 @@ func (d *Door) closeStreams(ctx context.Context, account ended.Account) error {
 		}
 		theirs, err := d.Ended.Holds(ctx, person(s.Spec.User, ""), account)
 		if err != nil {
-			return err
+			unknown = err
+			break
 		}
 		if theirs {
 			group.Go(func() error { return d.closeStreamsOf(ctx, s) })
 		}
 	}
-	return group.Wait()
+	return errors.Join(unknown, group.Wait())
 }
 
 // closeStreamsOf asks the agent of a desktop, by the way that visitors take, to end what

@@ -85,12 +85,13 @@ type Ended interface {
 	// of all earlier ones.
 	Stamp(ctx context.Context, person string) (time.Time, error)
 	// Pin binds a person's name to the account behind their first login, and reports
-	// whether it is the same at later ones.
-	Pin(ctx context.Context, person string, account ended.Account) (same bool, err error)
+	// whether it is the same at later ones. A new name is bound only if it is to be kept.
+	Pin(ctx context.Context, person string, account ended.Account, keep bool) (same bool, err error)
 	// Holds reports whether a person's name belongs to an account.
 	Holds(ctx context.Context, person string, account ended.Account) (bool, error)
-	// EndAccount ends all logins of an account that began until a moment.
-	EndAccount(ctx context.Context, account ended.Account, until time.Time) error
+	// EndAccount ends all logins of an account that began until a moment, and reports
+	// whether that had not been written before.
+	EndAccount(ctx context.Context, account ended.Account, until time.Time) (ended bool, err error)
 }
 
 // Door is a front door.

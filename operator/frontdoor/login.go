@@ -116,7 +116,14 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 		d.providerFailed(w, v, err)
 		return
 	}
-	same, err := d.Ended.Pin(v.at.Context(), person(who.user, ""), who.account)
+	sessions, err := d.Known.ByUser(v.at.Context(), who.user)
+	if err != nil {
+		d.broken(w, v, "sessions cannot be listed", err)
+		return
+	}
+	// Where everybody may register at the provider, names of those who have nothing here
+	// could fill the list.
+	same, err := d.Ended.Pin(v.at.Context(), person(who.user, ""), who.account, len(sessions) > 0)
 	switch {
 	case err != nil:
 		d.broken(w, v, "the account of a login cannot be compared", err)

@@ -22,7 +22,9 @@ const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\n" +
 
 // forgetCookies makes browsers forget the site's cookies with that answer. A desktop's
 // page can set some for all hosts of the domain that are too many to be read: its
-// visitor could not come to any desktop any more, nor to the login.
+// visitor could not come to any desktop any more, nor to the login. Where something else
+// makes the head long, such as the address of a link, the cookies stay: else any page
+// elsewhere could take them away.
 func forgetCookies() []byte {
 	line, rest, _ := strings.Cut(tooLarge, "\r\n")
 	return []byte(line + "\r\n" + HeaderClearSiteData + ": \"cookies\"\r\n" + rest)

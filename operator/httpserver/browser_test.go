@@ -1,7 +1,9 @@
 package httpserver
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,4 +35,41 @@ func TestTooManyCookies(t *testing.T) {
 		assert.Empty(t, g.got[0].Header.Get(HeaderClearSiteData))
 		require.NoError(t, g.Close())
 	})
+}
+
+// TestLongHeadsKeepCookies: a link of another page that is too long takes no cookies away,
+// whichever part of the head it makes long.
+func TestLongHeadsKeepCookies(t *testing.T) {
+	const first = "GET / HTTP/1.1\r\nHost: a\r\n"
+	for name, c := range map[string]struct {
+		head  string
+		clear bool
+	}{
+		"address":             {"GET /?" + strings.Repeat("x", 68<<10) + " HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\n\r\n", false},
+		"another field":       {first + "Cookie: a=b\r\nReferer: " + strings.Repeat("x", 68<<10) + "\r\n\r\n", false},
+		"a similar field":     {first + "Cookies: " + strings.Repeat("x", 68<<10) + "\r\n\r\n", false},
+		"half are cookies":    {first + "Cookie: a=" + strings.Repeat("x", 15<<10) + "\r\nA: " + strings.Repeat("x", 68<<10) + "\r\n\r\n", false},
+		"most are cookies":    {first + "Cookie: a=" + strings.Repeat("x", 17<<10) + "\r\nA: " + strings.Repeat("x", 68<<10) + "\r\n\r\n", true},
+		"many lines, by HTTP": {first + strings.Repeat("cookie: a="+strings.Repeat("x", 1<<10)+"\r\n", 60) + "\r\n", true},
+	} {
+		for _, piece := range []int{1 << 20, 1} {
+			t.Run(fmt.Sprint(name, " in pieces of ", piece), func(t *testing.T) {
+				inHall(t, func(h hall) {
+					g := h.opens()
+					go g.read()
+					go func() {
+						for sent := range slices.Chunk([]byte(c.head), piece) {
+							if _, err := g.Write(sent); err != nil {
+								return // the server stops to read
+							}
+						}
+					}()
+					<-g.ended
+					require.Len(t, g.got, 1)
+					assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, g.got[0].StatusCode)
+					assert.Equal(t, c.clear, g.got[0].Header.Get(HeaderClearSiteData) != "")
+				})
+			})
+		}
+	}
 }

@@ -32,6 +32,8 @@ const (
 // meanwhile newcomers wait in the kernel. Whoever sends a whole request at once, as
 // people's browsers do through a proxy, is answered before.
 type crowd struct {
+	maxHead int // bytes
+
 	mu sync.Mutex
 	// waiting have begun a request. Silent have not: they are cut when there is nobody else,
 	// because a proxy may keep such a connection for whoever comes next.
@@ -56,8 +58,8 @@ type limit struct {
 	queues []*queue
 }
 
-func newCrowd() *crowd {
-	c := &crowd{left: make(chan struct{}, 1)}
+func newCrowd(maxHead int) *crowd {
+	c := &crowd{maxHead: maxHead, left: make(chan struct{}, 1)}
 	c.waiting.courtesy, c.known.courtesy, c.silent.courtesy = courtesy, courtesy, silentCourtesy
 	limited(maxWaiting, &c.waiting, &c.silent)
 	limited(maxWaiting, &c.known)
@@ -226,7 +228,7 @@ func (g *guest) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (g *guest) Write(p []byte) (int, error) {
-	if len(p) != len(tooLarge) || string(p) != tooLarge {
+	if len(p) != len(tooLarge) || string(p) != tooLarge || g.head.cookieBytes() <= g.crowd.maxHead/2 {
 		return g.Conn.Write(p)
 	}
 	n, err := g.Conn.Write(forgetCookies())

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 )
 
@@ -12,17 +13,22 @@ const maxLines = 256
 
 var errHead = errors.New("the head of the request has too many lines")
 
-// head counts the lines of a request's head while it arrives.
+// cookieField begins a line of cookies, in upper or lower case.
+const cookieField = "cookie:"
+
+// head counts the lines of a request's head, and the bytes of its cookies, while it arrives.
 type head struct {
 	// under way: what arrives belongs to a head.
 	under atomic.Bool
 	// The rest is the reader's alone.
-	lines, length int  // length of the line that has begun
-	text          bool // some line was not empty; net/http skips empty ones in front
+	lines, length int                    // length of the line that has begun
+	text          bool                   // some line was not empty; net/http skips empty ones in front
+	start         [len(cookieField)]byte // of that line
+	cookies       int                    // bytes of the lines of cookies that are complete
 }
 
 func (h *head) begin() {
-	h.lines, h.length, h.text = 0, 0, false
+	h.lines, h.length, h.text, h.cookies = 0, 0, false, 0
 	h.under.Store(true)
 }
 
@@ -32,6 +38,9 @@ func (h *head) end() { h.under.Store(false) }
 func (h *head) takes(p []byte) bool {
 	for {
 		line, rest, whole := bytes.Cut(p, []byte{'\n'})
+		if h.length < len(h.start) {
+			copy(h.start[h.length:], line)
+		}
 		h.length += len(bytes.TrimSuffix(line, []byte{'\r'}))
 		if !whole {
 			return true
@@ -44,6 +53,14 @@ func (h *head) takes(p []byte) bool {
 		if h.lines++; h.lines > maxLines {
 			return false
 		}
-		p, h.length = rest, 0
+		p, h.cookies, h.length = rest, h.cookieBytes(), 0
 	}
+}
+
+// cookieBytes is how much of what has arrived are cookies.
+func (h *head) cookieBytes() int {
+	if h.length >= len(h.start) && strings.EqualFold(string(h.start[:]), cookieField) {
+		return h.cookies + h.length
+	}
+	return h.cookies
 }

@@ -64,7 +64,7 @@ func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *Serve
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: BodyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ConnContext: withGuest, ConnState: follow,
-	}, newCrowd()}
+	}, newCrowd(maxHeaderBytes)}
 }
 
 // Serve is http.Server's.

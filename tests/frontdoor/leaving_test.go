@@ -1,6 +1,8 @@
 package frontdoor
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -57,6 +59,51 @@ func TestLogoutAtProviderEndsLoginsAndStreams(t *testing.T) {
 	assert.NotContains(t, w.log.String(), "close=", "the ticket is in no log")
 }
 
+// The provider does not wait for the answer, and would not say it again: streams end all
+// the same.
+func TestClosingGoesOnWithoutTheProvider(t *testing.T) {
+	w := newWorld(t, platform.AccessOIDC)
+	text(t, w.browser().open(aliceURL, alice))
+	w.known.done()
+	ctx, hangUp := context.WithCancel(t.Context())
+	w.known.holds = func(string) error {
+		hangUp()
+		return nil
+	}
+	form := url.Values{"logout_token": {w.provider.LogoutToken(t, aliceAccount, w.time(), nil)}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, auth+"/backchannel-logout", strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, err = w.browser().Do(r) //nolint:bodyclose // there is no answer
+	require.ErrorIs(t, err, context.Canceled)
+	require.Eventually(t, func() bool { return len(w.known.done()) == 1 }, 10*time.Second, 5*time.Millisecond)
+}
+
+// Where it is not known whose a desktop is, those that are known are closed, and the
+// answer waits for that.
+func TestClosingWaitsForThoseKnown(t *testing.T) {
+	w := newWorld(t, platform.AccessOIDC)
+	text(t, w.browser().open(aliceURL, alice))
+	w.known.done()
+	known := true
+	w.known.holds = func(person string) error { // hold the first desktop of hers; the next cannot be judged
+		if strings.HasSuffix(person, alice) && known {
+			known = false
+			return nil
+		}
+		if !known {
+			return errors.New("the watch is gone")
+		}
+		return nil
+	}
+	w.known.add("alice-2", alice, vdi.PhaseRunning)
+	answer := w.report(w.provider.LogoutToken(t, aliceAccount, w.time(), nil))
+	assert.Equal(t, http.StatusOK, answer.StatusCode)
+	text(t, answer)
+	assert.Len(t, w.known.done(), 1)
+	assert.Contains(t, w.log.String(), "the watch is gone")
+}
+
 // What the provider did not send, or sent for another purpose, ends nothing.
 func TestLogoutTokensMustFit(t *testing.T) {
 	w := newWorld(t, platform.AccessOIDC)
@@ -74,6 +121,7 @@ func TestLogoutTokensMustFit(t *testing.T) {
 	for name, token := range map[string]string{
 		"another's key":     liar.LogoutToken(t, aliceAccount, w.time(), set("iss", w.provider.Issuer)),
 		"another's word":    liar.LogoutToken(t, aliceAccount, w.time(), nil),
+		"a long word":       liar.LogoutToken(t, aliceAccount, w.time(), set("iss", strings.Repeat("x", 8<<10))),
 		"for somebody else": w.provider.LogoutToken(t, aliceAccount, w.time(), set("aud", "another client")),
 		"no event":          w.provider.LogoutToken(t, aliceAccount, w.time(), set("events", nil)),
 		"another event":     w.provider.LogoutToken(t, aliceAccount, w.time(), set("events", map[string]any{"x": map[string]any{}})),
@@ -92,6 +140,7 @@ func TestLogoutTokensMustFit(t *testing.T) {
 		assert.Contains(t, text(t, answer), `"error":"invalid_request"`, name)
 		assert.Equal(t, http.StatusOK, b.desktop(), name)
 	}
+	assert.NotContains(t, w.log.String(), strings.Repeat("x", 300), "strangers do not fill the log")
 	token := w.provider.LogoutToken(t, aliceAccount, w.time(), nil)
 	for _, method := range []string{http.MethodGet, http.MethodPut} {
 		answer := w.browser().do(method, auth+"/backchannel-logout?logout_token="+token, "")
@@ -108,8 +157,13 @@ func TestLogoutTokensMustFit(t *testing.T) {
 	text(t, w.report(token))
 	assert.Equal(t, http.StatusUnauthorized, b.desktop())
 	text(t, b.open(aliceURL, alice))
-	text(t, w.report(token))
+	w.known.done()
+	answer = w.report(token)
+	assert.Equal(t, http.StatusOK, answer.StatusCode)
+	text(t, answer)
 	assert.Equal(t, http.StatusOK, b.desktop())
+	assert.Empty(t, w.known.done(), "nor streams")
+	assert.Contains(t, w.log.String(), "a logout of the identity provider ends nothing")
 }
 
 // The address by which the front door closes streams is of no use to others.
@@ -139,6 +193,30 @@ func TestNameStaysWithItsAccount(t *testing.T) {
 	assert.Empty(t, b.cookie(auth, "__Host-vdi-login"))
 	assert.Contains(t, w.log.String(), "forget-account")
 	assert.NotContains(t, w.log.String(), alice)
+}
+
+// Names of people without a desktop are not kept: where everybody may register at the
+// provider, they could fill the list. Those that are kept stay, also without a desktop.
+func TestOnlyNamesWithDesktopsAreKept(t *testing.T) {
+	w := newWorld(t, platform.AccessOIDC)
+	const stranger = "stranger@example.com"
+	for _, account := range []string{"one", "two"} {
+		w.provider.Replace(oidc.Person{Email: stranger, Account: account})
+		answer := w.browser().open(auth+"/login", stranger)
+		assert.Equal(t, http.StatusOK, answer.StatusCode)
+		text(t, answer)
+	}
+	assert.Empty(t, w.known.pins)
+
+	text(t, w.browser().open(aliceURL, alice))
+	assert.Len(t, w.known.pins, 1)
+	w.known.mu.Lock()
+	delete(w.known.sessions, aliceHost)
+	w.known.mu.Unlock()
+	w.provider.Replace(oidc.Person{Email: alice, Account: "another account"})
+	answer := w.browser().open(auth+"/login", alice)
+	assert.Equal(t, http.StatusForbidden, answer.StatusCode)
+	text(t, answer)
 }
 
 var elsewhere = regexp.MustCompile(`href="([^"]+)"[^>]*>log out there, too`)

@@ -345,6 +345,7 @@ type memory struct {
 	until    map[string]time.Time     // by person: what has begun until then has ended
 	follow   map[chan struct{}]bool
 	changes  []string
+	holds    func(person string) error // if set: what goes wrong in Holds
 }
 
 func newMemory() *memory {
@@ -476,12 +477,14 @@ func (m *memory) Stamp(_ context.Context, person string) (time.Time, error) {
 	return m.now(), nil
 }
 
-func (m *memory) Pin(_ context.Context, person string, account ended.Account) (bool, error) {
+func (m *memory) Pin(_ context.Context, person string, account ended.Account, keep bool) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	pinned, found := m.pins[person]
 	if !found {
-		m.pins[person] = account
+		if keep {
+			m.pins[person] = account
+		}
 		return true, nil
 	}
 	return pinned == account, nil
@@ -490,18 +493,24 @@ func (m *memory) Pin(_ context.Context, person string, account ended.Account) (b
 func (m *memory) Holds(_ context.Context, person string, account ended.Account) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.holds != nil {
+		if err := m.holds(person); err != nil {
+			return false, err
+		}
+	}
 	return m.pins[person] == account, nil
 }
 
-func (m *memory) EndAccount(_ context.Context, account ended.Account, until time.Time) error {
+func (m *memory) EndAccount(_ context.Context, account ended.Account, until time.Time) (wrote bool, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for person, pinned := range m.pins {
-		if pinned == account {
+		if pinned == account && until.After(m.until[person]) {
 			m.until[person] = until
+			wrote = true
 		}
 	}
-	return nil
+	return wrote, nil
 }
 
 // isFollowed says whether a page listens.

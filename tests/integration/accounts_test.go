@@ -35,7 +35,7 @@ func TestNamesStayWithAccounts(t *testing.T) {
 	other := ended.Account{Provider: account.Provider, Subject: "2"}
 	pin := func(l *ended.List, a ended.Account) bool {
 		t.Helper()
-		same, err := l.Pin(w.ctx, person, a)
+		same, err := l.Pin(w.ctx, person, a, true)
 		require.NoError(t, err)
 		return same
 	}
@@ -57,7 +57,12 @@ func TestNamesStayWithAccounts(t *testing.T) {
 	}
 	before := login("before")
 	assert.False(t, isEnded(one, before))
-	require.NoError(t, one.EndAccount(w.ctx, account, time.Now().Add(time.Minute)))
+	until := time.Now().Add(time.Minute)
+	for _, first := range []bool{true, false} {
+		wrote, err := one.EndAccount(w.ctx, account, until)
+		require.NoError(t, err)
+		assert.Equal(t, first, wrote)
+	}
 	assert.True(t, isEnded(one, before))
 	w.eventually(func() bool { return isEnded(two, before) }, "the other replica's watch has it")
 	after := login("after")

@@ -72,7 +72,7 @@ func serve(ctx context.Context, args []string) error {
 	if c.TURNDir == "" {
 		at.turn = ""
 	}
-	listeners, err := listen(ctx, at, c.StateDir)
+	listeners, err := listen(ctx, at, c.StateDir, c.Log)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 	return nil
 }
 
-func listen(ctx context.Context, at addresses, stateDir string) (l agent.Listeners, err error) {
+func listen(ctx context.Context, at addresses, stateDir string, log *slog.Logger) (l agent.Listeners, err error) {
 	if at.turn != "" && !agent.IsLoopback(at.turn) {
 		return l, fmt.Errorf("%w: --turn-listen is %q; give a loopback address, since whoever reaches it can use the TURN relay", agent.ErrConfig, at.turn)
 	}
@@ -129,7 +129,11 @@ func listen(ctx context.Context, at addresses, stateDir string) (l agent.Listene
 		return l, err
 	}
 	if l.Local, err = agent.ListenLocal(ctx, stateDir, at.local); err != nil {
-		return l, err
+		if stateDir == "" {
+			return l, err
+		}
+		// A full disk is no reason to keep people out; a signal says goodbye, too.
+		log.Error("the socket for a goodbye cannot be made; the agent serves without it", "error", err.Error())
 	}
 	if l.Session, err = config.Listen(ctx, "tcp", at.session); err != nil {
 		return l, fmt.Errorf("--listen: %w", err)

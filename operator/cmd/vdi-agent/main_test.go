@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // The agent has no right in the cluster, so it carries no way to use one.
@@ -52,9 +56,34 @@ func credentialsDir(t *testing.T) string {
 
 func TestLocalListenerStaysLocal(t *testing.T) {
 	for _, address := range []string{":8092", "0.0.0.0:8092", "192.0.2.1:8092", "localhost"} {
-		_, err := listen(t.Context(), addresses{local: address}, "")
+		_, err := listen(t.Context(), addresses{local: address}, "", slog.New(slog.DiscardHandler))
 		require.ErrorIs(t, err, agent.ErrConfig, address)
 	}
+}
+
+// Where the socket for a goodbye cannot be made, people come in all the same.
+func TestServeWithoutSocket(t *testing.T) {
+	state := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(state, "goodbye.sock", "in the way"), 0o700))
+	var log bytes.Buffer
+	l, err := listen(t.Context(), addresses{session: "127.0.0.1:0", status: "127.0.0.1:0"}, state, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	assert.Nil(t, l.Local)
+	assert.Contains(t, log.String(), "the socket for a goodbye cannot be made")
+	a, err := agent.New(agent.Config{
+		Host: "alice.vdi.example.com", Session: "team/alice", SessionUID: "uid", Mode: agent.ModePassword, Input: "selkies", Endpoints: platform.EndpointsAny,
+		Desktop: "127.0.0.1:1", MaxSessionAge: time.Hour, CredentialsDir: credentialsDir(t), StateDir: state, Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	defer a.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Serve(ctx, l) }()
+	answer, err := http.Get("http://" + l.Session.Addr().String() + "/.vdi/logout")
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	stop()
+	require.NoError(t, <-done)
 }
 
 // The program starts, says goodbye on command, and ends on a signal.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,8 +43,9 @@ func (a Account) belongsElsewhere(pin string) bool {
 const attempts = 5
 
 // Pin binds a person's name to the account that it came from, at the first login, and
-// reports at each later one whether it is still the same.
-func (l *List) Pin(ctx context.Context, person string, account Account) (same bool, err error) {
+// reports at each later one whether it is still the same. A name that is not bound yet
+// stays so unless it is to be kept.
+func (l *List) Pin(ctx context.Context, person string, account Account, keep bool) (same bool, err error) {
 	p := l.partOf(person)
 	for range attempts {
 		pin, version, err := p.pinned(ctx, person)
@@ -54,6 +56,8 @@ func (l *List) Pin(ctx context.Context, person string, account Account) (same bo
 			return true, nil
 		case account.belongsElsewhere(pin):
 			return false, nil
+		case !keep:
+			return true, nil
 		}
 		// Two replicas may let two accounts in by one name at the same time.
 		err = l.patch(ctx, p, version, map[string]any{hash(person) + pinKey: account.pin()})
@@ -82,12 +86,19 @@ func (l *List) Holds(ctx context.Context, person string, account Account) (bool,
 }
 
 // EndAccount ends all logins of whoever has an account that began until a moment, in
-// all replicas, whatever their names are.
-func (l *List) EndAccount(ctx context.Context, account Account, until time.Time) error {
+// all replicas, whatever their names are. It reports whether that was written now, or
+// perhaps was where there is an error, and not before. The API server is asked, since a
+// watch may be late: a name may have been bound just now.
+func (l *List) EndAccount(ctx context.Context, account Account, until time.Time) (ended bool, err error) {
+	var asked sync.WaitGroup
+	for _, p := range l.parts {
+		asked.Go(func() { p.ask(ctx) })
+	}
+	asked.Wait()
 	for _, p := range l.parts {
 		k, err := p.read(ctx)
 		if err != nil {
-			return err
+			return ended, err
 		}
 		patch := map[string]any{}
 		for _, person := range p.personsOf(account) {
@@ -96,11 +107,12 @@ func (l *List) EndAccount(ctx context.Context, account Account, until time.Time)
 		if len(patch) == 0 {
 			continue
 		}
+		ended = true
 		if err := l.patch(ctx, p, "", patch); err != nil {
-			return err
+			return ended, err
 		}
 	}
-	return nil
+	return ended, nil
 }
 
 // personsOf are the hashes of those whose names belong to an account.

@@ -16,7 +16,7 @@ var (
 
 func (w *world) pin(r *replica, person string, a Account) bool {
 	w.t.Helper()
-	same, err := r.Pin(w.t.Context(), person, a)
+	same, err := r.Pin(w.t.Context(), person, a, true)
 	require.NoError(w.t, err)
 	return same
 }
@@ -74,8 +74,10 @@ func TestEndAccount(t *testing.T) {
 	logins := []Login{w.login(here, "alice"), w.login(ahead, "alice"), w.login(here, "alice@work")}
 	others := w.login(here, "bob")
 	ended := w.now.Add(time.Minute)
-	for range 2 { // a message that comes twice
-		require.NoError(t, here.EndAccount(t.Context(), account, ended))
+	for n, r := range []*replica{here, ahead, here} { // a message that comes again
+		wrote, err := r.EndAccount(t.Context(), account, ended)
+		require.NoError(t, err)
+		assert.Equal(t, n == 0, wrote)
 	}
 	w.sync(here, ahead)
 	for _, r := range w.replicas {
@@ -95,11 +97,46 @@ func TestEndAccount(t *testing.T) {
 	w.now = w.now.Add(lifetime + slack + time.Hour)
 	last := w.login(here, "alice")
 	require.NoError(t, here.end(t.Context(), "alice", map[string]Login{last.Name: last}))
-	require.NoError(t, here.EndAccount(t.Context(), another, w.now))
+	wrote, err := here.EndAccount(t.Context(), another, w.now)
+	require.NoError(t, err)
+	assert.True(t, wrote)
 	assert.True(t, w.pin(here, "alice", account), "a pin is for good")
 	list := &corev1.ConfigMap{}
 	require.NoError(t, w.api.Get(t.Context(), here.partOf("alice").key, list))
 	for key := range list.Data {
 		assert.NotContains(t, key, "alice", "keys are hashes")
 	}
+}
+
+// What is not to be kept is compared all the same, and writes nothing.
+func TestPinThatIsNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	r := w.replicas[0]
+	for _, a := range []Account{account, another} {
+		same, err := r.Pin(t.Context(), "nobody", a, false)
+		require.NoError(t, err)
+		assert.True(t, same)
+	}
+	assert.Zero(t, w.writes.Load())
+	assert.True(t, w.pin(r, "alice", account))
+	for a, want := range map[Account]bool{account: true, another: false} {
+		same, err := r.Pin(t.Context(), "alice", a, false)
+		require.NoError(t, err)
+		assert.Equal(t, want, same)
+	}
+}
+
+// A logout may come at once behind the login that binds a name, at another replica.
+func TestEndAccountThatWasJustPinned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 0)
+	here, late := w.replicas[0], w.replicas[1]
+	require.True(t, w.pin(here, "alice", account))
+	wrote, err := late.EndAccount(t.Context(), account, w.now.Add(time.Minute))
+	require.NoError(t, err)
+	assert.True(t, wrote, "its watch has not seen the pin yet")
+	holds, err := late.Holds(t.Context(), "alice", account)
+	require.NoError(t, err)
+	assert.True(t, holds)
 }

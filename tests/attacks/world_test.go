@@ -116,7 +116,7 @@ func attack(t *testing.T, name string, do func(t *testing.T, w *world) ledger.Ou
 // settings of both clusters: hosts are the hardest to keep apart when they are
 // users' names alone, and templates are only for whom they are granted to.
 func settings() []string {
-	return []string{`sessions.hostTemplate=\{user\}`, "logLevel=debug", "tenancy.templates.everyone=false"}
+	return []string{`sessions.hostTemplate=\{user\}`, "logLevel=debug", "tenancy.templates.everyone=false", "sessions.proxy.reads={IngressRoute,Ingress,Gateway}"}
 }
 
 func startWorld(ctx context.Context, guarded bool) (*world, error) {

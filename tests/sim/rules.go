@@ -379,7 +379,7 @@ func (r *rules) mayWait(s *vdi.VDISession) bool {
 		vdi.ReasonHomeInUse, vdi.ReasonHostInUse, vdi.ReasonHostOfAnotherUser, vdi.ReasonClaimNotAllowed,
 	}
 	if r.leavesInUse(s) { // as long as that desktop runs
-		may = append(may, vdi.ReasonHomeLeaving)
+		may = append(may, vdi.ReasonWaiting)
 	}
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)

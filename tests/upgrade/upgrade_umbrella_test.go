@@ -55,7 +55,11 @@ func TestUmbrellaReadsByLabel(t *testing.T) {
 	templates, err := w.write("umbrella.yaml", map[string]any{"vdi-operator": map[string]any{"templates": map[string]any{"page": pageTemplate()}}})
 	require.NoError(t, err)
 	umbrella("install", "-f", templates, "--set", "traefik.providers.kubernetesCRD.labelSelector=", "--set", "vdi-operator.sessions.proxy.reads={IngressRoute}")
-	t.Cleanup(func() { w.must(t, "helm", "uninstall", install.Release, "-n", install.Namespace, "--wait") })
+	t.Cleanup(func() {
+		out, err := w.try(context.WithoutCancel(t.Context()), "helm", "uninstall", install.Release, "-n", install.Namespace, "--wait")
+		assert.NoError(t, err, out)
+	})
+	w.must(t, "kubectl", "delete", "vdi", "--all", "-n", install.Sessions, "--timeout=2m") // those of the tests before
 
 	carol := start(t, "carol")
 	carol = await(t, carol, install.Running)
@@ -83,7 +87,9 @@ func (w *world) asBefore(t *testing.T) {
 	w.must(t, "kubectl", "wait", "--for=delete", "pod", "-l", "app=vdi-operator", "-n", install.Namespace, "--timeout=1m")
 	w.must(t, "kubectl", "label", "ingressroutes.traefik.io", "--all", "-n", install.Sessions, vdi.LabelProxy+"-")
 	w.must(t, "kubectl", "label", "ingressroutes.traefik.io,tlsstores.traefik.io", "--all", "-n", install.Namespace, vdi.LabelProxy+"-")
-	require.Len(t, w.unlabelled(t), 3, "the desktop's route, the front door's and the TLS store")
+	// The garbage collector takes the routes of other tests' desktops.
+	require.Eventually(t, func() bool { return len(w.unlabelled(t)) == 3 }, time.Minute, 100*time.Millisecond,
+		"the desktop's route, the front door's and the TLS store: %v", w.unlabelled(t))
 }
 
 // unlabelled are the proxy's objects without the label.

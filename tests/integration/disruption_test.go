@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -124,6 +125,12 @@ func TestDisruptionBudget(t *testing.T) {
 		bad := good.DeepCopy()
 		set("other", "spec", "selector", "matchLabels", "app.kubernetes.io/instance")(bad.Object)
 		require.NoError(t, w.overwrite(bad))
+		// The disruption controller answers with a status, and a pass that it overtakes tries again later.
+		w.eventually(func() bool {
+			budget := w.raw(budgetGVK)
+			seen, _, _ := unstructured.NestedInt64(budget.Object, "status", "observedGeneration")
+			return seen == budget.GetGeneration()
+		}, "the disruption controller has seen it")
 		w.pass()
 		require.Equal(t, good.Object["spec"], w.raw(budgetGVK).Object["spec"])
 		require.Contains(t, w.events.all(), "Warning PutBack The session's PodDisruptionBudget")

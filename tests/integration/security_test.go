@@ -130,6 +130,7 @@ func desktopOf(t *testing.T, template vdi.VDITemplate) *corev1.Pod {
 	config := platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}}
 	config.Sessions.Agent.Image = image
 	config.Sessions.TURN = platform.TURN{Host: "192.0.2.20"}
+	config.Sessions.Allowed = platform.Allowed{Secrets: []string{"license"}, Annotations: []string{"example.com/backup"}} // as values-override asks for
 	rendered, err := r.Render(renderer.Input{
 		Session: vdi.VDISession{
 			ObjectMeta: metav1.ObjectMeta{Name: desk, Namespace: "default", UID: "4e5c1b9c-3d5f-4c8e-9d3b-0f1a2b3c4d5e"},

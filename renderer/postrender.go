@@ -336,7 +336,7 @@ func stampRevisions(r *Rendered) error {
 func markForProxy(r *Rendered) error {
 	for _, obj := range r.Objects {
 		if isProxyKind(obj.GetKind()) {
-			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{vdi.LabelProxy: "true"})
+			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{vdi.LabelProxy: vdi.LabelOn})
 		}
 	}
 	return nil

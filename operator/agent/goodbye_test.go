@@ -19,14 +19,14 @@ func TestGoodbye(t *testing.T) {
 	for _, s := range streams {
 		say(t, s, "hello")
 	}
-	told := make(chan error, 1)
-	go func() { told <- SendGoodbye(t.Context(), "tcp", w.local) }()
+	done := make(chan error, 1)
+	go func() { done <- SendGoodbye(t.Context(), "tcp", w.local) }()
 	for _, s := range streams {
 		why := closedWith(t, s)
 		assert.EqualValues(t, closeGoingAway, why.Code)
 		assert.Equal(t, "this desktop is stopping", why.Reason)
 	}
-	require.NoError(t, <-told, "it returns when the viewers have gone")
+	require.NoError(t, <-done, "it returns when the viewers have gone")
 	assert.Zero(t, w.agent.activity.openStreams())
 
 	page := w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie, "Accept": acceptHTML}, "")

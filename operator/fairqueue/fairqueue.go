@@ -73,7 +73,7 @@ type order struct {
 	now   map[reconcile.Request]bool   // those that are about to wait, and may not
 }
 
-// urgent tells in which of the lines an item waits.
+// urgent says in which of the lines an item waits.
 type urgent bool
 
 func newOrder(personOf func(reconcile.Request) string) *order {

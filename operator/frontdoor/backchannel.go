@@ -2,12 +2,10 @@ package frontdoor
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -18,6 +16,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -167,7 +166,8 @@ func (d *Door) closeStreams(ctx context.Context, account ended.Account) error {
 }
 
 // closeStreamsOf asks the agent of a desktop, by the way that visitors take, to end what
-// came by its user's logins. The proxy asks us whether it may, see [Door.closeForUs].
+// came by its user's logins. The proxy asks us whether it may, see [Door.closeForUs]. Whoever
+// stands in the proxy's place gets a ticket that closes the streams of one desktop.
 func (d *Door) closeStreamsOf(ctx context.Context, s *vdi.VDISession) error {
 	sealed, err := d.Keys().seal(forClose, ticket{
 		Expires: d.Now().Add(codeLifetime).Unix(), Host: s.Status.Host, SessionUID: string(s.UID), User: s.Spec.User,
@@ -183,7 +183,7 @@ func (d *Door) closeStreamsOf(ctx context.Context, s *vdi.VDISession) error {
 		return err
 	}
 	request.Header.Set("Origin", d.origin(s.Status.Host))
-	answer, err := d.throughProxy().Do(request)
+	answer, err := proxycheck.Client(d.Sessions.Proxy.Address).Do(request)
 	if err != nil {
 		var at *url.Error
 		if errors.As(err, &at) {
@@ -199,23 +199,6 @@ func (d *Door) closeStreamsOf(ctx context.Context, s *vdi.VDISession) error {
 	return nil
 }
 
-// throughProxy reaches desktops where the proxy listens. Whoever could put themselves in
-// its place gets a ticket that closes the streams of one desktop, for half a minute: the
-// certificate is not judged, it may be the proxy's own.
-func (d *Door) throughProxy() *http.Client {
-	dialer := &net.Dialer{Timeout: closeTimeout}
-	return &http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, d.Sessions.Proxy.Address)
-			},
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // closeField is the field of a query with the ticket that closes streams.
 const closeField = "close"
 
@@ -228,7 +211,7 @@ func isCloseForUs(v visit) bool {
 func (d *Door) mayClose(w http.ResponseWriter, v visit) (t ticket, ours bool) {
 	t, err := d.Keys().open(forClose, v.query.Get(closeField), d.Now())
 	if err != nil || t.Host != v.host {
-		d.told(w, v, http.StatusForbidden, "forged", "This address is too old.")
+		d.refuse(w, v, http.StatusForbidden, "forged", "This address is too old.")
 		return ticket{}, false
 	}
 	return t, true
@@ -243,7 +226,7 @@ func (d *Door) closeForUs(w http.ResponseWriter, v visit) {
 	}
 	s, found, err := d.Known.ByHost(v.at.Context(), v.host)
 	if err != nil || !found || string(s.UID) != t.SessionUID || s.Spec.User != t.User {
-		d.told(w, v, http.StatusServiceUnavailable, "error", "There is no such desktop now.")
+		d.refuse(w, v, http.StatusServiceUnavailable, "error", "There is no such desktop now.")
 		return
 	}
 	d.letIn(w, v, caller{standing: allowed, login: ticket{User: t.User, LoginExpires: d.Now().Add(platform.MaxStatementAge).Unix()}, session: s})

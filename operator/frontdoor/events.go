@@ -21,7 +21,7 @@ type change struct {
 	Running bool `json:"running"`
 }
 
-// events tells a page of its user what changes. Watching starts and keeps nothing alive.
+// events reports to a page of its user what changes. Watching starts and keeps nothing alive.
 func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 	if v.isFromElsewhere() { // or a page elsewhere could use up what there is for this one
 		d.forged(w, v)

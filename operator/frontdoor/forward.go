@@ -20,9 +20,9 @@ func (d *Door) ForwardAuth() http.Handler {
 		v, clear := toldVisit(r)
 		switch {
 		case d.Access.Mode != platform.AccessOIDC:
-			d.told(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
+			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
 		case !clear:
-			d.told(w, v, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
+			d.refuse(w, v, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
 		case !d.isSessionHost(v.host):
 			d.refuseStranger(w, v)
 		case d.ownStep(w, v):
@@ -52,8 +52,8 @@ func (d *Door) ownStep(w http.ResponseWriter, v visit) bool {
 	return true
 }
 
-// told answers the proxy, in words for the person behind it.
-func (d *Door) told(w http.ResponseWriter, v visit, status int, result, sentence string) {
+// refuse answers the proxy, in words for the person behind it.
+func (d *Door) refuse(w http.ResponseWriter, v visit, status int, result, sentence string) {
 	d.Metrics.forwardAuth.WithLabelValues(result).Inc()
 	d.pages.message(w, v, status, "Your desktop", sentence)
 }
@@ -78,7 +78,7 @@ func (d *Door) askWho(w http.ResponseWriter, v visit) {
 // unknown answers when a visitor cannot be judged; then nobody comes in.
 func (d *Door) unknown(w http.ResponseWriter, v visit, err error) {
 	d.Log.Error("a visitor cannot be judged", "error", err.Error())
-	d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
+	d.refuse(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
 }
 
 // turnAway answers whoever may not go on, whether a desktop runs there or not.
@@ -100,7 +100,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 	})
 	if err != nil {
 		d.Log.Error("a statement cannot be signed", "error", err.Error())
-		d.told(w, v, http.StatusServiceUnavailable, "error", "It cannot be said now whose desktop this is; try again in a moment.")
+		d.refuse(w, v, http.StatusServiceUnavailable, "error", "It cannot be said now whose desktop this is; try again in a moment.")
 		return
 	}
 	d.Metrics.forwardAuth.WithLabelValues(string(allowed)).Inc()
@@ -116,7 +116,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 // it; the agent checks that, too.
 func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
 	if !v.isFrom(d.origin(v.host)) {
-		d.told(w, v, http.StatusForbidden, "forged", "This did not come from the desktop's own page.")
+		d.refuse(w, v, http.StatusForbidden, "forged", "This did not come from the desktop's own page.")
 		return
 	}
 	if who.ended {
@@ -125,7 +125,7 @@ func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
 	}
 	if err := d.endLogin(v.at.Context(), who.login); err != nil {
 		d.Log.Error("a logout cannot be written", "error", err.Error())
-		d.told(w, v, http.StatusServiceUnavailable, "error", "The logout could not be completed; try again in a moment.")
+		d.refuse(w, v, http.StatusServiceUnavailable, "error", "The logout could not be completed; try again in a moment.")
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()

@@ -40,7 +40,7 @@ func (d *Door) framesFor(login ticket, sessions []vdi.VDISession) ([]string, err
 func (d *Door) signOut(w http.ResponseWriter, v visit) {
 	t, err := d.Keys().open(forSignOut, v.query.Get("logout"), d.Now())
 	if err != nil || t.Host != v.host || v.method != http.MethodGet {
-		d.told(w, v, http.StatusForbidden, "forged", "This address is too old; log out on the page of your desktops.")
+		d.refuse(w, v, http.StatusForbidden, "forged", "This address is too old; log out on the page of your desktops.")
 		return
 	}
 	d.Metrics.forwardAuth.WithLabelValues("signout").Inc()

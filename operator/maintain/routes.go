@@ -80,7 +80,7 @@ type unlabelled struct {
 }
 
 func (u *unlabelled) add(o unstructured.Unstructured) {
-	if o.GetLabels()[vdi.LabelProxy] != "true" && o.GetDeletionTimestamp() == nil {
+	if o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn && o.GetDeletionTimestamp() == nil {
 		u.objects = append(u.objects, &o)
 	}
 }
@@ -220,7 +220,7 @@ func isMissing(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMa
 
 // label writes the label to this very object.
 func (j job) label(ctx context.Context, o *unstructured.Unstructured) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:"true"}}}`, o.GetUID(), vdi.LabelProxy)
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), vdi.LabelProxy, vdi.LabelOn)
 	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}}
 	target.SetGroupVersionKind(o.GroupVersionKind())
 	err := j.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(labeller))

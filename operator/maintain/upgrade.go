@@ -201,7 +201,7 @@ func (j job) markedClaims(ctx context.Context, u upgrade) (map[types.NamespacedN
 		if err != nil {
 			return nil, fmt.Errorf("read claim %s: %w", key, err)
 		}
-		out[key] = claim.Labels[vdi.LabelForDesktops] == "true"
+		out[key] = claim.Labels[vdi.LabelForDesktops] == vdi.LabelOn
 	}
 	return out, nil
 }
@@ -291,7 +291,7 @@ func (j job) foreignRoutes(ctx context.Context) (out []string, err error) {
 	for _, namespace := range j.sessionNamespaces() {
 		err := j.each(ctx, routeKind, func(o unstructured.Unstructured) error {
 			own := isOfSession(o) || o.GetAnnotations()["meta.helm.sh/release-namespace"] == j.options.namespace
-			if !own && o.GetLabels()[vdi.LabelProxy] != "true" && o.GetDeletionTimestamp() == nil {
+			if !own && o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn && o.GetDeletionTimestamp() == nil {
 				out = append(out, o.GetNamespace()+"/"+o.GetName())
 			}
 			return nil

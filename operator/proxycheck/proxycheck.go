@@ -97,6 +97,24 @@ func judge(answer *http.Response, address, host string) error {
 	return fmt.Errorf("%w: %s through the proxy at %s says %s", kind, host, address, answer.Status)
 }
 
+// Client asks for the pages of hosts where the proxy listens (host:port), whatever their
+// names resolve to, on a connection of its own each time, and follows no redirects. The
+// certificate is not judged: it may be the proxy's own until the administrator's has been
+// issued. So it must send nothing that is worth anything to whoever stands there instead.
+func Client(address string) *http.Client {
+	dialer := &net.Dialer{Timeout: Timeout}
+	return &http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, network, address)
+			},
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 // newTransport speaks HTTP/2 alone. It only wants to know who answers, so the
 // certificate is not judged.
 func newTransport(address, host string) *http.Transport {

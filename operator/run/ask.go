@@ -2,10 +2,8 @@ package run
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -71,24 +69,15 @@ func (c *serverClock) now(ctx context.Context) (time.Time, error) {
 
 // newRouteProbe returns a function that asks the proxy for a session's page as a
 // browser would, or nil when sessions.verifyRoute is off. It sends no secret: by the
-// session's UID nobody learns more than whether its desktop answers. It only wants to know who answers, so the certificate is not judged: it may be
-// the proxy's own until the administrator's has been issued.
+// session's UID nobody learns more than whether its desktop answers.
 func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 	if s.VerifyRoute != nil && !*s.VerifyRoute {
 		return nil
 	}
-	dialer := &net.Dialer{Timeout: askTimeout}
+	c := proxycheck.Client(s.Proxy.Address)
 	return func(ctx context.Context, q platform.RouteQuestion) error {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		transport := &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, s.Proxy.Address)
-			},
-			TLSClientConfig: &tls.Config{ServerName: q.Host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
-		}
-		c := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		answer, err := get(ctx, c, "https://"+q.Host+q.Path, http.Header{platform.QuestionHeader: {q.SessionUID}})
 		if err != nil {
 			return err

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -19,15 +17,15 @@ func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {
 		return nil
 	}
 	for _, name := range p.claims {
-		claim := &corev1.PersistentVolumeClaim{}
-		err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
+		claim := newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), name)
+		there, err := r.readLive(ctx, p.session.Namespace, claim)
 		switch {
-		case apierrors.IsNotFound(err):
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.template.Name, name, p.session.Namespace, vdi.LabelForDesktops))
 		case err != nil:
-			return fmt.Errorf("read claim %q: %w", name, err)
-		case claim.Labels[vdi.LabelForDesktops] != "true":
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.template.Name, name, claim.Namespace, name, vdi.LabelForDesktops))
+			return err
+		case !there:
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.template.Name, name, p.session.Namespace, vdi.LabelForDesktops))
+		case claim.Labels[vdi.LabelForDesktops] != vdi.LabelOn:
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.template.Name, name, p.session.Namespace, name, vdi.LabelForDesktops))
 		}
 	}
 	return nil

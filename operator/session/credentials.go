@@ -48,7 +48,7 @@ func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
 	if !p.seen.podLives() || p.samePod() || r.untold.tell(p) {
 		return nil
 	}
-	found, err := r.lookAtSecret(ctx, p.session, renderer.CredentialsName(p.session.Name))
+	found, err := r.lookAtSecret(ctx, p.session.Namespace, renderer.CredentialsName(p.session.Name))
 	if err != nil || found == nil || !metav1.IsControlledBy(found, p.session) {
 		return err
 	}
@@ -64,9 +64,9 @@ const noSessionsSecret = "belongs to no VDISession"
 // none. The operator has no right to read Secrets: a patch that changes nothing is answered
 // with what is there, and the admission policy refuses it for Secrets that are no session's.
 // Of such a one only the name is returned.
-func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, name string) (*metav1.PartialObjectMetadata, error) {
+func (r *Reconciler) lookAtSecret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
 	found := newSecretMetadata(name)
-	found.Namespace = s.Namespace
+	found.Namespace = namespace
 	err := r.Client.Patch(ctx, found, client.RawPatch(types.MergePatchType, []byte("{}")), client.FieldOwner(FieldOwner))
 	switch {
 	case err == nil:
@@ -111,7 +111,7 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	found, err := r.lookAtSecret(ctx, p.session, fresh.Name)
+	found, err := r.lookAtSecret(ctx, p.session.Namespace, fresh.Name)
 	if err != nil {
 		return classify("Secret", err)
 	}

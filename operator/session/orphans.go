@@ -113,15 +113,8 @@ func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
 	}
 }
 
-// findOrphan reads an object and tells whether it is an orphan of the session.
+// findOrphan reads an object and reports whether it is an orphan of the session.
 func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
-	if o.Kind == "Secret" {
-		found, err := r.lookAtSecret(ctx, s, o.Name)
-		if found != nil {
-			found.DeepCopyInto(o)
-		}
-		return found != nil && orphaned(s, found), err
-	}
 	there, err := r.readLive(ctx, s.Namespace, o)
 	return there && orphaned(s, o), err
 }
@@ -129,6 +122,13 @@ func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav
 // readLive reads an object from the API server itself, where caches may be late or do not
 // watch it. What is of a kind that nobody serves is not there.
 func (r *Reconciler) readLive(ctx context.Context, namespace string, o *metav1.PartialObjectMetadata) (there bool, err error) {
+	if o.Kind == "Secret" {
+		found, err := r.lookAtSecret(ctx, namespace, o.Name)
+		if found != nil {
+			found.DeepCopyInto(o)
+		}
+		return found != nil, err
+	}
 	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: o.Name}, o)
 	switch {
 	case apierrors.IsNotFound(err), isRouteKindMissing(err):

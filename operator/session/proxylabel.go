@@ -14,10 +14,6 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
-// proxyLabel is the value of the label by which the platform's own proxy knows the
-// objects that it reads.
-const proxyLabel = "true"
-
 // markForProxy gives the label to routes and middlewares that lack it, as those of earlier
 // versions do, whatever else the session waits for: the proxy would not see them. Nothing
 // but the label is written, so that a living desktop stays as it was started.
@@ -37,12 +33,12 @@ func (r *Reconciler) markForProxy(ctx context.Context, p *pass) error {
 
 // unmarked says whether an object is of the proxy's kinds and lacks the label.
 func unmarked(o *unstructured.Unstructured) bool {
-	return isProxyKind(o.GetKind()) && o.GetDeletionTimestamp() == nil && o.GetLabels()[vdi.LabelProxy] != proxyLabel
+	return isProxyKind(o.GetKind()) && o.GetDeletionTimestamp() == nil && o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn
 }
 
 // mark writes the label to this very object, and to what this pass has seen of it.
 func (r *Reconciler) mark(ctx context.Context, o *unstructured.Unstructured) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), vdi.LabelProxy, proxyLabel)
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), vdi.LabelProxy, vdi.LabelOn)
 	marked := newMetadata(o.GroupVersionKind(), o.GetName())
 	marked.Namespace = o.GetNamespace()
 	if err := r.Client.Patch(ctx, marked, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
@@ -50,7 +46,7 @@ func (r *Reconciler) mark(ctx context.Context, o *unstructured.Unstructured) err
 	}
 	labels := map[string]string{}
 	maps.Copy(labels, o.GetLabels())
-	labels[vdi.LabelProxy] = proxyLabel
+	labels[vdi.LabelProxy] = vdi.LabelOn
 	o.SetLabels(labels)
 	o.SetResourceVersion(marked.ResourceVersion)
 	logf.FromContext(ctx).Info("labelled for the proxy", "kind", o.GetKind(), "name", o.GetName())

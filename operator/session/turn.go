@@ -146,7 +146,7 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 
 // replaceTURNLogin writes a login of which nobody knows whether there is one.
 func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
-	found, err := r.lookAtSecret(ctx, s, fresh.Name)
+	found, err := r.lookAtSecret(ctx, s.Namespace, fresh.Name)
 	switch {
 	case err != nil:
 		return classify("Secret", err)

@@ -117,7 +117,7 @@ func (r Request) IsLiveRead() bool { return r.Verb == "get" || r.Verb == "list" 
 // IsConflict tells whether it failed because the writer's knowledge was stale.
 func (r Request) IsConflict() bool { return r.Code == 409 }
 
-// IsForbidden tells whether a right was missing. What an admission policy refused was not.
+// IsForbidden reports whether a right was missing. What an admission policy refused was not.
 func (r Request) IsForbidden() bool { return r.Decision == "forbid" }
 
 // Tally counts requests by verb and resource.

@@ -386,7 +386,7 @@ func (r *rules) mayWait(s *vdi.VDISession) bool {
 	})
 }
 
-// leavesInUse tells whether a session's home is being deleted while another's desktop is
+// leavesInUse reports whether a session's home is being deleted while another's desktop is
 // on it.
 func (r *rules) leavesInUse(s *vdi.VDISession) bool {
 	name := s.Spec.Persistence.ExistingClaim

@@ -152,6 +152,9 @@ const (
 	// LabelProxy is on the routes and middlewares that the platform's own proxy reads: it
 	// takes no others into account (its labelSelector). Never on pods.
 	LabelProxy = "vdi.kasm.io/proxy"
+	// LabelOn is the value of labels that an object has or has not: LabelProxy and
+	// LabelForDesktops.
+	LabelOn = "true"
 	// LabelUser holds the identity of a session's user.
 	LabelUser = "vdi.kasm.io/user"
 	// LabelTemplate holds the template's name, or a hash of it where it is too long for a label.

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -23,16 +22,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
@@ -51,10 +49,9 @@ func TestMain(m *testing.M) {
 
 // Names of the simulation's world.
 const (
-	team     = "team"
-	system   = "vdi-system"
-	crd      = "CustomResourceDefinition"
-	routeCRD = "ingressroutes.traefik.io"
+	team   = "team"
+	system = "vdi-system"
+	crd    = "CustomResourceDefinition"
 )
 
 // replayer makes the requests of one case at the real API server.
@@ -468,12 +465,12 @@ func startPlane(t *testing.T) client.Client {
 	require.NoError(t, err)
 	bin, err := cluster.BinDir()
 	require.NoError(t, err)
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(bin), "charts", "vdi-operator", "crds", "*.yaml"))
+	routes, err := cluster.ModuleFile(t.Context(), "traefik", "github.com/traefik/traefik/v3", "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml")
 	require.NoError(t, err)
-	require.Len(t, files, 2)
-	for _, file := range append(files, traefikKinds(t, filepath.Dir(bin))) {
-		install(t, admin, file)
-	}
+	_, err = envtest.InstallCRDs(plane.RESTConfig(), envtest.CRDInstallOptions{
+		Paths: []string{filepath.Join(filepath.Dir(bin), "charts", "vdi-operator", "crds"), routes}, ErrorIfPathMissing: true,
+	})
+	require.NoError(t, err)
 	grows := true
 	require.NoError(t, admin.Create(t.Context(), &storagev1.StorageClass{
 		ObjectMeta:  metav1.ObjectMeta{Name: "grows", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
@@ -486,44 +483,4 @@ func startPlane(t *testing.T) client.Client {
 		}), "the namespace's account")
 	}
 	return admin
-}
-
-func traefikKinds(t *testing.T, root string) string {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/traefik/traefik/v3")
-	list.Dir = filepath.Join(root, "tests", "tools", "traefik")
-	list.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
-	out, err := list.Output()
-	require.NoError(t, err, "run 'make tools' at the top of the repository")
-	return filepath.Join(strings.TrimSpace(string(out)), "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml")
-}
-
-// install makes the definitions in a file, and waits until they are served.
-func install(t *testing.T, admin client.Client, file string) {
-	t.Helper()
-	content, err := os.Open(file)
-	require.NoError(t, err)
-	defer content.Close()
-	for decoder := yaml.NewYAMLOrJSONDecoder(content, 4096); ; {
-		o := &unstructured.Unstructured{}
-		if err := decoder.Decode(&o.Object); err != nil {
-			require.ErrorContains(t, err, "EOF")
-			return
-		}
-		if strings.Contains(file, "kubernetes-crd") && o.GetName() != routeCRD || len(o.Object) == 0 {
-			continue
-		}
-		require.NoError(t, admin.Create(t.Context(), o))
-		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
-		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		probe := &unstructured.UnstructuredList{}
-		require.NoError(t, wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-			mapping, err := admin.RESTMapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind})
-			if meta.IsNoMatchError(err) || err != nil {
-				return false, nil
-			}
-			probe.SetGroupVersionKind(mapping.GroupVersionKind)
-			return admin.List(ctx, probe) == nil, nil
-		}), "%s is served", o.GetName())
-	}
 }

@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -96,18 +96,20 @@ func (c *ControlPlane) UserConfig(user string) (*rest.Config, error) {
 }
 
 // ModuleFile is the path of a file in the source of one of the pinned tools
-// under tests/tools, such as the definitions of a proxy's kinds.
+// under tests/tools, such as the definitions of a proxy's kinds. A module that is not
+// here yet is fetched.
 func ModuleFile(ctx context.Context, tool, module, file string) (string, error) {
 	repo, err := here()
 	if err != nil {
 		return "", err
 	}
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
-	list.Dir = repo.tool(tool)
-	list.Env = append(list.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
-	out, err := list.Output()
-	if err != nil {
-		return "", fmt.Errorf("find %s in the module cache: %w", module, err)
+	download := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	download.Dir = repo.tool(tool)
+	download.Env = append(download.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	out, err := download.Output()
+	source := struct{ Dir, Error string }{}
+	if parsed := json.Unmarshal(out, &source); parsed != nil || source.Error != "" || source.Dir == "" {
+		return "", fmt.Errorf("fetch the source of %s: %w %s", module, errors.Join(err, parsed), source.Error)
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), file), nil
+	return filepath.Join(source.Dir, file), nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -132,18 +131,7 @@ func (p *plane) installRouteKind(ctx context.Context) error {
 // proxyCRDs is a file with the proxy's definitions, from the very module of
 // Traefik that the local cluster runs.
 func proxyCRDs(ctx context.Context) (string, error) {
-	root, err := repositoryRoot()
-	if err != nil {
-		return "", err
-	}
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", traefikModule)
-	list.Dir = filepath.Join(root, "tests", "tools", "traefik")
-	list.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
-	out, err := list.Output()
-	if err != nil {
-		return "", fmt.Errorf("find %s in the module cache (%s): %w", traefikModule, missingToolFix, err)
-	}
-	return filepath.Join(strings.TrimSpace(string(out)), traefikCRDs), nil
+	return cluster.ModuleFile(ctx, "traefik", traefikModule, traefikCRDs)
 }
 
 // removeKind removes a definition and everything of its kind. Where the store was

@@ -16,6 +16,15 @@ type Config struct {
 	Encoder Encoder `json:"encoder,omitempty"`
 	// Access says how people show that a desktop is theirs.
 	Access Access `json:"access,omitempty"`
+	// Admission says what bounds the operator's own account.
+	Admission Admission `json:"admission,omitempty"`
+}
+
+// Admission says what bounds the operator's own account.
+type Admission struct {
+	// Enabled tells that the chart's admission policies are installed. They answer
+	// whose a Secret is; without them the operator reads it.
+	Enabled bool `json:"enabled,omitempty"`
 }
 
 // Sessions are settings of every session.

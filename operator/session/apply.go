@@ -99,7 +99,7 @@ func (r *Reconciler) removeUnseen(ctx context.Context, p *pass) error {
 			continue
 		}
 		left := newMetadata(kind, c.name)
-		there, err := r.readLive(ctx, p.session.Namespace, left)
+		there, err := r.readLive(ctx, p.session, left)
 		if err != nil {
 			return err
 		}
@@ -152,6 +152,12 @@ func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unst
 	if p.seen.pod != nil {
 		p.notePending(o, p.seen.pod)
 		return nil
+	}
+	o = o.DeepCopy()
+	if p.verifier != "" { // for an operator that takes over before the status is written
+		annotations := o.GetAnnotations()
+		annotations[vdi.AnnotationPasswordVerifier] = p.verifier
+		o.SetAnnotations(annotations)
 	}
 	created, err := r.create(ctx, p, o)
 	if err != nil {

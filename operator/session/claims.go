@@ -18,7 +18,7 @@ func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {
 	}
 	for _, name := range p.claims {
 		claim := newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), name)
-		there, err := r.readLive(ctx, p.session.Namespace, claim)
+		there, err := r.readLive(ctx, p.session, claim)
 		switch {
 		case err != nil:
 			return err

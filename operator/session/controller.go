@@ -161,7 +161,6 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		r.keepRegistered,  // write: the finalizer, of a desktop that has lost it
 		r.clearFailed,     // write: a pod that ended by itself makes room for the next
 		r.renewTURNLogin,  // write: the login at the TURN relay of a desktop that streams through it
-		r.recallLogin,     // read:  the login of a desktop that was not reported yet
 		r.missHome,        // read:  a home that is gone, whose place nobody takes before the next start
 		forTheNextStart( // what may be refused comes after all stops and ends
 			r.accept,        // pure:  template, user, sizes, host in order

@@ -6,18 +6,15 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -42,47 +39,14 @@ const (
 // gets the missing ones before its next pod is made.
 const keysVersion = "2"
 
-// recallLogin finds the login of a desktop that has started and was not
-// told yet: by the pass that started it, or by an operator that died before.
-func (r *Reconciler) recallLogin(ctx context.Context, p *pass) error {
-	if !p.seen.podLives() || p.samePod() || r.untold.tell(p) {
-		return nil
+// seePod notes the session's pod. The login of a desktop that was not reported yet is what
+// the pass knew that started it, or, after an operator that died, what its pod says of the
+// password. No report may know the pod without its login: both are written once.
+func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
+	p.seen.pod = pod
+	if p.seen.podLives() && !p.samePod() && !r.untold.tell(p) {
+		p.credentials, p.verifier = true, pod.Annotations[vdi.AnnotationPasswordVerifier]
 	}
-	found, err := r.lookAtSecret(ctx, p.session.Namespace, renderer.CredentialsName(p.session.Name))
-	if err != nil || found == nil || !metav1.IsControlledBy(found, p.session) {
-		return err
-	}
-	p.credentials, p.verifier = true, found.Annotations[vdi.AnnotationPasswordVerifier]
-	return nil
-}
-
-// noSessionsSecret are the words of the admission policy on the operator's account about
-// what is nobody's (charts/vdi-operator/templates/admission/operator.yaml).
-const noSessionsSecret = "belongs to no VDISession"
-
-// lookAtSecret returns what is known of a Secret but for its content; nil where there is
-// none. The operator has no right to read Secrets: a patch that changes nothing is answered
-// with what is there, and the admission policy refuses it for Secrets that are no session's.
-// Of such a one only the name is returned.
-func (r *Reconciler) lookAtSecret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	found := newSecretMetadata(name)
-	found.Namespace = namespace
-	err := r.Client.Patch(ctx, found, client.RawPatch(types.MergePatchType, []byte("{}")), client.FieldOwner(FieldOwner))
-	switch {
-	case err == nil:
-		return found, nil
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), noSessionsSecret):
-		return newSecretMetadata(name), nil
-	default:
-		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
-	}
-}
-
-// newSecretMetadata is what the operator reads of a Secret: nothing secret.
-func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
-	return newMetadata(corev1.SchemeGroupVersion.WithKind("Secret"), name)
 }
 
 // ensureCredentials writes the Secret of a session that is about to start,
@@ -109,9 +73,24 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 
 // existingCredentials checks that the Secret of that name is this session's: a
 // planted one would carry a password somebody else knows. A resume gets a fresh
-// password, so that whoever looked over a shoulder last time stays out.
+// password, so that whoever looked over a shoulder last time stays out, and so does a
+// session of which no report knows the password.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	found, err := r.lookAtSecret(ctx, p.session.Namespace, fresh.Name)
+	resumes := p.session.Status.Phase == vdi.PhaseSuspended
+	reported := verifierOf(p.session)
+	if reported == "" && !resumes && !p.oidc { // the cache may be late
+		s, err := r.current(ctx, p)
+		if err != nil {
+			return err
+		}
+		reported = verifierOf(s)
+	}
+	asked := blankSecret(p.session, fresh.Name)
+	asked.Annotations = map[string]string{vdi.AnnotationKeysVersion: keysVersion}
+	if reported != "" {
+		asked.Annotations[vdi.AnnotationPasswordVerifier] = reported
+	}
+	found, err := r.lookAtSecret(ctx, p.session, asked)
 	if err != nil {
 		return classify("Secret", err)
 	}
@@ -121,19 +100,27 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if err := ownedBy(p.session, found, "Secret"); err != nil {
 		return err
 	}
-	p.verifier = found.Annotations[vdi.AnnotationPasswordVerifier]
-	resumes := p.session.Status.Phase == vdi.PhaseSuspended
-	if !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
+	known := p.oidc || (reported != "" && found.Annotations[vdi.AnnotationPasswordVerifier] == reported)
+	if known && !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
+		p.verifier = reported
 		return nil
 	}
 	if err := r.lookForPod(ctx, p); err != nil || p.seen.pod != nil {
 		return err
 	}
-	if err := r.renew(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
+	if err := r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
 		return err
 	}
 	p.verifier = fresh.Annotations[vdi.AnnotationPasswordVerifier]
 	return nil
+}
+
+// verifierOf is what the status says of the session's password.
+func verifierOf(s *vdi.VDISession) string {
+	if s.Status.Access == nil {
+		return ""
+	}
+	return s.Status.Access.PasswordVerifier
 }
 
 // lookForPod asks the API server for a desktop that the cache does not show yet: that of
@@ -148,32 +135,9 @@ func (r *Reconciler) lookForPod(ctx context.Context, p *pass) error {
 	case err != nil:
 		return fmt.Errorf("look for a desktop that runs: %w", err)
 	case metav1.IsControlledBy(pod, p.session):
-		p.seen.pod = pod
+		r.seePod(p, pod)
 	}
 	return nil
-}
-
-// renew changes everything in exactly the Secret that was looked at. If the
-// operator dies before the pod is made, the next pass does it again, and nobody
-// has been told the one in between.
-func (r *Reconciler) renew(ctx context.Context, found secretVersion, fresh *corev1.Secret) error {
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": found.uid, "resourceVersion": found.version, "annotations": fresh.Annotations},
-		"data":     fresh.Data,
-	})
-	if err != nil {
-		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
-	}
-	if err := r.Client.Patch(ctx, fresh, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
-	}
-	return nil
-}
-
-// secretVersion is one state of one Secret.
-type secretVersion struct {
-	uid     types.UID
-	version string
 }
 
 func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
@@ -195,22 +159,6 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 		vdi.AnnotationPasswordVerifier: base64.StdEncoding.EncodeToString(verifier[:]),
 	}
 	return secret, nil
-}
-
-// newSecret is a Secret of the session that goes with it.
-func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: s.Namespace,
-			Labels: map[string]string{
-				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
-				vdi.LabelUser: platform.Identity(s.Spec.User),
-			},
-			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
-		},
-		Type: kind,
-		Data: data,
-	}
 }
 
 // readable is a password that can be read aloud and typed.

@@ -126,7 +126,7 @@ func operatorsReason(reason vdi.StopReason) bool {
 
 func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
 	pod := newMetadata(corev1.SchemeGroupVersion.WithKind("Pod"), p.session.Name)
-	there, err := r.readLive(ctx, p.session.Namespace, pod)
+	there, err := r.readLive(ctx, p.session, pod)
 	if err != nil || !there || !ours(p.session, pod) {
 		return err
 	}

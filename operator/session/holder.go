@@ -135,7 +135,7 @@ func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.P
 			return pod.Name == p.session.Name && metav1.IsControlledBy(&pod, p.session)
 		})
 		if own >= 0 {
-			p.seen.pod = &pods.Items[own]
+			r.seePod(p, &pods.Items[own])
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ func (r *Reconciler) missHome(ctx context.Context, p *pass) error {
 	if p.seen.podLives() && !p.lateBy(lateAppearance) {
 		return nil // the cache may be late
 	}
-	there, err := r.readLive(ctx, p.session.Namespace, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), p.homeInForce()))
+	there, err := r.readLive(ctx, p.session, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), p.homeInForce()))
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "whether the home is still there is unknown")
 	}

@@ -81,7 +81,7 @@ func (r *Reconciler) observePod(ctx context.Context, p *pass) error {
 		return fmt.Errorf("read pod: %w", err)
 	}
 	if ours(p.session, pod) {
-		p.seen.pod = pod
+		r.seePod(p, pod)
 	}
 	return nil
 }

@@ -115,21 +115,21 @@ func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
 
 // findOrphan reads an object and reports whether it is an orphan of the session.
 func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
-	there, err := r.readLive(ctx, s.Namespace, o)
+	there, err := r.readLive(ctx, s, o)
 	return there && orphaned(s, o), err
 }
 
 // readLive reads an object from the API server itself, where caches may be late or do not
 // watch it. What is of a kind that nobody serves is not there.
-func (r *Reconciler) readLive(ctx context.Context, namespace string, o *metav1.PartialObjectMetadata) (there bool, err error) {
+func (r *Reconciler) readLive(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (there bool, err error) {
 	if o.Kind == "Secret" {
-		found, err := r.lookAtSecret(ctx, namespace, o.Name)
+		found, err := r.lookAtSecret(ctx, s, blankSecret(s, o.Name))
 		if found != nil {
 			found.DeepCopyInto(o)
 		}
 		return found != nil, err
 	}
-	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: o.Name}, o)
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
 	switch {
 	case apierrors.IsNotFound(err), isRouteKindMissing(err):
 		return false, nil
@@ -144,6 +144,9 @@ func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *meta
 	lost, err := r.findOrphan(ctx, s, o)
 	if err != nil || !lost || o.DeletionTimestamp != nil {
 		return err
+	}
+	if o.Kind == "Secret" { // nobody logs in any more: nothing of what it held is needed
+		return r.replaceSecret(ctx, secretVersion{o.UID, o.ResourceVersion}, givenBack(blankSecret(s, o.Name)))
 	}
 	return r.adopt(ctx, s, o)
 }

@@ -136,7 +136,7 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 	fresh := newSecret(p.session, renderer.TURNLoginName(p.session.Name), corev1.SecretTypeOpaque, map[string][]byte{platform.TURNLoginKey: text})
 	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.session))
 	if known && last.session == p.session.UID {
-		err = r.renew(ctx, last.written, fresh)
+		err = r.replaceSecret(ctx, last.written, fresh)
 	}
 	if !known || last.session != p.session.UID || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		err = r.replaceTURNLogin(ctx, p.session, fresh)
@@ -146,7 +146,7 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 
 // replaceTURNLogin writes a login of which nobody knows whether there is one.
 func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
-	found, err := r.lookAtSecret(ctx, s.Namespace, fresh.Name)
+	found, err := r.lookAtSecret(ctx, s, blankSecret(s, fresh.Name))
 	switch {
 	case err != nil:
 		return classify("Secret", err)
@@ -159,7 +159,7 @@ func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fr
 	if err := ownedBy(s, found, "Secret"); err != nil {
 		return err
 	}
-	return r.renew(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh)
+	return r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh)
 }
 
 // watchRelay wakes all sessions when the relay's secret changes: those that run

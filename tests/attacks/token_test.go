@@ -1,6 +1,7 @@
 package attacks
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,21 +44,19 @@ func steal(t *testing.T, name string, do theft) {
 func TestA27StolenTokenEverywhere(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]theft{
-		"reads a foreign Secret by a change that is none": func(t *testing.T, w *world, c client.Client, ns string) error {
-			secret := w.treasure(t, ns)
-			err := c.Patch(t.Context(), secret, merge(`{}`))
-			if err == nil {
-				require.NotEmpty(t, secret.Data)
-			}
-			return err
+		"asks about a foreign Secret by a change that is not carried out": func(t *testing.T, w *world, c client.Client, ns string) error {
+			return c.Update(t.Context(), w.treasure(t, ns), client.DryRunAll)
 		},
 		"changes a foreign Secret": func(t *testing.T, w *world, c client.Client, ns string) error {
-			return c.Patch(t.Context(), w.treasure(t, ns), merge(`{"data":{"key":"eA=="}}`))
+			secret := w.treasure(t, ns)
+			secret.Data = nil
+			return c.Update(t.Context(), secret)
 		},
 		"makes a foreign Secret a session's": func(t *testing.T, w *world, c client.Client, ns string) error {
 			secret := w.treasure(t, ns)
 			secret.OwnerReferences = likeOurs(ns, "x").OwnerReferences
-			return c.Patch(t.Context(), secret, client.MergeFrom(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: secret.Name}}))
+			secret.Annotations = map[string]string{vdi.AnnotationGivenBack: "true"}
+			return c.Update(t.Context(), secret)
 		},
 		"makes a token of an account": func(t *testing.T, _ *world, c client.Client, ns string) error {
 			return c.Create(t.Context(), tokenOf(likeOurs(ns, "x-credentials"), "default"))
@@ -133,6 +133,24 @@ func TestA27StolenTokenEverywhere(t *testing.T) {
 		},
 	} {
 		steal(t, name, do)
+	}
+	for name, patch := range map[string]client.Patch{
+		"a patch that changes nothing": merge(`{}`),
+		"a patch of the wrong type":    merge(`{"data":5}`),
+		"a patch of an unknown field":  merge(`{"surprise":5}`),
+		"a JSON patch":                 client.RawPatch(types.JSONPatchType, []byte(`[{"op":"add","path":"/data/x","value":5}]`)),
+	} {
+		attack(t, "reads a foreign Secret by "+name, func(t *testing.T, w *world) ledger.Outcome {
+			secret := w.treasure(t, w.namespace(t))
+			gold := base64.StdEncoding.EncodeToString([]byte("gold"))
+			err := w.stolen(t, scale.OperatorNamespace, "vdi-operator").Patch(t.Context(), secret, patch, &client.PatchOptions{Raw: &metav1.PatchOptions{FieldValidation: "Strict"}})
+			if err == nil {
+				require.NotEmpty(t, secret.Data)
+				return ledger.Worked()
+			}
+			require.True(t, strings.Contains(err.Error(), gold) || apierrors.IsForbidden(err), err)
+			return ledger.Judge(strings.Contains(err.Error(), gold), ledger.Admission, err.Error())
+		})
 	}
 	attack(t, "reads a foreign Secret by its name", func(t *testing.T, w *world) ledger.Outcome {
 		secret := w.treasure(t, w.namespace(t))

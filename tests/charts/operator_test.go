@@ -214,7 +214,7 @@ func TestRBAC(t *testing.T) {
 					words := slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs)
 					require.NotContains(t, words, "*", key(obj))
 					if isOperator && slices.Contains(rule.Resources, "secrets") {
-						require.Equal(t, []string{"create", "patch"}, rule.Verbs, key(obj))
+						require.Equal(t, []string{"create", "update"}, rule.Verbs, key(obj))
 					}
 				}
 			}

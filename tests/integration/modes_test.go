@@ -84,7 +84,7 @@ func always() []string {
 		"networkpolicies.networking.k8s.io": "get list watch create patch",
 		"poddisruptionbudgets.policy":       "get list watch create patch delete",
 		"ingressroutes.traefik.io":          "get list watch create patch delete",
-		"secrets":                           "create patch",
+		"secrets":                           "create update",
 		"events.events.k8s.io":              "list create patch",
 		"vditemplates.vdi.kasm.io":          "list watch",
 		"vditemplates/status.vdi.kasm.io":   "patch",

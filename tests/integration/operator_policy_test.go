@@ -97,12 +97,16 @@ func ownAttempts() []attempt {
 		}), "", part{}},
 		{operator, "makes a password", make1(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }), "", part{}},
 		{operator, "makes a login at the relay", make1(func(g *guard) client.Object { return g.secret(renderer.TURNLoginName(desk)) }), "", part{}},
-		{operator, "looks at a Secret of its own", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, patched(`{}`)), "", part{}},
+		{operator, "looks at a Secret of its own", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, looked), "", part{}},
 		{operator, "deletes a desktop", after(func(g *guard) client.Object { return g.ownedPod() }, deleted), "", part{}},
 		{operator, "deletes a route that lost its labels", after(func(g *guard) client.Object { return without(g.ownedRoute()) }, deleted), "", part{}},
 		{operator, "puts the labels of a Service back", after(func(g *guard) client.Object { return without(g.service()) }, patched(`{"metadata":{"labels":{"app.kubernetes.io/managed-by":"vdi-operator","app.kubernetes.io/name":"vdi-session","vdi.kasm.io/user":"x"}}}`)), "", part{}},
-		{operator, "looks at an orphaned Secret", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, patched(`{}`)), "", part{}},
-		{operator, "gives an orphaned Secret back", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, adopted), "", part{}},
+		{operator, "replaces a Secret of its own", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, replaced(func(o client.Object) { o.(*corev1.Secret).Data = nil })), "", part{}},
+		{operator, "looks at an orphaned Secret", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, func(ctx context.Context, c client.Client, o client.Object) error {
+			givenBack(o)
+			return looked(ctx, c, o)
+		}), "", part{}},
+		{operator, "gives an orphaned Secret back", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, replaced(givenBack)), "", part{}},
 		{operator, "gives an orphaned Service back", after(func(g *guard) client.Object { return orphan(g.service()) }, adopted), "", part{}},
 		{operator, "claims a host", make1(func(g *guard) client.Object { return g.hostClaim() }), "", part{}},
 		{operator, "frees a host", after(func(g *guard) client.Object { return g.hostClaim() }, patched(`{"data":{"holder":""}}`)), "", part{}},
@@ -119,16 +123,27 @@ func ownAttempts() []attempt {
 
 func foreignAttempts() []attempt {
 	const nobodys, uncontrolled = "belongs to no VDISession", "writes only what a VDISession controls"
-	was, is, keeps, labels, name, kind, closed, service, pod, person := line("operator", 1), line("operator", 2), line("operator", 3), line("operator", 4),
-		line("operator", 5), line("operator", 6), line("operator", 7), line("operator", 8), line("operator", 9), line("operator", 10)
+	was, is, keeps, asks, labels, name := line("operator", 1), line("operator", 2), line("operator", 3), line("operator", 4), line("operator", 5), line("operator", 6)
+	kind, closed, service, pod, person := line("operator", 7), line("operator", 8), line("operator", 9), line("operator", 10), line("operator", 11)
 	theirs := func(g *guard) client.Object { return &corev1.Secret{ObjectMeta: g.meta("treasure")} }
 	return []attempt{
 		{operator, "deletes a foreign pod", after(func(g *guard) client.Object { p := g.pod("web"); p.Labels = nil; return p }, deleted), nobodys, was},
 		{operator, "deletes a foreign Service", after(func(g *guard) client.Object { return nobodysOwn(g.service()) }, deleted), nobodys, was},
 		{operator, "deletes a foreign route", after(func(g *guard) client.Object { return g.route("theirs", "Host(`app.example.org`)") }, deleted), nobodys, was},
-		{operator, "reads a foreign Secret", after(theirs, patched(`{}`)), nobodys, part{}},
-		{operator, "changes a foreign Secret", after(theirs, patched(`{"data":{"key":"eA=="}}`)), nobodys, part{}},
-		{operator, "takes a foreign Secret", after(theirs, adopted), nobodys, part{}},
+		{operator, "asks about a foreign Secret", after(theirs, looked), nobodys, part{}},
+		{operator, "changes a foreign Secret", after(theirs, replaced(func(o client.Object) { o.(*corev1.Secret).Data = nil })), nobodys, part{}},
+		{operator, "takes a foreign Secret", after(theirs, replaced(givenBack)), nobodys, part{}},
+		{operator, "takes a Secret that may be planted", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, replaced(func(o client.Object) { givenBack(o); o.SetAnnotations(nil) })), nobodys, was},
+		{operator, "asks about another password", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, func(ctx context.Context, c client.Client, o client.Object) error {
+			o.SetAnnotations(map[string]string{vdi.AnnotationPasswordVerifier: "another"})
+			return looked(ctx, c, o)
+		}), "is another than the operator asks about", asks},
+		{operator, "looks at a former session's Secret", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, func(ctx context.Context, c client.Client, o client.Object) error {
+			refs := o.GetOwnerReferences()
+			refs[0].UID = "other"
+			o.SetOwnerReferences(refs)
+			return looked(ctx, c, o)
+		}), "may not take it from its VDISession", keeps},
 		{operator, "changes the front door's keys", after(func(g *guard) client.Object { return g.config("vdi-frontdoor-public-keys") }, patched(`{"data":{"x":"y"}}`)), nobodys, part{}},
 		{operator, "changes the list of ended logins", after(func(g *guard) client.Object { return g.config("vdi-frontdoor-ended-logins-0") }, patched(`{"data":{"x":"y"}}`)), nobodys, part{}},
 
@@ -323,6 +338,25 @@ func patched(text string) func(context.Context, client.Client, client.Object) er
 	return func(ctx context.Context, c client.Client, o client.Object) error {
 		return c.Patch(ctx, o, client.RawPatch(kind, []byte(text)))
 	}
+}
+
+// replaced writes an object as it is after a change.
+func replaced(change func(client.Object)) func(context.Context, client.Client, client.Object) error {
+	return func(ctx context.Context, c client.Client, o client.Object) error {
+		change(o)
+		return c.Update(ctx, o)
+	}
+}
+
+// looked asks whose an object is, by a replacement that is not carried out.
+func looked(ctx context.Context, c client.Client, o client.Object) error {
+	return c.Update(ctx, o, client.DryRunAll)
+}
+
+// givenBack makes the session the owner of a Secret that it lost.
+func givenBack(o client.Object) {
+	o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: vdi.GroupVersion.String(), Kind: "VDISession", Name: desk, UID: "desk-uid", Controller: new(true)}})
+	o.SetAnnotations(map[string]string{vdi.AnnotationGivenBack: "true"})
 }
 
 var adopted = patched(`{"metadata":{"ownerReferences":[{"apiVersion":"vdi.kasm.io/v1alpha1","kind":"VDISession","name":"desk","uid":"desk-uid","controller":true}]}}`)

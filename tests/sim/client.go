@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
 // gate is asked before every call to the API server. It returns when the call may go
@@ -209,9 +211,14 @@ func (c *operatorClient) Create(ctx context.Context, o client.Object, _ ...clien
 }
 
 // Update implements client.Client.
-func (c *operatorClient) Update(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
+func (c *operatorClient) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	options := client.UpdateOptions{}
+	options.ApplyOptions(opts)
 	return c.write(ctx, "update", o, func(kind schema.GroupVersionKind) (*version, error) {
 		object, _ := c.plain(o)
+		if len(options.DryRun) > 0 {
+			return c.tried(kind, o, object)
+		}
 		r := Request{By: c.by, Verb: VerbUpdate, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 		return c.recorded(r, clone(object), func() (*version, error) {
 			current, err := c.server.get(kind, o.GetNamespace(), o.GetName())
@@ -221,9 +228,59 @@ func (c *operatorClient) Update(ctx context.Context, o client.Object, _ ...clien
 			if err := fits(kind, current, metaOf(object)); err != nil {
 				return nil, err
 			}
+			if err := judgeSecret(kind, current, object); err != nil {
+				return nil, err
+			}
 			return c.put(c.by, "update", current, object, object, false)
 		})
 	})
+}
+
+// tried is the answer to a replacement that is not carried out: what was sent, with the
+// version of what is there. Only Secrets are asked about in this way.
+func (c *operatorClient) tried(kind schema.GroupVersionKind, o client.Object, object map[string]any) (*version, error) {
+	current, err := c.server.get(kind, o.GetNamespace(), o.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := judgeSecret(kind, current, object); err != nil {
+		return nil, err
+	}
+	asked, _ := metaOf(object)["annotations"].(map[string]any)
+	there, _ := metaOf(current.object)["annotations"].(map[string]any)
+	for _, name := range []string{vdi.AnnotationKeysVersion, vdi.AnnotationPasswordVerifier} {
+		if value, set := asked[name]; set && value != there[name] {
+			return nil, apierrors.NewForbidden(resourceOf(kind), current.name, errors.New("ValidatingAdmissionPolicy denied request: it is another than the operator asks about"))
+		}
+	}
+	sent := clone(object)
+	for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"} {
+		if value, set := metaOf(current.object)[field]; set {
+			metaOf(sent)[field] = value
+		}
+	}
+	return &version{key: current.key, kind: kind, object: sent}, nil
+}
+
+// judgeSecret does as the admission policy on the operator's account: a Secret is changed
+// only for the session that controls it, or for one that lost it.
+func judgeSecret(kind schema.GroupVersionKind, current *version, object map[string]any) error {
+	if kind.Kind != "Secret" {
+		return nil
+	}
+	refused := func(why string) error {
+		return apierrors.NewForbidden(resourceOf(kind), current.name, errors.New("ValidatingAdmissionPolicy denied request: "+why))
+	}
+	annotations, _ := metaOf(object)["annotations"].(map[string]any)
+	owner, lost := ownerOf(current.object), labelsOf(current.object).Get("app.kubernetes.io/name") == "vdi-session"
+	switch {
+	case owner == "" && (!lost || annotations[vdi.AnnotationGivenBack] != "true"):
+		return refused("secrets belongs to no VDISession")
+	case owner != "" && owner != ownerOf(object):
+		return refused("the operator may not take it from its VDISession")
+	default:
+		return nil
+	}
 }
 
 // Delete implements client.Client.
@@ -250,22 +307,15 @@ func (c *operatorClient) patchWith(ctx context.Context, verb string, o client.Ob
 			r := Request{By: c.by, Verb: VerbJSONPatch, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 			return c.recorded(r, data, func() (*version, error) { return c.patchJSON(kind, o, data) })
 		}
+		if kind.Kind == "Secret" {
+			panic("the operator has no right to patch Secrets")
+		}
 		change := map[string]any{}
 		if err := json.Unmarshal(data, &change); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
-		if kind.Kind == "Secret" && c.server.foreign(kind, o) {
-			return nil, apierrors.NewForbidden(resourceOf(kind), o.GetName(), errors.New("ValidatingAdmissionPolicy denied request: secrets belongs to no VDISession"))
-		}
 		return c.server.patch(c.by, kind, o.GetNamespace(), o.GetName(), change, status)
 	})
-}
-
-// foreign reports whether the admission policy on the operator's account keeps it from
-// an object: no session controls it, and it has lost none.
-func (s *server) foreign(kind schema.GroupVersionKind, o client.Object) bool {
-	found, err := s.get(kind, o.GetNamespace(), o.GetName())
-	return err == nil && ownerOf(found.object) == "" && labelsOf(found.object).Get("app.kubernetes.io/name") != "vdi-session"
 }
 
 func (c *operatorClient) patchJSON(kind schema.GroupVersionKind, o client.Object, data []byte) (*version, error) {

@@ -298,6 +298,9 @@ func (p *people) harmChild(name string) {
 	object := clone(v.object)
 	switch p.of(3) {
 	case 0:
+		if ownerOf(object) == "" {
+			return // without owner and labels nobody knows whose it was
+		}
 		delete(metaOf(object), "labels")
 	case 1:
 		if spec, is := object["spec"].(map[string]any); is {

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,10 +28,12 @@ type rules struct {
 	// lists are where the history was when each operator last asked for a kind, or for an
 	// object of it.
 	lists map[string]int
+	// wrote is who last wrote the Secret of a session, or made its pod.
+	wrote map[key]string
 }
 
 func newRules(w *world) *rules {
-	return &rules{world: w, looks: map[look][]*version{}, lists: map[string]int{}}
+	return &rules{world: w, looks: map[look][]*version{}, lists: map[string]int{}, wrote: map[key]string{}}
 }
 
 type look struct {
@@ -82,6 +86,9 @@ func (r *rules) judge(w write) {
 		if w.key().kind != "PersistentVolumeClaim" || w.after == nil {
 			r.violated("%s changes what was made by hand: %s %s", w.by, w.verb, w.key())
 		}
+	}
+	if w.key().kind == "Secret" || w.verb == "create" {
+		r.wrote[w.key()] = w.by
 	}
 	switch w.key().kind {
 	case "PersistentVolumeClaim":
@@ -369,6 +376,14 @@ func (r *rules) judgeChildren(s *vdi.VDISession) {
 		if v := r.server.objects[k]; v == nil || ownerOf(v.object) != string(s.UID) {
 			r.violated("the session %s runs without its %s", s.Name, k.kind)
 		}
+	}
+	secret := r.server.objects[key{"Secret", s.Namespace, renderer.CredentialsName(s.Name)}]
+	if secret == nil || ownerOf(secret.object) != string(s.UID) || r.wrote[secret.key] != r.wrote[key{"Pod", s.Namespace, s.Name}] {
+		return // two operators at a time: one has renewed the password that the other had in hand
+	}
+	sum := sha256.Sum256(secret.as(r.scheme).(*corev1.Secret).Data[corev1.BasicAuthPasswordKey])
+	if access := s.Status.Access; access == nil || access.PasswordVerifier != base64.StdEncoding.EncodeToString(sum[:]) {
+		r.violated("the status of %s knows another password than its Secret", s.Name)
 	}
 }
 

@@ -57,7 +57,9 @@ func newWorld(ctx context.Context, c *choices) *world {
 		panic(err)
 	}
 	w.server = newServer(w.scheme, time.Now)
-	w.config = platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}}
+	w.config = platform.Config{
+		Sessions: platform.Sessions{Domain: "vdi.example.com"}, Admission: platform.Admission{Enabled: true},
+	}
 	if w.of(4) == 3 { // a person's sessions share one host, one at a time
 		w.config.Sessions.HostTemplate = "{user}"
 	}

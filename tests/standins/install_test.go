@@ -88,7 +88,8 @@ func (m machine) requireRights(t *testing.T) {
 		{"create", "pods"}:                     "yes",
 		{"patch", "vdisessions/status"}:        "yes",
 		{"get", "secrets"}:                     "no",
-		{"patch", "secrets"}:                   "yes", // its own, says an admission policy
+		{"patch", "secrets"}:                   "no",
+		{"update", "secrets"}:                  "yes", // its own, says an admission policy
 		{"list", "secrets"}:                    "no",
 		{"watch", "secrets"}:                   "no",
 		{"update", "pods"}:                     "no",

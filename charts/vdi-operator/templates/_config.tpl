@@ -38,6 +38,7 @@ templates.yaml: |
 {{- with include "vdi-operator.config.slices" . | fromYaml }}{{ $_ := set $sessions "gpuSharing" . }}{{ end -}}
 {{- $config := dict "sessions" $sessions "access" (include "vdi-operator.config.access" . | fromYaml) -}}
 {{- if .Values.encoder.readNodes }}{{ $_ := set $config "encoder" (dict "readNodes" true) }}{{ end -}}
+{{- if .Values.admission.enabled }}{{ $_ := set $config "admission" (dict "enabled" true) }}{{ end -}}
 {{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}

@@ -175,11 +175,15 @@ const (
 	AnnotationTransport = "vdi.kasm.io/transport"
 	// AnnotationRevision holds the hash of an object as it was rendered.
 	AnnotationRevision = "vdi.kasm.io/revision"
-	// AnnotationKeysVersion tells, on a session's Secret, which keys it has.
+	// AnnotationKeysVersion tells, on a session's Secret, which keys it has. Operators
+	// of earlier releases read it.
 	AnnotationKeysVersion = "vdi.kasm.io/keys-version"
-	// AnnotationPasswordVerifier holds, on a session's Secret, the SHA-256 of its
-	// password in base64, for status.access.
+	// AnnotationPasswordVerifier holds, on a session's pod and Secret, the SHA-256 of
+	// its password in base64, for status.access.
 	AnnotationPasswordVerifier = "vdi.kasm.io/password-verifier"
+	// AnnotationGivenBack marks a Secret that was orphaned and that the operator gives
+	// back to its session, so that it goes with it.
+	AnnotationGivenBack = "vdi.kasm.io/given-back"
 	// AnnotationLastActivity may be written on a session by whoever knows when
 	// the desktop was last used: a time as in RFC 3339.
 	AnnotationLastActivity = "vdi.kasm.io/last-activity"

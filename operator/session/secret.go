@@ -1,0 +1,150 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// The operator may create and replace the Secrets of sessions and has no right to read any,
+// nor to patch them: the API server answers a malformed patch with the object, before an
+// admission policy is asked. A replacement is answered with what was sent. Whose a Secret
+// is, and whether its password is the one that was reported, it asks by a replacement that
+// is not carried out (dryRun).
+
+// The words of the admission policy on the operator's account about a Secret that is
+// nobody's, one that is another session's, and one that has other annotations than those
+// that are asked about (charts/vdi-operator/templates/admission/operator.yaml).
+const (
+	nobodysSecret   = "belongs to no VDISession"
+	othersSecret    = "may not take it from its VDISession"
+	differentSecret = "is another than the operator asks about"
+)
+
+// lookAtSecret asks about a Secret: asked is a blank one with the annotations that it should
+// have. It returns name, version and owner, and the annotations where they are as asked; nil
+// where there is none. Of one that is not the session's, and that it has not lost, only the
+// name and what is known of its owner are returned.
+func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
+	name := asked.Name
+	if !r.Config.Admission.Enabled {
+		return r.readSecret(ctx, s.Namespace, name)
+	}
+	found, err := r.tryToReplace(ctx, asked)
+	if isSaid(err, differentSecret) {
+		found, err = r.tryToReplace(ctx, blankSecret(s, name))
+	}
+	if isSaid(err, nobodysSecret) && s.DeletionTimestamp != nil {
+		if found, err = r.tryToReplace(ctx, givenBack(blankSecret(s, name))); err == nil {
+			found.OwnerReferences = nil // it has lost them
+		}
+	}
+	switch {
+	case err == nil:
+		return found, nil
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case isSaid(err, nobodysSecret), apierrors.IsInvalid(err): // of another type, or immutable
+		return newSecretMetadata(name), nil
+	case isSaid(err, othersSecret):
+		found, former := newSecretMetadata(name), ownerReference(s)
+		former.UID = ""
+		found.OwnerReferences = []metav1.OwnerReference{former}
+		return found, nil
+	default:
+		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
+	}
+}
+
+// tryToReplace asks what would come of it.
+func (r *Reconciler) tryToReplace(ctx context.Context, by *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
+	err := r.Client.Update(ctx, by, client.DryRunAll, client.FieldOwner(FieldOwner))
+	found := newSecretMetadata(by.Name)
+	found.ObjectMeta = by.ObjectMeta
+	return found, err
+}
+
+// readSecret is the look where no admission policy answers it. There the operator has the
+// right to read Secrets.
+func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	found := newSecretMetadata(name)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, found)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
+	default:
+		return found, nil
+	}
+}
+
+// isSaid tells whether a request was refused in these words.
+func isSaid(err error, words string) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), words)
+}
+
+// newSecretMetadata is what the operator knows of a Secret: nothing secret.
+func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
+	return newMetadata(corev1.SchemeGroupVersion.WithKind("Secret"), name)
+}
+
+// secretVersion is one state of one Secret.
+type secretVersion struct {
+	uid     types.UID
+	version string
+}
+
+// replaceSecret changes everything in exactly the Secret that was looked at. If the
+// operator dies before the pod is made, the next pass does it again, and nobody
+// was told the password in between.
+func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fresh *corev1.Secret) error {
+	fresh.UID, fresh.ResourceVersion = found.uid, found.version
+	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
+		fresh.UID, fresh.ResourceVersion = "", "" // it may have to be made
+		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
+	}
+	return nil
+}
+
+// blankSecret is a Secret of the session with nothing secret in it, of the type that the
+// one of that name has.
+func blankSecret(s *vdi.VDISession, name string) *corev1.Secret {
+	if name == renderer.TURNLoginName(s.Name) {
+		return newSecret(s, name, corev1.SecretTypeOpaque, nil)
+	}
+	return newSecret(s, name, corev1.SecretTypeBasicAuth, map[string][]byte{corev1.BasicAuthUsernameKey: []byte(loginName)})
+}
+
+// givenBack marks a Secret that gets an owner again. Without the mark the admission policy
+// lets nobody take one that has none: it may have been planted.
+func givenBack(secret *corev1.Secret) *corev1.Secret {
+	secret.Annotations = map[string]string{vdi.AnnotationGivenBack: "true"}
+	return secret
+}
+
+// newSecret is a Secret of the session that goes with it.
+func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: s.Namespace,
+			Labels: map[string]string{
+				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
+				vdi.LabelUser: platform.Identity(s.Spec.User),
+			},
+			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
+		},
+		Type: kind,
+		Data: data,
+	}
+}

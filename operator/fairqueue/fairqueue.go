@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -18,11 +19,28 @@ import (
 // whose object a request is about, "" where nobody knows; it is called for each request
 // that begins to wait, and must not block.
 func New(name string, limiter workqueue.TypedRateLimiter[reconcile.Request], personOf func(reconcile.Request) string) priorityqueue.PriorityQueue[reconcile.Request] {
+	return newQueue(name, limiter, personOf, clock.RealClock{})
+}
+
+func newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request], personOf func(reconcile.Request) string, clock clock.WithTicker) *queue {
 	o := newOrder(personOf)
 	ready := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[reconcile.Request]{Name: name, Queue: o})
-	later := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[reconcile.Request]{Name: name, Queue: ready})
+	later := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[reconcile.Request]{Name: name, Clock: clock, Queue: raising{ready, o}})
 	limited := workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[reconcile.Request]{Name: name, DelayingQueue: later})
-	return &queue{limited, o}
+	return &queue{TypedRateLimitingInterface: limited, order: o, ready: ready}
+}
+
+// raising is where all work comes in that is not to wait for what was there at the start:
+// at once, or when it is due. client-go adds due work by itself.
+type raising struct {
+	workqueue.TypedInterface[reconcile.Request]
+	order *order
+}
+
+// Add raises what waits already, too: client-go only touches it.
+func (r raising) Add(item reconcile.Request) {
+	r.order.raise(item)
+	r.TypedInterface.Add(item)
 }
 
 // queue knows two priorities: below 0 is what controller-runtime gives to what is there
@@ -30,12 +48,7 @@ func New(name string, limiter workqueue.TypedRateLimiter[reconcile.Request], per
 type queue struct {
 	workqueue.TypedRateLimitingInterface[reconcile.Request]
 	order *order
-}
-
-// Add adds what is not to wait for what was there at the start.
-func (q *queue) Add(item reconcile.Request) {
-	q.TypedRateLimitingInterface.Add(item)
-	q.order.raise(item)
+	ready workqueue.TypedInterface[reconcile.Request] // adds without raising
 }
 
 // AddWithOpts implements priorityqueue.PriorityQueue.
@@ -48,7 +61,7 @@ func (q *queue) AddWithOpts(o priorityqueue.AddOpts, items ...reconcile.Request)
 			q.AddAfter(item, o.After)
 		case low:
 			q.order.lower(item)
-			q.TypedRateLimitingInterface.Add(item)
+			q.ready.Add(item)
 		default:
 			q.Add(item)
 		}
@@ -99,13 +112,14 @@ func (o *order) lower(item reconcile.Request) {
 	}
 }
 
-// raise makes urgent what waits and is not. Its former place is passed over.
+// raise makes urgent what waits and is not, and what is about to wait. Its former place is
+// passed over.
 func (o *order) raise(item reconcile.Request) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
 	delete(o.low, item)
 	switch u, waits := o.in[item]; {
-	case !waits: // somebody works at it, and it waits as soon as they are done
+	case !waits: // it is new, or somebody works at it and it waits as soon as they are done
 		o.now[item] = true
 	case !bool(u):
 		o.put(item, true)

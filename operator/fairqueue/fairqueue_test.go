@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -29,7 +30,7 @@ func desk(namespace, name string) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
 }
 
-func newQueue(t *testing.T) priorityqueue.PriorityQueue[reconcile.Request] {
+func newTestQueue(t *testing.T) priorityqueue.PriorityQueue[reconcile.Request] {
 	t.Helper()
 	q := New("", retry.Limiter(), personOf)
 	t.Cleanup(q.ShutDown)
@@ -50,7 +51,7 @@ func take(t *testing.T, q priorityqueue.PriorityQueue[reconcile.Request], n int)
 
 func TestNamespacesTakeTurns(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	for i := range 10_000 {
 		q.Add(desk("flood", fmt.Sprintf("mallory%d-0", i))) // as many people as sessions
 	}
@@ -63,7 +64,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 
 func TestPeopleTakeTurns(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	for i := range 10_000 {
 		q.Add(desk("shared", fmt.Sprintf("mallory-%d", i)))
 	}
@@ -74,7 +75,7 @@ func TestPeopleTakeTurns(t *testing.T) {
 
 func TestWhatIsDueWaitsItsTurn(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	for i := range 100 {
 		q.AddAfter(desk("flood", fmt.Sprintf("mallory-%d", i)), time.Microsecond)
 	}
@@ -85,7 +86,7 @@ func TestWhatIsDueWaitsItsTurn(t *testing.T) {
 
 func TestOneAtATimeAndAgain(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	q.Add(desk("a", "alice-0"))
 	q.Add(desk("a", "alice-0"))
 	item, _, _ := q.GetWithPriority()
@@ -99,7 +100,7 @@ func TestOneAtATimeAndAgain(t *testing.T) {
 // TestStart: what is there when an operator starts lets pass whatever happens meanwhile.
 func TestStart(t *testing.T) {
 	t.Parallel()
-	q, low := newQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q, low := newTestQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
 	for i := range 100 {
 		q.AddWithOpts(low, desk("a", fmt.Sprintf("person%d-0", i)))
 	}
@@ -125,7 +126,7 @@ func TestStart(t *testing.T) {
 // was there at the start by an event of that kind.
 func TestWantedWhileWorkedAt(t *testing.T) {
 	t.Parallel()
-	q, low := newQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q, low := newTestQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
 	q.Add(desk("a", "alice-0"))
 	item, _, _ := q.GetWithPriority()
 	q.Add(item)
@@ -138,9 +139,46 @@ func TestWantedWhileWorkedAt(t *testing.T) {
 	require.Equal(t, []string{"a/carol-0", "a/bob-0", "a/alice-0"}, take(t, q, 3), "once alone")
 }
 
+// TestDueAmongThoseOfTheStart: what comes due while it waits among those that were there at
+// the start goes before them, as what is new does.
+func TestDueAmongThoseOfTheStart(t *testing.T) {
+	t.Parallel()
+	clock, low := clocktesting.NewFakeClock(time.Now()), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q := newQueue("", retry.Limiter(), personOf, clock)
+	t.Cleanup(q.ShutDown)
+	q.AddWithOpts(low, desk("a", "alice-0"), desk("a", "bob-0"), desk("a", "carol-0"))
+	q.AddAfter(desk("a", "carol-0"), time.Second)
+	q.AddAfter(desk("a", "new-0"), 2*time.Second) // when it is there, carol's has come due
+	require.Eventually(t, clock.HasWaiters, time.Minute, time.Millisecond)
+	clock.Step(2 * time.Second)
+	require.Eventually(t, func() bool { return q.Len() == 4 }, time.Minute, time.Millisecond)
+	require.Equal(t, []string{"a/carol-0", "a/new-0", "a/alice-0", "a/bob-0"}, take(t, q, 4))
+	require.Zero(t, q.Len())
+}
+
+// TestTriedAgainAmongThoseOfTheStart: so does what is to be tried again at once.
+func TestTriedAgainAmongThoseOfTheStart(t *testing.T) {
+	t.Parallel()
+	q, low := newTestQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q.AddWithOpts(low, desk("a", "alice-0"), desk("a", "bob-0"))
+	q.AddAfter(desk("a", "bob-0"), 0)
+	require.Equal(t, []string{"a/bob-0", "a/alice-0"}, take(t, q, 2))
+}
+
+// TestRaisedOnce: an event leaves no mark behind that would raise the next one.
+func TestRaisedOnce(t *testing.T) {
+	t.Parallel()
+	q, low := newTestQueue(t), priorityqueue.AddOpts{Priority: new(handler.LowPriority)}
+	q.Add(desk("a", "alice-0"))
+	require.Equal(t, []string{"a/alice-0"}, take(t, q, 1))
+	q.AddWithOpts(low, desk("a", "bob-0"), desk("a", "alice-0"))
+	q.Add(desk("a", "new-0"))
+	require.Equal(t, []string{"a/new-0", "a/bob-0", "a/alice-0"}, take(t, q, 3))
+}
+
 func TestTriesAgainLater(t *testing.T) {
 	t.Parallel()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	q.AddWithOpts(priorityqueue.AddOpts{RateLimited: true, Priority: new(0)}, desk("a", "alice-0"))
 	require.Equal(t, 1, q.NumRequeues(desk("a", "alice-0")))
 	require.Equal(t, []string{"a/alice-0"}, take(t, q, 1))

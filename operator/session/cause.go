@@ -91,6 +91,10 @@ func (r *Reconciler) unplaceable(ctx context.Context, p *pass) (*halt, error) {
 		return notOffered(short, p.gpuResource()), nil
 	case waitsForVolume(pod) && p.lateBy(lateStart):
 		return r.withoutVolume(ctx, p), nil
+	case missesClaim(pod): // it was made with the pod, and the scheduler has not seen it yet
+		h := unscheduled(pod, "")
+		h.message = "Waiting for the home volume"
+		return h, nil
 	}
 	return nil, nil
 }
@@ -137,7 +141,7 @@ func (r *Reconciler) withoutVolume(ctx context.Context, p *pass) *halt {
 	switch {
 	case found:
 		h.message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.homeInForce(), word.reason, word.words)
-	case !strings.Contains(h.message, "not found"): // nobody has complained: it may just take long
+	case !missesClaim(p.seen.pod): // nobody has complained: it may just take long
 		h = nil
 	}
 	p.look(deniedRetry) // what is put right may send no event to us

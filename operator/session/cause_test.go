@@ -113,6 +113,36 @@ func TestCause(t *testing.T) {
 	}
 }
 
+// claimUnknown is what the scheduler says of a claim that it does not know.
+const claimUnknown = `0/1 nodes are available: persistentvolumeclaim "vdi-data-desk" not found. not found`
+
+// A claim is made with the pod: for a moment the scheduler may not have seen it.
+func TestClaimNotSeenYet(t *testing.T) {
+	says := func(age time.Duration) string {
+		r := &Reconciler{Live: &eventLog{}, Nodes: offers{}}
+		p := &pass{now: noon.Add(age), session: aSession(), template: &vdi.VDITemplate{}, decision: decision{want: wantRun}, seen: children{pod: aPod(unplaced(claimUnknown), atHome)}}
+		require.NoError(t, r.findCause(t.Context(), p))
+		require.Positive(t, p.lookAgain)
+		h := podWait(p.seen.pod, "", false, p.cause)
+		require.Equal(t, vdi.WaitingForVolume, h.waiting)
+		require.False(t, h.stalled)
+		return h.message
+	}
+	require.Equal(t, "Waiting for the home volume", says(time.Second))
+	require.Equal(t, `Waiting for the home volume. The scheduler says: 0/1 nodes are available: persistentvolumeclaim "vdi-data-desk" not found`, says(lateStart))
+}
+
+func TestSchedulerWords(t *testing.T) {
+	for message, words := range map[string]string{
+		claimUnknown: `0/1 nodes are available: persistentvolumeclaim "vdi-data-desk" not found`,
+		"0/2 nodes are available: 2 Insufficient memory. preemption: 0/2 nodes are available: 2 No preemption victims found.": "0/2 nodes are available: 2 Insufficient memory.",
+		"0/2 nodes are available: 1 node was full. 1 node is cordoned":                                                        "0/2 nodes are available: 1 node was full. 1 node is cordoned",
+		"no nodes available to schedule pods":                                                                                 "no nodes available to schedule pods",
+	} {
+		require.Equal(t, words, schedulerWords(&corev1.PodCondition{Message: message}))
+	}
+}
+
 // All late sessions of a namespace share one reading of its events.
 func TestNewsAreShared(t *testing.T) {
 	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", noon), anEvent("desk", "FailedMount", "new", noon.Add(time.Second))}}

@@ -104,10 +104,20 @@ func isUnschedulable(pod *corev1.Pod) bool {
 	return !podScheduled(pod) && c != nil && c.Status != corev1.ConditionTrue && c.Message != ""
 }
 
-// schedulerWords are why; whom it would not have pushed aside is no help.
+// schedulerWords are why; whom it would not have pushed aside is no help. The end of what
+// it says may stand there twice: of what it found, and of what preemption came to.
 func schedulerWords(c *corev1.PodCondition) string {
 	says, _, _ := strings.Cut(c.Message, " preemption:")
+	if i := strings.LastIndex(says, ". "); i >= 0 && strings.HasSuffix(says[:i], says[i+len(". "):]) {
+		return says[:i]
+	}
 	return says
+}
+
+// missesClaim tells whether a claim keeps a pod from all nodes that the scheduler does not
+// know.
+func missesClaim(pod *corev1.Pod) bool {
+	return waitsForVolume(pod) && strings.Contains(podCondition(pod, corev1.PodScheduled).Message, "not found")
 }
 
 // waitsForVolume tells whether it is a volume that keeps a pod from all nodes.

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/sync/errgroup"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -51,13 +50,11 @@ type logoutClaims struct {
 
 // loggedOut returns whom a logout token of the provider names, and when it was made.
 func (p *Provider) loggedOut(ctx context.Context, raw string, now time.Time) (ended.Account, time.Time, error) {
-	ctx = oidc.ClientContext(ctx, p.client)
 	provider, err := p.discover(ctx)
 	if err != nil {
 		return ended.Account{}, time.Time{}, err
 	}
-	// Its age is judged below: earlier editions of the standard had no exp.
-	token, err := provider.VerifierContext(ctx, &oidc.Config{ClientID: p.settings.ClientID, SkipExpiryCheck: true}).Verify(ctx, raw)
+	token, err := p.logouts.of(provider, now).Verify(ctx, raw)
 	if err != nil {
 		return ended.Account{}, time.Time{}, fmt.Errorf("%w: the logout token does not hold: %w", errIdentity, err)
 	}

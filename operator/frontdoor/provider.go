@@ -42,6 +42,7 @@ type Provider struct {
 	scopes   []string
 	redirect string
 	client   *http.Client
+	logouts  *logoutTokens
 
 	asking singleflight.Group
 	found  atomic.Pointer[oidc.Provider]
@@ -53,7 +54,10 @@ type Provider struct {
 // back to.
 func NewProvider(settings platform.OIDC, secret func() (string, error), scopes []string, redirect string, transport http.RoundTripper) *Provider {
 	client := &http.Client{Transport: transport, Timeout: providerTimeout}
-	return &Provider{settings: settings, secret: secret, scopes: scopes, redirect: redirect, client: client}
+	return &Provider{
+		settings: settings, secret: secret, scopes: scopes, redirect: redirect,
+		client: client, logouts: newLogoutTokens(settings.ClientID, transport),
+	}
 }
 
 // flow is what protects one login: it stays in the browser, sealed.

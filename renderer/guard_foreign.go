@@ -3,7 +3,6 @@ package renderer
 import (
 	"fmt"
 	"maps"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -217,33 +216,6 @@ func foreignClaims(r *Rendered, home string) (out []string) {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// gpuFolders are where NVIDIA's container toolkit takes a mount for a wish for the GPU
-// of that name (accept-nvidia-visible-devices-as-volume-mounts).
-func gpuFolders() []string {
-	return []string{"/var/run/nvidia-container-devices", "/run/nvidia-container-devices"}
-}
-
-// gpuWishes are variables that ask a container toolkit for GPUs, or for the rule over
-// them. The first is the platform's to set.
-func gpuWishes() []string {
-	return []string{"NVIDIA_IMEX_CHANNELS", "NVIDIA_MIG_CONFIG_DEVICES", "NVIDIA_MIG_MONITOR_DEVICES", "AMD_VISIBLE_DEVICES"}
-}
-
-// checkGPUWishes: GPUs come from the device plugin alone, as many as were agreed on.
-func checkGPUWishes(f *findings, at string, c map[string]any) {
-	for i, m := range mapsIn(c["volumeMounts"]) {
-		mounted := path.Clean("/" + text(m["mountPath"]))
-		wish := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
-		f.refuse(wish, "%svolumeMounts[%d].mountPath: %s asks for GPUs past the device plugin", at, i, mounted)
-	}
-	for _, entry := range mapsIn(c["env"]) {
-		name := text(entry["name"])
-		void := name == visibleGPUs && entry["value"] == "void" && len(entry) == 2
-		wish := name == visibleGPUs && !void || slices.Contains(gpuWishes(), name)
-		f.refuse(wish, "%senv: %s asks for GPUs past the device plugin", at, name)
-	}
 }
 
 // checkUsers keeps others than the agent from being its user, by whose rights its

@@ -237,11 +237,6 @@ func selectorOf(session string) map[string]string {
 	return map[string]string{"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/instance": session}
 }
 
-// visibleGPUs is read by NVIDIA's container toolkit: images set it to "all", and
-// on nodes with the legacy runtime a container without a GPU of its own would
-// then see all of them.
-const visibleGPUs = "NVIDIA_VISIBLE_DEVICES"
-
 // securityFloor fills in what Pod Security "restricted" asks for and nobody
 // said. It overrides nothing: what is said and not allowed, the guard refuses.
 func securityFloor(gpuResource string) step {
@@ -264,24 +259,6 @@ func floorOfContainer(c map[string]any) {
 	setDefault(security, "allowPrivilegeEscalation", false)
 	capabilities := ensureMap(security, "capabilities")
 	setDefault(capabilities, "drop", []any{"ALL"})
-}
-
-// hideGPUs lets only containers with a GPU of their own see one; for these the
-// device plugin says which.
-func hideGPUs(c map[string]any, gpuResource string) {
-	none := map[string]any{"name": visibleGPUs, "value": "void"}
-	_, hasGPU := nested(c, "resources", "limits", gpuResource).(int64)
-	env, _ := c["env"].([]any)
-	env = slices.DeleteFunc(env, func(e any) bool {
-		entry, _ := e.(map[string]any)
-		return entry["name"] == visibleGPUs && (hasGPU || !maps.Equal(entry, none))
-	})
-	if !hasGPU && !slices.ContainsFunc(mapsIn(env), func(e map[string]any) bool { return e["name"] == visibleGPUs }) {
-		env = append(env, none)
-	}
-	if len(env) > 0 {
-		c["env"] = env
-	}
 }
 
 // setOwner makes the session the owner of everything but its home: garbage

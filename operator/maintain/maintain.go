@@ -51,6 +51,9 @@ type options struct {
 	ready           string
 	proxyReads      string
 	admission       bool
+	podVolumes      string
+	podSources      string
+	podCapabilities string
 	proxy           string
 	proxyHost       string
 	settings        string
@@ -70,6 +73,9 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
 	f.StringVar(&o.proxyReads, "proxy-reads", "", "comma-separated kinds of others that the proxy will read besides those with the label (check upgrade)")
 	f.BoolVar(&o.admission, "admission", true, "whether admission policies will hold (check upgrade)")
+	f.StringVar(&o.podVolumes, "pod-volumes", "", "comma-separated fields that admission lets the volumes of desktops have (check upgrade)")
+	f.StringVar(&o.podSources, "pod-sources", "", "comma-separated sources that it lets their projected volumes have (check upgrade)")
+	f.StringVar(&o.podCapabilities, "pod-capabilities", "", "comma-separated capabilities that it lets their containers add (check upgrade)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
 	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
 	f.StringVar(&o.settings, "settings", "", "ConfigMap with the release's settings as they are before the upgrade (check upgrade)")

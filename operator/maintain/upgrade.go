@@ -35,6 +35,7 @@ type upgrade struct {
 	foreign   []string // IngressRoutes of others without the proxy's label, by NAMESPACE/NAME
 	reads     []string // kinds of others that the proxy will read
 	admission bool     // whether admission policies will hold
+	changed   []changedPod
 }
 
 // isFirst reports whether the release is of a version that knew nothing of these checks.
@@ -63,7 +64,7 @@ type finding struct {
 
 // upgradeChecks are all that is looked for. A further one is a function more.
 func upgradeChecks() []func(upgrade) []finding {
-	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes}
+	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes, changedPods}
 }
 
 // checkUpgrade stops an upgrade that would refuse what works, until that is changed or
@@ -123,7 +124,10 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 	}
 	u.release, u.admission = j.options.namespace, j.options.admission
 	u.reads = strings.FieldsFunc(j.options.proxyReads, func(r rune) bool { return r == ',' })
-	u.foreign, err = j.foreignRoutes(ctx)
+	if u.foreign, err = j.foreignRoutes(ctx); err != nil {
+		return u, err
+	}
+	u.changed, err = j.changedPods(ctx, j.podRules(u.after.Sessions.Allowed.Secrets))
 	return u, err
 }
 

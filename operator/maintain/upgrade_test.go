@@ -20,16 +20,21 @@ import (
 // upgradeOf checks an upgrade to some settings of what is in a cluster.
 func upgradeOf(t *testing.T, config, templates, confirmed string, stored ...client.Object) (said string, err error) {
 	t.Helper()
+	j, out := jobFor(t, config, templates, confirmed, stored...)
+	err = checkUpgrade(t.Context(), j)
+	return out.String(), err
+}
+
+func jobFor(t *testing.T, config, templates, confirmed string, stored ...client.Object) (job, *bytes.Buffer) {
+	t.Helper()
 	out := &bytes.Buffer{}
-	j := job{
+	return job{
 		client: fake.NewClientBuilder().WithScheme(scheme()).WithObjects(stored...).Build(), out: out,
 		options: options{
 			config: file(t, "config.yaml", config), templates: file(t, "templates.yaml", templates),
 			namespace: "vdi-system", admission: true, proxyReads: "Ingress,IngressRoute", settings: "vdi-operator", confirmed: confirmed, confirmBy: "vdi-operator.upgradeCheck.confirmed",
 		},
-	}
-	err = checkUpgrade(t.Context(), j)
-	return out.String(), err
+	}, out
 }
 
 const plain = "sessions: {domain: vdi.example.com}"

@@ -32,7 +32,7 @@ func jobs(t *testing.T, objs []*unstructured.Unstructured) map[string]batchv1.Jo
 // TestHooks: which Jobs there are, when they run, and what with.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	got := jobs(t, objects(t, operator(map[string]string{"templates.plain.image": "registry.example.com/desktop:1", "watchNamespaces": "{team-a,team-b}", "upgradeCheck.confirmed": "{template/plain,*}"})))
+	got := jobs(t, objects(t, operator(map[string]string{"templates.plain.image": "registry.example.com/desktop:1", "watchNamespaces": "{team-a,team-b}", "upgradeCheck.confirmed": "{template/plain,*}", "admission.pods.volumes": "{csi}", "admission.pods.capabilities": "{NET_ADMIN}"})))
 	for task, want := range map[string]struct {
 		events string
 		args   []string
@@ -41,6 +41,9 @@ func TestHooks(t *testing.T) {
 		"templates": {"post-install,post-upgrade,post-rollback", []string{"templates", "apply"}},
 		"upgrade": {"pre-upgrade", []string{
 			"check", "upgrade", "--settings=" + operatorName + "-config", "--confirm-by=upgradeCheck.confirmed", "--confirmed=template/plain,*", "--watch-namespaces=team-a,team-b", "--proxy-reads=IngressRoute,Ingress",
+			"--pod-capabilities=AUDIT_WRITE,CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,MKNOD,NET_BIND_SERVICE,SETFCAP,SETGID,SETPCAP,SETUID,SYS_CHROOT,NET_ADMIN",
+			"--pod-sources=configMap,downwardAPI,secret,clusterTrustBundle,csi",
+			"--pod-volumes=name,configMap,downwardAPI,emptyDir,ephemeral,image,persistentVolumeClaim,projected,secret,csi",
 		}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
 		"routes":    {"pre-upgrade,pre-rollback", []string{"routes", "label", "--release=vdi", "--watch-namespaces=team-a,team-b"}},

@@ -190,3 +190,18 @@ has(namespaceObject.metadata.labels) && 'vdi.kasm.io/sessions' in namespaceObjec
 'namespace ' + request.namespace + ' is not for sessions: an administrator of the cluster allows them there with "kubectl label namespace '
 + request.namespace + ' vdi.kasm.io/sessions=true", which also keeps others from writing routes in it'
 {{- end -}}
+
+{{/* What a desktop's pod may have, as JSON: the fields of its volumes, the sources of
+projected ones, and the capabilities of its containers. The Job that checks an upgrade
+judges living desktops by the same lists. */}}
+{{- define "vdi-operator.admission.podVolumes" -}}
+{{- concat (list "name" "configMap" "downwardAPI" "emptyDir" "ephemeral" "image" "persistentVolumeClaim" "projected" "secret") (dig "pods" "volumes" list .Values.admission | default list) | uniq | toJson -}}
+{{- end -}}
+
+{{- define "vdi-operator.admission.podSources" -}}
+{{- concat (list "configMap" "downwardAPI" "secret" "clusterTrustBundle") (dig "pods" "volumes" list .Values.admission | default list) | uniq | toJson -}}
+{{- end -}}
+
+{{- define "vdi-operator.admission.podCapabilities" -}}
+{{- concat (list "AUDIT_WRITE" "CHOWN" "DAC_OVERRIDE" "FOWNER" "FSETID" "KILL" "MKNOD" "NET_BIND_SERVICE" "SETFCAP" "SETGID" "SETPCAP" "SETUID" "SYS_CHROOT") (dig "pods" "capabilities" list .Values.admission | default list) | uniq | toJson -}}
+{{- end -}}

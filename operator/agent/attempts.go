@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -11,55 +12,31 @@ const (
 	// attemptBurst wrong passwords are answered at once, then one per attemptEvery.
 	attemptBurst = 10
 	attemptEvery = time.Second
-	// maxAddresses bounds the memory for addresses that tried; all others share
-	// one limit.
-	maxAddresses = 1024
+	// attemptLimits is how many limits there are. Nobody uses all of them up, as by made-up
+	// addresses or, at the front door, hosts: that takes attemptBurst times as many
+	// passwords in attemptBurst seconds. 80 bytes each, where somebody has tried.
+	attemptLimits = 1 << 14
 )
 
-// attempts limits wrong passwords by the address they come from.
+// attempts limits wrong passwords by where they come from. Some share a limit, by chance.
 type attempts struct {
-	now     func() time.Time
-	mu      sync.Mutex
-	byFrom  map[string]*rate.Limiter
-	theRest *rate.Limiter
+	now    func() time.Time
+	seed   maphash.Seed
+	mu     sync.Mutex
+	limits map[uint64]*rate.Limiter
 }
 
 func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, byFrom: map[string]*rate.Limiter{}, theRest: newAttemptLimiter()}
+	return &attempts{now: now, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
 }
 
-func newAttemptLimiter() *rate.Limiter {
-	return rate.NewLimiter(rate.Every(attemptEvery), attemptBurst)
-}
-
-// allow counts one wrong password, and says whether the address has not sent too
-// many of them.
-func (a *attempts) allow(address string) bool {
+// allow counts one wrong password, and says whether not too many came from there.
+func (a *attempts) allow(from string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.limiter(address).AllowN(a.now(), 1)
-}
-
-func (a *attempts) limiter(address string) *rate.Limiter {
-	if l, found := a.byFrom[address]; found {
-		return l
+	of := maphash.String(a.seed, from) % attemptLimits
+	if a.limits[of] == nil {
+		a.limits[of] = rate.NewLimiter(rate.Every(attemptEvery), attemptBurst)
 	}
-	if len(a.byFrom) >= maxAddresses {
-		a.forget()
-	}
-	if len(a.byFrom) >= maxAddresses {
-		return a.theRest
-	}
-	l := newAttemptLimiter()
-	a.byFrom[address] = l
-	return l
-}
-
-// forget drops addresses that have been quiet long enough to start anew.
-func (a *attempts) forget() {
-	for address, l := range a.byFrom {
-		if l.TokensAt(a.now()) >= attemptBurst {
-			delete(a.byFrom, address)
-		}
-	}
+	return a.limits[of].AllowN(a.now(), 1)
 }

@@ -230,17 +230,30 @@ func TestGuessing(t *testing.T) {
 	assert.Equal(t, http.StatusSeeOther, right.StatusCode)
 }
 
+// TestAttemptsAreBounded: those of a few thousand addresses, or hosts, take nothing from
+// others.
 func TestAttemptsAreBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	a := newAttempts(func() time.Time { return now })
-	for i := range 3 * maxAddresses {
+	for i := range 3000 {
+		for range attemptBurst {
+			a.allow(fmt.Sprint(i))
+		}
+	}
+	allowed := 0
+	for i := range 1000 {
+		if a.allow(fmt.Sprint("other ", i)) {
+			allowed++
+		}
+	}
+	assert.Greater(t, allowed, 700, "who has not tried before")
+	assert.False(t, a.allow("0"))
+	now = now.Add(attemptEvery)
+	assert.True(t, a.allow("0"))
+	for i := range 5 * attemptLimits {
 		a.allow(fmt.Sprint(i))
 	}
-	assert.Len(t, a.byFrom, maxAddresses)
-	assert.False(t, a.allow("one more"), "the others share one limit")
-	now = now.Add(time.Minute)
-	assert.True(t, a.allow("one more"))
-	assert.Len(t, a.byFrom, 1, "who has been quiet is forgotten")
+	assert.LessOrEqual(t, len(a.limits), attemptLimits)
 }
 
 func TestLocalPath(t *testing.T) {

@@ -22,7 +22,7 @@ func (d *Door) ForwardAuth() http.Handler {
 		case d.Access.Mode != platform.AccessOIDC:
 			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
 		case !clear:
-			d.refuse(w, v, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
+			d.unclear(w)
 		case !d.isSessionHost(v.host):
 			d.refuseStranger(w, v)
 		case d.ownStep(w, v):
@@ -32,6 +32,11 @@ func (d *Door) ForwardAuth() http.Handler {
 			d.askWho(w, v)
 		}
 	})
+}
+
+// unclear answers what could be read in two ways.
+func (d *Door) unclear(w http.ResponseWriter) {
+	d.refuse(w, visit{}, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
 }
 
 // ownStep serves the steps of logins and logouts on a session's host, and reports

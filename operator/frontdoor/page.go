@@ -33,6 +33,10 @@ func (d *Door) Pages() http.Handler {
 // nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
 	oidc := d.Access.Mode == platform.AccessOIDC
+	if oidc && !v.couldBeTold() {
+		d.unclear(w)
+		return
+	}
 	if oidc && (d.ownStep(w, v) || d.nothingToClose(w, v)) {
 		return
 	}

@@ -36,24 +36,43 @@ func directVisit(r *http.Request) visit {
 // that tells about it must come exactly once, under exactly its name, and in one
 // piece: what could be read in two ways is refused.
 func toldVisit(r *http.Request) (visit, bool) {
+	if imitatesProxy(r.Header) {
+		return visit{}, false
+	}
 	told := map[string]string{}
 	for name, values := range r.Header {
-		if lookalike := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")); strings.HasPrefix(lookalike, "X-Forwarded-") {
-			if name != lookalike {
-				return visit{}, false
-			}
-			if len(values) == 1 {
-				told[name] = values[0]
-			}
+		if strings.HasPrefix(name, forwarded) && len(values) == 1 {
+			told[name] = values[0]
 		}
 	}
 	host, method, target := told["X-Forwarded-Host"], told["X-Forwarded-Method"], told["X-Forwarded-Uri"]
 	secure := told["X-Forwarded-Proto"] == "https" || told["X-Forwarded-Proto"] == "wss"
-	if host == "" || method == "" || !strings.HasPrefix(target, "/") || !secure || strings.Contains(host, ",") {
+	if host == "" || method == "" || !isPath(target) || !secure || strings.Contains(host, ",") {
 		return visit{}, false
 	}
 	return newVisit(r, host, method, target), true
 }
+
+// forwarded begins the headers by which the proxy tells.
+const forwarded = "X-Forwarded-"
+
+// imitatesProxy reports whether a header may be taken for one of the proxy's. The proxy
+// replaces those of its own names alone.
+func imitatesProxy(h http.Header) bool {
+	for name := range h {
+		lookalike := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+		if name != lookalike && strings.HasPrefix(lookalike, forwarded) {
+			return true
+		}
+	}
+	return false
+}
+
+func isPath(target string) bool { return strings.HasPrefix(target, "/") }
+
+// couldBeTold reports whether a visit would be clear to [toldVisit] if the proxy told it.
+// What is refused where a desktop runs is refused where none does.
+func (v visit) couldBeTold() bool { return !imitatesProxy(v.header) && isPath(v.target) }
 
 // maxParameters is how many a query may have; ours have fewer. Many short ones cost
 // many times their length in memory.

@@ -1,6 +1,7 @@
 package frontdoor
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -434,6 +435,27 @@ func TestHostPassesToNobody(t *testing.T) {
 	answer = b.get(aliceURL + "/")
 	assert.Equal(t, http.StatusForbidden, answer.StatusCode)
 	text(t, answer)
+}
+
+// TestLookalikesTellNothing: what imitates the proxy is refused alike where a desktop runs and
+// where none does; TestStrangersLearnNothing has it through the real proxy.
+func TestLookalikesTellNothing(t *testing.T) {
+	w := newWorld(t, platform.AccessOIDC)
+	w.known.add("pause-1", alice, vdi.PhaseSuspended)
+	w.suspend(pausedHost)
+	for _, header := range []string{"X_Forwarded_Host", "X_forwarded_prefix", "X-Forwarded_Uri"} {
+		for _, path := range []string{"/", "/.vdi/login", "/.vdi/callback?code=x"} {
+			whole := func(host string) string {
+				answer := w.browser().staying().get("https://"+host+path, header, "/", "Accept", "text/html")
+				answer.Header.Del("Date")
+				return fmt.Sprint(answer.Status, answer.Header, text(t, answer))
+			}
+			running := whole(aliceHost)
+			require.Contains(t, running, "400 Bad Request")
+			require.Equal(t, running, whole(pausedHost), "%s at %s", header, path)
+			require.Equal(t, running, whole(emptyHost), "%s at %s", header, path)
+		}
+	}
 }
 
 // What a client says about itself in headers opens nothing.

@@ -77,6 +77,9 @@ func asked() map[string]string {
 		"a link":                      "GET /x?y HTTP/1.1\r\nHost: HOST\r\nAccept: text/html\r\nSec-Fetch-Site: same-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n",
 		"a frame":                     "GET / HTTP/1.1\r\nHost: HOST\r\nAccept: text/html\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n\r\n",
 		"a script of its own":         "GET /a.js HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\r\n",
+		"a look-alike of the proxy's": "GET / HTTP/1.1\r\nHost: HOST\r\nX_Forwarded_Prefix: /a\r\n\r\n",
+		"another look-alike, a page":  "GET /a HTTP/1.1\r\nHost: HOST\r\nX-Forwarded_Uri: /b\r\n" + browser + "\r\n",
+		"no path at all":              "OPTIONS * HTTP/1.1\r\nHost: HOST\r\n\r\n",
 		"a body that is said to come": "GET / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	}
 	paths := []string{

@@ -18,8 +18,8 @@ import (
 // What the cluster's own webhooks add to desktops' pods is seen in those that live. After
 // the upgrade the next pod has it again, and admission judges it as what the operator makes:
 // by the rules of admission/operator-pods.yaml (charts/vdi-operator), which are written here
-// a second time. The API server cannot be asked instead: before the upgrade it knows no such
-// policy.
+// a second time. tests/integration makes the same pods for both. The API server cannot be
+// asked instead: before the upgrade it knows no such policy.
 
 // podRules are what a desktop's pod may have, as the chart says to that policy.
 type podRules struct {

@@ -140,6 +140,8 @@ func TestValidateTemplateKnowsItsBounds(t *testing.T) {
 	tpl.Spec.Resources.Min.GPU = &two
 	require.NoError(t, newRenderer(t).ValidateTemplate(tpl, platform.Config{}))
 	tpl.Spec.Resources.DefaultGPU = &one
+	require.NoError(t, newRenderer(t).ValidateTemplate(tpl, platform.Config{}), "it is moved")
+	tpl.Spec.Resources.Max.GPU = &one
 	require.ErrorIs(t, newRenderer(t).ValidateTemplate(tpl, platform.Config{}), ErrResources)
 }
 

@@ -22,9 +22,9 @@ const (
 // maxGPUs is the API's bound on GPU slices per session.
 const maxGPUs = 64
 
-// ResourcesOf returns the limits in force: the session's, else the template's,
-// else the built-in ones, checked against the template's bounds. Errors are
-// ErrResources and name the field.
+// ResourcesOf returns the limits in force: the session's wish, which must lie within the
+// template's bounds, else the template's default, else the built-in one, moved into the
+// bounds. Errors are ErrResources and name the field.
 func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResources, error) {
 	gpus, err := gpusOf(s, t.Resources)
 	if err != nil {
@@ -55,15 +55,15 @@ func gpusOf(s vdi.VDISessionSpec, t vdi.TemplateResources) (int32, error) {
 	return gpus, nil
 }
 
-// gpuWish is the session's number, else the template's, else the built-in one,
-// moved into the template's bounds.
+// gpuWish is the session's number, else the template's or the built-in one, moved into
+// the template's bounds.
 func gpuWish(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
-	gpus := DefaultGPUs
-	switch {
-	case s.Resources.GPU != nil:
+	if s.Resources.GPU != nil {
 		return *s.Resources.GPU
-	case t.DefaultGPU != nil:
-		return *t.DefaultGPU
+	}
+	gpus := DefaultGPUs
+	if t.DefaultGPU != nil {
+		gpus = *t.DefaultGPU
 	}
 	if t.Min.GPU != nil {
 		gpus = max(gpus, *t.Min.GPU)
@@ -81,12 +81,12 @@ type wishes struct {
 	session, template, builtIn, least, most vdi.Quantity
 }
 
-// sizeOf is the first of session and template that is set, if it lies within
-// the bounds that are set; else the built-in size, moved into the bounds.
+// sizeOf is the session's size, if it lies within the bounds that are set; else the
+// template's or the built-in one, moved into the bounds.
 func sizeOf(w wishes) (vdi.Quantity, error) {
-	chosen := cmp.Or(w.session, w.template)
+	chosen := w.session
 	if chosen == "" {
-		chosen = vdi.Quantity(atMost(atLeast(string(w.builtIn), w.least), w.most))
+		chosen = vdi.Quantity(atMost(atLeast(string(cmp.Or(w.template, w.builtIn)), w.least), w.most))
 	}
 	q, err := w.read("resources."+w.field, chosen)
 	if err != nil {

@@ -13,10 +13,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
 
@@ -47,6 +49,7 @@ func TestDefaults(t *testing.T) {
 	template := w.createTemplate()
 	require.Equal(t, int64(-1), template.Status.ObservedGeneration)
 	require.Equal(t, "nvidia.com/gpu", template.Spec.GPU.ResourceName)
+	require.Equal(t, vdi.TemplateResources{DefaultGPU: ptr.To(renderer.DefaultGPUs), DefaultMemory: renderer.DefaultMemory, DefaultCPU: renderer.DefaultCPU}, template.Spec.Resources)
 }
 
 func TestSizesInForce(t *testing.T) {
@@ -137,12 +140,18 @@ func halfByte(s *vdi.VDISession) { s.Spec.Resources.Memory, s.Spec.Persistence.S
 // nor ports; the result brings today's back.
 func withoutLeafRules(t *testing.T, p *plane) (restore func()) {
 	t.Helper()
+	return withOlderKinds(t, p, removeLeafRules, "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io")
+}
+
+// withOlderKinds changes definitions until they are restored.
+func withOlderKinds(t *testing.T, p *plane, remove func(schema any) (removed int), names ...string) (restore func()) {
+	t.Helper()
 	var todays []*unstructured.Unstructured
-	for _, name := range []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"} {
+	for _, name := range names {
 		crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
 		require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
 		todays = append(todays, crd.DeepCopy())
-		require.NotZero(t, removeLeafRules(crd.Object), name)
+		require.NotZero(t, remove(crd.Object), name)
 		require.NoError(t, p.admin.Update(t.Context(), crd))
 	}
 	return func() {
@@ -153,6 +162,72 @@ func withoutLeafRules(t *testing.T, p *plane) (restore func()) {
 			require.NoError(t, p.admin.Update(t.Context(), latest))
 		}
 	}
+}
+
+// TestStoredBoundsBelowTheDefaults: a template that was stored before the API had defaults
+// for sizes, with bounds that lie below them, works as before: its desktops go on
+// unchanged, and new ones are as large as the bounds let them.
+func TestStoredBoundsBelowTheDefaults(t *testing.T) {
+	t.Parallel()
+	p, err := startPlane(t.Context())
+	require.NoError(t, err, missingToolFix)
+	t.Cleanup(func() { require.NoError(t, p.Stop()) })
+	require.NoError(t, p.installRouteKind(t.Context()))
+	restore := withOlderKinds(t, p, removeSizeDefaults, "vditemplates.vdi.kasm.io")
+	w := newWorldOn(t, p)
+	small := raw("VDITemplate", "", w.template, map[string]any{"image": image, "resources": map[string]any{
+		"max": map[string]any{"memory": "2Gi", "gpu": int64(0)}, "min": map[string]any{"cpu": "3"},
+	}})
+	w.eventually(func() bool {
+		made := small.DeepCopy()
+		err := w.client.Create(w.ctx, made)
+		_, defaulted, _ := unstructured.NestedString(made.Object, "spec", "resources", "defaultMemory")
+		if err == nil && defaulted {
+			require.NoError(t, w.client.Delete(w.ctx, made))
+		}
+		return err == nil && !defaulted
+	}, "the old API stores no default")
+	w.createSession()
+	w.start()
+	sizes, revision := *w.session().Status.Resources, w.pod().Annotations[renderer.AnnotationSessionRevision]
+	require.Equal(t, vdi.ResourcesStatus{GPU: ptr.To(int32(0)), Memory: "2Gi", CPU: "3"}, sizes)
+
+	restore()
+	w.eventually(func() bool {
+		template := &vdi.VDITemplate{}
+		return w.client.Get(w.ctx, types.NamespacedName{Name: w.template}, template) == nil && template.Spec.Resources.DefaultMemory == "4Gi"
+	}, "the API has defaults")
+	w.restart()
+	w.pass()
+	s := w.requirePhase(vdi.PhaseRunning)
+	require.Equal(t, sizes, *s.Status.Resources)
+	require.Equal(t, metav1.ConditionStatus("absent"), condition(s, vdi.ConditionUpdatePending).Status)
+	require.NoError(t, w.client.Delete(w.ctx, w.pod()))
+	w.podEnds(desk)
+	w.start()
+	require.Equal(t, sizes, *w.session().Status.Resources)
+	require.Equal(t, revision, w.pod().Annotations[renderer.AnnotationSessionRevision])
+}
+
+// removeSizeDefaults takes the defaults off the sizes of templates.
+func removeSizeDefaults(schema any) (removed int) {
+	switch v := schema.(type) {
+	case map[string]any:
+		for _, name := range []string{"defaultGPU", "defaultMemory", "defaultCPU"} {
+			if size, found := v[name].(map[string]any); found && size["default"] != nil {
+				delete(size, "default")
+				removed++
+			}
+		}
+		for _, inner := range v {
+			removed += removeSizeDefaults(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			removed += removeSizeDefaults(inner)
+		}
+	}
+	return removed
 }
 
 func removeLeafRules(schema any) (removed int) {

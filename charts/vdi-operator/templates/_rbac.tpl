@@ -184,6 +184,10 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 - apiGroups: [traefik.io]
   resources: [ingressroutes]
   verbs: [list]
+{{- /* What the cluster's own webhooks add stands in the pods alone. */}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 {{- end -}}
 
 {{/* The uninstall Job in the release namespace: stop the operator, lead in its place. */}}

@@ -107,6 +107,7 @@ type VDITemplateSpec struct {
 	// Resources are the limits a session gets when it names none, and the
 	// bounds of what it may name.
 	// +optional
+	// +kubebuilder:default={}
 	Resources TemplateResources `json:"resources,omitempty"`
 
 	// Requests are what the scheduler reserves for a desktop. Default: a quarter
@@ -221,17 +222,21 @@ const (
 
 // TemplateResources are default limits and bounds.
 type TemplateResources struct {
-	// DefaultGPU is the number of GPU slices. Default 1; 0 renders in software.
+	// DefaultGPU is the number of GPU slices. Default 1; 0 renders in software. A default
+	// beyond min or max is moved to it.
 	// +optional
+	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=64
 	DefaultGPU *int32 `json:"defaultGPU,omitempty"`
 	// DefaultMemory limit, at least "1Mi". Default "4Gi".
 	// +optional
+	// +kubebuilder:default="4Gi"
 	// +kubebuilder:validation:XValidation:rule="!isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0",message="must be at least 1Mi (units: k, M, G, Ki, Mi, Gi, Ti)",messageExpression="self + ' is less than 1Mi' + (self.endsWith('m') ? ' (m means thousandths): did you mean ' + self.replace('m', 'Mi') + '?' : ' (units: k, M, G, Ki, Mi, Gi, Ti)')"
 	DefaultMemory Quantity `json:"defaultMemory,omitempty"`
 	// DefaultCPU limit in cores. Default "2".
 	// +optional
+	// +kubebuilder:default="2"
 	DefaultCPU Quantity `json:"defaultCPU,omitempty"`
 	// Min is the least a session may ask for.
 	// +optional

@@ -98,7 +98,7 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 	now, err := render(t, operator(nil))
 	require.NoError(t, err)
 	for _, name := range []string{
-		"admission.pods", "admission.endpointWriters", "admission.namespaceLabel", "sessions.allowed", "sessions.network.openRanges",
+		"global", "admission.pods", "admission.endpointWriters", "admission.namespaceLabel", "sessions.allowed", "sessions.network.openRanges",
 		"sessions.proxy.reads", "sessions.proxy.labelJob", "sessions.proxy.ingressClasses", "sessions.proxy.gatewayClasses",
 		"sessions.proxy.gateways", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
 	} {

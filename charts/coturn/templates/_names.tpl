@@ -48,20 +48,33 @@ name in different namespaces do not fight over them. */}}
 {{- printf "%s:%s" .Release.Namespace (include "coturn.fullname" .) -}}
 {{- end -}}
 
-{{- define "coturn.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{/* An image's name in global.imageRegistry, which replaces the host and leaves alone what
+lies there already. A first part without a dot or colon is no host (distribution/reference). */}}
+{{- define "coturn.registry.name" -}}
+{{- $registry := (.root.Values.global | default dict).imageRegistry -}}
+{{- if or (not $registry) (hasPrefix (printf "%s/" $registry) .name) -}}
+{{- .name -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s/%s" $registry (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" .name "") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.image" -}}
+{{- $repository := include "coturn.registry.name" (dict "root" . "name" .Values.image.repository) -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "coturn.tool.image" -}}
 {{- $image := .Values.tool.image -}}
+{{- $repository := include "coturn.registry.name" (dict "root" . "name" $image.repository) -}}
 {{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository ($image.tag | default .Chart.Version) -}}
+{{- printf "%s:%s" $repository ($image.tag | default .Chart.Version) -}}
 {{- end -}}
 {{- end -}}
 

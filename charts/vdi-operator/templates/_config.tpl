@@ -126,11 +126,18 @@ ranges: {{ toJson . }}
 {{- end -}}
 {{- end -}}
 
+{{/* The registry stands for itself too: it may lie on a host that is replaced. */}}
 {{- define "vdi-operator.config.images" -}}
-{{- $out := dict -}}
-{{- range $key := list "rewrite" "pullSecrets" -}}
-{{- with get $.Values.sessions.images $key }}{{ $_ := set $out $key . }}{{ end -}}
+{{- $images := .Values.sessions.images -}}
+{{- $rewrite := dict -}}
+{{- with (.Values.global | default dict).imageRegistry -}}
+{{- range $host := list "docker.io" "ghcr.io" "nvcr.io" "quay.io" "registry.k8s.io" . -}}
+{{- $_ := set $rewrite $host $.Values.global.imageRegistry -}}
 {{- end -}}
+{{- end -}}
+{{- $out := dict -}}
+{{- with merge (dict) ($images.rewrite | default dict) $rewrite }}{{ $_ := set $out "rewrite" . }}{{ end -}}
+{{- with $images.pullSecrets }}{{ $_ := set $out "pullSecrets" . }}{{ end -}}
 {{- toYaml $out -}}
 {{- end -}}
 

@@ -68,11 +68,23 @@ vdi-operator-sessions
 {{- .Values.gpuSharing.namespace | default .Release.Namespace -}}
 {{- end -}}
 
-{{- define "vdi-operator.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{/* An image's name in global.imageRegistry, which replaces the host and leaves alone what
+lies there already. A first part without a dot or colon is no host (distribution/reference). */}}
+{{- define "vdi-operator.registry.name" -}}
+{{- $registry := (.root.Values.global | default dict).imageRegistry -}}
+{{- if or (not $registry) (hasPrefix (printf "%s/" $registry) .name) -}}
+{{- .name -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s/%s" $registry (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" .name "") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.image" -}}
+{{- $repository := include "vdi-operator.registry.name" (dict "root" . "name" .Values.image.repository) -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
 

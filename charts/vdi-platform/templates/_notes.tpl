@@ -5,6 +5,10 @@
 NVIDIA's GPU Operator runs privileged pods in {{ .Release.Namespace }}. Where Pod Security is enforced:
 
 kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=privileged
+{{ with include "vdi-platform.registry.others" . }}
+global.imageRegistry does not reach the GPU Operator's images. These keys name another registry:
+{{ . }}
+{{ end -}}
 {{ end -}}
 {{- $mode := (index .Values "vdi-operator" "sessions" "tls" | default dict).mode | default "Wildcard" -}}
 {{- if .Values.traefik.enabled -}}

@@ -171,6 +171,7 @@ sessions without a route. */}}
 {{- end -}}
 {{- end -}}
 {{- include "vdi-platform.require.tlsObjects" . -}}
+{{- include "vdi-platform.require.registry" . -}}
 {{- include "vdi-platform.require.reads" . -}}
 {{- end -}}
 
@@ -213,5 +214,19 @@ it, and show a certificate of its own. */}}
 {{- fail (printf "traefik.providers.%s lets the proxy read what anybody writes: add %s to vdi-operator.sessions.proxy.reads, by which admission judges that, or set it back" $key $kind) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The proxy's image comes from where all others do. The second question is to the proxy's
+chart itself: a version of it that no longer asks _registry.tpl is noticed. */}}
+{{- define "vdi-platform.require.registry" -}}
+{{- $registry := (.root.Values.global | default dict).imageRegistry -}}
+{{- $theirs := .traefik.image.registry | default "docker.io" -}}
+{{- if and $registry (not (has $theirs (list "docker.io" $registry))) -}}
+{{- fail (printf "traefik.image.registry is %q, but global.imageRegistry is %q: leave the first out, or give both the same registry" $theirs $registry) -}}
+{{- end -}}
+{{- $image := include "traefik.image-name" .root.Subcharts.traefik -}}
+{{- if and $registry (not (hasPrefix (printf "%s/" $registry) $image)) -}}
+{{- fail (printf "global.imageRegistry is %q, but the chart of Traefik takes the image %s: name the registry in the chart's own values" $registry $image) -}}
 {{- end -}}
 {{- end -}}

@@ -16,3 +16,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* As the real chart names its image: the umbrella redefines the first and asks the second. */}}
+{{- define "traefik.imageRegistry" -}}
+{{- .Values.image.registry | default "docker.io" -}}
+{{- end -}}
+
+{{- define "traefik.image-name" -}}
+{{- printf "%s/%s:%s%s" (include "traefik.imageRegistry" .) .Values.image.repository .Values.image.tag (empty .Values.image.digest | ternary "" (printf "@%s" .Values.image.digest)) -}}
+{{- end -}}

@@ -25,9 +25,9 @@ const (
 	ociRefName     = "org.opencontainers.image.ref.name"
 )
 
-// WriteFile writes the image as an OCI archive named tag. The file appears
-// under its name only when complete.
-func WriteFile(file, tag string, img v1.Image) error {
+// WriteFile writes an image, or one of several architectures (see [Join]), as an OCI
+// archive named tag. The file appears under its name only when complete.
+func WriteFile(file, tag string, content partial.Describable) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
@@ -36,16 +36,16 @@ func WriteFile(file, tag string, img v1.Image) error {
 		return fmt.Errorf("write archive: %w", err)
 	}
 	defer os.Remove(unfinished.Name())
-	err = Write(unfinished, tag, img)
+	err = Write(unfinished, tag, content)
 	if err := errors.Join(err, unfinished.Chmod(0o644), unfinished.Close()); err != nil {
 		return fmt.Errorf("write archive %s: %w", file, err)
 	}
 	return os.Rename(unfinished.Name(), file)
 }
 
-// Write writes the image as an OCI image layout in a tar.
-func Write(w io.Writer, tag string, img v1.Image) error {
-	index, err := indexOf(tag, img)
+// Write writes an image, or one of several architectures, as an OCI image layout in a tar.
+func Write(w io.Writer, tag string, content partial.Describable) error {
+	index, err := indexOf(tag, content)
 	if err != nil {
 		return err
 	}
@@ -56,27 +56,29 @@ func Write(w io.Writer, tag string, img v1.Image) error {
 	if err := a.json("index.json", index); err != nil {
 		return err
 	}
-	if err := a.image(img); err != nil {
+	if err := a.content(content); err != nil {
 		return err
 	}
 	return a.tar.Close()
 }
 
-func indexOf(tag string, img v1.Image) (*v1.IndexManifest, error) {
+func indexOf(tag string, content partial.Describable) (*v1.IndexManifest, error) {
 	ref, err := name.NewTag(tag)
 	if err != nil {
 		return nil, fmt.Errorf("read image name: %w", err)
 	}
-	entry, err := partial.Descriptor(img)
+	entry, err := partial.Descriptor(content)
 	if err != nil {
 		return nil, fmt.Errorf("describe image: %w", err)
 	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return nil, fmt.Errorf("read image configuration: %w", err)
-	}
 	entry.ArtifactType = "" // it is an image; the library says so twice
-	entry.Platform = config.Platform()
+	if img, single := content.(v1.Image); single {
+		config, err := img.ConfigFile()
+		if err != nil {
+			return nil, fmt.Errorf("read image configuration: %w", err)
+		}
+		entry.Platform = config.Platform()
+	}
 	full := fullName(ref)
 	entry.Annotations = map[string]string{containerdName: full, ociRefName: full}
 	return &v1.IndexManifest{
@@ -97,6 +99,33 @@ func fullName(ref name.Tag) string {
 type archive struct {
 	tar  *tar.Writer
 	seen map[v1.Hash]bool
+}
+
+func (a *archive) content(content partial.Describable) error {
+	switch content := content.(type) {
+	case v1.Image:
+		return a.image(content)
+	case v1.ImageIndex:
+		return a.index(content)
+	}
+	return fmt.Errorf("write archive: %T is neither an image nor an index of images", content)
+}
+
+func (a *archive) index(index v1.ImageIndex) error {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	for _, entry := range manifest.Manifests {
+		img, err := index.Image(entry.Digest)
+		if err != nil {
+			return fmt.Errorf("read image of index: %w", err)
+		}
+		if err := a.image(img); err != nil {
+			return err
+		}
+	}
+	return a.document(index.Digest, index.RawManifest)
 }
 
 func (a *archive) image(img v1.Image) error {

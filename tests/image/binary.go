@@ -46,9 +46,14 @@ func Binaries(config Config, programs ...string) (v1.Image, error) {
 	}
 	files := baseFiles()
 	for _, program := range programs {
-		if err := mustBeStatic(program); err != nil {
+		architecture, err := architectureOf(program)
+		if err != nil {
 			return nil, err
 		}
+		if config.Architecture != "" && config.Architecture != architecture {
+			return nil, fmt.Errorf("pack binaries: %s is for %s, others are for %s", program, architecture, config.Architecture)
+		}
+		config.Architecture = architecture
 		files = append(files, File{Path: inBin(program), Mode: 0o755, Source: program})
 	}
 	if len(config.Entrypoint) == 0 {
@@ -86,18 +91,26 @@ func baseFiles() []File {
 	}
 }
 
-// mustBeStatic finds at build time what would otherwise be a container that
-// ends with "no such file or directory" and names the wrong file.
-func mustBeStatic(program string) error {
+// machines are architectures as ELF and Go call them.
+var machines = map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}
+
+// architectureOf is what a program runs on. It fails where the program is not static: at
+// build time, for what would otherwise be a container that ends with "no such file or
+// directory" and names the wrong file.
+func architectureOf(program string) (string, error) {
 	file, err := elf.Open(program)
 	if err != nil {
-		return fmt.Errorf("read program %s: %w", program, err)
+		return "", fmt.Errorf("read program %s: %w", program, err)
 	}
 	defer file.Close()
 	for _, segment := range file.Progs {
 		if segment.Type == elf.PT_INTERP {
-			return fmt.Errorf("program %s needs shared libraries: build it with CGO_ENABLED=0", program)
+			return "", fmt.Errorf("program %s needs shared libraries: build it with CGO_ENABLED=0", program)
 		}
 	}
-	return nil
+	architecture, known := machines[file.Machine]
+	if !known {
+		return "", fmt.Errorf("program %s is for %s, which no image is made for", program, file.Machine)
+	}
+	return architecture, nil
 }

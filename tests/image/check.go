@@ -57,17 +57,34 @@ func digestOf(archive io.Reader) (v1.Hash, error) {
 	if err := json.Unmarshal(parts.index, &index); err != nil || len(index.Manifests) != 1 {
 		return v1.Hash{}, fmt.Errorf("index.json names %d images, want 1 (%w)", len(index.Manifests), err)
 	}
-	digest := index.Manifests[0].Digest
+	return index.Manifests[0].Digest, parts.complete(index.Manifests[0])
+}
+
+// complete fails where something is missing of what an image is made of, or of any image
+// of an index.
+func (c *contents) complete(entry v1.Descriptor) error {
+	if entry.MediaType.IsIndex() {
+		var index v1.IndexManifest
+		if err := json.Unmarshal(c.blobs[entry.Digest], &index); err != nil || len(index.Manifests) == 0 {
+			return fmt.Errorf("index %s names %d images, want 1 or more (%w)", entry.Digest, len(index.Manifests), err)
+		}
+		for _, image := range index.Manifests {
+			if err := c.complete(image); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	var manifest v1.Manifest
-	if err := json.Unmarshal(parts.blobs[digest], &manifest); err != nil {
-		return v1.Hash{}, fmt.Errorf("manifest %s: %w", digest, err)
+	if err := json.Unmarshal(c.blobs[entry.Digest], &manifest); err != nil {
+		return fmt.Errorf("manifest %s: %w", entry.Digest, err)
 	}
 	for _, part := range append(manifest.Layers, manifest.Config) {
-		if _, found := parts.blobs[part.Digest]; !found {
-			return v1.Hash{}, fmt.Errorf("%s is missing", part.Digest)
+		if _, found := c.blobs[part.Digest]; !found {
+			return fmt.Errorf("%s is missing", part.Digest)
 		}
 	}
-	return digest, nil
+	return nil
 }
 
 func read(archive io.Reader) (*contents, error) {

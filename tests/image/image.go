@@ -7,6 +7,7 @@
 package image
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"runtime"
@@ -28,6 +29,8 @@ type Config struct {
 	WorkingDir string
 	Ports      []string // "8080/tcp"
 	Labels     map[string]string
+	// Architecture of the programs, in Go's words. Empty: this machine's.
+	Architecture string `json:",omitempty"`
 }
 
 // New stacks the layers, lowest first, under the configuration.
@@ -43,7 +46,7 @@ func New(config Config, layers ...v1.Layer) (v1.Image, error) {
 		return nil, fmt.Errorf("read image configuration: %w", err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", runtime.GOARCH
+	file.OS, file.Architecture = "linux", cmp.Or(config.Architecture, runtime.GOARCH)
 	file.Config = config.oci()
 	return mutate.ConfigFile(img, file)
 }

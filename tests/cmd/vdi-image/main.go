@@ -16,10 +16,12 @@ const usage = `usage:
   vdi-image binary  --tag NAME --binary FILE [--binary FILE…] [--entrypoint PATH] [--cmd ARG…] [--out FILE]
   vdi-image desktop --tag NAME [--out FILE]
   vdi-image relay   --tag NAME [--out FILE]
+  vdi-image join    --archive FILE [--archive FILE…] --out FILE
   vdi-image check   --archive FILE [--digest sha256:…]
 
 Archives go to bin/images/ of the repository unless --out says otherwise, and
-are left alone when nothing they are made of has changed. check prints the digest of
+are left alone when nothing they are made of has changed. join makes one image of those
+for several architectures. check prints the digest of
 an archive's image, and fails where a byte of it is not what it should be`
 
 func main() {
@@ -47,6 +49,8 @@ func run(ctx context.Context, args []string) error {
 		return desktop(ctx, args[1:])
 	case "relay":
 		return relay(ctx, args[1:])
+	case "join":
+		return join(args[1:])
 	case "check":
 		return check(args[1:])
 	}

@@ -13,7 +13,14 @@ DIGESTS ?=
 GO_IMAGE ?=
 BASE_IMAGE ?=
 PROGRAMS := vdi-operator vdi-agent vdi-frontdoor vdi-turn-secret vdi-postrender
-CHARTS := $(if $(DIGESTS),bin/pinned,charts)
+IMAGE_PROGRAMS := $(filter-out vdi-postrender,$(PROGRAMS))
+OURS ?= ghcr.io/vdi-platform
+ARCHES ?= amd64 arm64
+DESKTOPS ?=
+REGISTRY ?=
+BUILT := $(DIST)/build
+CHARTS := $(BUILT)/charts
+RELEASE_DIR := $(DIST)/$(VERSION)
 GO_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
@@ -50,8 +57,8 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger .
 
 .PHONY: test-charts
-test-charts: tools-helm ## Charts with the real Helm clients
-	cd tests && go test ./charts/... ./standins/... ./postrender/...
+test-charts: tools-helm ## Charts with the real Helm clients, a release in a real registry
+	cd tests && go test ./charts/... ./registry/... ./standins/... ./postrender/...
 
 .PHONY: test-sim
 test-sim: ## The whole operator in a simulated cluster: ten thousand lives of sessions with faults (CASES, from SEED); a seed that fails is shown
@@ -135,27 +142,73 @@ sbom: image ## Lists of all parts (CycloneDX) of every program and image archive
 	cd tests && go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/image-vdi-operator.cdx.json $(patsubst %,../bin/%,$(filter-out vdi-postrender,$(PROGRAMS)))
 
 .PHONY: package
-package: tools-helm ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`; RELEASE=yes demands DIGESTS=FILE, a line "NAME sha256:…" for each image
-	mkdir -p $(DIST)/third-party
-	$(if $(DIGESTS),rm -rf $(CHARTS) && cp -r charts $(CHARTS) && (cd tests && go run ./cmd/vdi-release pin ../$(CHARTS) $(abspath $(DIGESTS))))
+package: package-own third-party ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`; RELEASE=yes demands DIGESTS=FILE, a line "NAME sha256:…" for each image
+	rm -rf $(BUILT)/umbrella && mkdir -p $(BUILT)/umbrella && cp -r $(CHARTS)/vdi-platform $(BUILT)/umbrella/ && rm -rf $(BUILT)/umbrella/vdi-platform/charts
+	awk '/^- name:/ {n=$$3} /version:/ {print n "-" $$2 ".tgz"}' $(CHARTS)/vdi-platform/Chart.lock | while read -r archive; do \
+	  install -D -m 644 -t $(BUILT)/umbrella/vdi-platform/charts $$(ls $(DIST)/$$archive $(DIST)/third-party/$$archive 2>/dev/null); done
+	$(HELM) package $(BUILT)/umbrella/vdi-platform --destination $(DIST)
+	$(if $(RELEASE),cd tests && go run ./cmd/vdi-release charts $$(for chart in vdi-operator coturn vdi-platform; do ls $(abspath $(DIST))/$$chart-$(VERSION).tgz; done))
+
+.PHONY: package-own
+package-own: tools-helm
+	rm -rf $(CHARTS) && mkdir -p $(BUILT) && cp -r charts $(CHARTS)
+	cd tests && go run ./cmd/vdi-release version $(abspath $(CHARTS)) $(VERSION)
+	$(if $(DIGESTS),cd tests && go run ./cmd/vdi-release pin $(abspath $(CHARTS)) $(abspath $(DIGESTS)))
 	for chart in vdi-session vdi-operator coturn; do $(HELM) package $(CHARTS)/$$chart --destination $(DIST); done
+
+.PHONY: third-party
+third-party: tools-helm
+	mkdir -p $(DIST)/third-party
 	@awk '/^- name:/ {n=$$3} /repository: https/ {r=$$2} /version:/ && r {print n, $$2, r; r=""}' charts/vdi-platform/Chart.lock | while read -r name version url; do \
 	  [ -f $(DIST)/third-party/$$name-$$version.tgz ] || $(HELM) pull $$name --repo $$url --version $$version --destination $(DIST)/third-party || { \
 	    echo "vdi-platform is not packaged: chart $$name $$version could not be fetched from $$url. Where that can be reached, run"; \
 	    echo "  helm pull $$name --repo $$url --version $$version"; \
 	    echo "put the archive into $(DIST)/third-party/, and run 'make package' again."; exit 1; }; done
-	rm -rf $(DIST)/umbrella && mkdir -p $(DIST)/umbrella && cp -r $(CHARTS)/vdi-platform $(DIST)/umbrella/ && rm -rf $(DIST)/umbrella/vdi-platform/charts
-	awk '/^- name:/ {n=$$3} /version:/ {print n "-" $$2 ".tgz"}' charts/vdi-platform/Chart.lock | while read -r archive; do \
-	  install -D -m 644 -t $(DIST)/umbrella/vdi-platform/charts $$(ls $(DIST)/$$archive $(DIST)/third-party/$$archive 2>/dev/null); done
-	$(HELM) package $(DIST)/umbrella/vdi-platform --destination $(DIST)
-	rm -rf $(DIST)/umbrella
-	$(if $(RELEASE),cd tests && go run ./cmd/vdi-release charts $$(for chart in vdi-operator coturn vdi-platform; do ls $(abspath $(DIST))/$$chart-[0-9]*.tgz; done))
 
 .PHONY: docker-build
 docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an OCI archive where no container engine runs; RELEASE=yes demands GO_IMAGE and BASE_IMAGE by digest
 	$(if $(RELEASE),cd tests && go run ./cmd/vdi-release bases ../operator/Dockerfile $(addprefix GO_IMAGE=,$(GO_IMAGE)) $(addprefix BASE_IMAGE=,$(BASE_IMAGE)))
 	@if docker info >/dev/null 2>&1; then docker build -f operator/Dockerfile $(addprefix --build-arg GO_IMAGE=,$(GO_IMAGE)) $(addprefix --build-arg BASE_IMAGE=,$(BASE_IMAGE)) -t $(IMG) .; \
 	else echo "no container engine answers; writing an OCI archive instead"; $(MAKE) image IMG=$(IMG); fi
+
+##@ Release
+
+.PHONY: release
+release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, lists of parts and of images, sums (VERSION=…, DIGESTS, RELEASE as for package)
+	@if $(MAKE) --no-print-directory third-party; then $(MAKE) --no-print-directory package && cp $(DIST)/vdi-platform-$(VERSION).tgz $(RELEASE_DIR)/charts/; \
+	elif [ -n "$(RELEASE)" ]; then exit 1; \
+	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
+	for chart in vdi-session vdi-operator coturn; do cp $$(ls $(DIST)/$$chart-*.tgz | grep -- "/$$chart-$(VERSION).tgz") $(RELEASE_DIR)/charts/; done
+	$(foreach archive,$(wildcard $(DIST)/kubectl-vdi*.tar.gz $(DIST)/kubectl-vdi*.zip),cp $(archive) $(RELEASE_DIR)/ &&) true
+	cd tests && go run ./cmd/vdi-release images $(abspath $(RELEASE_DIR)) $(CURDIR)
+	cd $(RELEASE_DIR) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+	@cd $(RELEASE_DIR) && du -ah --apparent-size . | sort -k2
+
+# Of the desktop there is this machine's architecture: Debian's packages must run to be
+# installed. DESKTOPS=FILE adds the archive that another machine wrote to dist/build/.
+.PHONY: release-images
+release-images:
+	rm -rf $(RELEASE_DIR) && mkdir -p $(RELEASE_DIR)/images $(RELEASE_DIR)/charts $(RELEASE_DIR)/sbom
+	for arch in $(ARCHES); do mkdir -p $(BUILT)/$$arch && CGO_ENABLED=0 GOARCH=$$arch go build $(GO_FLAGS) -o $(BUILT)/$$arch/ $(addprefix ./operator/cmd/,$(IMAGE_PROGRAMS)); done
+	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-image binary $(foreach program,$(IMAGE_PROGRAMS),--binary $(abspath $(BUILT))/$$arch/$(program)) \
+	  --tag $(OURS)/vdi-operator:$(VERSION) --out $(abspath $(BUILT))/vdi-operator-$$arch.tar; done
+	cd tests && go run ./cmd/vdi-image join $(foreach arch,$(ARCHES),--archive $(abspath $(BUILT))/vdi-operator-$(arch).tar) --out $(abspath $(RELEASE_DIR))/images/vdi-operator.tar
+	cd tests && go run ./cmd/vdi-image desktop --tag $(OURS)/desktop:$(VERSION) --out $(abspath $(BUILT))/desktop.tar
+	cd tests && go run ./cmd/vdi-image join $(foreach archive,$(BUILT)/desktop.tar $(DESKTOPS),--archive $(abspath $(archive))) --out $(abspath $(RELEASE_DIR))/images/desktop.tar
+
+.PHONY: release-sbom
+release-sbom: release-images
+	cd tests && go run ./cmd/vdi-cluster tools syft
+	for archive in $(foreach arch,$(ARCHES),$(BUILT)/vdi-operator-$(arch).tar) $(BUILT)/desktop.tar $(DESKTOPS); do \
+	  SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$$archive -o cyclonedx-json=$(RELEASE_DIR)/sbom/image-$$(basename $$archive .tar).cdx.json; done
+	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-release parts $(abspath $(RELEASE_DIR))/sbom/image-vdi-operator-$$arch.cdx.json $(foreach program,$(IMAGE_PROGRAMS),$(abspath $(BUILT))/$$arch/$(program)); done
+
+.PHONY: push
+push: ## Push the images and charts of dist/VERSION/ into a registry (REGISTRY=HOST[:PORT][/PATH]), with the logins of Docker's configuration; again changes nothing
+	@[ -n "$(REGISTRY)" ] || { echo "where to? make push REGISTRY=registry.example.com/vdi VERSION=$(VERSION)"; exit 1; }
+	@[ -f $(RELEASE_DIR)/SHA256SUMS ] || { echo "there is no $(RELEASE_DIR): run 'make release VERSION=$(VERSION)'"; exit 1; }
+	cd $(RELEASE_DIR) && sha256sum --quiet -c SHA256SUMS
+	cd tests && go run ./cmd/vdi-release push $(REGISTRY) $(abspath $(RELEASE_DIR))
 
 ##@ Generate and check
 

@@ -18,16 +18,22 @@ import (
 // fails where any part is missing or is not what its own digest says: one byte that was
 // changed on the way is found, whichever it is.
 func Digest(file string) (v1.Hash, error) {
+	_, digest, err := Named(file)
+	return digest, err
+}
+
+// Named is Digest, and the name that the archive gives its image.
+func Named(file string) (string, v1.Hash, error) {
 	archive, err := os.Open(file)
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("read archive: %w", err)
+		return "", v1.Hash{}, fmt.Errorf("read archive: %w", err)
 	}
 	defer archive.Close()
-	digest, err := digestOf(archive)
+	entry, err := entryOf(archive)
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("archive %s: %w", file, err)
+		return "", v1.Hash{}, fmt.Errorf("archive %s: %w", file, err)
 	}
-	return digest, nil
+	return entry.Annotations[ociRefName], entry.Digest, nil
 }
 
 // Check fails unless an archive holds the image of that digest, and all of it.
@@ -48,16 +54,16 @@ type contents struct {
 	index []byte
 }
 
-func digestOf(archive io.Reader) (v1.Hash, error) {
+func entryOf(archive io.Reader) (entry v1.Descriptor, err error) {
 	parts, err := read(archive)
 	if err != nil {
-		return v1.Hash{}, err
+		return entry, err
 	}
 	var index v1.IndexManifest
 	if err := json.Unmarshal(parts.index, &index); err != nil || len(index.Manifests) != 1 {
-		return v1.Hash{}, fmt.Errorf("index.json names %d images, want 1 (%w)", len(index.Manifests), err)
+		return entry, fmt.Errorf("index.json names %d images, want 1 (%w)", len(index.Manifests), err)
 	}
-	return index.Manifests[0].Digest, parts.complete(index.Manifests[0])
+	return index.Manifests[0], parts.complete(index.Manifests[0])
 }
 
 // complete fails where something is missing of what an image is made of, or of any image

@@ -16,6 +16,9 @@ import (
 )
 
 const usage = `usage:
+  vdi-release version CHARTS VERSION     give the charts of a folder a version
+  vdi-release images RELEASE REPOSITORY  list all images, into images.txt and digests of a release's folder
+  vdi-release push REGISTRY RELEASE      push the images and charts of a release's folder (PLAIN_HTTP=yes)
   vdi-release pin CHARTS DIGESTS         write digests into the charts of a folder
   vdi-release charts ARCHIVE…            refuse charts that name an image by its tag alone
   vdi-release bases DOCKERFILE NAME=IMAGE…  refuse base images that are named by their tag alone
@@ -39,6 +42,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	command, args := args[0], args[1:]
 	switch {
+	case command == "version" && len(args) == 2:
+		return release.SetVersion(args[0], args[1])
+	case command == "images" && len(args) == 2:
+		return images(args[0], args[1])
+	case command == "push" && len(args) == 2:
+		return push(ctx, args[0], args[1])
 	case command == "pin" && len(args) == 2:
 		return pin(args[0], args[1])
 	case command == "charts":

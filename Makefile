@@ -178,7 +178,7 @@ release: release-images release-sbom ## All that a release holds, into dist/VERS
 	@if $(MAKE) --no-print-directory third-party; then $(MAKE) --no-print-directory package && cp $(DIST)/vdi-platform-$(VERSION).tgz $(RELEASE_DIR)/charts/; \
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
-	for chart in vdi-session vdi-operator coturn; do cp $$(ls $(DIST)/$$chart-*.tgz | grep -- "/$$chart-$(VERSION).tgz") $(RELEASE_DIR)/charts/; done
+	cp $(foreach chart,vdi-session vdi-operator coturn,$(DIST)/$(chart)-$(VERSION).tgz) $(RELEASE_DIR)/charts/
 	$(foreach archive,$(wildcard $(DIST)/kubectl-vdi*.tar.gz $(DIST)/kubectl-vdi*.zip),cp $(archive) $(RELEASE_DIR)/ &&) true
 	cd tests && go run ./cmd/vdi-release images $(abspath $(RELEASE_DIR)) $(CURDIR)
 	cd $(RELEASE_DIR) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
@@ -187,14 +187,17 @@ release: release-images release-sbom ## All that a release holds, into dist/VERS
 # Of the desktop there is this machine's architecture: Debian's packages must run to be
 # installed. DESKTOPS=FILE adds the archive that another machine wrote to dist/build/.
 .PHONY: release-images
-release-images:
+release-images: release-operator
+	cd tests && go run ./cmd/vdi-image desktop --tag $(OURS)/desktop:$(VERSION) --out $(abspath $(BUILT))/desktop.tar
+	cd tests && go run ./cmd/vdi-image join $(foreach archive,$(BUILT)/desktop.tar $(DESKTOPS),--archive $(abspath $(archive))) --out $(abspath $(RELEASE_DIR))/images/desktop.tar
+
+.PHONY: release-operator
+release-operator:
 	rm -rf $(RELEASE_DIR) && mkdir -p $(RELEASE_DIR)/images $(RELEASE_DIR)/charts $(RELEASE_DIR)/sbom
 	for arch in $(ARCHES); do mkdir -p $(BUILT)/$$arch && CGO_ENABLED=0 GOARCH=$$arch go build $(GO_FLAGS) -o $(BUILT)/$$arch/ $(addprefix ./operator/cmd/,$(IMAGE_PROGRAMS)); done
 	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-image binary $(foreach program,$(IMAGE_PROGRAMS),--binary $(abspath $(BUILT))/$$arch/$(program)) \
 	  --tag $(OURS)/vdi-operator:$(VERSION) --out $(abspath $(BUILT))/vdi-operator-$$arch.tar; done
 	cd tests && go run ./cmd/vdi-image join $(foreach arch,$(ARCHES),--archive $(abspath $(BUILT))/vdi-operator-$(arch).tar) --out $(abspath $(RELEASE_DIR))/images/vdi-operator.tar
-	cd tests && go run ./cmd/vdi-image desktop --tag $(OURS)/desktop:$(VERSION) --out $(abspath $(BUILT))/desktop.tar
-	cd tests && go run ./cmd/vdi-image join $(foreach archive,$(BUILT)/desktop.tar $(DESKTOPS),--archive $(abspath $(archive))) --out $(abspath $(RELEASE_DIR))/images/desktop.tar
 
 .PHONY: release-sbom
 release-sbom: release-images

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -17,13 +18,15 @@ import (
 	helm "helm.sh/helm/v3/pkg/registry"
 )
 
-// Charts is the folder of the charts below the registry's prefix:
-// helm install … oci://REGISTRY/charts/vdi-platform.
-const Charts = "charts"
+// ChartsBeside is the folder for charts, below the registry, that belongs to an image:
+// vdi-platform/charts for ghcr.io/vdi-platform/vdi-operator.
+func ChartsBeside(image string) string {
+	return path.Join(path.Dir(host.ReplaceAllString(image, "")), "charts")
+}
 
-// PushCharts pushes packaged charts as `helm push` does, tells each, and stops at the first
-// that fails.
-func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), archives ...string) error {
+// PushCharts pushes packaged charts into a folder of the registry as `helm push` does, tells
+// each, and stops at the first that fails.
+func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), folder string, archives ...string) error {
 	options := []helm.ClientOption{helm.ClientOptWriter(io.Discard)}
 	if r.base.Scheme() == "http" {
 		options = append(options, helm.ClientOptPlainHTTP())
@@ -33,7 +36,7 @@ func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), archives .
 		return fmt.Errorf("push charts: %w", err)
 	}
 	for _, archive := range archives {
-		pushed, err := r.pushChart(ctx, client, archive)
+		pushed, err := r.pushChart(ctx, client, folder, archive)
 		if err != nil {
 			return fmt.Errorf("push %s: %w", archive, err)
 		}
@@ -42,7 +45,7 @@ func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), archives .
 	return nil
 }
 
-func (r *Registry) pushChart(ctx context.Context, client *helm.Client, archive string) (pushed Pushed, err error) {
+func (r *Registry) pushChart(ctx context.Context, client *helm.Client, folder, archive string) (pushed Pushed, err error) {
 	data, err := os.ReadFile(archive)
 	if err != nil {
 		return pushed, err
@@ -56,7 +59,8 @@ func (r *Registry) pushChart(ctx context.Context, client *helm.Client, archive s
 		return pushed, err
 	}
 	// A tag has no plus sign: Helm writes another, at pushes and pulls.
-	pushed.Name = fmt.Sprintf("%s/%s/%s:%s", r.prefix, Charts, c.Name(), strings.ReplaceAll(c.Metadata.Version, "+", "_"))
+	chart := fmt.Sprintf("%s/%s/%s", r.prefix, folder, c.Name())
+	pushed.Name = chart + ":" + strings.ReplaceAll(c.Metadata.Version, "+", "_")
 	tag, err := name.NewTag(pushed.Name, r.options...)
 	if err != nil {
 		return pushed, err
@@ -65,7 +69,7 @@ func (r *Registry) pushChart(ctx context.Context, client *helm.Client, archive s
 		return pushed, err
 	}
 	// The time of the push would give the same chart another digest each time.
-	result, err := client.Push(data, fmt.Sprintf("%s/%s/%s:%s", r.prefix, Charts, c.Name(), c.Metadata.Version), helm.PushOptCreationTime(packaged.Format(time.RFC3339)))
+	result, err := client.Push(data, chart+":"+c.Metadata.Version, helm.PushOptCreationTime(packaged.Format(time.RFC3339)))
 	if err != nil {
 		return pushed, err
 	}

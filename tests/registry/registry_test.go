@@ -126,9 +126,9 @@ func TestPushCharts(t *testing.T) {
 
 	var pushed []registry.Pushed
 	for range 2 {
-		require.NoError(t, r.PushCharts(t.Context(), func(p registry.Pushed) { pushed = append(pushed, p) }, archives[0]))
+		require.NoError(t, r.PushCharts(t.Context(), func(p registry.Pushed) { pushed = append(pushed, p) }, registry.ChartsBeside(public), archives[0]))
 	}
-	require.Equal(t, base+"/charts/coturn:0.1.0", pushed[0].Name)
+	require.Equal(t, base+"/vdi-platform/charts/coturn:0.1.0", pushed[0].Name)
 	require.Empty(t, pushed[0].Before)
 	require.Equal(t, pushed[0].Digest, pushed[1].Before)
 	require.Equal(t, pushed[0].Digest, pushed[1].Digest)
@@ -137,7 +137,7 @@ func TestPushCharts(t *testing.T) {
 	require.NoError(t, err)
 	for _, program := range []string{"helm", "helm4"} {
 		to := t.TempDir()
-		helm(program, "pull", "oci://"+base+"/charts/coturn", "--version", "0.1.0", "--plain-http", "--destination", to)
+		helm(program, "pull", "oci://"+base+"/vdi-platform/charts/coturn", "--version", "0.1.0", "--plain-http", "--destination", to)
 		got, err := os.ReadFile(filepath.Join(to, filepath.Base(archives[0])))
 		require.NoError(t, err)
 		require.Equal(t, want, got, program)

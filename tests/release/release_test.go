@@ -121,7 +121,9 @@ func TestWorkflows(t *testing.T) {
 	}
 	named := regexp.MustCompile(`(?m)^toolchain (\S+)$`).FindStringSubmatch(read(t, "go.mod"))
 	require.NotNil(t, named)
-	require.Contains(t, read(t, ".github", "workflows", "release.yaml"), "GOTOOLCHAIN: "+named[1]+"\n")
+	for _, file := range files {
+		require.Contains(t, read(t, ".github", "workflows", filepath.Base(file)), "GOTOOLCHAIN: "+named[1]+"\n", file)
+	}
 
 	job := "jobs:\n  a:\n    steps:\n      - uses: "
 	require.ErrorContains(t, release.CheckWorkflow(job+"actions/checkout@v4\n"), `line 4: action "actions/checkout@v4" is not named by a commit of 40 digits`)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vdi-platform/vdi-platform/tests/image"
 	"github.com/vdi-platform/vdi-platform/tests/registry"
 	"github.com/vdi-platform/vdi-platform/tests/release"
 )
@@ -39,9 +40,14 @@ func push(ctx context.Context, to, folder string) error {
 	if err := r.PushImages(ctx, say, archives...); err != nil {
 		return err
 	}
-	if err := r.PushCharts(ctx, say, charts...); err != nil {
+	name, _, err := image.Named(archives[0])
+	if err != nil {
 		return err
 	}
-	fmt.Printf("\nInstall with: helm install vdi oci://%s/%s/vdi-platform --set global.imageRegistry=%s …\n", to, registry.Charts, to)
+	beside := registry.ChartsBeside(name)
+	if err := r.PushCharts(ctx, say, beside, charts...); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "\nInstall with: helm install … oci://%s/%s/NAME --version VERSION --set global.imageRegistry=%s\n", to, beside, to)
 	return nil
 }

@@ -33,6 +33,9 @@ func (c *Cluster) RESTConfig() (*rest.Config, error) { return restConfig(c.kubec
 // KubeconfigPath is the administrator's kubeconfig, valid on the host.
 func (c *Cluster) KubeconfigPath() string { return c.kubeconfig }
 
+// Existing says that the cluster is not ours: see [Open].
+func (c *Cluster) Existing() bool { return c.existing }
+
 // Name tells clusters of one checkout apart.
 func (c *Cluster) Name() string { return c.state.Options.Name }
 

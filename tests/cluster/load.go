@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/tests/image"
@@ -21,7 +22,7 @@ const importTimeout = "30m"
 // name in the archive. It does nothing when the node has that very image.
 func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	if c.existing {
-		return errors.New("images cannot be loaded into an existing cluster: push them to a registry it pulls from")
+		return errors.New("images cannot be loaded into an existing cluster from here")
 	}
 	name, digest, err := archived(archive)
 	if err != nil {
@@ -37,6 +38,23 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	}
 	return importImage(ctx, c.state.repo(), socket, archive)
 }
+
+// PullPlain lets the node pull from a registry at HOST:PORT that speaks plain HTTP.
+// containerd looks for it at each pull (hosts.toml).
+func (c *Cluster) PullPlain(registry string) error {
+	if c.existing {
+		return errors.New("how an existing cluster pulls is for those who run it to say")
+	}
+	folder := filepath.Join(c.state.registries(), registry)
+	if err := ensureDirs(folder); err != nil {
+		return err
+	}
+	server := fmt.Sprintf("server = \"http://%[1]s\"\n\n[host.\"http://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", registry)
+	return os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(server), 0o644)
+}
+
+// registries is where containerd looks for how to reach a registry.
+func (s state) registries() string { return s.path("etc", "registries") }
 
 func importImage(ctx context.Context, repo repository, socket, archive string) error {
 	_, err := ctr(ctx, repo, socket, "images", "import", archive)

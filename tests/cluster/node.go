@@ -100,6 +100,9 @@ disabled_plugins = [
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = %q
 
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = %q
+
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = %t
 
@@ -112,7 +115,7 @@ disabled_plugins = [
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
     BinaryName = "runc"
     SystemdCgroup = false
-`, containerdSocket, pauseImage, !capSysResource, s.path("etc", "cni"))
+`, containerdSocket, pauseImage, s.registries(), !capSysResource, s.path("etc", "cni"))
 }
 
 // kubeletConfig is a KubeletConfiguration.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/registry"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
@@ -71,6 +73,10 @@ type Platform struct {
 	root   string
 	out    io.Writer
 	images []Image
+
+	delivery delivery
+	registry *registry.Registry // with delivery byRegistry
+	values   []string           // for helm, beside the caller's
 }
 
 // Install builds what is missing, loads it, and installs the release. It may be
@@ -102,7 +108,7 @@ func Prepare(ctx context.Context, c *cluster.Cluster, out io.Writer, images ...I
 		{"build the operator", p.buildPrograms},
 		{"build Helm and Traefik", p.buildTools},
 		{"build images", p.buildImages},
-		{"load images", p.loadImages},
+		{"deliver images", p.deliver},
 		{"namespaces", p.namespaces},
 		{"certificate for *." + Domain, p.certificate},
 	}
@@ -128,7 +134,8 @@ func Open(c *cluster.Cluster, out io.Writer) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build client: %w", err)
 	}
-	return &Platform{Cluster: c, Client: kube, root: root, out: out}, nil
+	p := &Platform{Cluster: c, Client: kube, root: root, out: out}
+	return p, p.decideDelivery()
 }
 
 // Step tells what is done and how long it took.
@@ -167,7 +174,7 @@ func (p *Platform) buildTools(ctx context.Context) error {
 func (p *Platform) Provide(ctx context.Context, images ...Image) error {
 	more := *p
 	more.images = images
-	return errors.Join(more.buildImages(ctx), more.loadImages(ctx))
+	return errors.Join(more.buildImages(ctx), more.deliver(ctx))
 }
 
 func (p *Platform) buildImages(ctx context.Context) error {
@@ -176,15 +183,6 @@ func (p *Platform) buildImages(ctx context.Context) error {
 		args = append(args, "--tag", image.Tag, "--out", filepath.Join(p.root, image.Archive))
 		if err := p.command(ctx, filepath.Join(p.root, "tests"), "go", args...).Run(); err != nil {
 			return fmt.Errorf("build image %s: %w", image.Tag, err)
-		}
-	}
-	return nil
-}
-
-func (p *Platform) loadImages(ctx context.Context) error {
-	for _, image := range p.images {
-		if err := p.Cluster.LoadImage(ctx, filepath.Join(p.root, image.Archive)); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -225,7 +223,7 @@ func (p *Platform) release(ctx context.Context, values []string) error {
 	if node := p.Cluster.NodeIP(); node.IsValid() { // the name service is a program of the node, not a pod
 		args = append(args, "--set", "vdi-operator.sessions.network.dnsRanges={"+node.String()+"/32}")
 	}
-	return p.Helm(ctx, append(args, values...)...)
+	return p.Helm(ctx, slices.Concat(args, p.values, values)...)
 }
 
 // Helm runs the real helm command against the cluster.
@@ -235,13 +233,27 @@ func (p *Platform) Helm(ctx context.Context, args ...string) error {
 
 // Kubectl runs the real kubectl against the cluster and returns what it printed.
 func (p *Platform) Kubectl(ctx context.Context, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, filepath.Join(p.root, "bin", "kubectl"), args...)
-	command.Env = p.environment()
-	out, err := command.CombinedOutput()
+	out, err := p.kubectl(ctx, args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("kubectl %v: %w\n%s", args, err, out)
 	}
 	return string(out), nil
+}
+
+// kubectl is the one of a local cluster, or whichever those who have a cluster use.
+func (p *Platform) kubectl(ctx context.Context, args ...string) *exec.Cmd {
+	program := filepath.Join(p.root, "bin", "kubectl")
+	if _, err := os.Stat(program); err != nil {
+		program = "kubectl"
+	}
+	command := exec.CommandContext(ctx, program, args...)
+	command.Env = p.environment()
+	return command
+}
+
+// PortForward is a command that leads a port of this machine to the same one of the release.
+func (p *Platform) PortForward(ctx context.Context, to, port string) *exec.Cmd {
+	return p.kubectl(ctx, "port-forward", "--namespace", Namespace, to, port)
 }
 
 func (p *Platform) command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {

@@ -22,6 +22,7 @@ const usage = `usage: vdi-cluster COMMAND
   status                                            list the clusters of this checkout
   kubeconfig [--name demo]                          print the path of the kubeconfig
   load [--name demo] ARCHIVE…                       import OCI archives into the node
+  registry [--name demo] HOST:PORT                  let the node pull from a registry that speaks plain HTTP
   tools [NAME…]                                     build tools into bin/`
 
 func main() {
@@ -38,7 +39,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig, "load": load, "tools": tools,
+		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig, "load": load, "registry": registry, "tools": tools,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("no such command\n" + usage)
@@ -120,6 +121,21 @@ func kubeconfig(_ context.Context, args []string) error {
 	}
 	fmt.Println(c.KubeconfigPath())
 	return nil
+}
+
+func registry(_ context.Context, args []string) error {
+	flags, name := named("registry")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	c, err := cluster.Open(*name)
+	if err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return fmt.Errorf("which registry? The node reaches this machine at %s", c.HostIP())
+	}
+	return c.PullPlain(flags.Arg(0))
 }
 
 func load(ctx context.Context, args []string) error {

@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // down also looks whether anything is left, and fails if so.
 func down(ctx context.Context, out io.Writer) error {
+	if os.Getenv("VDI_CLUSTER") == "existing" {
+		return leave(ctx, out)
+	}
 	if err := cluster.Down(ctx, name); err != nil {
 		return err
 	}
@@ -96,6 +99,9 @@ func desktop(ctx context.Context, p *install.Platform, out io.Writer) (*vdi.VDIS
 	if err != nil {
 		return nil, err
 	}
+	if err := fit(ctx, p, session, out); err != nil {
+		return nil, err
+	}
 	for _, o := range []client.Object{template, session} {
 		if err := p.Client.Create(ctx, o); err != nil && !apierrors.IsAlreadyExists(err) {
 			return nil, fmt.Errorf("create %s: %w", o.GetName(), err)
@@ -117,10 +123,18 @@ func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Wr
 		return err
 	}
 	proxy := fmt.Sprintf("127.0.0.1:%d", localPort)
+	end, err := reach(ctx, p, proxy, out)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if err := prove(ctx, p, s.Status.URL, proxy, user, password, out); err != nil {
 		return err
 	}
 	ca := filepath.Join(filepath.Dir(p.Cluster.KubeconfigPath()), "ca.crt")
+	if p.Cluster.Existing() { // its folder is not ours
+		ca = filepath.Join(os.TempDir(), "vdi-demo-ca.crt")
+	}
 	if err := os.WriteFile(ca, p.CA, 0o600); err != nil {
 		return fmt.Errorf("write the authority's certificate: %w", err)
 	}

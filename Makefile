@@ -179,7 +179,7 @@ release: release-images release-sbom ## All that a release holds, into dist/VERS
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
 	cp $(foreach chart,vdi-session vdi-operator coturn,$(DIST)/$(chart)-$(VERSION).tgz) $(RELEASE_DIR)/charts/
-	$(foreach archive,$(wildcard $(DIST)/kubectl-vdi*.tar.gz $(DIST)/kubectl-vdi*.zip),cp $(archive) $(RELEASE_DIR)/ &&) true
+	$(foreach archive,$(wildcard $(DIST)/kubectl-vdi*.tar.gz $(DIST)/kubectl-vdi*.zip),cp $(archive) $(RELEASE_DIR)/;)
 	cd tests && go run ./cmd/vdi-release images $(abspath $(RELEASE_DIR)) $(CURDIR)
 	cd $(RELEASE_DIR) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 	@cd $(RELEASE_DIR) && du -ah --apparent-size . | sort -k2

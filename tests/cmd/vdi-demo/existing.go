@@ -108,3 +108,11 @@ func leave(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "the demo's desktop and release are gone; namespaces %s and %s, CRDs, the template and Alice's home stay\n", install.Namespace, install.Sessions)
 	return nil
 }
+
+// again is what stands before the command that undoes this one.
+func again(p *install.Platform) string {
+	if p.Cluster.Existing() {
+		return "VDI_CLUSTER=existing "
+	}
+	return ""
+}

@@ -147,7 +147,7 @@ func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Wr
 	fmt.Fprintf(out, "The browser warns once, because the certificate's authority is the demo's own (%s).\n", ca)
 	fmt.Fprintf(out, "Command line: curl --cacert %s --resolve %s:%d:127.0.0.1 -u %s %s\n", ca, s.Status.Host, localPort, user, s.Status.URL)
 	fmt.Fprintf(out, "Look around:  export KUBECONFIG=%s; bin/kubectl get vdi -A\n", p.Cluster.KubeconfigPath())
-	fmt.Fprintln(out, "Take it down: make demo-down")
+	fmt.Fprintln(out, "Take it down: "+again(p)+"make demo-down")
 	return nil
 }
 

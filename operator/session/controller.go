@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -77,6 +78,7 @@ type Reconciler struct {
 	Metrics *Metrics
 
 	memory
+	answers atomic.Bool             // the admission policy on the operator's account was seen in force
 	indexed bool                    // the cache finds sessions and pods by claim
 	freed   chan event.GenericEvent // claims that were released; nil without a manager
 	// answered are sessions whose proxy or agent has answered; nil without a manager.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,10 +23,11 @@ import (
 // is, and whether its password is the one that was reported, it asks by a replacement that
 // is not carried out (dryRun).
 
-// The words of the admission policy on the operator's account about a Secret that is
-// nobody's, one that is another session's, and one that has other annotations than those
+// The words of the admission policy on the operator's account about what no session is to
+// control, about a Secret that is nobody's, one that is another session's, and one that has other annotations than those
 // that are asked about (charts/vdi-operator/templates/admission/operator.yaml).
 const (
+	strangeWrite    = "writes only what a VDISession controls"
 	nobodysSecret   = "belongs to no VDISession"
 	othersSecret    = "may not take it from its VDISession"
 	differentSecret = "is another than the operator asks about"
@@ -39,6 +41,9 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 	name := asked.Name
 	if !r.Config.Admission.Enabled {
 		return r.readSecret(ctx, s.Namespace, name)
+	}
+	if err := r.ensureAnswers(ctx, s.Namespace); err != nil {
+		return nil, err
 	}
 	found, err := r.tryToReplace(ctx, asked)
 	if isSaid(err, differentSecret) {
@@ -63,6 +68,25 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 		return found, nil
 	default:
 		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
+	}
+}
+
+// ensureAnswers makes sure, once, that there is a policy that answers: without it every
+// question would be answered with yes, and a foreign Secret replaced.
+func (r *Reconciler) ensureAnswers(ctx context.Context, namespace string) error {
+	if r.answers.Load() {
+		return nil
+	}
+	nobodys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "vdi-operator-asks", Namespace: namespace}}
+	err := r.Client.Create(ctx, nobodys, client.DryRunAll, client.FieldOwner(FieldOwner))
+	switch {
+	case isSaid(err, strangeWrite):
+		r.answers.Store(true)
+		return nil
+	case err == nil:
+		return errors.New("the admission policies on the operator's account are not in force: install the chart again, or set admission.enabled to false")
+	default:
+		return fmt.Errorf("ask the admission policy on the operator's account: %w", err)
 	}
 }
 

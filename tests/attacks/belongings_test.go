@@ -122,6 +122,7 @@ func planted(ns string) map[string]client.Object {
 				Name: renderer.CredentialsName("desk"), Namespace: ns, Labels: looksOurs.Labels,
 				Annotations: map[string]string{vdi.AnnotationKeysVersion: "2"},
 			},
+			Type:       corev1.SecretTypeBasicAuth,
 			StringData: map[string]string{"username": "desktop", "password": "known", "desktop-username": "desktop", "desktop-password": "known", "cookie-key": "known"},
 		},
 		"NetworkPolicy that admits all": &networkingv1.NetworkPolicy{

@@ -136,7 +136,7 @@ func TestA27StolenTokenEverywhere(t *testing.T) {
 	}
 	for name, patch := range map[string]client.Patch{
 		"a patch that changes nothing": merge(`{}`),
-		"a patch of the wrong type":    merge(`{"data":5}`),
+		"a patch of the wrong type":    merge(`{"type":5}`),
 		"a patch of an unknown field":  merge(`{"surprise":5}`),
 		"a JSON patch":                 client.RawPatch(types.JSONPatchType, []byte(`[{"op":"add","path":"/data/x","value":5}]`)),
 	} {

@@ -44,6 +44,9 @@ func removals() []removal {
 		{"operator/session/lifecycle.go", "func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end, bound time.Time) time.Time {", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
 		// What an agent does not confirm is not believed.
 		{"operator/session/activity.go", "told := toldActivity(p.session, p.now)", "if told != nil { return told, true }"},
+		// A password stays only if it was reported, and where a policy answers for it.
+		{"operator/session/secret.go", "func (r *Reconciler) ensureAnswers(ctx context.Context, namespace string) error {", "return nil"},
+		{"operator/session/credentials.go", "known := p.oidc || (reported != \"\" && found.Annotations[vdi.AnnotationPasswordVerifier] == reported)", "known = true"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{
 			"operator/session/credentials.go", "random := make([]byte, 2*passwordBytes+cookieKeyBytes)",

@@ -96,6 +96,18 @@ func TestSecretsAreAskedAbout(t *testing.T) {
 		return apierrors.IsForbidden(account.Update(t.Context(), theirs.DeepCopyObject().(client.Object), client.DryRunAll))
 	}, othersWork, glance, "the policies come into force")
 
+	t.Run("without the policies nothing is replaced", func(t *testing.T) {
+		w := newWorld(t, func(c *platform.Config) { c.Admission.Enabled = true })
+		w.createTemplate()
+		theirs := foreign(w.ns, "Secret")
+		require.NoError(t, w.client.Create(w.ctx, theirs))
+		w.createSession()
+		_, err := w.operator.Reconcile(w.ctx, request(w.ns, desk))
+		require.ErrorContains(t, err, "the admission policies on the operator's account are not in force")
+		before := theirs.GetResourceVersion()
+		w.read(theirs, name)
+		require.Equal(t, before, theirs.GetResourceVersion())
+	})
 	t.Run("the answer holds nothing of what is there", func(t *testing.T) {
 		w := bounded(t)
 		s := w.running()

@@ -206,8 +206,15 @@ func (c *operatorClient) write(ctx context.Context, verb string, o client.Object
 }
 
 // Create implements client.Client.
-func (c *operatorClient) Create(ctx context.Context, o client.Object, _ ...client.CreateOption) error {
-	return c.write(ctx, "create", o, func(schema.GroupVersionKind) (*version, error) { return c.create(c.by, o) })
+func (c *operatorClient) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	options := client.CreateOptions{}
+	options.ApplyOptions(opts)
+	return c.write(ctx, "create", o, func(kind schema.GroupVersionKind) (*version, error) {
+		if len(options.DryRun) > 0 {
+			return nil, apierrors.NewForbidden(resourceOf(kind), o.GetName(), errors.New("ValidatingAdmissionPolicy denied request: the operator writes only what a VDISession controls"))
+		}
+		return c.create(c.by, o)
+	})
 }
 
 // Update implements client.Client.

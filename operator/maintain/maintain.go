@@ -91,6 +91,7 @@ const usage = `commands:
   routes label      give routes of earlier versions the label by which the proxy reads them
   uninstall         stop the operator and let go of all sessions, which stay
   check             is the operator ready, are its kinds served, and is the proxy safe?
+  check reach       which of the given HOST:PORT take a TCP connection from here?
   check upgrade     what works now and would be refused after an upgrade to this image?`
 
 // commandOf finds the command that the words name, and what follows them.
@@ -113,6 +114,9 @@ func commandOf(args []string) (do func(context.Context, job) error, rest []strin
 
 // Run runs the command that the words on the command line name.
 func Run(ctx context.Context, args []string, namespace string, out io.Writer) error {
+	if len(args) > 1 && args[0] == "check" && args[1] == "reach" { // from a pod that has no account
+		return checkReach(ctx, args[2:], out)
+	}
 	do, rest, err := commandOf(args)
 	if err != nil {
 		return err

@@ -54,7 +54,8 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
 	go test ./operator/session # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
-	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger .
+	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./validate/judge .
+	cd tests && go test -skip '^TestInstallation$$' ./validate # which is `make validate`
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients, a release in a real registry
@@ -254,6 +255,12 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 	cd tests && go run ./cmd/vdi-release holes $(CURDIR)/bin/govulncheck .. $(ROOT_PACKAGES)
 
 ##@ Your cluster
+
+.PHONY: validate
+validate: ## Judge an installation: KUBECONFIG=FILE [NAMESPACE RELEASE DOMAIN TEMPLATE ADDRESS CA PROMETHEUS QUICK=1 INSTALL=1 VALUES CHART]; starts one desktop, leaves nothing
+	@export PATH="$(CURDIR)/bin:$$PATH"; command -v helm >/dev/null || (cd tests && go run ./cmd/vdi-cluster tools helm); cd tests && \
+	  KUBECONFIG="$(abspath $(KUBECONFIG))" CA="$(abspath $(CA))" VALUES="$(abspath $(VALUES))" \
+	  go test ./validate -run '^TestInstallation$$' -count 1 -timeout 45m -v
 
 .PHONY: deploy
 deploy: tools-helm ## Install the operator chart with image IMG=… into the current context (DOMAIN=…)

@@ -1,0 +1,33 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
+)
+
+// TestInstallation is `make validate`: it goes by the environment, and where there is
+// none it fails with the sentence that says what to set. The rules themselves have
+// their tests in package judge, and all of this is run in tests/e2e.
+func TestInstallation(t *testing.T) {
+	options, err := FromEnvironment(os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	lines, err := Run(t, ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println()
+	fmt.Print(judge.Table(lines))
+	if red := judge.Red(lines); len(red) > 0 {
+		t.Fatalf("this installation does not keep: %v", red)
+	}
+}

@@ -87,19 +87,20 @@ func Run(t testing.TestingT, ctx context.Context, o Options) (lines []judge.Line
 }
 
 func (v *visit) verdict(ctx context.Context, c check) judge.Verdict {
-	switch {
-	case ctx.Err() != nil:
-		return judge.Unjudged("interrupted").With("run it again")
-	case c.desktop && v.session == nil:
+	if c.desktop && v.session == nil {
 		return judge.Unjudged("there is no desktop: %s", v.missing).With("see the line session")
 	}
-	return c.judge(v, ctx)
+	verdict := c.judge(v, ctx)
+	if ctx.Err() != nil { // then nothing that it saw counts
+		return judge.Unjudged("interrupted").With("run it again")
+	}
+	return verdict
 }
 
 // tell shows progress to those who watch a test run.
 func (v *visit) tell(l judge.Line, took time.Duration) {
 	if t, ok := v.t.(interface{ Logf(string, ...any) }); ok {
-		t.Logf("%-10s %-9s %5.1fs  %s", l.Check, l.State, took.Seconds(), l.Seen)
+		t.Logf("%-10s %-10s %5.1fs  %s", l.Check, l.State, took.Seconds(), l.Seen)
 	}
 }
 

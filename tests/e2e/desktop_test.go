@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gruntwork-io/terratest/modules/k8s"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -37,14 +38,12 @@ func TestTwoPeopleGetTwoDesktops(t *testing.T) {
 // whatPeopleSee reads the lists, stories and figures as their readers do.
 func whatPeopleSee(t *testing.T) {
 	t.Helper()
-	list, err := platform.Kubectl(t.Context(), "get", "vdi", "-n", install.Sessions)
-	require.NoError(t, err)
+	list := kubectl(t, "get", "vdi", "-n", install.Sessions)
 	assert.Regexp(t, `NAME\s+USER\s+PHASE\s+URL\s+TEMPLATE\s+EXPIRES\s+AGE`, list)
 	assert.Regexp(t, `alice\s+alice@example.com\s+Running\s+https://alice-[a-z0-9]+\.vdi\.localhost:8443/?\s+plain-desktop\s+20`, list)
 	t.Logf("kubectl get vdi\n%s", list)
 
-	story, err := platform.Kubectl(t.Context(), "describe", "vdi", "alice", "-n", install.Sessions)
-	require.NoError(t, err)
+	story := kubectl(t, "describe", "vdi", "alice", "-n", install.Sessions)
 	for _, word := range []string{"Phase:", "Running", "The desktop has a node", "The desktop is ready at"} {
 		assert.Contains(t, story, word)
 	}
@@ -52,8 +51,8 @@ func whatPeopleSee(t *testing.T) {
 
 	var figures string
 	require.EventuallyWithT(t, func(c *assert.CollectT) { // counted in the operator's own cache
-		figures, err = platform.Kubectl(t.Context(), "get", "--raw",
-			"/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
+		var err error
+		figures, err = tryKubectl(t, "get", "--raw", "/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
 		assert.NoError(c, err)
 		assert.Contains(c, figures, `vdi_sessions_total{phase="Running"} 2`)
 	}, patience, time.Second)
@@ -84,7 +83,7 @@ func TestHomeSurvivesAndIsPrivate(t *testing.T) {
 	again := session("studio", "carol@example.com", "plain-desktop")
 	start(t, again)
 	await(t, again, install.Running)
-	assert.Equal(t, "precious\n", inDesktop(t, again, "cat ~/work.txt"))
+	assert.Equal(t, "precious", inDesktop(t, again, "cat ~/work.txt"))
 	finish(t, again)
 
 	thief := session("studio", "mallory@example.com", "plain-desktop")
@@ -112,7 +111,7 @@ func TestSuspendAndResume(t *testing.T) {
 	setRunPolicy(t, s, vdi.RunPolicyRunning)
 	again := await(t, s, install.Running)
 	assert.Equal(t, first.Status.URL, again.Status.URL)
-	assert.Equal(t, "unfinished\n", inDesktop(t, s, "cat ~/draft.txt"))
+	assert.Equal(t, "unfinished", inDesktop(t, s, "cat ~/draft.txt"))
 	assert.Equal(t, http.StatusUnauthorized, get(t, again.Status.URL, user, password).Code, "the old password")
 	_, fresh, err := platform.Credentials(t.Context(), again)
 	require.NoError(t, err)
@@ -124,16 +123,13 @@ func suspended(s *vdi.VDISession) bool { return s.Status.Phase == vdi.PhaseSuspe
 // setRunPolicy turns the wish as a person would.
 func setRunPolicy(t *testing.T, s *vdi.VDISession, policy vdi.RunPolicy) {
 	t.Helper()
-	out, err := platform.Kubectl(t.Context(), "patch", "vdi", s.Name, "-n", s.Namespace, "--type", "merge", "-p", `{"spec":{"runPolicy":"`+string(policy)+`"}}`)
-	require.NoError(t, err, out)
+	kubectl(t, "patch", "vdi", s.Name, "-n", s.Namespace, "--type", "merge", "-p", `{"spec":{"runPolicy":"`+string(policy)+`"}}`)
 }
 
 // inDesktop runs a command in the desktop's container and returns what it printed.
 func inDesktop(t *testing.T, s *vdi.VDISession, command string) string {
 	t.Helper()
-	out, err := platform.Kubectl(t.Context(), "exec", "-n", s.Namespace, s.Name, "-c", "selkies", "--", "sh", "-c", command)
-	require.NoError(t, err)
-	return out
+	return k8s.ExecPodContext(t, t.Context(), in(s.Namespace), s.Name, "selkies", "sh", "-c", command)
 }
 
 func get(t *testing.T, page, user, password string) install.Answer {

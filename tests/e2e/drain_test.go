@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gruntwork-io/terratest/modules/k8s"
+	"github.com/gruntwork-io/terratest/modules/logger"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -37,7 +39,7 @@ func TestDrainedDesktopComesBack(t *testing.T) {
 	kubectl(t, "uncordon", "--selector", "kubernetes.io/os=linux")
 	again := await(t, s, install.Running)
 	assert.Equal(t, first.Status.URL, again.Status.URL)
-	assert.Equal(t, "kept\n", inDesktop(t, s, "cat ~/drained.txt"))
+	assert.Equal(t, "kept", inDesktop(t, s, "cat ~/drained.txt"))
 }
 
 // A node that does not answer is told by name. Its desktop may still be writing,
@@ -72,7 +74,7 @@ func TestLostNode(t *testing.T) {
 
 	answers()
 	await(t, s, func(s *vdi.VDISession) bool { return install.Running(s) && podOf(t, s).UID != pod.UID })
-	assert.Equal(t, "kept\n", inDesktop(t, s, "cat ~/lost.txt"))
+	assert.Equal(t, "kept", inDesktop(t, s, "cat ~/lost.txt"))
 }
 
 // healthyNeighbour is a second node, which takes no pods and stays alive: where no
@@ -136,7 +138,19 @@ func drain(t *testing.T, s *vdi.VDISession) {
 // kubectl runs until it is done, also in a cleanup.
 func kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := platform.Kubectl(context.WithoutCancel(t.Context()), args...)
+	out, err := tryKubectl(t, args...)
 	require.NoError(t, err)
 	return out
+}
+
+func tryKubectl(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	return k8s.RunKubectlAndGetOutputContextE(t, context.WithoutCancel(t.Context()), in(""), args...)
+}
+
+// in says to terratest where things are.
+func in(namespace string) *k8s.KubectlOptions {
+	options := k8s.NewKubectlOptions("", platform.Cluster.KubeconfigPath(), namespace)
+	options.Logger = logger.Discard
+	return options
 }

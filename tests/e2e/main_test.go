@@ -43,6 +43,14 @@ func runWithPlatform(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer done()
+	tools, err := cluster.BinDir()
+	if err != nil {
+		return 1, err
+	}
+	// terratest calls the kubectl and helm of the PATH.
+	if err := os.Setenv("PATH", tools+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+		return 1, err
+	}
 	if platform, err = install.Install(ctx, c, os.Stderr, withGPUOperator()...); err != nil {
 		return 1, err
 	}

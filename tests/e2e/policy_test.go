@@ -71,7 +71,7 @@ func TestPolicyHolds(t *testing.T) {
 	tab := visit(t, open)
 	assert.Equal(t, []int{http.StatusOK, http.StatusOK}, tab.answers(fromThePage))
 	assert.Equal(t, "from the browser", inDesktop(t, open, "cat ~/Desktop/note.txt"))
-	assert.Equal(t, "200\n200\n", inDesktop(t, open, withinThePod))
+	assert.Equal(t, "200\n200", inDesktop(t, open, withinThePod))
 	given := tab.settings()
 	assert.Equal(t, true, given["clipboard_enabled"].Value)
 	assert.Equal(t, []any{"upload", "download"}, given["file_transfers"].Value)
@@ -79,7 +79,7 @@ func TestPolicyHolds(t *testing.T) {
 
 	tab = visit(t, sealed)
 	assert.Equal(t, []int{http.StatusForbidden, http.StatusForbidden}, tab.answers(fromThePage))
-	assert.Equal(t, "403\n403\n", inDesktop(t, sealed, withinThePod), "Selkies refuses too")
+	assert.Equal(t, "403\n403", inDesktop(t, sealed, withinThePod), "Selkies refuses too")
 	assert.Empty(t, strings.TrimSpace(inDesktop(t, sealed, "ls ~/Desktop")))
 	given = tab.settings()
 	assert.Equal(t, false, given["clipboard_enabled"].Value)

@@ -69,26 +69,34 @@ func TestSlicesChangeUnderLiveDesktops(t *testing.T) {
 // A configuration that the device plugin cannot read is told, and never reaches it.
 func TestWrongSlicesAreTold(t *testing.T) {
 	awaitSlices(t, slices)
-	config := &corev1.ConfigMap{}
-	key := client.ObjectKey{Namespace: install.Namespace, Name: sharingConfig}
-	require.NoError(t, platform.Client.Get(t.Context(), key, config))
-	good := config.Data["any"]
-	write := func(ctx context.Context, text string) {
-		before := config.DeepCopy()
-		config.Data["any"] = text
-		require.NoError(t, platform.Client.Patch(ctx, config, client.MergeFrom(before)))
-	}
-	t.Cleanup(func() { write(context.Background(), good) })
-
-	write(t.Context(), strings.Replace(good, "replicas: 8", "replicas: 0", 1))
+	correct := misconfigure(t)
 	awaitStatus(t, "config", "state: WrongConfig", "nvidia.com/gpu has 0 replicas, which the device plugin", "goes on with the configuration it was started with")
 	awaitEvent(t, "GPUSharingWrong", "has 0 replicas")
 	assert.EqualValues(t, slices, allocatable(t), "the node keeps its slices")
 	t.Log(told(t)["config"])
 
-	write(t.Context(), good)
+	correct()
 	awaitStatus(t, "config", "state: AsPlanned")
 	awaitSlices(t, slices)
+}
+
+// misconfigure writes what the device plugin cannot read, until the test is over or
+// it is corrected.
+func misconfigure(t *testing.T) (correct func()) {
+	t.Helper()
+	config := &corev1.ConfigMap{}
+	key := client.ObjectKey{Namespace: install.Namespace, Name: sharingConfig}
+	require.NoError(t, platform.Client.Get(t.Context(), key, config))
+	good := config.Data["any"]
+	write := func(text string) {
+		before := config.DeepCopy()
+		config.Data["any"] = text
+		require.NoError(t, platform.Client.Patch(context.Background(), config, client.MergeFrom(before)))
+	}
+	t.Cleanup(func() { write(good) })
+	write(strings.Replace(good, "replicas: 8", "replicas: 0", 1))
+	awaitStatus(t, "config", "state: WrongConfig")
+	return func() { write(good) }
 }
 
 // upgrade runs helm with another number of slices.
@@ -178,9 +186,7 @@ func awaitEvent(t *testing.T, reason, words string) {
 // figure is the node's vdi_gpu_slices in a state.
 func figure(t *testing.T, state string) string {
 	t.Helper()
-	figures, err := platform.Kubectl(t.Context(), "get", "--raw",
-		"/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
-	require.NoError(t, err)
+	figures := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+install.Namespace+"/services/vdi-operator:metrics/proxy/metrics")
 	series := fmt.Sprintf(`vdi_gpu_slices{node=%q,resource="nvidia.com/gpu",state=%q} `, platform.Cluster.NodeName(), state)
 	for line := range strings.Lines(figures) {
 		if value, found := strings.CutPrefix(line, series); found {

@@ -88,7 +88,7 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
-test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, starts beside 10,000 sessions of one tenant, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy
+test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, starts beside 10,000 sessions of one tenant, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy, a platform broken on purpose
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
@@ -97,6 +97,7 @@ test-long: ## What takes longer: everything again under the race detector, 100,0
 	cd tests && go test -v -timeout 60m ./scale/... -sessions 1000 -crowd 10000 -starts 60 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
+	$(MAKE) tools-node && cd tests && go run ./cmd/vdi-cluster tools traefik && go test -tags breakages -timeout 20m ./e2e -run '^TestValidateTellsWhatIsBrokenOnTheWay$$'
 	cd tests && go test -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
 	cd tests && go run ./cmd/vdi-cluster tools traefik
 	cd tests && go test ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m

@@ -39,12 +39,13 @@ const (
 // gets the missing ones before its next pod is made.
 const keysVersion = "2"
 
-// seePod notes the session's pod. The login of a desktop that was not reported yet is what
-// the pass knew that started it, or, after an operator that died, what its pod says of the
-// password. No report may know the pod without its login: both are written once.
+// seePod notes the session's pod. What is known of the login of a desktop that was not
+// reported yet stands on its pod. No report may know the pod without its login: both are
+// written once.
 func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
 	p.seen.pod = pod
-	if p.seen.podLives() && !p.samePod() && !r.untold.tell(p) {
+	if !p.samePod() {
+		r.untold.tell(p)
 		p.credentials, p.verifier = true, pod.Annotations[vdi.AnnotationPasswordVerifier]
 	}
 }
@@ -86,9 +87,11 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 		reported = verifierOf(s)
 	}
 	asked := blankSecret(p.session, fresh.Name)
-	asked.Annotations = map[string]string{vdi.AnnotationKeysVersion: keysVersion}
-	if reported != "" {
-		asked.Annotations[vdi.AnnotationPasswordVerifier] = reported
+	if !resumes {
+		asked.Annotations = map[string]string{vdi.AnnotationKeysVersion: keysVersion}
+		if reported != "" {
+			asked.Annotations[vdi.AnnotationPasswordVerifier] = reported
+		}
 	}
 	found, err := r.lookAtSecret(ctx, p.session, asked)
 	if err != nil {

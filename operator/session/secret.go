@@ -24,8 +24,8 @@ import (
 // is not carried out (dryRun).
 
 // The words of the admission policy on the operator's account about what no session is to
-// control, about a Secret that is nobody's, one that is another session's, and one that has other annotations than those
-// that are asked about (charts/vdi-operator/templates/admission/operator.yaml).
+// control, and about a Secret that is nobody's, that is another session's, and that has other
+// annotations than it is asked about (charts/vdi-operator/templates/admission/operator.yaml).
 const (
 	strangeWrite    = "writes only what a VDISession controls"
 	nobodysSecret   = "belongs to no VDISession"

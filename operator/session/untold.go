@@ -16,29 +16,25 @@ func (p *pass) isFirstStart() bool {
 	return p.made && p.halted == nil && p.session.Status.Phase == "" && p.session.DeletionTimestamp == nil && p.seen.existing == nil
 }
 
-// untold remembers what a first start saw of the session's Secret and template
-// until it is in the status, so that the Secret need not be read again and the
-// template may go meanwhile.
+// untold remembers by which rules of its template a desktop was started for the first time,
+// until they are in the status: the template may go meanwhile.
 type untold struct{ perSession[unreported] }
 
 type unreported struct {
-	session  types.UID
-	verifier string
-	rules    *vdi.TemplateLifecycle
+	session types.UID
+	rules   *vdi.TemplateLifecycle
 }
 
 func (u *untold) remember(key types.NamespacedName, p *pass) {
-	u.store(key, unreported{p.session.UID, p.verifier, p.lastRules()})
+	u.store(key, unreported{p.session.UID, p.lastRules()})
 }
 
-// tell gives the pass what was remembered of its session, and whether it was.
-func (u *untold) tell(p *pass) bool {
+// tell gives the pass what was remembered of its session.
+func (u *untold) tell(p *pass) {
 	key := client.ObjectKeyFromObject(p.session)
 	known, found := u.load(key)
 	u.delete(key)
-	if !found || known.session != p.session.UID {
-		return false
+	if found && known.session == p.session.UID {
+		p.startedBy = known.rules
 	}
-	p.credentials, p.verifier, p.startedBy = true, known.verifier, known.rules
-	return true
 }

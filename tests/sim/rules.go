@@ -242,6 +242,14 @@ func (r *rules) judgeSecret(w write) {
 	if w.before == nil || w.after == nil || w.verb == "create" {
 		return
 	}
+	if annotations, _ := metaOf(w.after.object)["annotations"].(map[string]any); annotations[vdi.AnnotationGivenBack] != nil {
+		for _, v := range r.server.list("VDISession") { // it goes with its session
+			if s := v.as(r.scheme).(*vdi.VDISession); string(s.UID) == ownerOf(w.after.object) && s.DeletionTimestamp == nil {
+				r.violated("the Secret of %s is emptied, and the session is not deleted", s.Name)
+			}
+		}
+		return
+	}
 	name := w.before.name
 	for _, v := range r.server.list("Pod") {
 		pod := v.as(r.scheme).(*corev1.Pod)

@@ -97,10 +97,17 @@ func (w *world) replaceOperator(o *operator) {
 
 // restoreHistory brings a former state back, as a backup of etcd does. What runs does not
 // go back with it: the pods that it does not know end, and those that it knows and
-// that are gone are made again by nobody.
+// that are gone are made again by nobody. It takes longer than a watch: sessions have
+// arrived as they were before, with what each operator wrote of them.
 func (w *world) restoreHistory() {
 	late := w.of(32)
 	w.away(time.Minute)
+	for _, o := range w.running {
+		for i := o.caches.informers["VDISession"]; i.late(); {
+			i.deliver()
+		}
+	}
+	w.settleDown()
 	w.say("etcd is restored as it was %d writes ago", late)
 	w.server.restore(max(0, len(w.server.log)-late))
 }

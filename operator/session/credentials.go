@@ -46,8 +46,18 @@ func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
 	p.seen.pod = pod
 	if !p.samePod() {
 		r.untold.tell(p)
-		p.credentials, p.verifier = true, pod.Annotations[vdi.AnnotationPasswordVerifier]
+		p.credentials, p.verifier = true, verifierOn(pod)
 	}
+}
+
+// verifierOn is what a pod says of its password. Others may write annotations: what is no
+// SHA-256 is not believed.
+func verifierOn(pod *corev1.Pod) string {
+	verifier := pod.Annotations[vdi.AnnotationPasswordVerifier]
+	if sum, err := base64.StdEncoding.DecodeString(verifier); err != nil || len(sum) != sha256.Size {
+		return ""
+	}
+	return verifier
 }
 
 // ensureCredentials writes the Secret of a session that is about to start,
@@ -75,23 +85,18 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // existingCredentials checks that the Secret of that name is this session's: a
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out, and so does a
-// session of which no report knows the password.
+// session whose Secret no report names.
 func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
-	resumes := p.session.Status.Phase == vdi.PhaseSuspended
-	reported := verifierOf(p.session)
-	if reported == "" && !resumes && !p.oidc { // the cache may be late
-		s, err := r.current(ctx, p)
-		if err != nil {
-			return err
-		}
-		reported = verifierOf(s)
+	stays, verifier, err := r.reportedLogin(ctx, p)
+	if err != nil {
+		return err
 	}
 	asked := blankSecret(p.session, fresh.Name)
-	if !resumes {
+	if stays {
 		asked.Annotations = map[string]string{vdi.AnnotationKeysVersion: keysVersion}
-		if reported != "" {
-			asked.Annotations[vdi.AnnotationPasswordVerifier] = reported
-		}
+	}
+	if stays && verifier != "" {
+		asked.Annotations[vdi.AnnotationPasswordVerifier] = verifier
 	}
 	found, err := r.lookAtSecret(ctx, p.session, asked)
 	if err != nil {
@@ -103,9 +108,8 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if err := ownedBy(p.session, found, "Secret"); err != nil {
 		return err
 	}
-	known := p.oidc || (reported != "" && found.Annotations[vdi.AnnotationPasswordVerifier] == reported)
-	if known && !resumes && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion {
-		p.verifier = reported
+	if stays && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion && (verifier == "" || found.Annotations[vdi.AnnotationPasswordVerifier] == verifier) {
+		p.verifier = verifier
 		return nil
 	}
 	if err := r.lookForPod(ctx, p); err != nil || p.seen.pod != nil {
@@ -118,12 +122,25 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	return nil
 }
 
-// verifierOf is what the status says of the session's password.
-func verifierOf(s *vdi.VDISession) string {
-	if s.Status.Access == nil {
-		return ""
+// reportedLogin tells whether people know the password, so that it stays, and what the
+// status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
+// status names no Secret until it has a new password.
+func (r *Reconciler) reportedLogin(ctx context.Context, p *pass) (stays bool, verifier string, err error) {
+	s := p.session
+	switch {
+	case s.Status.Phase == vdi.PhaseSuspended:
+		return false, "", nil
+	case p.oidc:
+		return true, "", nil
+	case s.Status.CredentialsSecret == "" && s.Status.Access == nil: // or the cache is late
+		if s, err = r.current(ctx, p); err != nil {
+			return false, "", err
+		}
 	}
-	return s.Status.Access.PasswordVerifier
+	if access := s.Status.Access; access != nil {
+		verifier = access.PasswordVerifier
+	}
+	return s.Status.CredentialsSecret != "", verifier, nil
 }
 
 // lookForPod asks the API server for a desktop that the cache does not show yet: that of

@@ -41,7 +41,7 @@ type pass struct {
 	seen        children
 	home        *vdi.HomeStatus
 	credentials bool        // the Secret of this session exists
-	verifier    string      // of its password, when the pass saw the Secret
+	verifier    string      // of its password, where the pass knows it
 	sharedWith  *corev1.Pod // another desktop on the home of this living one
 	pending     []string    // what the next start will change
 	refusal     *halt       // why the next start would be refused as things are; this desktop lives, or is to stop

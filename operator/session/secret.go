@@ -27,7 +27,7 @@ import (
 // control, and about a Secret that is nobody's, that is another session's, and that has other
 // annotations than it is asked about (charts/vdi-operator/templates/admission/operator.yaml).
 const (
-	strangeWrite    = "writes only what a VDISession controls"
+	strangeWrite    = "writes nothing but what a VDISession controls"
 	nobodysSecret   = "belongs to no VDISession"
 	othersSecret    = "may not take it from its VDISession"
 	differentSecret = "is another than the operator asks about"
@@ -42,8 +42,10 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 	if !r.Config.Admission.Enabled {
 		return r.readSecret(ctx, s.Namespace, name)
 	}
-	if err := r.ensureAnswers(ctx, s.Namespace); err != nil {
-		return nil, err
+	if s.DeletionTimestamp == nil { // else the namespace may be ending, and only what is orphaned is written
+		if err := r.ensureAnswers(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	found, err := r.tryToReplace(ctx, asked)
 	if isSaid(err, differentSecret) {
@@ -72,18 +74,20 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 }
 
 // ensureAnswers makes sure, once, that there is a policy that answers: without it every
-// question would be answered with yes, and a foreign Secret replaced.
-func (r *Reconciler) ensureAnswers(ctx context.Context, namespace string) error {
+// question would be answered with yes, and a foreign Secret replaced. What is tried differs
+// from the session's own Secret by its owner alone, so that no other policy minds.
+func (r *Reconciler) ensureAnswers(ctx context.Context, s *vdi.VDISession) error {
 	if r.answers.Load() {
 		return nil
 	}
-	nobodys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "vdi-operator-asks", Namespace: namespace}}
+	nobodys := blankSecret(s, renderer.CredentialsName(s.Name))
+	nobodys.OwnerReferences = nil
 	err := r.Client.Create(ctx, nobodys, client.DryRunAll, client.FieldOwner(FieldOwner))
 	switch {
 	case isSaid(err, strangeWrite):
 		r.answers.Store(true)
 		return nil
-	case err == nil:
+	case err == nil, apierrors.IsAlreadyExists(err):
 		return errors.New("the admission policies on the operator's account are not in force: install the chart again, or set admission.enabled to false")
 	default:
 		return fmt.Errorf("ask the admission policy on the operator's account: %w", err)
@@ -136,7 +140,7 @@ func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fre
 	fresh.UID, fresh.ResourceVersion = found.uid, found.version
 	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
 		fresh.UID, fresh.ResourceVersion = "", "" // it may have to be made
-		return fmt.Errorf("write Secret %q: %w", fresh.Name, err)
+		return classify("Secret", err)
 	}
 	return nil
 }

@@ -66,6 +66,8 @@ func (p *pass) describeWay(st *vdi.VDISessionStatus) {
 // there is no password for them.
 func (p *pass) describeLogin(st *vdi.VDISessionStatus) {
 	switch {
+	case !p.credentials && p.starting() && p.session.Status.Phase == vdi.PhaseSuspended:
+		st.CredentialsSecret = "" // the resume will make another password, whenever it succeeds
 	case !p.credentials:
 	case p.oidc:
 		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessOIDC}

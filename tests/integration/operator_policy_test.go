@@ -122,7 +122,7 @@ func ownAttempts() []attempt {
 }
 
 func foreignAttempts() []attempt {
-	const nobodys, uncontrolled = "belongs to no VDISession", "writes only what a VDISession controls"
+	const nobodys, uncontrolled = "belongs to no VDISession", "writes nothing but what a VDISession controls"
 	was, is, keeps, asks, labels, name := line("operator", 1), line("operator", 2), line("operator", 3), line("operator", 4), line("operator", 5), line("operator", 6)
 	kind, closed, service, pod, person := line("operator", 7), line("operator", 8), line("operator", 9), line("operator", 10), line("operator", 11)
 	theirs := func(g *guard) client.Object { return &corev1.Secret{ObjectMeta: g.meta("treasure")} }
@@ -133,6 +133,16 @@ func foreignAttempts() []attempt {
 		{operator, "asks about a foreign Secret", after(theirs, looked), nobodys, part{}},
 		{operator, "changes a foreign Secret", after(theirs, replaced(func(o client.Object) { o.(*corev1.Secret).Data = nil })), nobodys, part{}},
 		{operator, "takes a foreign Secret", after(theirs, replaced(givenBack)), nobodys, part{}},
+		{operator, "takes another person's orphaned Secret", after(func(g *guard) client.Object {
+			o := orphan(g.secret(renderer.CredentialsName(desk)))
+			o.Labels[vdi.LabelUser] = "another"
+			return o
+		}, replaced(func(o client.Object) {
+			givenBack(o)
+			labels := o.GetLabels()
+			labels[vdi.LabelUser] = "x"
+			o.SetLabels(labels)
+		})), nobodys, was},
 		{operator, "takes a Secret that may be planted", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, replaced(func(o client.Object) { givenBack(o); o.SetAnnotations(nil) })), nobodys, was},
 		{operator, "asks about another password", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, func(ctx context.Context, c client.Client, o client.Object) error {
 			o.SetAnnotations(map[string]string{vdi.AnnotationPasswordVerifier: "another"})

@@ -211,7 +211,7 @@ func (c *operatorClient) Create(ctx context.Context, o client.Object, opts ...cl
 	options.ApplyOptions(opts)
 	return c.write(ctx, "create", o, func(kind schema.GroupVersionKind) (*version, error) {
 		if len(options.DryRun) > 0 {
-			return nil, apierrors.NewForbidden(resourceOf(kind), o.GetName(), errors.New("ValidatingAdmissionPolicy denied request: the operator writes only what a VDISession controls"))
+			return nil, apierrors.NewForbidden(resourceOf(kind), o.GetName(), errors.New("ValidatingAdmissionPolicy denied request: the operator writes nothing but what a VDISession controls"))
 		}
 		return c.create(c.by, o)
 	})

@@ -107,6 +107,7 @@ func Prepare(ctx context.Context, c *cluster.Cluster, out io.Writer, images ...I
 	}{
 		{"build the operator", p.buildPrograms},
 		{"build Helm and Traefik", p.buildTools},
+		{"look whose the cluster is", p.CheckOwn},
 		{"build images", p.buildImages},
 		{"deliver images", p.deliver},
 		{"namespaces", p.namespaces},
@@ -218,7 +219,7 @@ func (p *Platform) release(ctx context.Context, values []string) error {
 	}
 	args := []string{
 		"upgrade", "--install", Release, chart, "--namespace", Namespace,
-		"--values", "values/local.yaml", "--wait", "--timeout", "5m",
+		"--values", "values/local.yaml", "--labels", markKey + "=" + markValue, "--wait", "--timeout", "5m",
 	}
 	if node := p.Cluster.NodeIP(); node.IsValid() { // the name service is a program of the node, not a pod
 		args = append(args, "--set", "vdi-operator.sessions.network.dnsRanges={"+node.String()+"/32}")
@@ -228,7 +229,11 @@ func (p *Platform) release(ctx context.Context, values []string) error {
 
 // Helm runs the real helm command against the cluster.
 func (p *Platform) Helm(ctx context.Context, args ...string) error {
-	return p.command(ctx, p.root, filepath.Join(p.root, "bin", "helm"), args...).Run()
+	return p.helm(ctx, args...).Run()
+}
+
+func (p *Platform) helm(ctx context.Context, args ...string) *exec.Cmd {
+	return p.command(ctx, p.root, filepath.Join(p.root, "bin", "helm"), args...)
 }
 
 // Kubectl runs the real kubectl against the cluster and returns what it printed.

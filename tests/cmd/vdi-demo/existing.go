@@ -92,6 +92,12 @@ func leave(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := cluster.BuildTools(ctx, out, "helm"); err != nil {
+		return err
+	}
+	if err := p.CheckOwn(ctx); err != nil {
+		return err
+	}
 	session, err := install.Session()
 	if err != nil {
 		return err

@@ -50,6 +50,10 @@ func (v *visit) start(ctx context.Context) judge.Verdict {
 		return judge.Unjudged("the operator serves %s only, and a desktop is tried in a namespace of its own", strings.Join(served, ", ")).
 			With("validate an operator of all namespaces, or look at a session of your own")
 	}
+	if verdict := v.copyPullSecrets(ctx); verdict.State != judge.Passed {
+		v.missing = "its images cannot be pulled"
+		return verdict
+	}
 	templates := &vdi.VDITemplateList{}
 	if err := v.kube.List(ctx, templates); err != nil {
 		return asked("list templates", err)

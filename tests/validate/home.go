@@ -110,6 +110,31 @@ func (v *visit) remove(ctx context.Context, o client.Object) error {
 	return nil
 }
 
+// copyPullSecrets brings the Secrets that desktops pull with into this run's namespace,
+// where the operator expects them, and no others.
+func (v *visit) copyPullSecrets(ctx context.Context) judge.Verdict {
+	names := v.settings.Sessions.Images.PullSecrets
+	verdict := judge.PullSecrets(names, v.PullSecretsFrom)
+	if verdict.State != judge.Passed {
+		return verdict
+	}
+	for _, name := range names {
+		secret := &corev1.Secret{}
+		err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.PullSecretsFrom, Name: name}, secret)
+		if apierrors.IsNotFound(err) {
+			return judge.NoPullSecret(name, v.PullSecretsFrom)
+		}
+		if err != nil {
+			return asked("read Secret "+name, err)
+		}
+		mine := &corev1.Secret{ObjectMeta: v.labelled(name), Type: secret.Type, Data: secret.Data}
+		if err := v.kube.Create(ctx, mine); err != nil {
+			return asked("copy Secret "+name, err)
+		}
+	}
+	return verdict
+}
+
 // labelled is the metadata of what this run makes.
 func (v *visit) labelled(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Namespace: v.namespace, Labels: map[string]string{runLabel: v.label}}

@@ -27,6 +27,9 @@ type Options struct {
 	Address string
 	// Authority is a file with certificates (PEM) that browsers trust besides the public ones.
 	Authority string
+	// PullSecretsFrom is the namespace with the Secrets that sessions.images.pullSecrets
+	// names: they are copied for the desktop that is tried.
+	PullSecretsFrom string
 	// Prometheus is the address of one that should read the platform's metrics.
 	Prometheus string
 	// Install installs the release first, from Chart and with the file Values.
@@ -50,7 +53,8 @@ func FromEnvironment(get func(string) string) (Options, error) {
 	o := Options{
 		Kubeconfig: get("KUBECONFIG"), Namespace: get("NAMESPACE"), Release: get("RELEASE"), Domain: get("DOMAIN"),
 		Template: get("TEMPLATE"), Address: get("ADDRESS"), Authority: get("CA"), Prometheus: get("PROMETHEUS"),
-		Chart: get("CHART"), Values: get("VALUES"),
+		PullSecretsFrom: get("PULL_SECRETS_FROM"),
+		Chart:           get("CHART"), Values: get("VALUES"),
 	}
 	var errs []error
 	for name, to := range map[string]*bool{"INSTALL": &o.Install, "QUICK": &o.Quick} {

@@ -40,6 +40,23 @@ func Usable(templates []vdi.VDITemplate, name string) (vdi.VDITemplate, error) {
 	return vdi.VDITemplate{}, fmt.Errorf("there is no template")
 }
 
+// PullSecrets judges whether a desktop in a namespace of its own can have the Secrets that
+// desktops pull with. Somebody puts them into each session namespace, and nobody has put
+// them there.
+func PullSecrets(names []string, from string) Verdict {
+	if len(names) > 0 && from == "" {
+		return Unjudged("desktops pull with %s (sessions.images.pullSecrets), which a new namespace does not hold", list(names)).
+			With("PULL_SECRETS_FROM=NAMESPACE of one that holds them: they are copied for the desktop that is tried")
+	}
+	return Pass("desktops can pull")
+}
+
+// NoPullSecret is the verdict where the namespace to copy from lacks one.
+func NoPullSecret(name, from string) Verdict {
+	return Unjudged("namespace %s holds no Secret %s (sessions.images.pullSecrets)", from, name).
+		With("PULL_SECRETS_FROM=NAMESPACE of a session namespace, which holds them all")
+}
+
 // Start judges a session that was waited for.
 func Start(s vdi.VDISession, template string, took time.Duration) Verdict {
 	switch {

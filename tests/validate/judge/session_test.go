@@ -44,6 +44,16 @@ func TestUsable(t *testing.T) {
 	require.ErrorContains(t, err, "there is no template")
 }
 
+// A healthy installation whose desktops need Secrets to pull with is not red.
+func TestPullSecrets(t *testing.T) {
+	is(t, Passed, "", PullSecrets(nil, ""))
+	is(t, Passed, "", PullSecrets([]string{"registry"}, "vdi-sessions"))
+	without := PullSecrets([]string{"registry", "other"}, "")
+	is(t, NotJudged, "pull with other, registry", without)
+	assert.Contains(t, without.Remedy, "PULL_SECRETS_FROM=NAMESPACE")
+	is(t, NotJudged, "namespace a holds no Secret registry", NoPullSecret("registry", "a"))
+}
+
 func session(phase vdi.Phase, waiting vdi.WaitingFor, message string) vdi.VDISession {
 	return vdi.VDISession{Status: vdi.VDISessionStatus{Phase: phase, WaitingFor: waiting, Message: message}}
 }

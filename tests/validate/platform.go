@@ -39,7 +39,7 @@ import (
 const answerTime = 10 * time.Second
 
 func (v *visit) crds(ctx context.Context) judge.Verdict {
-	want, err := definitions()
+	wanted, err := definitions()
 	if err != nil {
 		return judge.Unjudged("%v", err)
 	}
@@ -47,15 +47,17 @@ func (v *visit) crds(ctx context.Context) judge.Verdict {
 	if err := v.kube.List(ctx, list); err != nil {
 		return asked("list CRDs", err)
 	}
-	return judge.CRDs(want, list.Items, v.release.AppVersion)
+	return judge.CRDs(wanted, list.Items)
 }
 
-// definitions are the names of the CRDs that this checkout's chart brings.
-func definitions() (names []string, err error) {
+// definitions are the CRDs that this checkout's programs are built with, and the version
+// of each. The release is of the same checkout.
+func definitions() (map[string]string, error) {
 	files, err := fs.Glob(charts.CRDs, "vdi-operator/crds/*.yaml")
 	if err != nil {
 		return nil, err
 	}
+	versions := map[string]string{}
 	for _, file := range files {
 		text, err := fs.ReadFile(charts.CRDs, file)
 		if err != nil {
@@ -65,9 +67,9 @@ func definitions() (names []string, err error) {
 		if err := yaml.Unmarshal(text, &crd); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		names = append(names, crd.Name)
+		versions[crd.Name] = crd.Annotations[vdi.AnnotationVersion]
 	}
-	return names, nil
+	return versions, nil
 }
 
 func (v *visit) programs(ctx context.Context) judge.Verdict {

@@ -22,25 +22,29 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 )
 
-// CRDs judges the definitions of the API: there, served, and not older than the
-// release that relies on them.
-func CRDs(want []string, found []apiextensionsv1.CustomResourceDefinition, release string) Verdict {
+// CRDs judges the definitions of the API: there, served, and not older than those that
+// the release's programs are built with, which is the rule of the CRD Job. Wanted are
+// their versions by name. The release's own version says nothing about them: a release
+// may change no definition.
+func CRDs(wanted map[string]string, found []apiextensionsv1.CustomResourceDefinition) Verdict {
 	byName := map[string]apiextensionsv1.CustomResourceDefinition{}
 	for _, crd := range found {
 		byName[crd.Name] = crd
 	}
-	for _, name := range want {
+	var served []string
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		crd, there := byName[name]
 		switch {
 		case !there:
 			return Fail("%s is not there", name)
 		case !established(crd):
 			return Fail("the API server does not serve %s yet", name)
-		case older(crd.Annotations[vdi.AnnotationVersion], release):
-			return Fail("%s is of version %q, the release of %s", name, crd.Annotations[vdi.AnnotationVersion], release)
+		case older(crd.Annotations[vdi.AnnotationVersion], wanted[name]):
+			return Fail("%s is of version %q, the operator is built with %s", name, crd.Annotations[vdi.AnnotationVersion], wanted[name])
 		}
+		served = append(served, fmt.Sprintf("%s %s", name, crd.Annotations[vdi.AnnotationVersion]))
 	}
-	return Pass("%s are served, of version %s or newer", list(want), release)
+	return Pass("served are %s", list(served))
 }
 
 func established(crd apiextensionsv1.CustomResourceDefinition) bool {

@@ -37,10 +37,10 @@ func TestCRDs(t *testing.T) {
 		}
 	}
 	judged := func(found ...apiextensionsv1.CustomResourceDefinition) Verdict {
-		return CRDs([]string{"a", "b"}, found, "0.2.0")
+		return CRDs(map[string]string{"a": "0.2.0", "b": "0.2.0"}, found)
 	}
 	good := crd("a", "0.2.0", apiextensionsv1.ConditionTrue)
-	is(t, Passed, "a, b are served", judged(good, crd("b", "0.3.0", apiextensionsv1.ConditionTrue)))
+	is(t, Passed, "served are a 0.2.0, b 0.3.0", judged(good, crd("b", "0.3.0", apiextensionsv1.ConditionTrue)))
 	is(t, Failed, "b is not there", judged(good))
 	is(t, Failed, "does not serve b", judged(good, crd("b", "0.2.0", apiextensionsv1.ConditionFalse)))
 	is(t, Failed, `b is of version "0.1.9"`, judged(good, crd("b", "0.1.9", apiextensionsv1.ConditionTrue)))

@@ -20,11 +20,10 @@ const (
 
 // Release is one line of `helm list -o json`.
 type Release struct {
-	Name       string `json:"name"`
-	Namespace  string `json:"namespace"`
-	Status     string `json:"status"`
-	Chart      string `json:"chart"`
-	AppVersion string `json:"app_version"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Status    string `json:"status"`
+	Chart     string `json:"chart"`
 }
 
 // of says whether the release is of a chart, whose version follows its name.

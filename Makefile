@@ -261,7 +261,7 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 validate: ## Judge an installation: KUBECONFIG=FILE [NAMESPACE RELEASE DOMAIN TEMPLATE ADDRESS CA PROMETHEUS PULL_SECRETS_FROM QUICK=1 INSTALL=1 VALUES CHART]; starts one desktop, leaves nothing
 	@export PATH="$(CURDIR)/bin:$$PATH"; command -v helm >/dev/null || (cd tests && go run ./cmd/vdi-cluster tools helm); cd tests && \
 	  KUBECONFIG="$(abspath $(KUBECONFIG))" CA="$(abspath $(CA))" VALUES="$(abspath $(VALUES))" \
-	  go test ./validate -run '^TestInstallation$$' -count 1 -timeout 45m -v
+	  go test ./validate -run '^TestInstallation$$' -count 1 -timeout 2h -v
 
 .PHONY: deploy
 deploy: tools-helm ## Install the operator chart with image IMG=… into the current context (DOMAIN=…)

@@ -30,14 +30,26 @@ const (
 	orderly   = time.Minute
 )
 
+// namespacePrefix begins the name of a run's namespace; its label follows.
+const namespacePrefix = "vdi-validate-"
+
+// owned says whether a namespace was made by a run. A label alone proves nothing: others
+// may copy it.
+func owned(ns corev1.Namespace) bool {
+	run := ns.Labels[runLabel]
+	return run != "" && ns.Name == namespacePrefix+run
+}
+
 // settle removes what earlier runs left, and makes this run's namespace.
 func (v *visit) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
+	defer cancel()
 	if err := v.clean(ctx, client.HasLabels{runLabel}); err != nil {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
 	id := strings.ToLower(random.UniqueID())
 	v.label, v.mark = id, "written by run "+id
-	v.namespace = "vdi-validate-" + id
+	v.namespace = namespacePrefix + id
 	err := k8s.CreateNamespaceWithMetadataContextE(v.t, ctx, v.kubectl(""), metav1.ObjectMeta{
 		Name: v.namespace,
 		Labels: map[string]string{
@@ -69,6 +81,9 @@ func (v *visit) clean(ctx context.Context, label client.ListOption) error {
 	}
 	var errs []error
 	for _, ns := range list.Items {
+		if !owned(ns) {
+			continue
+		}
 		errs = append(errs, v.endSessions(ctx, ns.Name, label), v.remove(ctx, &ns))
 	}
 	return errors.Join(errs...)
@@ -95,7 +110,7 @@ func (v *visit) endSessions(ctx context.Context, namespace string, label client.
 	return errors.Join(errs...)
 }
 
-// remove deletes an object and waits until it is gone.
+// remove deletes an object and waits until it is gone, or the context's time is up.
 func (v *visit) remove(ctx context.Context, o client.Object) error {
 	if err := v.kube.Delete(ctx, o, client.Preconditions{UID: new(o.GetUID())}); client.IgnoreNotFound(err) != nil {
 		return err
@@ -105,9 +120,18 @@ func (v *visit) remove(ctx context.Context, o client.Object) error {
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
 	if err != nil {
-		return fmt.Errorf("%s is not gone: %w", o.GetName(), err)
+		return fmt.Errorf("%w: %w", notGone(o), err)
 	}
 	return nil
+}
+
+// notGone names what is in the way, and where to look: the API server writes into a
+// namespace's status what keeps it.
+func notGone(o client.Object) error {
+	if _, is := o.(*corev1.Namespace); is {
+		return fmt.Errorf("namespace %[1]s does not go; `kubectl get namespace %[1]s -o yaml` says what keeps it", o.GetName())
+	}
+	return fmt.Errorf("%s in namespace %s does not go", o.GetName(), o.GetNamespace())
 }
 
 // copyPullSecrets brings the Secrets that desktops pull with into this run's namespace,

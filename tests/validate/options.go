@@ -46,6 +46,8 @@ const (
 	defaultNamespace = "vdi-system"
 	defaultRelease   = "vdi"
 	defaultPatience  = 5 * time.Minute
+	// maxPatience keeps a whole run below the time that `go test` gives it.
+	maxPatience = 15 * time.Minute
 )
 
 // FromEnvironment reads the variables of `make validate`. Errors say what to set.
@@ -67,6 +69,8 @@ func FromEnvironment(get func(string) string) (Options, error) {
 		var err error
 		if o.Patience, err = time.ParseDuration(text); err != nil {
 			errs = append(errs, fmt.Errorf("PATIENCE=%s is no duration such as 5m", text))
+		} else if o.Patience <= 0 || o.Patience > maxPatience {
+			errs = append(errs, fmt.Errorf("PATIENCE=%s: give more than nothing and at most %s", text, maxPatience))
 		}
 	}
 	return o, errors.Join(append(errs, o.check())...)
@@ -118,6 +122,13 @@ func (o Options) withDefaults() Options {
 		o.Patience = defaultPatience
 	}
 	return o
+}
+
+// Limit is how long everything may take before the way out: an installation, a start, a
+// probe, a suspension and a resumption wait for Patience each, and all else is short.
+func (o Options) Limit() time.Duration {
+	const waits, short = 5, 20 * time.Minute
+	return waits*o.withDefaults().Patience + short
 }
 
 // dialAddress is where connections for a host's port go.

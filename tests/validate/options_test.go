@@ -1,13 +1,19 @@
 package validate
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func TestFromEnvironment(t *testing.T) {
@@ -30,6 +36,8 @@ func TestFromEnvironment(t *testing.T) {
 		{"values without an install", map[string]string{"KUBECONFIG": file, "VALUES": file}, "are for INSTALL=1"},
 		{"no switch", map[string]string{"KUBECONFIG": file, "QUICK": "yes"}, "QUICK=yes: give 1, or leave it out"},
 		{"no duration", map[string]string{"KUBECONFIG": file, "PATIENCE": "9"}, "PATIENCE=9 is no duration"},
+		{"no patience at all", map[string]string{"KUBECONFIG": file, "PATIENCE": "0s"}, "PATIENCE=0s: give more than nothing"},
+		{"more patience than go test has", map[string]string{"KUBECONFIG": file, "PATIENCE": "16m"}, "at most 15m"},
 		{"no address", map[string]string{"KUBECONFIG": file, "PROMETHEUS": "prometheus"}, "is no address"},
 	} {
 		_, err := FromEnvironment(func(name string) string { return c.set[name] })
@@ -55,6 +63,48 @@ func TestDialAddress(t *testing.T) {
 	} {
 		assert.Equal(t, want, Options{Address: address}.dialAddress("alice.vdi.example.com", 8443), address)
 	}
+}
+
+// The way out runs before `go test` gives up, however patient somebody is.
+func TestLimit(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`TestInstallation\$\$' -count 1 -timeout (\S+)`).FindSubmatch(makefile)
+	require.Len(t, found, 2)
+	timeout, err := time.ParseDuration(string(found[1]))
+	require.NoError(t, err)
+	assert.Less(t, Options{Patience: maxPatience}.Limit()+cleanupTime, timeout)
+}
+
+// A namespace that somebody has given our label is somebody's.
+func TestOwned(t *testing.T) {
+	for name, c := range map[string]struct {
+		run  string
+		want bool
+	}{
+		"vdi-validate-abc": {"abc", true}, "production": {"abc", false}, "vdi-validate-other": {"abc", false}, "vdi-validate-": {"", false},
+	} {
+		ns := corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{runLabel: c.run}}}
+		assert.Equal(t, c.want, owned(ns), name)
+	}
+}
+
+// stuck is a cluster in which nothing that is deleted goes.
+type stuck struct{ client.Client }
+
+func (stuck) Delete(context.Context, client.Object, ...client.DeleteOption) error { return nil }
+
+func (stuck) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return nil
+}
+
+func TestRemoveGivesUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	v := &visit{site: &site{kube: stuck{}}}
+	err := v.remove(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vdi-validate-abc"}})
+	require.ErrorContains(t, err, "namespace vdi-validate-abc does not go")
+	assert.True(t, wait.Interrupted(err))
 }
 
 // Every line has a remedy, and a name of its own.

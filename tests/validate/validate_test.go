@@ -21,6 +21,8 @@ func TestInstallation(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, options.Limit())
+	defer cancel()
 	lines, err := Run(t, ctx, options)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +30,7 @@ func TestInstallation(t *testing.T) {
 	fmt.Println()
 	fmt.Print(judge.Table(lines))
 	if ctx.Err() != nil {
-		t.Fatal("interrupted: run it again")
+		t.Fatalf("interrupted, run it again: %v", ctx.Err())
 	}
 	if red := judge.Red(lines); len(red) > 0 {
 		t.Fatalf("this installation does not keep: %v", red)

@@ -38,6 +38,8 @@ import (
 // answerTime bounds one question over the network.
 const answerTime = 10 * time.Second
 
+func (v *visit) deployed(context.Context) judge.Verdict { return v.release.Judge() }
+
 func (v *visit) crds(ctx context.Context) judge.Verdict {
 	wanted, err := definitions()
 	if err != nil {

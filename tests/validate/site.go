@@ -88,7 +88,8 @@ func (s *site) install(ctx context.Context) error {
 // find reads what Helm knows of the release.
 func (s *site) find(ctx context.Context) error {
 	var list []judge.Release
-	text, err := s.askHelm(ctx, "list", "--output", "json")
+	// Each by name: Helm 3 leaves out what is pending, and Helm 4 knows no --all.
+	text, err := s.askHelm(ctx, "list", "--deployed", "--failed", "--pending", "--uninstalling", "--output", "json")
 	if err != nil {
 		return err
 	}

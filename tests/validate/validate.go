@@ -29,6 +29,7 @@ type check struct {
 // it have brought about.
 func checks() []check {
 	return []check{
+		{"release", "helm history says what was wrong; correct it and run helm upgrade again", false, (*visit).deployed},
 		{"CRDs", "kubectl apply --server-side -f charts/vdi-operator/crds of the release's version; crds.upgradeJob does so at every helm upgrade", false, (*visit).crds},
 		{"programs", "kubectl describe it, and look at the logs of its pods", false, (*visit).programs},
 		{"admission", "helm upgrade brings back what was deleted; leave admission.enabled on", false, (*visit).admission},

@@ -29,6 +29,21 @@ type Release struct {
 // of says whether the release is of a chart, whose version follows its name.
 func (r Release) of(chart string) bool { return strings.HasPrefix(r.Chart, chart+"-") }
 
+// deployed is Helm's word for a release that was installed or upgraded to its end.
+const deployed = "deployed"
+
+// Judge wants the last install or upgrade to have come to its end.
+func (r Release) Judge() Verdict {
+	switch {
+	case r.Status == deployed:
+		return Pass("%s of chart %s is deployed", r.Name, r.Chart)
+	case strings.HasPrefix(r.Status, "pending-"):
+		return Fail("%s of chart %s is %s: an install or upgrade runs, or was killed", r.Name, r.Chart, r.Status).
+			With("if none runs: helm rollback %[1]s -n %[2]s, or helm uninstall %[1]s -n %[2]s where it was never deployed", r.Name, r.Namespace)
+	}
+	return Fail("%s of chart %s is %s", r.Name, r.Chart, r.Status)
+}
+
 // ErrNoRelease is told apart, because INSTALL=1 wants it.
 var ErrNoRelease = errors.New("no release")
 

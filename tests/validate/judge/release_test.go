@@ -38,6 +38,18 @@ func TestChoose(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoRelease)
 }
 
+// What an upgrade has left half done is not well, even where all pods run.
+func TestReleaseJudge(t *testing.T) {
+	of := func(status string) Verdict {
+		return Release{Name: "vdi", Namespace: "vdi-system", Chart: "vdi-platform-0.1.0", Status: status}.Judge()
+	}
+	is(t, Passed, "vdi of chart vdi-platform-0.1.0 is deployed", of("deployed"))
+	is(t, Failed, "is failed", of("failed"))
+	is(t, Failed, "is uninstalling", of("uninstalling"))
+	is(t, Failed, "is pending-upgrade", of("pending-upgrade"))
+	assert.Contains(t, of("pending-install").Remedy, "helm rollback vdi -n vdi-system")
+}
+
 func TestRead(t *testing.T) {
 	values := `{"sessions":{"domain":"vdi.example.com","externalPort":443,"turn":{"host":"turn.example.com","port":3478,"transports":["udp"]}},
 		"access":{"mode":"OIDC","oidc":{"clientID":"vdi"}},"frontDoor":{"keys":{"existingSecret":""}},"gpuSharing":{"enabled":true},"metrics":{"port":8080}}`

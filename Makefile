@@ -181,7 +181,6 @@ release: release-images release-sbom ## All that a release holds, into dist/VERS
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
 	cp $(foreach chart,vdi-session vdi-operator coturn,$(DIST)/$(chart)-$(VERSION).tgz) $(RELEASE_DIR)/charts/
-	$(foreach archive,$(wildcard $(DIST)/kubectl-vdi*.tar.gz $(DIST)/kubectl-vdi*.zip),cp $(archive) $(RELEASE_DIR)/;)
 	cd tests && go run ./cmd/vdi-release images $(abspath $(RELEASE_DIR)) $(CURDIR)
 	cd $(RELEASE_DIR) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 	@cd $(RELEASE_DIR) && du -ah --apparent-size . | sort -k2
@@ -195,6 +194,7 @@ release-images: release-operator
 
 .PHONY: release-operator
 release-operator:
+	cd tests && go run ./cmd/vdi-release semver "$(VERSION)"
 	rm -rf $(RELEASE_DIR) && mkdir -p $(RELEASE_DIR)/images $(RELEASE_DIR)/charts $(RELEASE_DIR)/sbom
 	for arch in $(ARCHES); do mkdir -p $(BUILT)/$$arch && CGO_ENABLED=0 GOARCH=$$arch go build $(GO_FLAGS) -o $(BUILT)/$$arch/ $(addprefix ./operator/cmd/,$(IMAGE_PROGRAMS)); done
 	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-image binary $(foreach program,$(IMAGE_PROGRAMS),--binary $(abspath $(BUILT))/$$arch/$(program)) \
@@ -258,7 +258,7 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 ##@ Your cluster
 
 .PHONY: validate
-validate: ## Judge an installation: KUBECONFIG=FILE [NAMESPACE RELEASE DOMAIN TEMPLATE ADDRESS CA PROMETHEUS PULL_SECRETS_FROM QUICK=1 INSTALL=1 VALUES CHART]; starts one desktop, leaves nothing
+validate: ## Judge an installation: KUBECONFIG=FILE [NAMESPACE HELM_RELEASE DOMAIN TEMPLATE ADDRESS CA PROMETHEUS PULL_SECRETS_FROM QUICK=1 INSTALL=1 VALUES CHART]; starts one desktop, leaves nothing
 	@export PATH="$(CURDIR)/bin:$$PATH"; command -v helm >/dev/null || (cd tests && go run ./cmd/vdi-cluster tools helm); cd tests && \
 	  KUBECONFIG="$(abspath $(KUBECONFIG))" CA="$(abspath $(CA))" VALUES="$(abspath $(VALUES))" \
 	  go test ./validate -run '^TestInstallation$$' -count 1 -timeout 2h -v

@@ -134,7 +134,7 @@ func TestSetVersion(t *testing.T) {
 		require.Equal(t, want, dependency.Version)
 		require.Equal(t, want, lock.Dependencies[i].Version)
 	}
-	require.ErrorContains(t, release.SetVersion(t.TempDir(), "1"), "holds no charts")
+	require.ErrorContains(t, release.SetVersion(t.TempDir(), "1.0.0"), "holds no charts")
 }
 
 // TestSameVersion: set to the version that they have, the charts say the same as before;

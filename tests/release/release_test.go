@@ -196,3 +196,14 @@ func tools(t *testing.T, names ...string) string {
 	require.NoError(t, err)
 	return bin
 }
+
+// TestCheckVersion: an empty version would be the folder of all releases.
+func TestCheckVersion(t *testing.T) {
+	for _, good := range []string{"0.1.0", "1.2.3-rc.1"} {
+		require.NoError(t, release.CheckVersion(good))
+	}
+	for _, bad := range []string{"", "v1.2.3", "1.2", ".", "../x", "1.2.3+dirty", "1.2.3 4"} {
+		require.ErrorContains(t, release.CheckVersion(bad), "is no version of a release", bad)
+		require.Error(t, release.SetVersion(t.TempDir(), bad))
+	}
+}

@@ -9,14 +9,26 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v3/pkg/chart"
 	helmyaml "sigs.k8s.io/yaml"
 )
 
+// CheckVersion refuses what charts, tags and folders cannot be called after.
+func CheckVersion(version string) error {
+	if v, err := semver.StrictNewVersion(version); err != nil || v.Metadata() != "" {
+		return fmt.Errorf("VERSION=%s is no version of a release such as 0.2.0 or 0.2.0-rc.1", version)
+	}
+	return nil
+}
+
 // SetVersion gives our charts in a folder the version of a release: their own, that of the
 // programs, and where the umbrella names its parts.
 func SetVersion(charts, version string) error {
+	if err := CheckVersion(version); err != nil {
+		return err
+	}
 	metadata, err := filepath.Glob(filepath.Join(charts, "*", "Chart.yaml"))
 	if err != nil {
 		return err

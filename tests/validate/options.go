@@ -53,7 +53,7 @@ const (
 // FromEnvironment reads the variables of `make validate`. Errors say what to set.
 func FromEnvironment(get func(string) string) (Options, error) {
 	o := Options{
-		Kubeconfig: get("KUBECONFIG"), Namespace: get("NAMESPACE"), Release: get("RELEASE"), Domain: get("DOMAIN"),
+		Kubeconfig: get("KUBECONFIG"), Namespace: get("NAMESPACE"), Release: get("HELM_RELEASE"), Domain: get("DOMAIN"),
 		Template: get("TEMPLATE"), Address: get("ADDRESS"), Authority: get("CA"), Prometheus: get("PROMETHEUS"),
 		PullSecretsFrom: get("PULL_SECRETS_FROM"),
 		Chart:           get("CHART"), Values: get("VALUES"),

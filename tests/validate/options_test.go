@@ -26,7 +26,7 @@ func TestFromEnvironment(t *testing.T) {
 	}{
 		{"all that is needed", map[string]string{"KUBECONFIG": file}, ""},
 		{"everything", map[string]string{
-			"KUBECONFIG": file, "NAMESPACE": "n", "DOMAIN": "d", "TEMPLATE": "t", "RELEASE": "r", "ADDRESS": "a", "CA": file,
+			"KUBECONFIG": file, "NAMESPACE": "n", "DOMAIN": "d", "TEMPLATE": "t", "HELM_RELEASE": "r", "ADDRESS": "a", "CA": file,
 			"INSTALL": "1", "VALUES": file, "CHART": "c", "QUICK": "1", "PATIENCE": "9m", "PROMETHEUS": "http://localhost:9090",
 		}, ""},
 		{"no cluster", nil, "KUBECONFIG is not set: export KUBECONFIG=FILE"},

@@ -17,6 +17,7 @@ import (
 
 const usage = `usage:
   vdi-release version CHARTS VERSION     give the charts of a folder a version
+  vdi-release semver VERSION             refuse what is no version of a release
   vdi-release images RELEASE REPOSITORY  list all images, into images.txt and digests of a release's folder
   vdi-release push REGISTRY RELEASE      push the images and charts of a release's folder (PLAIN_HTTP=yes)
   vdi-release pin CHARTS DIGESTS         write digests into the charts of a folder
@@ -44,6 +45,8 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case command == "version" && len(args) == 2:
 		return release.SetVersion(args[0], args[1])
+	case command == "semver" && len(args) == 1:
+		return release.CheckVersion(args[0])
 	case command == "images" && len(args) == 2:
 		return images(args[0], args[1])
 	case command == "push" && len(args) == 2:

@@ -62,9 +62,9 @@ func Choose(list []Release, namespace, name string) (Release, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return Release{}, fmt.Errorf("namespace %s holds %d releases of the platform (%s): say which by RELEASE=NAME", namespace, len(found), strings.Join(names, ", "))
+		return Release{}, fmt.Errorf("namespace %s holds %d releases of the platform (%s): say which by HELM_RELEASE=NAME", namespace, len(found), strings.Join(names, ", "))
 	case name != "":
-		return Release{}, fmt.Errorf("%w: namespace %s holds none called %q of the charts %s and %s: set NAMESPACE and RELEASE as `helm list -A` has them, or INSTALL=1 VALUES=FILE to install it", ErrNoRelease, namespace, name, umbrella, operatorChart)
+		return Release{}, fmt.Errorf("%w: namespace %s holds none called %q of the charts %s and %s: set NAMESPACE and HELM_RELEASE as `helm list -A` has them, or INSTALL=1 VALUES=FILE to install it", ErrNoRelease, namespace, name, umbrella, operatorChart)
 	default:
 		return Release{}, fmt.Errorf("%w: namespace %s holds none of the charts %s and %s: set NAMESPACE as `helm list -A` has it, or INSTALL=1 VALUES=FILE to install one", ErrNoRelease, namespace, umbrella, operatorChart)
 	}
@@ -112,7 +112,7 @@ func Read(values []byte, of Release) (s Settings, err error) {
 		return s, fmt.Errorf("values of the operator in release %s: %w", of.Name, err)
 	}
 	if s.Sessions.Domain == "" {
-		return s, fmt.Errorf("release %s has no value sessions.domain: it installs no operator; name the one that does by RELEASE=NAME", of.Name)
+		return s, fmt.Errorf("release %s has no value sessions.domain: it installs no operator; name the one that does by HELM_RELEASE=NAME", of.Name)
 	}
 	return s, nil
 }

@@ -23,7 +23,7 @@ func TestChoose(t *testing.T) {
 		{"by name", []Release{whole, alone}, "second", "second", ""},
 		{"none", []Release{other}, "", "", "set NAMESPACE as `helm list -A` has it, or INSTALL=1 VALUES=FILE to install one"},
 		{"none of that name", []Release{whole}, "vid", "", `holds none called "vid"`},
-		{"several", []Release{whole, alone}, "", "", "holds 2 releases of the platform (vdi, second): say which by RELEASE=NAME"},
+		{"several", []Release{whole, alone}, "", "", "holds 2 releases of the platform (vdi, second): say which by HELM_RELEASE=NAME"},
 		{"another chart of that name", []Release{other}, "db", "", `holds none called "db"`},
 	} {
 		got, err := Choose(c.list, "vdi-system", c.named)

@@ -30,6 +30,16 @@ CASES ?= 4500
 SEED ?= 0
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
 
+# Recipes run in other folders, where a relative KUBECONFIG would lead elsewhere.
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
+ifneq ($(KUBECONFIG),)
+override KUBECONFIG := $(subst $(SPACE),:,$(abspath $(subst :, ,$(KUBECONFIG))))
+export KUBECONFIG
+endif
+# What INSTALL=1 installs: a chart of this checkout is packaged first, with its dependencies.
+VALIDATED_CHART = $(or $(abspath $(wildcard $(CHART))),$(CHART),$(if $(INSTALL),$(abspath $(DIST))/vdi-platform-$(VERSION).tgz))
+
 .PHONY: help
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -259,8 +269,9 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 
 .PHONY: validate
 validate: ## Judge an installation: KUBECONFIG=FILE [NAMESPACE HELM_RELEASE DOMAIN TEMPLATE ADDRESS CA PROMETHEUS PULL_SECRETS_FROM QUICK=1 INSTALL=1 VALUES CHART]; starts one desktop, leaves nothing
+	$(if $(INSTALL),$(if $(CHART),,@$(MAKE) --no-print-directory package))
 	@export PATH="$(CURDIR)/bin:$$PATH"; command -v helm >/dev/null || (cd tests && go run ./cmd/vdi-cluster tools helm); cd tests && \
-	  KUBECONFIG="$(abspath $(KUBECONFIG))" CA="$(abspath $(CA))" VALUES="$(abspath $(VALUES))" \
+	  CHART="$(VALIDATED_CHART)" CA="$(abspath $(CA))" VALUES="$(abspath $(VALUES))" \
 	  go test ./validate -run '^TestInstallation$$' -count 1 -timeout 2h -v
 
 .PHONY: deploy

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -114,4 +115,19 @@ func TestTopLevel(t *testing.T) {
 	for _, e := range entries {
 		assert.True(t, allowed[e.Name()] || strings.HasPrefix(e.Name(), "."), "%s does not belong at the top level", e.Name())
 	}
+}
+
+// A path that a person gives is meant from where they run make.
+func TestMakeTakesRelativeKubeconfig(t *testing.T) {
+	shows := func(given string) string {
+		command := exec.CommandContext(t.Context(), "make", "--silent", "--no-print-directory", "-C", "..", "KUBECONFIG="+given, "--eval", "show-kubeconfig:; @echo $$KUBECONFIG", "show-kubeconfig")
+		out, err := command.Output()
+		require.NoError(t, err)
+		return strings.TrimSpace(string(out))
+	}
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(root, "a.kubeconfig"), shows("a.kubeconfig"))
+	assert.Equal(t, "/a:"+filepath.Join(root, "b"), shows("/a:b"))
+	assert.Empty(t, shows(""))
 }

@@ -208,6 +208,10 @@ func Open(name string) (*Cluster, error) {
 		if path == "" {
 			return nil, errors.New("VDI_CLUSTER=existing needs KUBECONFIG")
 		}
+		path, err := filepath.Abs(path) // programs that are given it run in other folders
+		if err != nil {
+			return nil, err
+		}
 		return &Cluster{existing: true, kubeconfig: path, state: state{Options: Options{Name: name}}}, nil
 	}
 	repo, err := here()

@@ -32,7 +32,8 @@ type Options struct {
 	PullSecretsFrom string
 	// Prometheus is the address of one that should read the platform's metrics.
 	Prometheus string
-	// Install installs the release first, from Chart and with the file Values.
+	// Install installs the release first, from Chart, which is whatever helm takes, and with
+	// the file Values.
 	Install       bool
 	Chart, Values string
 	// Quick leaves out everything that needs a desktop.
@@ -102,6 +103,9 @@ func (o Options) check() error {
 	if o.Install && o.Values == "" {
 		return errors.New("INSTALL=1 needs VALUES=FILE, such as a copy of values/production.yaml with your domain in it")
 	}
+	if o.Install && o.Chart == "" {
+		return errors.New("INSTALL=1 needs a chart: run it by `make validate`, which packages this checkout's, or give CHART=")
+	}
 	if !o.Install && (o.Values != "" || o.Chart != "") {
 		return errors.New("VALUES and CHART are for INSTALL=1: what is installed has values of its own")
 	}
@@ -113,10 +117,8 @@ func (o Options) check() error {
 
 // withDefaults fills in what needs no cluster.
 func (o Options) withDefaults() Options {
-	for to, value := range map[*string]string{&o.Namespace: defaultNamespace, &o.Chart: "../../charts/vdi-platform"} {
-		if *to == "" {
-			*to = value
-		}
+	if o.Namespace == "" {
+		o.Namespace = defaultNamespace
 	}
 	if o.Patience == 0 {
 		o.Patience = defaultPatience

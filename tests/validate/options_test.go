@@ -33,6 +33,7 @@ func TestFromEnvironment(t *testing.T) {
 		{"several files", map[string]string{"KUBECONFIG": file + ":" + file}, "names several files"},
 		{"no such file", map[string]string{"KUBECONFIG": file + "x"}, "cannot be read"},
 		{"an install without values", map[string]string{"KUBECONFIG": file, "INSTALL": "1"}, "INSTALL=1 needs VALUES=FILE"},
+		{"an install without a chart", map[string]string{"KUBECONFIG": file, "INSTALL": "1", "VALUES": file}, "packages this checkout's, or give CHART="},
 		{"values without an install", map[string]string{"KUBECONFIG": file, "VALUES": file}, "are for INSTALL=1"},
 		{"no switch", map[string]string{"KUBECONFIG": file, "QUICK": "yes"}, "QUICK=yes: give 1, or leave it out"},
 		{"no duration", map[string]string{"KUBECONFIG": file, "PATIENCE": "9"}, "PATIENCE=9 is no duration"},
@@ -74,6 +75,16 @@ func TestLimit(t *testing.T) {
 	timeout, err := time.ParseDuration(string(found[1]))
 	require.NoError(t, err)
 	assert.Less(t, Options{Patience: maxPatience}.Limit()+cleanupTime, timeout)
+}
+
+// A chart's folder as git has it cannot be installed.
+func TestWhole(t *testing.T) {
+	folder := t.TempDir()
+	chart := "apiVersion: v2\nname: a\nversion: 1.0.0\ndependencies:\n- {name: b, version: 1.0.0, repository: \"https://charts.example.com\"}\n"
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "Chart.yaml"), []byte(chart), 0o600))
+	require.ErrorContains(t, whole(folder), "run `make package`")
+	require.NoError(t, whole("../../charts/vdi-operator"))
+	require.NoError(t, whole("oci://registry.example.com/vdi-platform"))
 }
 
 // A namespace that somebody has given our label is somebody's.

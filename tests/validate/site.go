@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 
 	"github.com/gruntwork-io/terratest/modules/helm"
 	"github.com/gruntwork-io/terratest/modules/k8s"
 	"github.com/gruntwork-io/terratest/modules/logger"
 	"github.com/gruntwork-io/terratest/modules/testing"
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart/loader"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -73,6 +76,9 @@ func (s *site) client(config *rest.Config) (client.Client, error) {
 
 // install is `helm install`, which refuses where a release of that name is.
 func (s *site) install(ctx context.Context) error {
+	if err := whole(s.Chart); err != nil {
+		return err
+	}
 	if s.Release == "" {
 		s.Release = defaultRelease
 	}
@@ -81,6 +87,22 @@ func (s *site) install(ctx context.Context) error {
 	options.ExtraArgs = map[string][]string{"install": {"--create-namespace", "--wait", "--timeout", s.Patience.String()}}
 	if err := helm.InstallContextE(s.t, ctx, options, s.Chart, s.Release); err != nil {
 		return fmt.Errorf("helm install %s in namespace %s: %w", s.Release, s.Namespace, err)
+	}
+	return nil
+}
+
+// whole refuses a chart's folder without its dependencies, which git does not hold. What is
+// no folder is for helm to find.
+func whole(folder string) error {
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return nil
+	}
+	c, err := loader.LoadDir(folder)
+	if err != nil {
+		return fmt.Errorf("CHART=%s: %w", folder, err)
+	}
+	if err := action.CheckDependencies(c, c.Metadata.Dependencies); err != nil {
+		return fmt.Errorf("CHART=%s: %w: run `make package`, and leave CHART out or name the archive that it writes", folder, err)
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (p *Platform) decideDelivery() (err error) {
 		return nil
 	}
 	prefix := os.Getenv("REGISTRY")
-	if p.registry, err = registry.New(prefix, os.Getenv("PLAIN_HTTP") != ""); err != nil {
+	if p.registry, err = registry.New(prefix, os.Getenv("PLAIN_HTTP") == "yes"); err != nil {
 		return fmt.Errorf("REGISTRY: %w", err)
 	}
 	p.values = append(p.values, "--set", "global.imageRegistry="+prefix)

@@ -28,7 +28,7 @@ func ChartsBeside(image string) string {
 // each, and stops at the first that fails.
 func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), folder string, archives ...string) error {
 	options := []helm.ClientOption{helm.ClientOptWriter(io.Discard)}
-	if r.base.Scheme() == "http" {
+	if r.plain {
 		options = append(options, helm.ClientOptPlainHTTP())
 	}
 	client, err := helm.NewClient(options...)

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"regexp"
 
@@ -25,6 +27,7 @@ type Registry struct {
 	base name.Repository
 	// prefix as the caller wrote it, for names that charts will write.
 	prefix  string
+	plain   bool // speaks HTTP without TLS
 	options []name.Option
 }
 
@@ -50,8 +53,9 @@ func (p Pushed) String() string {
 // form is that of global.imageRegistry in the charts' schemas.
 var form = regexp.MustCompile(`^[a-zA-Z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
 
-// New reads a registry such as localhost:5000 or registry.example.com/team/vdi. Registries
-// on this machine and at private addresses speak plain HTTP, and others do if plain is set.
+// New reads a registry such as localhost:5000 or registry.example.com/team/vdi. A registry
+// on this machine speaks plain HTTP, and another does if plain is set: for images and charts
+// alike, since a login goes with both.
 func New(prefix string, plain bool) (*Registry, error) {
 	r := &Registry{prefix: prefix}
 	if plain {
@@ -63,7 +67,29 @@ func New(prefix string, plain bool) (*Registry, error) {
 		return nil, fmt.Errorf("registry %q: want HOST[:PORT][/PATH], such as localhost:5000 or registry.example.com/vdi", prefix)
 	}
 	r.base = base
+	r.plain = plain || loopback(base.RegistryStr())
 	return r, nil
+}
+
+// loopback says whether a registry is on this machine.
+func loopback(registry string) bool {
+	machine, _, err := net.SplitHostPort(registry)
+	if err != nil {
+		machine = registry
+	}
+	address, err := netip.ParseAddr(machine)
+	return machine == "localhost" || err == nil && address.IsLoopback()
+}
+
+// onlyTLS refuses to go on without TLS. The library would, at private addresses, where a
+// registry does not answer https.
+type onlyTLS struct{ http.RoundTripper }
+
+func (o onlyTLS) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		return nil, fmt.Errorf("%s does not speak TLS; PLAIN_HTTP=yes sends images, charts and logins to it in plain text", r.URL.Host)
+	}
+	return o.RoundTripper.RoundTrip(r)
 }
 
 // host is the part of an image's name that global.imageRegistry replaces: a first part
@@ -106,7 +132,7 @@ func (r *Registry) pushImage(ctx context.Context, archive string) (pushed Pushed
 	if pushed.Before, err = r.digestOf(ctx, tag); err != nil || pushed.Before == pushed.Digest {
 		return pushed, err
 	}
-	options := remoteOptions(ctx)
+	options := r.remoteOptions(ctx)
 	switch content := opened.Content.(type) {
 	case v1.Image:
 		err = remote.Write(tag, content, options...)
@@ -120,7 +146,7 @@ func (r *Registry) pushImage(ctx context.Context, archive string) (pushed Pushed
 
 // digestOf is what lies under a name. Empty: nothing.
 func (r *Registry) digestOf(ctx context.Context, ref name.Reference) (string, error) {
-	found, err := remote.Head(ref, remoteOptions(ctx)...)
+	found, err := remote.Head(ref, r.remoteOptions(ctx)...)
 	if refused := new(transport.Error); errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
 		return "", nil
 	}
@@ -130,6 +156,10 @@ func (r *Registry) digestOf(ctx context.Context, ref name.Reference) (string, er
 	return found.Digest.String(), nil
 }
 
-func remoteOptions(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+func (r *Registry) remoteOptions(ctx context.Context) []remote.Option {
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	if !r.plain {
+		options = append(options, remote.WithTransport(onlyTLS{remote.DefaultTransport}))
+	}
+	return options
 }

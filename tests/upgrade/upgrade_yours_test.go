@@ -57,7 +57,7 @@ func (w *world) publish(t *testing.T) (base string, digests map[string]string) {
 	t.Cleanup(func() { require.NoError(t, running.Stop()) })
 	require.NoError(t, w.Cluster.PullPlain(running.Address))
 	base, digests = running.Address+"/team/vdi", map[string]string{}
-	r, err := registry.New(base, false)
+	r, err := registry.New(base, true)
 	require.NoError(t, err)
 	say := func(p registry.Pushed) { digests[p.Name] = p.Digest }
 	require.NoError(t, r.PushImages(t.Context(), say, w.joined(t, "vdi-operator"), w.archive("traefik"), w.archive("page")))

@@ -24,7 +24,7 @@ func images(folder, repository string) error {
 
 // push takes images first: a chart that can be found names images that can.
 func push(ctx context.Context, to, folder string) error {
-	r, err := registry.New(to, os.Getenv("PLAIN_HTTP") != "")
+	r, err := registry.New(to, os.Getenv("PLAIN_HTTP") == "yes")
 	if err != nil {
 		return err
 	}

@@ -171,7 +171,11 @@ func (v *visit) certificate(ctx context.Context) judge.Verdict {
 		return judge.Fail("nothing speaks TLS at %s: %v", address, err)
 	}
 	defer conn.Close()
-	return judge.Certificate(host, conn.(*tls.Conn).ConnectionState().PeerCertificates, roots, time.Now())
+	verdict := judge.Certificate(host, conn.(*tls.Conn).ConnectionState().PeerCertificates, roots, time.Now())
+	if v.trusted = verdict.State == judge.Passed; v.trusted {
+		v.authorities = roots
+	}
+	return verdict
 }
 
 // roots are the authorities that browsers trust: nil are the system's alone.
@@ -194,14 +198,15 @@ func (v *visit) roots() (*x509.CertPool, error) {
 }
 
 // browser asks for pages of the platform at the proxy. The certificate has a line of
-// its own, so that a wrong one is told once; the password it sends is a throwaway's.
+// its own, so that a wrong one is reported once. Where that line has passed, every
+// connection demands what it has seen.
 func (v *visit) browser() *http.Client {
 	return &http.Client{
 		Timeout:       answerTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: !v.trusted, RootCAs: v.authorities},
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				host, port, err := net.SplitHostPort(address)
 				if err != nil {
@@ -261,6 +266,9 @@ func (v *visit) login(ctx context.Context) judge.Verdict {
 	if v.session.Status.Access != nil && v.session.Status.Access.Mode == vdi.AccessOIDC {
 		way, err := v.wayToLogin(ctx)
 		return judge.SingleSignOn(v.Domain, v.settings.Access.OIDC.ClientID, way, err)
+	}
+	if !v.trusted { // whoever answers might not be the platform
+		return judge.Unjudged("the session's password is not sent to a proxy whose certificate is not trusted").With("see the line TLS")
 	}
 	secret, err := k8s.GetSecretContextE(v.t, ctx, v.kubectl(v.namespace), v.session.Status.CredentialsSecret)
 	if err != nil {
@@ -328,7 +336,9 @@ func (v *visit) policies(ctx context.Context) judge.Verdict {
 	if pod.Status.Phase == corev1.PodFailed {
 		return judge.Unjudged("the probe pod failed: %s", text).With("upgrade the release: its image does not know `check reach`")
 	}
-	return judge.Policies(judge.ParseReached(text), control, closed)
+	// A desktop without a shell says nothing; then a refused connection proves nothing.
+	tables, _ := v.inDesktop(ctx, "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true")
+	return judge.Policies(judge.ParseReached(text), control, closed, judge.Listening(tables))
 }
 
 // doorsOf are the addresses of a pod's TCP ports, and what each is.

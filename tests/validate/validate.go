@@ -2,6 +2,7 @@ package validate
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -59,8 +60,11 @@ type visit struct {
 	pod       *corev1.Pod     // of that desktop
 	missing   string          // why there is no desktop
 	unreached string          // why the proxy cannot be asked
-	mark      string          // what is written into the home
-	unwritten error           // why it could not be
+	trusted   bool            // the proxy has shown a good certificate
+	// authorities that browsers trust; nil: the system's
+	authorities *x509.CertPool
+	mark        string // what is written into the home
+	unwritten   error  // why it could not be
 }
 
 // Run validates an installation. An error says what keeps it from judging at all,

@@ -3,9 +3,11 @@ package judge
 import (
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -213,9 +215,29 @@ func ParseReached(text string) Reached {
 	return told
 }
 
+// Listening reads /proc/net/tcp and tcp6 of a pod: the ports at which something takes
+// connections from outside of it.
+func Listening(tables string) map[string]bool {
+	const state, ofLoopback4, loopback6 = "0A", "7F", "00000000000000000000000001000000" // the last byte is the first
+	ports := map[string]bool{}
+	for line := range strings.Lines(tables) {
+		words := strings.Fields(line)
+		if len(words) < 4 || words[3] != state {
+			continue
+		}
+		address, port, _ := strings.Cut(words[1], ":")
+		number, err := strconv.ParseUint(port, 16, 16)
+		if err == nil && !strings.HasSuffix(address, ofLoopback4) && address != loopback6 {
+			ports[strconv.FormatUint(number, 10)] = true
+		}
+	}
+	return ports
+}
+
 // Policies judges them by the probe: the desktop's ports must be closed to it, and
-// what is open to all must not be, or its failures would prove nothing.
-func Policies(told Reached, control string, closed map[string]string) Verdict {
+// what is open to all must not be, or its failures would prove nothing. Neither does a
+// refused connection where nobody listens; some network plugins refuse what they forbid.
+func Policies(told Reached, control string, closed map[string]string, listening map[string]bool) Verdict {
 	if why, tried := told[control]; !tried || why != "" {
 		return Unjudged("the probe pod reaches nothing, not even the API server's Service (%s): its failures prove nothing", why).
 			With("let pods of new namespaces reach the API server, or name no default policy for them")
@@ -227,6 +249,8 @@ func Policies(told Reached, control string, closed map[string]string) Verdict {
 			return Unjudged("the probe pod said nothing about %s", what)
 		case why == "":
 			open = append(open, what)
+		case strings.Contains(why, "connection refused") && !listening[portOf(address)]:
+			continue
 		default:
 			tried = append(tried, what)
 		}
@@ -234,7 +258,16 @@ func Policies(told Reached, control string, closed map[string]string) Verdict {
 	if len(open) > 0 {
 		return Fail("another pod reaches the desktop's %s", list(open))
 	}
+	if len(tried) == 0 {
+		return Unjudged("the desktop has no port at which a knock would prove anything").
+			With("TEMPLATE=NAME of a desktop with a shell, in which can be seen what listens")
+	}
 	return Pass("another pod of the namespace is refused at the desktop's %s, and reaches what is open to all", list(tried))
+}
+
+func portOf(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }
 
 // Suspended judges a session whose suspension was asked for. Held are the slices

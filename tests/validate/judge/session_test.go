@@ -142,13 +142,31 @@ func TestSingleSignOn(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	closed := map[string]string{"10.1.0.5:8080": "port 8080 (http)", "10.1.0.5:8090": "port 8090 (agent)"}
-	judged := func(log string) Verdict { return Policies(ParseReached(log), "10.0.0.1:443", closed) }
+	judged := func(log string) Verdict {
+		return Policies(ParseReached(log), "10.0.0.1:443", closed, map[string]bool{"8080": true})
+	}
 	const control = "10.0.0.1:443 reached\n"
 	is(t, Passed, "port 8080 (http), port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: dial tcp: i/o timeout\n10.1.0.5:8090 not reached: dial tcp: i/o timeout\n"))
 	is(t, Failed, "reaches the desktop's port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 reached\n"))
 	is(t, NotJudged, "prove nothing", judged("10.0.0.1:443 not reached: timeout\n10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 not reached: timeout\n"))
 	is(t, NotJudged, "prove nothing", judged(""))
+	const refused = "10.1.0.5:8080 not reached: connect: connection refused\n10.1.0.5:8090 not reached: connect: connection refused\n"
+	is(t, Passed, "refused at the desktop's port 8080 (http), and", judged(control+refused))
+	is(t, NotJudged, "no port at which a knock would prove anything", Policies(ParseReached(control+refused), "10.0.0.1:443", closed, nil))
+	is(t, NotJudged, "no port at which a knock", Policies(ParseReached(control), "10.0.0.1:443", nil, nil))
 	is(t, NotJudged, "said nothing about port 8090", judged(control+"10.1.0.5:8080 not reached: timeout\n"))
+}
+
+func TestListening(t *testing.T) {
+	const tables = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1 0000000000000000 100 0 0 10 0
+   1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 2 1 0000000000000000 100 0 0 10 0
+   2: 0500010A:1F99 0600010A:B1C2 01 00000000:00000000 00:00000000 00000000  1000        0 3 1 0000000000000000 100 0 0 10 0
+   0: 00000000000000000000000000000000:1F9A 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4
+   1: 00000000000000000000000001000000:1F9B 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 5
+`
+	assert.Equal(t, map[string]bool{"8080": true, "8090": true}, Listening(tables))
+	assert.Empty(t, Listening(""))
 }
 
 func TestSuspended(t *testing.T) {

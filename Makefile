@@ -64,7 +64,7 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
 	go test ./operator/session # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
-	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./validate/judge .
+	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
 	cd tests && go test -skip '^TestInstallation$$' ./validate # which is `make validate`
 
 .PHONY: test-charts
@@ -251,9 +251,9 @@ verify: generate ## Fail if something generated is not committed
 lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck, ct lint, actionlint, and govulncheck where its database, or that as a module, can be reached
 	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
 	go vet $(ROOT_PACKAGES)
-	cd tests && go vet ./...
+	cd tests && go vet ./... && go vet -tags breakages ./e2e
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
-	cd tests && ../bin/staticcheck -checks all ./...
+	cd tests && ../bin/staticcheck -checks all ./... && ../bin/staticcheck -checks all -tags breakages ./e2e
 	$(HELM) lint charts/vdi-session --strict --set image=desktop --set agent.image=vdi-operator --set session.host=alice.vdi.example.com --kube-version 1.37.2
 	rm -rf bin/umbrella; cd tests && go run ./cmd/vdi-umbrella --dir ../bin/umbrella
 	PATH="$(CURDIR)/bin:$(CURDIR)/bin/python/bin:$$PATH" PYTHONPATH="$(CURDIR)/bin/python" bin/ct lint --config ct.yaml \

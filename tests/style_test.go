@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,4 +131,40 @@ func TestMakeTakesRelativeKubeconfig(t *testing.T) {
 	assert.Equal(t, filepath.Join(root, "a.kubeconfig"), shows("a.kubeconfig"))
 	assert.Equal(t, "/a:"+filepath.Join(root, "b"), shows("/a:b"))
 	assert.Empty(t, shows(""))
+}
+
+// Tests that no target runs protect nothing.
+func TestEveryPackageIsTested(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	require.NoError(t, err)
+	run := tested(string(makefile))
+	require.True(t, run("cluster/gpu") && !run("no/such"))
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, "_test.go") {
+			folder := filepath.ToSlash(filepath.Dir(path))
+			assert.True(t, run(folder), "no target of the Makefile runs the tests of tests/%s", folder)
+		}
+		return err
+	})
+	require.NoError(t, err)
+}
+
+// tested says whether a command of the Makefile tests a folder below tests/.
+func tested(makefile string) func(folder string) bool {
+	var patterns []string
+	for line := range strings.Lines(strings.ReplaceAll(makefile, "\\\n", " ")) {
+		if _, command, found := strings.Cut(line, "go test "); found && strings.Contains(line, "cd tests") {
+			for _, word := range strings.Fields(command) {
+				if word == "." || strings.HasPrefix(word, "./") {
+					patterns = append(patterns, strings.TrimPrefix(word, "./"))
+				}
+			}
+		}
+	}
+	return func(folder string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool {
+			parent, whole := strings.CutSuffix(pattern, "/...")
+			return folder == parent || whole && strings.HasPrefix(folder, parent+"/")
+		})
+	}
 }

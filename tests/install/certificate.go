@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +41,36 @@ func (p *Platform) certificate(ctx context.Context) error {
 	}
 	p.CA = secret.Data[corev1.ServiceAccountRootCAKey]
 	return err
+}
+
+// authorityFile is below the checkout, where nobody else of the machine can have put a
+// file or a link before us; an existing cluster's kubeconfig lies in a folder not ours.
+func (p *Platform) authorityFile() string {
+	folder := p.Cluster.Name()
+	if p.Cluster.Existing() {
+		folder += "-existing"
+	}
+	return filepath.Join(p.root, ".cluster", folder, "ca.crt")
+}
+
+// WriteAuthority writes the authority of the proxy's certificate into a file, for curl.
+func (p *Platform) WriteAuthority() (file string, err error) {
+	file = p.authorityFile()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return "", fmt.Errorf("write the authority's certificate: %w", err)
+	}
+	if err := os.WriteFile(file, p.CA, 0o600); err != nil {
+		return "", fmt.Errorf("write the authority's certificate: %w", err)
+	}
+	return file, nil
+}
+
+// ForgetAuthority removes that file of an existing cluster, with its folder.
+func (p *Platform) ForgetAuthority() error {
+	if !p.Cluster.Existing() {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(p.authorityFile()))
 }
 
 // NewCertificate makes an authority of its own and a certificate of that for an

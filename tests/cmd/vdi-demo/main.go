@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -131,12 +130,9 @@ func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Wr
 	if err := prove(ctx, p, s.Status.URL, proxy, user, password, out); err != nil {
 		return err
 	}
-	ca := filepath.Join(filepath.Dir(p.Cluster.KubeconfigPath()), "ca.crt")
-	if p.Cluster.Existing() { // its folder is not ours
-		ca = filepath.Join(os.TempDir(), "vdi-demo-ca.crt")
-	}
-	if err := os.WriteFile(ca, p.CA, 0o600); err != nil {
-		return fmt.Errorf("write the authority's certificate: %w", err)
+	ca, err := p.WriteAuthority()
+	if err != nil {
+		return err
 	}
 	list, err := p.Kubectl(ctx, "get", "vdi", "--all-namespaces")
 	if err != nil {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,12 +64,16 @@ func anothersCertificate(t *testing.T, _ *validate.Options) {
 func noPolicies(t *testing.T, _ *validate.Options) {
 	watcher, err := platform.Client.Watch(t.Context(), &corev1.NamespaceList{}, client.HasLabels{ofValidation})
 	require.NoError(t, err)
-	t.Cleanup(watcher.Stop)
-	go func() {
+	var admitting sync.WaitGroup
+	t.Cleanup(func() { // the channel closes, and the goroutine must not outlive its test
+		watcher.Stop()
+		admitting.Wait()
+	})
+	admitting.Go(func() {
 		for e := range watcher.ResultChan() {
 			if ns, ok := e.Object.(*corev1.Namespace); ok && e.Type == watch.Added {
 				assert.NoError(t, platform.Client.Create(context.Background(), admitEverything(ns.Name)))
 			}
 		}
-	}()
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"golang.org/x/crypto/bcrypt"
 	"sigs.k8s.io/yaml"
@@ -34,8 +35,8 @@ type Registry struct {
 	folder  string
 }
 
-// Start starts a registry on a free port and returns when it listens. Its package is
-// installed where it is missing.
+// Start starts a registry on a free port and returns when it listens. It ends with the
+// context, or with the thread that started it. Its package is installed where it is missing.
 func Start(ctx context.Context, options Options) (_ *Registry, err error) {
 	if err := debian.Ensure(ctx, "docker-registry", "docker-registry"); err != nil {
 		return nil, err
@@ -53,7 +54,8 @@ func Start(ctx context.Context, options Options) (_ *Registry, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.command = exec.Command("docker-registry", "serve", file)
+	r.command = exec.CommandContext(ctx, "docker-registry", "serve", file)
+	r.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := r.command.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -124,7 +124,7 @@ func TestCoturnRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
-	s := relay(map[string]string{"global.imageRegistry": "a"})
+	s := relay(map[string]string{"global.imageRegistry": "a.example.com"})
 	require.NotEmpty(t, mustRender(t, s), "part of somebody's umbrella")
 }
 

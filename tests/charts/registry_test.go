@@ -152,6 +152,7 @@ func TestImageRegistryRefuses(t *testing.T) {
 		want string
 	}{
 		"scheme":        {map[string]string{"global.imageRegistry": "https://registry.example.com"}, "at '/global/imageRegistry'"},
+		"no host":       {map[string]string{"global.imageRegistry": "team"}, "at '/global/imageRegistry'"},
 		"slash":         {map[string]string{"global.imageRegistry": "registry.example.com/"}, "at '/global/imageRegistry'"},
 		"other Traefik": {map[string]string{"global.imageRegistry": "registry.example.com", "traefik.image.registry": "other.example.com"}, `traefik.image.registry is "other.example.com", but global.imageRegistry is "registry.example.com": leave the first out, or give both the same registry`},
 	} {

@@ -1,8 +1,12 @@
 package registry
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,4 +42,33 @@ func TestOnlyTLS(t *testing.T) {
 	_, err = r.digestOf(t.Context(), r.base.Tag("1"))
 	require.ErrorContains(t, err, "PLAIN_HTTP=yes")
 	require.False(t, asked)
+}
+
+// TestForm: the schemas of the charts take what can be pushed to, and nothing else. The
+// operator's own is wider; in the umbrella both count.
+func TestForm(t *testing.T) {
+	for _, chart := range []string{"vdi-platform", "coturn"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "charts", chart, "values.schema.json"))
+		require.NoError(t, err)
+		var schema struct {
+			Properties struct {
+				Global struct {
+					Properties struct {
+						ImageRegistry struct{ Pattern string }
+					}
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(text, &schema))
+		pattern := regexp.MustCompile(schema.Properties.Global.Properties.ImageRegistry.Pattern)
+		for prefix, want := range map[string]bool{
+			"registry.example.com": true, "registry.example.com/team/vdi": true, "localhost": true, "localhost:5000/a": true, "registry:5000": true,
+			"10.0.0.5:5000": true, "team": false, "team/vdi": false, "registry.example.com/": false, "https://registry.example.com": false, "registry.example.com/UPPER": false,
+		} {
+			_, err := New(prefix, false)
+			require.Equal(t, want, err == nil, prefix)
+			require.Equal(t, want, pattern.MatchString(prefix), "%s: %s", chart, prefix)
+		}
+		require.True(t, pattern.MatchString(""), "none")
+	}
 }

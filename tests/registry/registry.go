@@ -50,8 +50,9 @@ func (p Pushed) String() string {
 	return fmt.Sprintf("%s@%s, which was %s before", p.Name, p.Digest, p.Before)
 }
 
-// form is that of global.imageRegistry in the charts' schemas.
-var form = regexp.MustCompile(`^[a-zA-Z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
+// form is that of global.imageRegistry in the schemas of the umbrella and of coturn. A host
+// without a dot, a port or the name localhost would be a path on Docker Hub.
+var form = regexp.MustCompile(`^((localhost|[a-zA-Z0-9-]+([.][a-zA-Z0-9-]+)+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*|[a-zA-Z0-9-]+:[0-9]+(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)$`)
 
 // New reads a registry such as localhost:5000 or registry.example.com/team/vdi. A registry
 // on this machine speaks plain HTTP, and another does if plain is set: for images and charts

@@ -107,7 +107,7 @@ test-long: ## What takes longer: everything again under the race detector, 100,0
 	cd tests && go test -v -timeout 60m ./scale/... -sessions 1000 -crowd 10000 -starts 60 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
-	$(MAKE) tools-node && cd tests && go run ./cmd/vdi-cluster tools traefik && go test -tags breakages -timeout 20m ./e2e -run '^TestValidateTellsWhatIsBrokenOnTheWay$$'
+	$(MAKE) tools-node && cd tests && go run ./cmd/vdi-cluster tools traefik && go test -tags breakages -timeout 20m ./e2e -run '^TestValidateShowsWhatIsBrokenOnTheWay$$'
 	cd tests && go test -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
 	cd tests && go run ./cmd/vdi-cluster tools traefik
 	cd tests && go test ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m

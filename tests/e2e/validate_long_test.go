@@ -21,7 +21,7 @@ import (
 
 // Each of these takes a desktop or an upgrade, and so half a minute and more: they
 // are for `make test-long`.
-func TestValidateTellsWhatIsBrokenOnTheWay(t *testing.T) {
+func TestValidateShowsWhatIsBrokenOnTheWay(t *testing.T) {
 	node := platform.Cluster.NodeIP().String()
 	exactlyRed(t,
 		breakage{"relay", node + ":3478 does not answer", "look at the relay's pods", false, noRelay},

@@ -115,7 +115,7 @@ func TestValidateFindsNoRelease(t *testing.T) {
 	require.ErrorIs(t, err, judge.ErrNoRelease)
 }
 
-// breakage breaks one promise, and says what its line must tell then.
+// breakage breaks one promise, and says what its line must say then.
 type breakage struct {
 	line, seen, remedy string
 	desktop            bool // it takes one to notice
@@ -124,7 +124,7 @@ type breakage struct {
 
 // Each of these breaks one promise that needs no desktop to be judged; the others are
 // in validate_long_test.go.
-func TestValidateTellsWhatIsBroken(t *testing.T) {
+func TestValidateShowsWhatIsBroken(t *testing.T) {
 	exactlyRed(t,
 		breakage{"CRDs", `is of version "0.0.1"`, "kubectl apply --server-side", false, anOldDefinition},
 		breakage{"programs", "Deployment/vdi-frontdoor is scaled to no pod", "kubectl describe", false, noFrontDoor},

@@ -139,7 +139,7 @@ func Open(c *cluster.Cluster, out io.Writer) (*Platform, error) {
 	return p, p.decideDelivery()
 }
 
-// Step tells what is done and how long it took.
+// Step reports what is done and how long it took.
 func Step(out io.Writer, name string, do func() error) error {
 	began := time.Now()
 	fmt.Fprintf(out, "── %s …\n", name)

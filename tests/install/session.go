@@ -42,7 +42,7 @@ func decode[T any](file string) (*T, error) {
 	return object, nil
 }
 
-// WaitFor watches a session until the condition holds, and tells each change.
+// WaitFor watches a session until the condition holds, and reports each change.
 func (p *Platform) WaitFor(ctx context.Context, key client.ObjectKey, holds func(*vdi.VDISession) bool) (*vdi.VDISession, error) {
 	watcher, err := p.Client.Watch(ctx, &vdi.VDISessionList{}, client.InNamespace(key.Namespace),
 		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", key.Name)})

@@ -24,9 +24,9 @@ func ChartsBeside(image string) string {
 	return path.Join(path.Dir(host.ReplaceAllString(image, "")), "charts")
 }
 
-// PushCharts pushes packaged charts into a folder of the registry as `helm push` does, tells
+// PushCharts pushes packaged charts into a folder of the registry as `helm push` does, reports
 // each, and stops at the first that fails.
-func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), folder string, archives ...string) error {
+func (r *Registry) PushCharts(ctx context.Context, report func(Pushed), folder string, archives ...string) error {
 	options := []helm.ClientOption{helm.ClientOptWriter(io.Discard)}
 	if r.plain {
 		options = append(options, helm.ClientOptPlainHTTP())
@@ -40,7 +40,7 @@ func (r *Registry) PushCharts(ctx context.Context, tell func(Pushed), folder str
 		if err != nil {
 			return fmt.Errorf("push %s: %w", archive, err)
 		}
-		tell(pushed)
+		report(pushed)
 	}
 	return nil
 }

@@ -102,15 +102,15 @@ func (r *Registry) NameOf(image string) string {
 	return r.prefix + "/" + host.ReplaceAllString(image, "")
 }
 
-// PushImages pushes what the archives hold, tells each, and stops at the first that fails.
+// PushImages pushes what the archives hold, reports each, and stops at the first that fails.
 // Layers that the registry has already are not sent again.
-func (r *Registry) PushImages(ctx context.Context, tell func(Pushed), archives ...string) error {
+func (r *Registry) PushImages(ctx context.Context, report func(Pushed), archives ...string) error {
 	for _, archive := range archives {
 		pushed, err := r.pushImage(ctx, archive)
 		if err != nil {
 			return fmt.Errorf("push %s: %w", archive, err)
 		}
-		tell(pushed)
+		report(pushed)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func archived(t *testing.T, content string) (file string, digest v1.Hash) {
 }
 
 // TestPushImages: what is pulled by the new name is what the archive holds, for both
-// architectures; a second push changes nothing, and another content is told.
+// architectures; a second push changes nothing, and another content is reported.
 func TestPushImages(t *testing.T) {
 	base := running(t)
 	r, err := registry.New(base, false)
@@ -144,7 +144,7 @@ func TestPushCharts(t *testing.T) {
 	}
 }
 
-// TestPushRefused: without the login the registry's answer is told, and nothing is pushed.
+// TestPushRefused: without the login the registry's answer is shown, and nothing is pushed.
 func TestPushRefused(t *testing.T) {
 	base := running(t)
 	t.Setenv("DOCKER_CONFIG", t.TempDir())

@@ -386,7 +386,7 @@ func (v *visit) probe(ctx context.Context, addresses []string) (*corev1.Pod, err
 		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, err
 	})
 	if wait.Interrupted(err) {
-		err = nil // its phase tells
+		err = nil // its phase says so
 	}
 	return pod, err
 }

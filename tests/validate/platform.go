@@ -195,8 +195,8 @@ func (v *visit) keys(ctx context.Context) judge.Verdict {
 }
 
 func (v *visit) slices(ctx context.Context) judge.Verdict {
-	told := &corev1.ConfigMap{}
-	err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: gpusharing.StatusName}, told)
+	written := &corev1.ConfigMap{}
+	err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: gpusharing.StatusName}, written)
 	if client.IgnoreNotFound(err) != nil {
 		return asked("read ConfigMap "+gpusharing.StatusName, err)
 	}
@@ -204,7 +204,7 @@ func (v *visit) slices(ctx context.Context) judge.Verdict {
 	if err := v.kube.List(ctx, nodes); err != nil {
 		return asked("list nodes", err)
 	}
-	return judge.Slices(v.settings.GPUSharing.Enabled, told.Data, nodes.Items)
+	return judge.Slices(v.settings.GPUSharing.Enabled, written.Data, nodes.Items)
 }
 
 func (v *visit) metrics(ctx context.Context) judge.Verdict {
@@ -330,7 +330,7 @@ func (v *visit) relay(ctx context.Context) judge.Verdict {
 	return judge.Relay(turn.Host, turn.Port, answers)
 }
 
-// bind asks for our own address as the relay sees it, which it tells without a
+// bind asks for our own address as the relay sees it, which it reports without a
 // login (STUN binding, RFC 8489). A datagram may be lost: it is sent again.
 func bind(ctx context.Context, transport, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)

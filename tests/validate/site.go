@@ -57,7 +57,7 @@ func (s *site) connect() (err error) {
 	if s.config, err = clientcmd.BuildConfigFromFlags("", s.Kubeconfig); err != nil {
 		return fmt.Errorf("KUBECONFIG=%s: %w", s.Kubeconfig, err)
 	}
-	s.config.WarningHandler = rest.NoWarnings{} // what the namespace lacks is judged, not told
+	s.config.WarningHandler = rest.NoWarnings{} // what the namespace lacks is judged, not printed
 	s.config.QPS = -1                           // the API server paces us
 	s.kube, err = s.client(s.config)
 	if err != nil {

@@ -84,7 +84,7 @@ func Run(t testing.TestingT, ctx context.Context, o Options) (lines []judge.Line
 	for _, c := range checks() {
 		began := time.Now()
 		lines = append(lines, judge.Of(c.name, c.remedy, v.verdict(ctx, c)))
-		v.tell(lines[len(lines)-1], time.Since(began))
+		v.report(lines[len(lines)-1], time.Since(began))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
@@ -102,8 +102,8 @@ func (v *visit) verdict(ctx context.Context, c check) judge.Verdict {
 	return verdict
 }
 
-// tell shows progress to those who watch a test run.
-func (v *visit) tell(l judge.Line, took time.Duration) {
+// report shows progress to those who watch a test run.
+func (v *visit) report(l judge.Line, took time.Duration) {
 	if t, ok := v.t.(interface{ Logf(string, ...any) }); ok {
 		t.Logf("%-10s %-10s %5.1fs  %s", l.Check, l.State, took.Seconds(), l.Seen)
 	}

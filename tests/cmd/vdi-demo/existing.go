@@ -61,7 +61,7 @@ func reach(ctx context.Context, p *install.Platform, address string, out io.Writ
 	}
 	end = func() {
 		cancel()
-		_ = forward.Wait() // it was told to end
+		_ = forward.Wait() // it was made to end
 	}
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "Forwarding from") {

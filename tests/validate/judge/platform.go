@@ -167,7 +167,7 @@ func Keys(secretName string, secret map[string][]byte, public map[string]string)
 				With("kubectl rollout restart deployment/vdi-frontdoor, and look at its log")
 		}
 	}
-	return Pass("Secret %s holds usable keys, and their public halves are told", secretName)
+	return Pass("Secret %s holds usable keys, and their public halves are published", secretName)
 }
 
 func publicHalf(text []byte) (string, error) {
@@ -187,17 +187,17 @@ func publicHalf(text []byte) (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
 }
 
-// Slices compares what is planned for each node with what it offers now. Told is
+// Slices compares what is planned for each node with what it offers now. Written is
 // the operator's report, nil where there is none.
-func Slices(enabled bool, told map[string]string, nodes []corev1.Node) Verdict {
+func Slices(enabled bool, written map[string]string, nodes []corev1.Node) Verdict {
 	switch {
 	case !enabled:
 		return Unjudged("gpuSharing.enabled is off: the platform plans no slices here").With("where the platform is to share GPUs: gpuSharing.enabled=true")
-	case told == nil:
+	case written == nil:
 		return Fail("the operator has written no ConfigMap %s", gpusharing.StatusName).With("look at the operator's log")
 	}
 	var config gpusharing.ConfigReport
-	if err := yaml.Unmarshal([]byte(told["config"]), &config); err != nil {
+	if err := yaml.Unmarshal([]byte(written["config"]), &config); err != nil {
 		return Fail("ConfigMap %s cannot be read: %v", gpusharing.StatusName, err)
 	}
 	if config.State == gpusharing.WrongConfig {
@@ -205,7 +205,7 @@ func Slices(enabled bool, told map[string]string, nodes []corev1.Node) Verdict {
 	}
 	var fits []string
 	for _, node := range nodes {
-		report, planned := told["node."+node.Name]
+		report, planned := written["node."+node.Name]
 		if !planned {
 			continue
 		}

@@ -109,12 +109,12 @@ func TestSlices(t *testing.T) {
 			Allocatable: corev1.ResourceList{"nvidia.com/gpu": *resource.NewQuantity(slices, resource.DecimalSI)},
 		}}
 	}
-	told := func(state string) map[string]string {
+	written := func(state string) map[string]string {
 		return map[string]string{"config": "state: AsPlanned", "node.a": "state: " + state + "\nplanned: {nvidia.com/gpu: 8}\nallocatable: {nvidia.com/gpu: 8}"}
 	}
-	is(t, Passed, "a nvidia.com/gpu=8", Slices(true, told("AsPlanned"), []corev1.Node{node("a", 8), node("without-gpu", 0)}))
-	is(t, Failed, "offers nvidia.com/gpu=4, but 8 is planned", Slices(true, told("AsPlanned"), []corev1.Node{node("a", 4)}))
-	is(t, NotJudged, "is changing", Slices(true, told("Changing"), []corev1.Node{node("a", 4)}))
+	is(t, Passed, "a nvidia.com/gpu=8", Slices(true, written("AsPlanned"), []corev1.Node{node("a", 8), node("without-gpu", 0)}))
+	is(t, Failed, "offers nvidia.com/gpu=4, but 8 is planned", Slices(true, written("AsPlanned"), []corev1.Node{node("a", 4)}))
+	is(t, NotJudged, "is changing", Slices(true, written("Changing"), []corev1.Node{node("a", 4)}))
 	is(t, Failed, "0 replicas", Slices(true, map[string]string{"config": "state: WrongConfig\nmessages: [nvidia.com/gpu has 0 replicas]"}, nil))
 	is(t, Failed, "no ConfigMap", Slices(true, nil, nil))
 	is(t, NotJudged, "no node has GPUs", Slices(true, map[string]string{"config": "state: AsPlanned"}, []corev1.Node{node("a", 0)}))

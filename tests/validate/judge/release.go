@@ -44,7 +44,7 @@ func (r Release) Judge() Verdict {
 	return Fail("%s of chart %s is %s", r.Name, r.Chart, r.Status)
 }
 
-// ErrNoRelease is told apart, because INSTALL=1 wants it.
+// ErrNoRelease is an error of its own, because INSTALL=1 wants it.
 var ErrNoRelease = errors.New("no release")
 
 // Choose finds the one release of the platform in a list, or says what to set.

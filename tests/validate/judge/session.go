@@ -193,26 +193,26 @@ func SingleSignOn(domain, clientID string, way []*url.URL, err error) Verdict {
 	case last.Query().Get("client_id") != clientID:
 		return Fail("%s is asked for client %q, not %q", last.Hostname(), last.Query().Get("client_id"), clientID)
 	case badBack != nil || back.Hostname() != door || back.Path != "/callback":
-		return Fail("%s is told to come back to %q, not to https://%s/callback", last.Hostname(), last.Query().Get("redirect_uri"), door)
+		return Fail("%s is asked to come back to %q, not to https://%s/callback", last.Hostname(), last.Query().Get("redirect_uri"), door)
 	}
 	return Pass("a stranger is sent to the login at %s, which comes back to %s", last.Hostname(), back.Host)
 }
 
-// Reached is what a probe pod told of each address: "" where it got through.
+// Reached is what a probe pod reported of each address: "" where it got through.
 type Reached map[string]string
 
 // ParseReached reads what `vdi-operator check reach` wrote.
 func ParseReached(text string) Reached {
-	told := Reached{}
+	reported := Reached{}
 	for line := range strings.Lines(text) {
 		words := strings.TrimSpace(line)
 		if address, why, found := strings.Cut(words, " not reached: "); found {
-			told[address] = why
+			reported[address] = why
 		} else if address, found := strings.CutSuffix(words, " reached"); found {
-			told[address] = ""
+			reported[address] = ""
 		}
 	}
-	return told
+	return reported
 }
 
 // Listening reads /proc/net/tcp and tcp6 of a pod: the ports at which something takes
@@ -237,14 +237,14 @@ func Listening(tables string) map[string]bool {
 // Policies judges them by the probe: the desktop's ports must be closed to it, and
 // what is open to all must not be, or its failures would prove nothing. Neither does a
 // refused connection where nobody listens; some network plugins refuse what they forbid.
-func Policies(told Reached, control string, closed map[string]string, listening map[string]bool) Verdict {
-	if why, tried := told[control]; !tried || why != "" {
+func Policies(reported Reached, control string, closed map[string]string, listening map[string]bool) Verdict {
+	if why, tried := reported[control]; !tried || why != "" {
 		return Unjudged("the probe pod reaches nothing, not even the API server's Service (%s): its failures prove nothing", why).
 			With("let pods of new namespaces reach the API server, or name no default policy for them")
 	}
 	var open, tried []string
 	for address, what := range closed {
-		switch why, asked := told[address]; {
+		switch why, asked := reported[address]; {
 		case !asked:
 			return Unjudged("the probe pod said nothing about %s", what)
 		case why == "":

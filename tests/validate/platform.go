@@ -156,7 +156,12 @@ func (v *visit) asPerson(ctx context.Context) (forSelf, forOther, unasked error)
 	if forSelf != nil && strings.Contains(forSelf.Error(), "impersonate") {
 		return nil, nil, forSelf
 	}
-	return forSelf, try("vdi-validate-somebody-else"), nil
+	// So is a policy's binding, which an install or upgrade may have written just now.
+	_ = wait.PollUntilContextTimeout(ctx, lookAgain, answerTime/2, true, func(context.Context) (bool, error) {
+		forOther = try("vdi-validate-somebody-else")
+		return forOther != nil, nil
+	})
+	return forSelf, forOther, nil
 }
 
 // grant gives an account what vdi-user and vdi-template-user give, in this run's namespace.

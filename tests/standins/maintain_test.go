@@ -56,6 +56,7 @@ func (m machine) maintain(t *testing.T, args ...string) (string, error) {
 func TestUninstallBesideAnotherLeader(t *testing.T) {
 	m := start(t)
 	m.must(t, "helm", "install", "vdi-operator", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system", "--create-namespace", "--no-hooks", "--set", "sessions.domain=vdi.example.com", "--set", "replicas=2")
+	m.must(t, "kubectl", "label", "namespace", "default", "vdi.kasm.io/sessions=true") // the policies may be in force already
 	m.apply(t, session)
 	finalizers := func() string {
 		return m.must(t, "kubectl", "get", "vdi", "alice", "-o", "jsonpath={.metadata.finalizers}")

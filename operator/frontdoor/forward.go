@@ -17,7 +17,7 @@ import (
 // The proxy's address alone may reach it: a NetworkPolicy says so.
 func (d *Door) ForwardAuth() http.Handler {
 	return d.logged(func(w http.ResponseWriter, r *http.Request) {
-		v, clear := toldVisit(r)
+		v, clear := forwardedVisit(r)
 		switch {
 		case d.Access.Mode != platform.AccessOIDC:
 			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")

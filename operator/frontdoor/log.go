@@ -50,7 +50,7 @@ func (d *Door) logged(serve http.HandlerFunc) http.Handler {
 	return httpserver.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, began := &watchedAnswer{ResponseWriter: w}, d.Now()
 		serve(answer, r)
-		v, question := toldVisit(r)
+		v, question := forwardedVisit(r)
 		level := slog.LevelInfo
 		if !question {
 			v = directVisit(r)

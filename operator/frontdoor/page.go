@@ -33,7 +33,7 @@ func (d *Door) Pages() http.Handler {
 // nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
 	oidc := d.Access.Mode == platform.AccessOIDC
-	if oidc && !v.couldBeTold() {
+	if oidc && !v.isClear() {
 		d.unclear(w)
 		return
 	}

@@ -32,28 +32,28 @@ func directVisit(r *http.Request) visit {
 	return newVisit(r, r.Host, r.Method, r.RequestURI)
 }
 
-// toldVisit is a request that the proxy asks about (forward auth). Each header
-// that tells about it must come exactly once, under exactly its name, and in one
+// forwardedVisit is a request that the proxy asks about (forward auth). Each header
+// about it must come exactly once, under exactly its name, and in one
 // piece: what could be read in two ways is refused.
-func toldVisit(r *http.Request) (visit, bool) {
+func forwardedVisit(r *http.Request) (visit, bool) {
 	if imitatesProxy(r.Header) {
 		return visit{}, false
 	}
-	told := map[string]string{}
+	fields := map[string]string{}
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, forwarded) && len(values) == 1 {
-			told[name] = values[0]
+			fields[name] = values[0]
 		}
 	}
-	host, method, target := told["X-Forwarded-Host"], told["X-Forwarded-Method"], told["X-Forwarded-Uri"]
-	secure := told["X-Forwarded-Proto"] == "https" || told["X-Forwarded-Proto"] == "wss"
+	host, method, target := fields["X-Forwarded-Host"], fields["X-Forwarded-Method"], fields["X-Forwarded-Uri"]
+	secure := fields["X-Forwarded-Proto"] == "https" || fields["X-Forwarded-Proto"] == "wss"
 	if host == "" || method == "" || !isPath(target) || !secure || strings.Contains(host, ",") {
 		return visit{}, false
 	}
 	return newVisit(r, host, method, target), true
 }
 
-// forwarded begins the headers by which the proxy tells.
+// forwarded begins the headers in which the proxy puts what it asks about.
 const forwarded = "X-Forwarded-"
 
 // imitatesProxy reports whether a header may be taken for one of the proxy's. The proxy
@@ -70,9 +70,9 @@ func imitatesProxy(h http.Header) bool {
 
 func isPath(target string) bool { return strings.HasPrefix(target, "/") }
 
-// couldBeTold reports whether a visit would be clear to [toldVisit] if the proxy told it.
+// isClear reports whether [forwardedVisit] would take the visit if the proxy asked about it.
 // What is refused where a desktop runs is refused where none does.
-func (v visit) couldBeTold() bool { return !imitatesProxy(v.header) && isPath(v.target) }
+func (v visit) isClear() bool { return !imitatesProxy(v.header) && isPath(v.target) }
 
 // maxParameters is how many a query may have; ours have fewer. Many short ones cost
 // many times their length in memory.

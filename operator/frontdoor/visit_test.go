@@ -24,7 +24,7 @@ func question(change func(http.Header)) *http.Request {
 }
 
 func TestToldVisit(t *testing.T) {
-	v, clear := toldVisit(question(func(http.Header) {}))
+	v, clear := forwardedVisit(question(func(http.Header) {}))
 	require.True(t, clear)
 	assert.Equal(t, "alice.vdi.example.com", v.host)
 	assert.Equal(t, "GET", v.method)
@@ -51,17 +51,17 @@ func TestToldVisitRefusesTricks(t *testing.T) {
 		"plain http":          func(h http.Header) { h.Set("X-Forwarded-Proto", "http") },
 		"two protocols":       func(h http.Header) { h.Add("X-Forwarded-Proto", "https") },
 	} {
-		_, clear := toldVisit(question(change))
+		_, clear := forwardedVisit(question(change))
 		assert.False(t, clear, name)
 	}
-	v, clear := toldVisit(question(func(h http.Header) { h.Set("X-Forwarded-Proto", "wss") }))
+	v, clear := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Proto", "wss") }))
 	assert.True(t, clear)
 	assert.NotEmpty(t, v.host)
 }
 
 func TestEncodedPathsAreNotOurs(t *testing.T) {
 	for _, target := range []string{"/.vdi%2fcallback", "/%2evdi/callback", "/.vdi//callback", "/.vdi/../.vdi/callback", "/.VDI/callback", "/.vdi/callback/", "/.vdi/callback;x"} {
-		v, clear := toldVisit(question(func(h http.Header) { h.Set("X-Forwarded-Uri", target) }))
+		v, clear := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Uri", target) }))
 		require.True(t, clear)
 		assert.NotEqual(t, pathCallback, v.path, target)
 	}

@@ -169,7 +169,7 @@ func TestUpgradeFindsWhatWebhooksAdd(t *testing.T) {
 	}
 }
 
-// TestUpgradeNamesTemplatesOnce: what a refused template says is told of the template.
+// TestUpgradeNamesTemplatesOnce: what a refused template says is a finding about the template alone.
 func TestUpgradeNamesTemplatesOnce(t *testing.T) {
 	t.Parallel()
 	csi := withVolume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "x"}})

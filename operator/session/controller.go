@@ -78,9 +78,10 @@ type Reconciler struct {
 	Metrics *Metrics
 
 	memory
-	answers atomic.Bool             // the admission policy on the operator's account was seen in force
-	indexed bool                    // the cache finds sessions and pods by claim
-	freed   chan event.GenericEvent // claims that were released; nil without a manager
+	// policySeen: the admission policy on the operator's account is in force.
+	policySeen atomic.Bool
+	indexed    bool                    // the cache finds sessions and pods by claim
+	freed      chan event.GenericEvent // claims that were released; nil without a manager
 	// answered are sessions whose proxy or agent has answered; nil without a manager.
 	answered chan event.GenericEvent
 	// patient are the workers that wait for a proxy or an agent.

@@ -45,7 +45,7 @@ const keysVersion = "2"
 func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
 	p.seen.pod = pod
 	if !p.samePod() {
-		r.untold.tell(p)
+		r.untold.recall(p)
 		p.credentials, p.verifier = true, verifierOn(pod)
 	}
 }
@@ -122,7 +122,7 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	return nil
 }
 
-// reportedLogin tells whether people know the password, so that it stays, and what the
+// reportedLogin reports whether people know the password, so that it stays, and what the
 // status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
 // status names no Secret until it has a new password.
 func (r *Reconciler) reportedLogin(ctx context.Context, p *pass) (stays bool, verifier string, err error) {

@@ -129,7 +129,11 @@ func (r *Reconciler) readLive(ctx context.Context, s *vdi.VDISession, o *metav1.
 		}
 		return found != nil, err
 	}
-	err = r.Live.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: o.Name}, o)
+	return r.getLive(ctx, s.Namespace, o)
+}
+
+func (r *Reconciler) getLive(ctx context.Context, namespace string, o *metav1.PartialObjectMetadata) (there bool, err error) {
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: o.Name}, o)
 	switch {
 	case apierrors.IsNotFound(err), isRouteKindMissing(err):
 		return false, nil

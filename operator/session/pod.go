@@ -114,7 +114,7 @@ func schedulerWords(c *corev1.PodCondition) string {
 	return says
 }
 
-// missesClaim tells whether a claim keeps a pod from all nodes that the scheduler does not
+// missesClaim reports whether a claim keeps a pod from all nodes that the scheduler does not
 // know.
 func missesClaim(pod *corev1.Pod) bool {
 	return waitsForVolume(pod) && strings.Contains(podCondition(pod, corev1.PodScheduled).Message, "not found")

@@ -39,11 +39,15 @@ const (
 // name and what is known of its owner are returned.
 func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
 	name := asked.Name
-	if !r.Config.Admission.Enabled {
-		return r.readSecret(ctx, s.Namespace, name)
+	if !r.Config.Admission.Enabled { // there the operator has the right to read Secrets
+		found := newSecretMetadata(name)
+		if there, err := r.getLive(ctx, s.Namespace, found); err != nil || !there {
+			return nil, err
+		}
+		return found, nil
 	}
 	if s.DeletionTimestamp == nil { // else the namespace may be ending, and only what is orphaned is written
-		if err := r.ensureAnswers(ctx, s); err != nil {
+		if err := r.ensurePolicy(ctx, s); err != nil {
 			return nil, err
 		}
 	}
@@ -73,11 +77,11 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 	}
 }
 
-// ensureAnswers makes sure, once, that there is a policy that answers: without it every
+// ensurePolicy makes sure, once, that there is a policy that answers: without it every
 // question would be answered with yes, and a foreign Secret replaced. What is tried differs
 // from the session's own Secret by its owner alone, so that no other policy minds.
-func (r *Reconciler) ensureAnswers(ctx context.Context, s *vdi.VDISession) error {
-	if r.answers.Load() {
+func (r *Reconciler) ensurePolicy(ctx context.Context, s *vdi.VDISession) error {
+	if r.policySeen.Load() {
 		return nil
 	}
 	nobodys := blankSecret(s, renderer.CredentialsName(s.Name))
@@ -85,7 +89,7 @@ func (r *Reconciler) ensureAnswers(ctx context.Context, s *vdi.VDISession) error
 	err := r.Client.Create(ctx, nobodys, client.DryRunAll, client.FieldOwner(FieldOwner))
 	switch {
 	case isSaid(err, strangeWrite):
-		r.answers.Store(true)
+		r.policySeen.Store(true)
 		return nil
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return errors.New("the admission policies on the operator's account are not in force: install the chart again, or set admission.enabled to false")
@@ -102,22 +106,7 @@ func (r *Reconciler) tryToReplace(ctx context.Context, by *corev1.Secret) (*meta
 	return found, err
 }
 
-// readSecret is the look where no admission policy answers it. There the operator has the
-// right to read Secrets.
-func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	found := newSecretMetadata(name)
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, found)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("look at Secret %q: %w", name, err)
-	default:
-		return found, nil
-	}
-}
-
-// isSaid tells whether a request was refused in these words.
+// isSaid reports whether a request was refused in these words.
 func isSaid(err error, words string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), words)
 }
@@ -135,7 +124,7 @@ type secretVersion struct {
 
 // replaceSecret changes everything in exactly the Secret that was looked at. If the
 // operator dies before the pod is made, the next pass does it again, and nobody
-// was told the password in between.
+// knows the password in between.
 func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fresh *corev1.Secret) error {
 	fresh.UID, fresh.ResourceVersion = found.uid, found.version
 	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {

@@ -29,8 +29,8 @@ func (u *untold) remember(key types.NamespacedName, p *pass) {
 	u.store(key, unreported{p.session.UID, p.lastRules()})
 }
 
-// tell gives the pass what was remembered of its session.
-func (u *untold) tell(p *pass) {
+// recall gives the pass what was remembered of its session.
+func (u *untold) recall(p *pass) {
 	key := client.ObjectKeyFromObject(p.session)
 	known, found := u.load(key)
 	u.delete(key)

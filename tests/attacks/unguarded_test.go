@@ -45,7 +45,7 @@ func removals() []removal {
 		// What an agent does not confirm is not believed.
 		{"operator/session/activity.go", "told := toldActivity(p.session, p.now)", "if told != nil { return told, true }"},
 		// A password stays only if it was reported, and where a policy answers for it.
-		{"operator/session/secret.go", "func (r *Reconciler) ensureAnswers(ctx context.Context, s *vdi.VDISession) error {", "return nil"},
+		{"operator/session/secret.go", "func (r *Reconciler) ensurePolicy(ctx context.Context, s *vdi.VDISession) error {", "return nil"},
 		{"operator/session/credentials.go", "stays, verifier, err := r.reportedLogin(ctx, p)", "stays = true"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{

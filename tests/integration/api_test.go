@@ -144,14 +144,14 @@ func withoutLeafRules(t *testing.T, p *plane) (restore func()) {
 }
 
 // withOlderKinds changes definitions until they are restored.
-func withOlderKinds(t *testing.T, p *plane, remove func(schema any) (removed int), names ...string) (restore func()) {
+func withOlderKinds(t *testing.T, p *plane, remove func(schema map[string]any) (removed int), names ...string) (restore func()) {
 	t.Helper()
 	var todays []*unstructured.Unstructured
 	for _, name := range names {
 		crd := object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name, nil)
 		require.NoError(t, p.admin.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
 		todays = append(todays, crd.DeepCopy())
-		require.NotZero(t, remove(crd.Object), name)
+		require.NotZero(t, everywhere(crd.Object, remove), name)
 		require.NoError(t, p.admin.Update(t.Context(), crd))
 	}
 	return func() {
@@ -210,46 +210,42 @@ func TestStoredBoundsBelowTheDefaults(t *testing.T) {
 }
 
 // removeSizeDefaults takes the defaults off the sizes of templates.
-func removeSizeDefaults(schema any) (removed int) {
-	switch v := schema.(type) {
-	case map[string]any:
-		for _, name := range []string{"defaultGPU", "defaultMemory", "defaultCPU"} {
-			if size, found := v[name].(map[string]any); found && size["default"] != nil {
-				delete(size, "default")
-				removed++
-			}
-		}
-		for _, inner := range v {
-			removed += removeSizeDefaults(inner)
-		}
-	case []any:
-		for _, inner := range v {
-			removed += removeSizeDefaults(inner)
+func removeSizeDefaults(schema map[string]any) (removed int) {
+	for _, name := range []string{"defaultGPU", "defaultMemory", "defaultCPU"} {
+		if size, found := schema[name].(map[string]any); found && size["default"] != nil {
+			delete(size, "default")
+			removed++
 		}
 	}
 	return removed
 }
 
-func removeLeafRules(schema any) (removed int) {
-	switch v := schema.(type) {
+func removeLeafRules(schema map[string]any) (removed int) {
+	rules, _ := schema["x-kubernetes-validations"].([]any)
+	kept := slices.DeleteFunc(rules, func(r any) bool {
+		rule := r.(map[string]any)["rule"].(string)
+		return strings.Contains(rule, "quantity('1Mi')") || strings.Contains(rule, "self < 8090")
+	})
+	if removed = len(rules) - len(kept); removed > 0 {
+		schema["x-kubernetes-validations"] = kept
+	}
+	return removed
+}
+
+// everywhere does that to every object in a tree, and sums up what it returns.
+func everywhere(tree any, do func(map[string]any) int) (sum int) {
+	switch v := tree.(type) {
 	case map[string]any:
-		rules, _ := v["x-kubernetes-validations"].([]any)
-		kept := slices.DeleteFunc(rules, func(r any) bool {
-			rule := r.(map[string]any)["rule"].(string)
-			return strings.Contains(rule, "quantity('1Mi')") || strings.Contains(rule, "self < 8090")
-		})
-		if removed = len(rules) - len(kept); removed > 0 {
-			v["x-kubernetes-validations"] = kept
-		}
+		sum = do(v)
 		for _, inner := range v {
-			removed += removeLeafRules(inner)
+			sum += everywhere(inner, do)
 		}
 	case []any:
 		for _, inner := range v {
-			removed += removeLeafRules(inner)
+			sum += everywhere(inner, do)
 		}
 	}
-	return removed
+	return sum
 }
 
 func definition(t *testing.T, name string) apiextensionsv1.CustomResourceDefinition {

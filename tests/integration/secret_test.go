@@ -158,11 +158,7 @@ func TestSecretsAreAskedAbout(t *testing.T) {
 		w := bounded(t)
 		w.running()
 		password := w.password()
-		w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended })
-		w.pass()
-		w.podEnds(desk)
-		w.pass()
-		w.requirePhase(vdi.PhaseSuspended)
+		w.suspend()
 		w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })
 		w.start()
 		require.NotEqual(t, password, w.password())
@@ -172,11 +168,7 @@ func TestSecretsAreAskedAbout(t *testing.T) {
 		w := bounded(t)
 		w.running()
 		password := w.password()
-		w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended })
-		w.pass()
-		w.podEnds(desk)
-		w.pass()
-		w.requirePhase(vdi.PhaseSuspended)
+		w.suspend()
 		w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Values = &apiextensionsv1.JSON{Raw: []byte(`{"nonsense":true}`)} })
 		w.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })
 		w.pass()
@@ -245,6 +237,16 @@ func TestSecretsAreAskedAbout(t *testing.T) {
 		w.pass()
 		require.Contains(t, w.requirePhase(vdi.PhasePending).Status.Message, "is still being removed")
 	})
+}
+
+// suspend waits until the desktop is suspended.
+func (w *world) suspend() {
+	w.t.Helper()
+	w.change(suspend)
+	w.pass()
+	w.podEnds(desk)
+	w.pass()
+	w.requirePhase(vdi.PhaseSuspended)
 }
 
 // letReadTemplates is in place of a cache, which lists them.

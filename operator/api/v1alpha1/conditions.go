@@ -175,7 +175,7 @@ const (
 	AnnotationTransport = "vdi.kasm.io/transport"
 	// AnnotationRevision holds the hash of an object as it was rendered.
 	AnnotationRevision = "vdi.kasm.io/revision"
-	// AnnotationKeysVersion tells, on a session's Secret, which keys it has. Operators
+	// AnnotationKeysVersion says, on a session's Secret, which keys it has. Operators
 	// of earlier releases read it.
 	AnnotationKeysVersion = "vdi.kasm.io/keys-version"
 	// AnnotationPasswordVerifier holds, on a session's pod and Secret, the SHA-256 of

@@ -5,13 +5,15 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Access says how people show that a desktop is theirs.
 type Access struct {
 	// Mode: Password (default; every session has a password of its own) or OIDC
 	// (people log in at an identity provider).
-	Mode AccessMode `json:"mode,omitempty"`
+	Mode wire.AccessMode `json:"mode,omitempty"`
 	// OIDC is the identity provider of mode OIDC.
 	OIDC OIDC `json:"oidc,omitempty"`
 	// ForwardAuth is where the proxy asks the front door, within the cluster, who
@@ -19,15 +21,6 @@ type Access struct {
 	// beside the operator.
 	ForwardAuth string `json:"forwardAuth,omitempty"`
 }
-
-// AccessMode says how people show that a desktop is theirs.
-type AccessMode string
-
-// Words of AccessMode.
-const (
-	AccessPassword AccessMode = "Password"
-	AccessOIDC     AccessMode = "OIDC"
-)
 
 // OIDC is an OpenID Connect provider.
 type OIDC struct {
@@ -58,12 +51,12 @@ const DefaultUserClaim = "email"
 
 func (a Access) withDefaults(operator Peer) Access {
 	if a.Mode == "" {
-		a.Mode = AccessPassword
+		a.Mode = wire.AccessPassword
 	}
-	if a.Mode == AccessOIDC && a.ForwardAuth == "" {
-		a.ForwardAuth = "http://vdi-frontdoor." + operator.Namespace + ".svc:8081/auth"
+	if a.Mode == wire.AccessOIDC && a.ForwardAuth == "" {
+		a.ForwardAuth = "http://" + wire.FrontDoor + "." + operator.Namespace + ".svc:8081/auth"
 	}
-	if a.Mode == AccessOIDC && a.OIDC.UserClaim == "" {
+	if a.Mode == wire.AccessOIDC && a.OIDC.UserClaim == "" {
 		a.OIDC.UserClaim = DefaultUserClaim
 	}
 	return a
@@ -71,13 +64,13 @@ func (a Access) withDefaults(operator Peer) Access {
 
 func (a Access) problems() []string {
 	switch {
-	case a.Mode != AccessPassword && a.Mode != AccessOIDC:
+	case a.Mode != wire.AccessPassword && a.Mode != wire.AccessOIDC:
 		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password or OIDC", a.Mode)}
-	case a.Mode == AccessPassword && a.OIDC != (OIDC{}):
+	case a.Mode == wire.AccessPassword && a.OIDC != (OIDC{}):
 		return []string{"access.oidc: set, but access.mode is Password; use mode OIDC or remove it"}
-	case a.Mode == AccessPassword && a.ForwardAuth != "":
+	case a.Mode == wire.AccessPassword && a.ForwardAuth != "":
 		return []string{"access.forwardAuth: set, but access.mode is Password; use mode OIDC or remove it"}
-	case a.Mode == AccessPassword:
+	case a.Mode == wire.AccessPassword:
 		return nil
 	}
 	return append(a.OIDC.problems(), a.forwardAuthProblems()...)

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Allowed lists what templates may name beyond a session's own objects. A template's
@@ -37,7 +39,7 @@ func (a Allowed) AllowsAnnotation(key string) bool {
 
 // MayBeSessions says whether a Secret's name is of the form that sessions' own have.
 func MayBeSessions(secret string) bool {
-	return strings.HasSuffix(secret, "-credentials") || strings.HasSuffix(secret, "-turn")
+	return strings.HasSuffix(secret, wire.SuffixCredentials) || strings.HasSuffix(secret, wire.SuffixTURN)
 }
 
 var (
@@ -57,7 +59,7 @@ func (a Allowed) problems() (out []string) {
 		}
 	}
 	for i, key := range a.Annotations {
-		if slices.ContainsFunc(reservedPrefixes(), func(p string) bool { return strings.HasPrefix(key, p) }) {
+		if slices.ContainsFunc(wire.ReservedPrefixes(), func(p string) bool { return strings.HasPrefix(key, p) }) {
 			out = append(out, fmt.Sprintf("sessions.allowed.annotations[%d]: %q is set by the platform; remove it", i, key))
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestParseConfigFillsInDefaults(t *testing.T) {
@@ -23,7 +25,7 @@ func TestParseConfigFillsInDefaults(t *testing.T) {
 	assert.Equal(t, "kube-system", s.Network.DNSNamespace)
 	assert.Equal(t, []int32{53}, s.Network.DNSPorts)
 	assert.Equal(t, DefaultDeniedRanges(), s.Network.Denied())
-	assert.Equal(t, AccessPassword, c.Access.Mode)
+	assert.Equal(t, wire.AccessPassword, c.Access.Mode)
 	assert.Equal(t, "auth.vdi.example.com", AuthHost(s))
 }
 
@@ -34,7 +36,7 @@ access: {mode: OIDC, oidc: {issuerURL: "https://login.example.com/realms/main", 
 `))
 	require.NoError(t, err)
 	assert.Equal(t, Access{
-		Mode: AccessOIDC, OIDC: OIDC{IssuerURL: "https://login.example.com/realms/main", ClientID: "vdi", UserClaim: "email"},
+		Mode: wire.AccessOIDC, OIDC: OIDC{IssuerURL: "https://login.example.com/realms/main", ClientID: "vdi", UserClaim: "email"},
 		ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
 	}, c.Access)
 }

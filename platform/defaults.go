@@ -1,6 +1,10 @@
 package platform
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+)
 
 // Defaults of Config.
 const (
@@ -58,7 +62,7 @@ func (p Peer) withDefaults() Peer {
 		p.Namespace = DefaultNamespace
 	}
 	if len(p.PodLabels) == 0 {
-		p.PodLabels = map[string]string{"app.kubernetes.io/name": "vdi-operator"}
+		p.PodLabels = map[string]string{wire.LabelName: wire.Operator}
 	}
 	return p
 }
@@ -68,7 +72,7 @@ func (p Proxy) withDefaults() Proxy {
 		p.Namespace = p.addressNamespace()
 	}
 	if len(p.PodLabels) == 0 {
-		p.PodLabels = map[string]string{"app.kubernetes.io/name": "traefik"}
+		p.PodLabels = map[string]string{wire.LabelName: "traefik"}
 	}
 	return p
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
-	// StatementHeader carries a statement from the front door to an agent.
-	StatementHeader = "X-Vdi-Statement"
 	// StatementVersion is the version of the claims. Agents of the release
 	// before know them too; they ignore claims that are new to them.
 	StatementVersion = 1
@@ -146,11 +146,20 @@ func (s Statement) holds(sessionUID, host string, now time.Time) error {
 	return nil
 }
 
+// FormatStatementKey writes the public half of a key as [ParseStatementKey] reads it.
+func FormatStatementKey(key ed25519.PrivateKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", fmt.Errorf("%w: its public half cannot be written", ErrStatement)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: wire.PEMPublicKey, Bytes: der})), nil
+}
+
 // ParseStatementKey reads one Ed25519 public key in PEM ("PUBLIC KEY", RFC 8410).
 func ParseStatementKey(text []byte) (ed25519.PublicKey, error) {
 	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, fmt.Errorf("%w: a key must be one PEM block PUBLIC KEY", ErrStatement)
+	if block == nil || block.Type != wire.PEMPublicKey {
+		return nil, fmt.Errorf("%w: a key must be one PEM block %s", ErrStatement, wire.PEMPublicKey)
 	}
 	if next, _ := pem.Decode(rest); next != nil {
 		return nil, fmt.Errorf("%w: a file must hold one key; put others into files of their own", ErrStatement)

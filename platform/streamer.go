@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -18,9 +19,6 @@ const (
 
 // Setting is one environment variable with a literal value.
 type Setting struct{ Name, Value string }
-
-// onlyPresence: an open page is all that can be seen of a desktop's use.
-const onlyPresence = "none"
 
 // StreamerFacts is what the platform knows about a program that sends a desktop
 // to the browser.
@@ -112,7 +110,7 @@ func selkies() StreamerFacts {
 		SoftwareEncoder:   "h264enc", // there is no other name: SELKIES_USE_CPU decides
 		FindsEncoder:      true,
 		SoftwareSettings:  []Setting{{"SELKIES_USE_CPU", "true"}},
-		Input:             "selkies",
+		Input:             wire.InputSelkies,
 		Endpoints:         EndpointsSelkies,
 		Bypasses:          selkiesBypasses(),
 		Fixed: []Setting{
@@ -151,8 +149,8 @@ func selkiesGStreamer() StreamerFacts {
 		EncoderVariable:   "SELKIES_ENCODER",
 		HardwareEncoder:   "nvh264enc",
 		SoftwareEncoder:   "x264enc",
-		DriverBelow:       580,          // newer ones register no NVENC element (selkies issue 279)
-		Input:             onlyPresence, // input goes over WebRTC's data channel, past the agent
+		DriverBelow:       580,            // newer ones register no NVENC element (selkies issue 279)
+		Input:             wire.InputNone, // input goes over WebRTC's data channel, past the agent
 		Endpoints:         EndpointsAny,
 		Fixed: []Setting{
 			{"NGINX_PORT", "8080"},
@@ -174,7 +172,7 @@ func custom() StreamerFacts {
 		Home:              DefaultHome,
 		UserVariables:     []string{"SELKIES_BASIC_AUTH_USER"},
 		PasswordVariables: []string{"SELKIES_BASIC_AUTH_PASSWORD"},
-		Input:             onlyPresence,
+		Input:             wire.InputNone,
 		Endpoints:         EndpointsAny, // nobody knows what it serves, or in which direction
 		Protected:         []string{"SELKIES_TURN_SHARED_SECRET"},
 	}

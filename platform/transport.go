@@ -5,13 +5,7 @@ import (
 	"slices"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-)
-
-const (
-	// TURNRestAddress is the agent's listener for the desktop alone, and
-	// TURNRestPath, with its version, where a desktop asks for its login at the relay.
-	TURNRestAddress = "127.0.0.1:8093"
-	TURNRestPath    = "/v1/turn"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrNoRelay means that a template streams over WebRTC and the platform has no relay.
@@ -50,7 +44,7 @@ func FactsOfTemplate(t vdi.VDITemplateSpec) StreamerFacts {
 	if !UsesRelay(t) {
 		return facts
 	}
-	facts.Input = onlyPresence // input goes over WebRTC's data channel, past the agent
+	facts.Input = wire.InputNone // input goes over WebRTC's data channel, past the agent
 	facts.Fixed = setOver(facts.Fixed, append(noPublicRelay(), facts.WebRTC...))
 	facts.Protected = append(facts.Protected, relayVariables()...)
 	return facts
@@ -76,7 +70,7 @@ func setOver(settings, over []Setting) []Setting {
 // images' entry points start no TURN server of their own where it is set
 // (docker-nvidia-egl-desktop, selkies-gstreamer-entrypoint.sh).
 func fromAgent() Setting {
-	return Setting{"SELKIES_TURN_REST_URI", "http://" + TURNRestAddress + TURNRestPath}
+	return Setting{"SELKIES_TURN_REST_URI", "http://" + wire.TURNRestAddress + wire.TURNRestPath}
 }
 
 // relayVariables name other relays, or come before the agent's answer

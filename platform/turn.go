@@ -21,11 +21,6 @@ const (
 	// TURNLoginLife is how long a session's login at the relay holds at most: a
 	// relay gives nobody a new address later than that after a session's end.
 	TURNLoginLife = 10 * time.Minute
-	// TURNSecretKey is the key of the relay's Secret that signs logins. A
-	// rotation may add others, which only the relay accepts (charts/coturn).
-	TURNSecretKey = "current"
-	// TURNLoginKey is the key of a session's Secret NAME-turn: a TURNLogin as JSON.
-	TURNLoginKey = "login.json"
 	// TURNLoginVersion is the version of TURNLogin. Agents of the release before
 	// know no other, so a new one comes with a new key beside this one.
 	TURNLoginVersion = 1

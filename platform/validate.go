@@ -9,6 +9,8 @@ import (
 
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrConfig is the kind of every error of ParseConfig and Config.Validate.
@@ -128,13 +130,10 @@ func (e Egress) problems() (out []string) {
 	return out
 }
 
-// reservedPrefixes are label and annotation keys that only the platform sets.
-func reservedPrefixes() []string { return []string{"vdi.kasm.io/", "app.kubernetes.io/"} }
-
 func (s Sessions) metadataProblems() (out []string) {
 	for field, set := range map[string]map[string]string{"labels": s.Labels, "annotations": s.Annotations} {
 		for key := range set {
-			if slices.ContainsFunc(reservedPrefixes(), func(p string) bool { return strings.HasPrefix(key, p) }) {
+			if slices.ContainsFunc(wire.ReservedPrefixes(), func(p string) bool { return strings.HasPrefix(key, p) }) {
 				out = append(out, fmt.Sprintf("sessions.%s: %q is set by the platform; use a key of your own", field, key))
 			}
 		}
@@ -143,15 +142,10 @@ func (s Sessions) metadataProblems() (out []string) {
 	return out
 }
 
-// Kinds are the kinds of objects a session consists of, in install order.
-func Kinds() []string {
-	return []string{"NetworkPolicy", "ConfigMap", "PersistentVolumeClaim", "Service", "PodDisruptionBudget", "Pod", "Middleware", "IngressRoute"}
-}
-
 func overlayProblems(overlay []Overlay) (out []string) {
 	for i, o := range overlay {
-		if !slices.Contains(Kinds(), o.Kind) {
-			out = append(out, fmt.Sprintf("sessions.overlay[%d].kind: %q is no kind of a session's objects; use one of %s", i, o.Kind, strings.Join(Kinds(), ", ")))
+		if !slices.Contains(wire.Kinds(), o.Kind) {
+			out = append(out, fmt.Sprintf("sessions.overlay[%d].kind: %q is no kind of a session's objects; use one of %s", i, o.Kind, strings.Join(wire.Kinds(), ", ")))
 		}
 		if (o.Merge == nil) == (len(o.JSONPatch) == 0) {
 			out = append(out, fmt.Sprintf("sessions.overlay[%d]: give merge or jsonPatch", i))

@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -25,7 +26,7 @@ func caVariables() []string {
 func showTheWayOut(e platform.Egress) step {
 	settings := settingsOf(e)
 	return func(r *Rendered) error {
-		for _, pod := range r.ofKind(kindPod) {
+		for _, pod := range r.ofKind(wire.KindPod) {
 			for _, c := range containersOf(pod) {
 				addEnv(c, settings)
 				if e.CABundle.ConfigMap != "" {

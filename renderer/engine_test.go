@@ -16,6 +16,8 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	helmengine "helm.sh/helm/v3/pkg/engine"
 	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // TestEngineWritesWhatHelmWrites compares every byte with Helm's own engine,
@@ -189,7 +191,7 @@ func TestValuesAreText(t *testing.T) {
 	in.Session.Spec.User = `{{ lookup "v1" "Secret" "kube-system" "" }}{{ .Files.Get "x" }}{{ tpl "x" . }}`
 	got, err := newRenderer(t).Render(in)
 	require.NoError(t, err)
-	assert.Equal(t, in.Session.Spec.User, got.ofKind(kindPod)[0].GetAnnotations()["vdi.kasm.io/user"])
+	assert.Equal(t, in.Session.Spec.User, got.ofKind(wire.KindPod)[0].GetAnnotations()["vdi.kasm.io/user"])
 }
 
 func TestSchemaHasNoReferenceOut(t *testing.T) {

@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // closeMetadata takes the clouds' metadata services out of every wider range that a
 // desktop may reach, whoever opened it.
 func closeMetadata(r *Rendered) error {
 	metadata := platform.MetadataAddresses()
-	for _, policy := range r.ofKind(kindPolicy) {
+	for _, policy := range r.ofKind(wire.KindNetworkPolicy) {
 		for _, rule := range mapsIn(nested(policy.Object, "spec", "egress")) {
 			if onlyDNS(rule["ports"]) {
 				continue // clouds resolve names at these addresses, too

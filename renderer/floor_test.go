@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // someOf are a few elements of a list.
@@ -56,7 +57,7 @@ func TestNothingOpensTheFloor(t *testing.T) {
 		got, err := r.Render(in)
 		require.NoError(t, err, "%+v", in.Platform.Sessions.Network)
 		rendered++
-		requireFloor(t, config.Sessions.Network, typed[networkingv1.NetworkPolicy](t, got.ofKind(kindPolicy)[0]))
+		requireFloor(t, config.Sessions.Network, typed[networkingv1.NetworkPolicy](t, got.ofKind(wire.KindNetworkPolicy)[0]))
 	}
 	require.Greater(t, rendered, 300)
 	require.Greater(t, refused, 300)

@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // escapes are patches of pods that try to leave the sandbox.
@@ -29,7 +30,7 @@ func escapes(t testing.TB) (patches []string) {
 
 func overlayOf(t testing.TB, patch string) []platform.Overlay {
 	t.Helper()
-	return []platform.Overlay{{Kind: kindPod, Merge: &runtime.RawExtension{Raw: []byte(patch)}}}
+	return []platform.Overlay{{Kind: wire.KindPod, Merge: &runtime.RawExtension{Raw: []byte(patch)}}}
 }
 
 // FuzzPatch: whatever a patch of the pod says, the result is refused, or it is
@@ -73,8 +74,8 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		requireExpectedSet(t, got, in)
-		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
-		assert.Equal(t, user, pod.Annotations[vdi.AnnotationUser])
+		pod := typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0])
+		assert.Equal(t, user, pod.Annotations[wire.AnnotationUser])
 		assert.Equal(t, image, pod.Spec.Containers[0].Image)
 		requireEnv(t, pod.Spec.Containers[0].Env, variable, value)
 	})
@@ -88,13 +89,13 @@ func requireKnown(t *testing.T, err error) {
 
 func requireExpectedSet(t *testing.T, got Rendered, in Input) {
 	t.Helper()
-	want := map[string]string{kindPolicy: "desk", kindClaim: "vdi-data-desk", kindService: "desk", kindPod: "desk", kindRoute: "desk"}
+	want := map[string]string{wire.KindNetworkPolicy: "desk", wire.KindPersistentVolumeClaim: "vdi-data-desk", wire.KindService: "desk", wire.KindPod: "desk", wire.KindIngressRoute: "desk"}
 	require.Len(t, got.Objects, len(want))
 	for _, obj := range got.Objects {
 		require.Equal(t, want[obj.GetKind()], obj.GetName())
 		require.Equal(t, in.Session.Namespace, obj.GetNamespace())
 	}
-	match := text(mapsIn(nested(got.ofKind(kindRoute)[0].Object, "spec", "routes"))[0]["match"])
+	match := text(mapsIn(nested(got.ofKind(wire.KindIngressRoute)[0].Object, "spec", "routes"))[0]["match"])
 	require.Equal(t, "Host(`"+in.Host+"`)", match)
 }
 
@@ -136,7 +137,7 @@ func FuzzResources(f *testing.F) {
 			requireKnown(t, err)
 			return
 		}
-		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+		pod := typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0])
 		for name, limit := range pod.Spec.Containers[0].Resources.Limits {
 			request, found := pod.Spec.Containers[0].Resources.Requests[name]
 			require.False(t, found && request.Cmp(limit) > 0, "%s: request %s above limit %s", name, request.String(), limit.String())

@@ -10,34 +10,32 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // expectation is what the objects of one session must look like, whatever the
 // values and the site's overlay say.
 type expectation struct {
-	session     vdi.VDISession
-	names       map[string]string // kind to name; every one must be there, once
-	apiVersions map[string]string
-	host        string
-	claim       string // the home, "" without one
-	secret      string
-	passwords   []string // variables that carry the password
-	users       []string
-	profile     vdi.SecurityProfile
-	gpuResource string
-	gpus        int64
-	forwardAuth string // its address in mode OIDC, else ""
-	keys        map[string]string
-	foreign     foreign
+	session       vdi.VDISession
+	names         map[string]string // kind to name; every one must be there, once
+	host          string
+	claim         string // the home, "" without one
+	secret        string
+	passwords     []string // variables that carry the password
+	users         []string
+	profile       vdi.SecurityProfile
+	gpuResource   string
+	gpus          int64
+	forwardAuth   string // its address in mode OIDC, else ""
+	statementKeys map[string]string
+	foreign       foreign
 }
 
 func expectationOf(in Input, all values) expectation {
 	name := in.Session.Name
 	e := expectation{
 		session:     in.Session,
-		names:       map[string]string{kindPolicy: name, kindService: name, kindPod: name, kindRoute: name},
-		apiVersions: map[string]string{kindPolicy: "networking.k8s.io/v1", kindService: "v1", kindPod: "v1", kindClaim: "v1", kindBudget: "policy/v1", kindRoute: "traefik.io/v1alpha1", kindKeys: "v1", kindMiddleware: "traefik.io/v1alpha1"},
+		names:       map[string]string{wire.KindNetworkPolicy: name, wire.KindService: name, wire.KindPod: name, wire.KindIngressRoute: name},
 		host:        in.Host,
 		secret:      CredentialsName(name),
 		passwords:   textsAt(all, "credentials", "passwordVariables"),
@@ -50,7 +48,7 @@ func expectationOf(in Input, all values) expectation {
 	e.expectHome(all)
 	e.expectFrontDoor(in)
 	if enabled, _ := nested(all, "pod", "disruptionBudget", "enabled").(bool); enabled {
-		e.names[kindBudget] = name
+		e.names[wire.KindPodDisruptionBudget] = name
 	}
 	return e
 }
@@ -61,17 +59,17 @@ func (e *expectation) expectHome(all values) {
 	}
 	if e.claim = textAt(all, "home", "persistence", "existingClaim"); e.claim == "" {
 		e.claim = HomeClaimName(e.session.Name)
-		e.names[kindClaim] = e.claim
+		e.names[wire.KindPersistentVolumeClaim] = e.claim
 	}
 }
 
 // expectFrontDoor: in mode OIDC nobody reaches the agent but by way of the front door.
 func (e *expectation) expectFrontDoor(in Input) {
-	if in.Platform.Access.Mode != platform.AccessOIDC {
+	if in.Platform.Access.Mode != wire.AccessOIDC {
 		return
 	}
-	e.forwardAuth, e.keys = in.Platform.Access.ForwardAuth, in.StatementKeys
-	e.names[kindKeys], e.names[kindMiddleware] = StatementKeysName(e.session.Name), ForwardAuthName(e.session.Name)
+	e.forwardAuth, e.statementKeys = in.Platform.Access.ForwardAuth, in.StatementKeys
+	e.names[wire.KindConfigMap], e.names[wire.KindMiddleware] = StatementKeysName(e.session.Name), ForwardAuthName(e.session.Name)
 }
 
 // finding says which object breaks which rule.
@@ -119,8 +117,8 @@ func (e expectation) checkSet(f *findings, objs []*unstructured.Unstructured) {
 		switch {
 		case !expected:
 			f.add("kind is not allowed here")
-		case obj.GetAPIVersion() != e.apiVersions[f.kind]:
-			f.add("apiVersion must be %s", e.apiVersions[f.kind])
+		case obj.GetAPIVersion() != wire.ChildKind(f.kind).APIVersion():
+			f.add("apiVersion must be %s", wire.ChildKind(f.kind).APIVersion())
 		case obj.GetName() != name:
 			f.add("name must be %q, not %q", name, obj.GetName())
 		}
@@ -140,7 +138,7 @@ func (e expectation) checkMetadata(f *findings, obj *unstructured.Unstructured) 
 	}
 	e.checkAnnotations(f, obj)
 	owners, found := metadata["ownerReferences"]
-	if f.kind == kindClaim {
+	if f.kind == wire.KindPersistentVolumeClaim {
 		f.refuse(found, "metadata.ownerReferences is not allowed: a home has no owner")
 		return
 	}
@@ -148,27 +146,27 @@ func (e expectation) checkMetadata(f *findings, obj *unstructured.Unstructured) 
 }
 
 func (e expectation) checkKind(f *findings, obj *unstructured.Unstructured) {
-	if f.kind == kindKeys {
-		e.checkKeys(f, obj)
+	if f.kind == wire.KindConfigMap {
+		e.checkStatementKeys(f, obj)
 		return
 	}
 	spec, isMap := obj.Object["spec"].(map[string]any)
 	f.refuse(!isMap, "spec must be an object")
 	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "spec")
 	switch f.kind {
-	case kindPod:
+	case wire.KindPod:
 		e.checkPod(f, spec)
-	case kindRoute:
+	case wire.KindIngressRoute:
 		e.checkRoute(f, spec)
-	case kindService:
+	case wire.KindService:
 		e.checkService(f, spec)
-	case kindPolicy:
+	case wire.KindNetworkPolicy:
 		e.checkPolicy(f, spec)
-	case kindBudget:
+	case wire.KindPodDisruptionBudget:
 		e.checkBudget(f, spec)
-	case kindMiddleware:
+	case wire.KindMiddleware:
 		e.checkForwardAuth(f, spec)
-	case kindClaim:
+	case wire.KindPersistentVolumeClaim:
 		onlyKeys(f, "spec.", spec, claimFields()...)
 	}
 }
@@ -209,7 +207,7 @@ func (e expectation) checkRule(f *findings, route map[string]any) {
 	want := "Host(`" + e.host + "`)"
 	f.refuse(route["match"] != want, "spec.routes[0].match must be %s", want)
 	f.refuse(route["priority"] != int64(routePriority), "spec.routes[0].priority must be %d", routePriority)
-	services := []any{map[string]any{"name": e.session.Name, "port": int64(8080)}}
+	services := []any{map[string]any{"name": e.session.Name, "port": wire.ServicePort}}
 	f.refuse(!reflect.DeepEqual(route["services"], services), "spec.routes[0].services must be the session's Service alone")
 	middlewares := mapsIn(route["middlewares"])
 	for i, m := range middlewares {
@@ -225,15 +223,15 @@ func (e expectation) checkRule(f *findings, route map[string]any) {
 // believes no visitor's X-Forwarded-For and hands on the statement alone.
 func (e expectation) checkForwardAuth(f *findings, spec map[string]any) {
 	want := map[string]any{"forwardAuth": map[string]any{
-		"address": e.forwardAuth, "authResponseHeaders": []any{platform.StatementHeader}, "trustForwardHeader": false,
+		"address": e.forwardAuth, "authResponseHeaders": []any{wire.HeaderStatement}, "trustForwardHeader": false,
 	}}
 	f.refuse(!reflect.DeepEqual(spec, want), "spec must ask the front door at %s and nothing else", e.forwardAuth)
 }
 
-// checkKeys: another key could sign for anybody.
-func (e expectation) checkKeys(f *findings, obj *unstructured.Unstructured) {
+// checkStatementKeys: another key could sign for anybody.
+func (e expectation) checkStatementKeys(f *findings, obj *unstructured.Unstructured) {
 	onlyKeys(f, "", obj.Object, "apiVersion", "kind", "metadata", "data")
-	f.refuse(!reflect.DeepEqual(obj.Object["data"], any(anyMap(e.keys))), "data must be the front door's keys alone")
+	f.refuse(!reflect.DeepEqual(obj.Object["data"], any(anyMap(e.statementKeys))), "data must be the front door's keys alone")
 }
 
 // routePriority is fixed, because Traefik would else rank routes by the length
@@ -246,7 +244,7 @@ func (e expectation) checkService(f *findings, spec map[string]any) {
 	f.refuse(found && kind != "ClusterIP", "spec.type must be ClusterIP")
 	f.refuse(!reflect.DeepEqual(spec["selector"], any(anyMap(selectorOf(e.session.Name)))), "spec.selector must select this session's pod alone")
 	for i, port := range mapsIn(spec["ports"]) {
-		f.refuse(port["targetPort"] != agentContainer, "spec.ports[%d].targetPort must be %q: nothing leads past the agent", i, agentContainer)
+		f.refuse(port["targetPort"] != wire.ContainerAgent, "spec.ports[%d].targetPort must be %q: nothing leads past the agent", i, wire.ContainerAgent)
 	}
 }
 

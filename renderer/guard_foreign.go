@@ -9,8 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // What a session's objects may have to do with things that are not the session's:
@@ -45,7 +45,7 @@ func foreignOf(in Input) foreign {
 // ownAnnotations are those that platform and session chart set themselves.
 func ownAnnotations() []string {
 	return []string{
-		vdi.AnnotationUser, vdi.AnnotationTransport, vdi.AnnotationRevision, vdi.AnnotationSessionUID, AnnotationSessionRevision,
+		wire.AnnotationUser, wire.AnnotationTransport, wire.AnnotationRevision, wire.AnnotationSessionUID, wire.AnnotationSessionRevision,
 		"helm.sh/resource-policy", "cluster-autoscaler.kubernetes.io/safe-to-evict",
 	}
 }
@@ -137,7 +137,7 @@ func (e expectation) isLogin(entry map[string]any) bool {
 	is := func(names []string, key string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return reflect.DeepEqual(entry, e.loginEntry(name, key)) })
 	}
-	return is(e.passwords, passwordKey) || is(e.users, usernameKey)
+	return is(e.passwords, wire.KeyDesktopPassword) || is(e.users, wire.KeyDesktopUsername)
 }
 
 // checkContent judges what a volume holds. Only the agent mounts those with the
@@ -164,7 +164,7 @@ func (e expectation) checkContent(f *findings, at string, v map[string]any) {
 // isAgents says whether a volume is one of those by which the agent reads the session's
 // own Secrets.
 func (e expectation) isAgents(v map[string]any) bool {
-	secret := map[string]string{credentialsVolume: e.secret, turnVolume: e.foreign.turn}[text(v["name"])]
+	secret := map[string]string{wire.VolumeCredentials: e.secret, wire.VolumeTURN: e.foreign.turn}[text(v["name"])]
 	return secret != "" && nested(v, "secret", "secretName") == secret
 }
 
@@ -181,7 +181,7 @@ func (e expectation) checkEphemeral(f *findings, at string, v any) {
 	e.checkAnnotationKeys(f, at+"metadata.annotations", annotations)
 	labels, _ := metadata["labels"].(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		ours := strings.HasPrefix(key, "vdi.kasm.io/") || strings.HasPrefix(key, "app.kubernetes.io/")
+		ours := slices.ContainsFunc(wire.ReservedPrefixes(), func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 		f.refuse(ours, "%smetadata.labels: %s is the platform's", at, key)
 	}
 	spec, _ := claim["spec"].(map[string]any)
@@ -206,7 +206,7 @@ func (e expectation) checkPullSecrets(f *findings, spec map[string]any) {
 // foreignClaims are the claims that a session's pod mounts beside its home. Only the
 // cluster knows whether an administrator has given them to desktops.
 func foreignClaims(r *Rendered, home string) (out []string) {
-	for _, pod := range r.ofKind(kindPod) {
+	for _, pod := range r.ofKind(wire.KindPod) {
 		for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
 			claim := text(nested(v, "persistentVolumeClaim", "claimName"))
 			if claim != "" && claim != home && !slices.Contains(out, claim) {

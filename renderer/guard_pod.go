@@ -8,25 +8,12 @@ import (
 	"strings"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
-	desktopContainer  = "selkies" // container 0
-	agentContainer    = "agent"   // init container 0, a sidecar
-	agentProgram      = "/usr/local/bin/vdi-agent"
-	credentialsVolume = "credentials" // the session's Secret, for the agent alone
-	turnVolume        = "turn"        // its login at the relay, for the agent alone
-	agentStateVolume  = "agent-state" // ended logins and the socket for a goodbye, for the agent alone
-	// Keys of the session's Secret that the desktop reads.
-	usernameKey, passwordKey = "desktop-username", "desktop-password"
-
 	// agentGroup is the agent's user, too.
 	agentGroup int64 = 65532
-
-	// What the agent listens on: for visitors, for the operator and the kubelet, and
-	// for the desktop itself (operator/cmd/vdi-agent). Containers of a pod share their
-	// ports: who takes one of these keeps the agent from starting.
-	agentFirstPort, agentLastPort int64 = 8090, 8092
 )
 
 // podFields are the fields a session's pod may have. A list of what is allowed
@@ -141,7 +128,7 @@ func (e expectation) checkVolume(f *findings, at string, v map[string]any) {
 	}
 	claim := text(nested(v, "persistentVolumeClaim", "claimName"))
 	f.refuse(strings.HasPrefix(claim, HomeClaimName("")) && claim != e.claim, "%spersistentVolumeClaim.claimName %q is another session's home", at, claim)
-	f.refuse(v["name"] == agentStateVolume && v["emptyDir"] == nil, "%sname: %s must be an emptyDir", at, agentStateVolume)
+	f.refuse(v["name"] == wire.VolumeAgentState && v["emptyDir"] == nil, "%sname: %s must be an emptyDir", at, wire.VolumeAgentState)
 	e.checkContent(f, at, v)
 }
 
@@ -190,17 +177,17 @@ func checkHandlers(f *findings, at string, c map[string]any) {
 // checkDesktop insists on container 0 and on a login that comes from the
 // session's Secret and from nowhere else.
 func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
-	if len(containers) == 0 || containers[0]["name"] != desktopContainer {
-		f.add("spec.containers[0] must be %q", desktopContainer)
+	if len(containers) == 0 || containers[0]["name"] != wire.ContainerDesktop {
+		f.add("spec.containers[0] must be %q", wire.ContainerDesktop)
 		return
 	}
 	_, found := containers[0]["envFrom"]
 	f.refuse(found, "spec.containers[0].envFrom is not allowed: it could carry a login")
 	for _, name := range e.passwords {
-		e.checkLogin(f, containers[0], name, passwordKey)
+		e.checkLogin(f, containers[0], name, wire.KeyDesktopPassword)
 	}
 	for _, name := range e.users {
-		e.checkLogin(f, containers[0], name, usernameKey)
+		e.checkLogin(f, containers[0], name, wire.KeyDesktopUsername)
 	}
 	checkUnique(f, containers[0])
 }
@@ -209,11 +196,11 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 // but it reads the session's Secret as files or has the agent's own folder.
 func (e expectation) checkAgent(f *findings, spec map[string]any) {
 	first := mapsIn(spec["initContainers"])
-	if len(first) == 0 || first[0]["name"] != agentContainer || first[0]["restartPolicy"] != "Always" {
-		f.add("spec.initContainers[0] must be %q with restartPolicy Always", agentContainer)
+	if len(first) == 0 || first[0]["name"] != wire.ContainerAgent || first[0]["restartPolicy"] != "Always" {
+		f.add("spec.initContainers[0] must be %q with restartPolicy Always", wire.ContainerAgent)
 		return
 	}
-	f.refuse(!reflect.DeepEqual(first[0]["command"], any([]any{agentProgram})), "spec.initContainers[0].command must be %s", agentProgram)
+	f.refuse(!reflect.DeepEqual(first[0]["command"], any([]any{wire.AgentProgram})), "spec.initContainers[0].command must be %s", wire.AgentProgram)
 	for _, field := range []string{"containers", "initContainers"} {
 		for i, c := range mapsIn(spec[field]) {
 			at := fmt.Sprintf("spec.%s[%d].", field, i)
@@ -231,16 +218,16 @@ func checkStranger(f *findings, at string, c map[string]any) {
 	security, _ := c["securityContext"].(map[string]any)
 	checkUsers(f, at+"securityContext.", security)
 	for i, m := range mapsIn(c["volumeMounts"]) {
-		own := m["name"] == credentialsVolume || m["name"] == turnVolume
+		own := m["name"] == wire.VolumeCredentials || m["name"] == wire.VolumeTURN
 		f.refuse(own, "%svolumeMounts[%d]: only the agent reads the session's Secrets", at, i)
-		f.refuse(m["name"] == agentStateVolume, "%svolumeMounts[%d]: only the agent may mount %s", at, i, agentStateVolume)
+		f.refuse(m["name"] == wire.VolumeAgentState, "%svolumeMounts[%d]: only the agent may mount %s", at, i, wire.VolumeAgentState)
 	}
 	for i, port := range mapsIn(c["ports"]) {
-		taken := text(port["name"]) == "agent" || text(port["name"]) == "agent-status"
+		taken := text(port["name"]) == wire.PortAgent || text(port["name"]) == wire.PortAgentStatus
 		f.refuse(taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
 		number, _ := port["containerPort"].(int64)
-		agents := number >= agentFirstPort && number <= agentLastPort
-		f.refuse(agents, "%sports[%d].containerPort %d is the agent's (%d to %d)", at, i, number, agentFirstPort, agentLastPort)
+		agents := number >= wire.AgentVisitorPort && number <= wire.AgentLocalPort
+		f.refuse(agents, "%sports[%d].containerPort %d is the agent's (%d to %d)", at, i, number, wire.AgentVisitorPort, wire.AgentLocalPort)
 	}
 }
 

@@ -43,7 +43,7 @@ func clocks() []string {
 
 // TestNoClock: whoever decides is told the time.
 func TestNoClock(t *testing.T) {
-	for _, dir := range []string{".", "../platform"} {
+	for _, dir := range []string{".", "../platform", "../platform/wire"} {
 		for file := range importsOf(t, dir) {
 			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file), nil, 0)
 			require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestNoClock(t *testing.T) {
 
 // TestPurePackages: no client, manager, file, process, network, chance.
 func TestPurePackages(t *testing.T) {
-	for _, dir := range []string{".", "../platform"} {
+	for _, dir := range []string{".", "../platform", "../platform/wire"} {
 		for file, imports := range importsOf(t, dir) {
 			for _, name := range imports {
 				for _, banned := range []string{"os", "net", "net/http", "syscall", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog"} {
@@ -90,9 +90,10 @@ func TestOnlyTheEngineImportsHelm(t *testing.T) {
 func TestImportsGoOneWay(t *testing.T) {
 	const module = "github.com/vdi-platform/vdi-platform/"
 	allowed := map[string][]string{
-		".":           {"charts", "platform", "operator/api/v1alpha1"},
-		"../platform": {"operator/api/v1alpha1"},
-		"../charts":   {},
+		".":                {"charts", "platform", "platform/wire", "operator/api/v1alpha1"},
+		"../platform":      {"platform/wire", "operator/api/v1alpha1"},
+		"../platform/wire": {},
+		"../charts":        {},
 	}
 	for dir, packages := range allowed {
 		for file, imports := range importsOf(t, dir) {
@@ -101,6 +102,17 @@ func TestImportsGoOneWay(t *testing.T) {
 					assert.Contains(t, packages, own, "%s/%s", dir, file)
 				}
 			}
+		}
+	}
+}
+
+// TestWireImportsNothing but the standard library, whose paths have no dot before their
+// first slash.
+func TestWireImportsNothing(t *testing.T) {
+	for file, imports := range importsOf(t, "../platform/wire") {
+		for _, name := range imports {
+			first, _, _ := strings.Cut(name, "/")
+			assert.NotContains(t, first, ".", "%s imports %s", file, name)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // kubelet is what a container gets of a value: the rule of k8s.io/kubernetes,
@@ -63,7 +64,7 @@ func envOfTemplate(t testing.TB, r *Renderer, in Input, env ...vdi.EnvVar) map[s
 		return nil
 	}
 	rendered := map[string]string{}
-	for _, v := range typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0].Env {
+	for _, v := range typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0]).Spec.Containers[0].Env {
 		rendered[v.Name] = v.Value
 	}
 	return rendered
@@ -112,14 +113,14 @@ func TestCommandIsLiteral(t *testing.T) {
 		if !assert.NoError(t, err) {
 			return
 		}
-		desktop := typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0]
+		desktop := typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0]).Spec.Containers[0]
 		assert.Equal(t, c.command, asRun(desktop.Command))
 		assert.Equal(t, c.args, asRun(desktop.Args))
 	}
 	in.Template.Spec.Command = []string{"$(PASSWD)"}
 	got, err := r.Render(in)
 	if assert.NoError(t, err) {
-		assert.Equal(t, []string{"$(PASSWD)"}, asRun(typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.Containers[0].Command), "no password in a list of processes")
+		assert.Equal(t, []string{"$(PASSWD)"}, asRun(typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0]).Spec.Containers[0].Command), "no password in a list of processes")
 	}
 }
 

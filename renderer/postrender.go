@@ -17,31 +17,16 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
-)
-
-// AnnotationSessionRevision holds, on the pod, the revision of all objects of
-// the session at the time the pod was rendered.
-const AnnotationSessionRevision = "vdi.kasm.io/session-revision"
-
-// Kinds of a session's objects.
-const (
-	kindPolicy     = "NetworkPolicy"
-	kindKeys       = "ConfigMap" // the front door's public keys
-	kindClaim      = "PersistentVolumeClaim"
-	kindService    = "Service"
-	kindBudget     = "PodDisruptionBudget"
-	kindPod        = "Pod"
-	kindMiddleware = "Middleware" // forward auth
-	kindRoute      = "IngressRoute"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // installRank orders kinds: policy before pod, route last. Unknown kinds come
 // at the end, where the guard refuses them.
 func installRank(kind string) int {
-	if i := slices.Index(platform.Kinds(), kind); i >= 0 {
+	if i := slices.Index(wire.Kinds(), kind); i >= 0 {
 		return i
 	}
-	return len(platform.Kinds())
+	return len(wire.Kinds())
 }
 
 // step changes or judges the rendered objects.
@@ -123,7 +108,7 @@ func patched(doc []byte, patch platform.Overlay) ([]byte, error) {
 func rewriteImages(images platform.Images) step {
 	prefixes := longestFirst(images.Rewrite)
 	return func(r *Rendered) error {
-		for _, pod := range r.ofKind(kindPod) {
+		for _, pod := range r.ofKind(wire.KindPod) {
 			for _, c := range containersOf(pod) {
 				c["image"] = rewritten(text(c["image"]), prefixes, images.Rewrite)
 			}
@@ -215,10 +200,10 @@ func insistOnLabels(in Input) step {
 			metadata := ensureMap(obj.Object, "metadata")
 			addAll(metadata, "labels", labelsOf(in))
 			switch obj.GetKind() {
-			case kindPod:
-				addAll(metadata, "annotations", map[string]string{vdi.AnnotationUser: in.Session.Spec.User})
-			case kindClaim:
-				addAll(metadata, "annotations", map[string]string{vdi.AnnotationSessionUID: string(in.Session.UID)})
+			case wire.KindPod:
+				addAll(metadata, "annotations", map[string]string{wire.AnnotationUser: in.Session.Spec.User})
+			case wire.KindPersistentVolumeClaim:
+				addAll(metadata, "annotations", map[string]string{wire.AnnotationSessionUID: string(in.Session.UID)})
 			}
 		}
 		return nil
@@ -227,21 +212,21 @@ func insistOnLabels(in Input) step {
 
 func labelsOf(in Input) map[string]string {
 	labels := selectorOf(in.Session.Name)
-	labels["app.kubernetes.io/managed-by"] = "vdi-operator"
-	labels[vdi.LabelUser] = platform.Identity(in.Session.Spec.User)
-	labels[vdi.LabelTemplate] = platform.TemplateLabel(in.Template.Name)
+	labels[wire.LabelManagedBy] = wire.Operator
+	labels[wire.LabelUser] = platform.Identity(in.Session.Spec.User)
+	labels[wire.LabelTemplate] = platform.TemplateLabel(in.Template.Name)
 	return labels
 }
 
 func selectorOf(session string) map[string]string {
-	return map[string]string{"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/instance": session}
+	return map[string]string{wire.LabelName: wire.NameSession, wire.LabelInstance: session}
 }
 
 // securityFloor fills in what Pod Security "restricted" asks for and nobody
 // said. It overrides nothing: what is said and not allowed, the guard refuses.
 func securityFloor(gpuResource string) step {
 	return func(r *Rendered) error {
-		for _, pod := range r.ofKind(kindPod) {
+		for _, pod := range r.ofKind(wire.KindPod) {
 			spec := ensureMap(pod.Object, "spec")
 			setDefault(spec, "automountServiceAccountToken", false)
 			setDefault(spec, "enableServiceLinks", false)
@@ -267,7 +252,7 @@ func setOwner(s vdi.VDISession) step {
 	return func(r *Rendered) error {
 		for _, obj := range r.Objects {
 			metadata := ensureMap(obj.Object, "metadata")
-			if _, found := metadata["ownerReferences"]; !found && obj.GetKind() != kindClaim {
+			if _, found := metadata["ownerReferences"]; !found && obj.GetKind() != wire.KindPersistentVolumeClaim {
 				metadata["ownerReferences"] = []any{ownerOf(s)}
 			}
 		}
@@ -278,7 +263,7 @@ func setOwner(s vdi.VDISession) step {
 func ownerOf(s vdi.VDISession) map[string]any {
 	return map[string]any{
 		"apiVersion": vdi.GroupVersion.String(),
-		"kind":       "VDISession",
+		"kind":       wire.KindSession,
 		"name":       s.Name,
 		"uid":        string(s.UID),
 		"controller": true,
@@ -286,7 +271,7 @@ func ownerOf(s vdi.VDISession) map[string]any {
 }
 
 // stampRevisions notes on each object the hash of what was rendered, and on the
-// pod the hash over all objects too, but for the front door's keys: these change
+// pod the hash over all objects too, but for the statement keys: these change
 // while the pod runs.
 func stampRevisions(r *Rendered) error {
 	all := sha256.New()
@@ -296,14 +281,14 @@ func stampRevisions(r *Rendered) error {
 			return fmt.Errorf("%w: %w", ErrValues, err)
 		}
 		sum := sha256.Sum256(text)
-		if obj.GetKind() != kindKeys {
+		if obj.GetKind() != wire.KindConfigMap {
 			all.Write(sum[:])
 		}
-		annotate(obj, vdi.AnnotationRevision, short(sum[:]))
+		annotate(obj, wire.AnnotationRevision, short(sum[:]))
 	}
 	r.Revision = short(all.Sum(nil))
-	for _, pod := range r.ofKind(kindPod) {
-		annotate(pod, AnnotationSessionRevision, r.Revision)
+	for _, pod := range r.ofKind(wire.KindPod) {
+		annotate(pod, wire.AnnotationSessionRevision, r.Revision)
 	}
 	return nil
 }
@@ -313,13 +298,15 @@ func stampRevisions(r *Rendered) error {
 func markForProxy(r *Rendered) error {
 	for _, obj := range r.Objects {
 		if isProxyKind(obj.GetKind()) {
-			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{vdi.LabelProxy: vdi.LabelOn})
+			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{wire.LabelProxy: wire.LabelOn})
 		}
 	}
 	return nil
 }
 
-func isProxyKind(kind string) bool { return kind == kindRoute || kind == kindMiddleware }
+func isProxyKind(kind string) bool {
+	return kind == wire.KindIngressRoute || kind == wire.KindMiddleware
+}
 
 // short is 128 bits of a hash in hexadecimal: enough to tell renderings apart.
 func short(sum []byte) string { return hex.EncodeToString(sum[:16]) }

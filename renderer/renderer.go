@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Input is everything a session's objects depend on.
@@ -27,7 +28,7 @@ type Input struct {
 	Platform platform.Config `json:"platform"`
 	// Host is the full DNS name of the desktop, decided by the caller.
 	Host string `json:"host"`
-	// StatementKeys are the front door's public keys (file name to PEM), which the
+	// StatementKeys are the front door's (file name to PEM), which the
 	// agent believes in mode OIDC; they mean nothing in mode Password.
 	StatementKeys map[string]string `json:"statementKeys,omitempty"`
 	// Encoder is what the template's encoder Auto comes to on the nodes that the
@@ -45,7 +46,7 @@ func (in Input) encoder() vdi.EncoderChoice {
 
 // Rendered are the objects of one session.
 type Rendered struct {
-	// Objects in install order, see platform.Kinds.
+	// Objects in install order, see wire.Kinds.
 	Objects []*unstructured.Unstructured
 	// Revision is a hash over all objects.
 	Revision string
@@ -146,7 +147,7 @@ func sampleOf(t *vdi.VDITemplate, p platform.Config) Input {
 }
 
 // CredentialsName is the name of the Secret with a session's login.
-func CredentialsName(session string) string { return session + "-credentials" }
+func CredentialsName(session string) string { return session + wire.SuffixCredentials }
 
 // StatementKeysName is the name of the ConfigMap with the keys that a session's
 // agent believes (mode OIDC).
@@ -157,7 +158,7 @@ func StatementKeysName(session string) string { return session + "-statement-key
 func ForwardAuthName(session string) string { return session + "-forward-auth" }
 
 // TURNLoginName is the name of the Secret with a session's login at the TURN relay.
-func TURNLoginName(session string) string { return session + "-turn" }
+func TURNLoginName(session string) string { return session + wire.SuffixTURN }
 
 // HomeClaimName is the name of the claim the operator makes for a session's home.
 func HomeClaimName(session string) string { return "vdi-data-" + session }

@@ -13,6 +13,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestSameInputGivesSameBytes(t *testing.T) {
@@ -67,13 +68,13 @@ func TestRenderedObjects(t *testing.T) {
 	var kinds []string
 	for _, obj := range got.Objects {
 		kinds = append(kinds, obj.GetKind())
-		assert.NotEmpty(t, obj.GetAnnotations()[vdi.AnnotationRevision], obj.GetKind())
-		assert.Len(t, obj.GetOwnerReferences(), map[bool]int{true: 0, false: 1}[obj.GetKind() == kindClaim])
+		assert.NotEmpty(t, obj.GetAnnotations()[wire.AnnotationRevision], obj.GetKind())
+		assert.Len(t, obj.GetOwnerReferences(), map[bool]int{true: 0, false: 1}[obj.GetKind() == wire.KindPersistentVolumeClaim])
 	}
 	assert.Equal(t, []string{"NetworkPolicy", "PersistentVolumeClaim", "Service", "Pod", "IngressRoute"}, kinds)
-	pod := got.ofKind(kindPod)[0].GetAnnotations()
-	assert.Equal(t, got.Revision, pod[AnnotationSessionRevision])
-	assert.NotEqual(t, got.Revision, pod[vdi.AnnotationRevision])
+	pod := got.ofKind(wire.KindPod)[0].GetAnnotations()
+	assert.Equal(t, got.Revision, pod[wire.AnnotationSessionRevision])
+	assert.NotEqual(t, got.Revision, pod[wire.AnnotationRevision])
 }
 
 func TestRevisionsTellWhatChanged(t *testing.T) {
@@ -85,8 +86,8 @@ func TestRevisionsTellWhatChanged(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, before.Revision, after.Revision)
 	for i, obj := range before.Objects {
-		same := obj.GetAnnotations()[vdi.AnnotationRevision] == after.Objects[i].GetAnnotations()[vdi.AnnotationRevision]
-		assert.Equal(t, obj.GetKind() != kindPod, same, obj.GetKind())
+		same := obj.GetAnnotations()[wire.AnnotationRevision] == after.Objects[i].GetAnnotations()[wire.AnnotationRevision]
+		assert.Equal(t, obj.GetKind() != wire.KindPod, same, obj.GetKind())
 	}
 }
 
@@ -97,7 +98,7 @@ func TestUserIsInNoLabelNameOrRule(t *testing.T) {
 	for _, obj := range got.Objects {
 		obj = obj.DeepCopy()
 		annotations := obj.GetAnnotations()
-		delete(annotations, vdi.AnnotationUser)
+		delete(annotations, wire.AnnotationUser)
 		obj.SetAnnotations(annotations)
 		assert.NotContains(t, jsonOf(t, obj.Object), in.Session.Spec.User)
 	}

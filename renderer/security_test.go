@@ -14,6 +14,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // TestPodSecurity asks the code of the Pod Security admission plugin itself.
@@ -30,7 +31,7 @@ func TestPodSecurity(t *testing.T) {
 		if in.Template.Spec.Security.Profile == vdi.ProfileBaseline {
 			level = psa.LevelBaseline
 		}
-		pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+		pod := typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0])
 		for _, verdict := range judge.EvaluatePod(psa.LevelVersion{Level: level, Version: psa.LatestVersion()}, &pod.ObjectMeta, &pod.Spec) {
 			assert.True(t, verdict.Allowed, "%s is not %s: %s (%s)", name, level, verdict.ForbiddenReason, verdict.ForbiddenDetail)
 		}
@@ -56,13 +57,13 @@ func TestObjectsAreOfTheirTypes(t *testing.T) {
 		}
 		for _, obj := range got.Objects {
 			switch obj.GetKind() {
-			case kindPod:
+			case wire.KindPod:
 				typed[corev1.Pod](t, obj)
-			case kindClaim:
+			case wire.KindPersistentVolumeClaim:
 				typed[corev1.PersistentVolumeClaim](t, obj)
-			case kindService:
+			case wire.KindService:
 				typed[corev1.Service](t, obj)
-			case kindPolicy:
+			case wire.KindNetworkPolicy:
 				typed[networkingv1.NetworkPolicy](t, obj)
 			}
 		}
@@ -85,7 +86,7 @@ func TestPodSecurityNeverWeakerThanItsProfile(t *testing.T) {
 				continue
 			}
 			level := map[bool]psa.Level{true: psa.LevelRestricted, false: psa.LevelBaseline}[base == "defaults"]
-			pod := typed[corev1.Pod](t, got.ofKind(kindPod)[0])
+			pod := typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0])
 			for _, verdict := range judge.EvaluatePod(psa.LevelVersion{Level: level, Version: psa.LatestVersion()}, &pod.ObjectMeta, &pod.Spec) {
 				assert.True(t, verdict.Allowed, "%s on %s passed the guard but not %s: %s (%s)", patch, base, level, verdict.ForbiddenReason, verdict.ForbiddenDetail)
 			}
@@ -102,7 +103,7 @@ func TestGroups(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return typed[corev1.Pod](t, got.ofKind(kindPod)[0]).Spec.SecurityContext.SupplementalGroups, nil
+		return typed[corev1.Pod](t, got.ofKind(wire.KindPod)[0]).Spec.SecurityContext.SupplementalGroups, nil
 	}
 	got, err := groups()
 	require.NoError(t, err)

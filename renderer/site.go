@@ -17,6 +17,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrSite means that the site's settings or rules refuse an object, or make no sense.
@@ -132,7 +133,7 @@ func addNew(metadata map[string]any, field string, more map[string]string) error
 // podOf finds the pod an object is or makes.
 func podOf(obj *unstructured.Unstructured) (pod map[string]any, found bool) {
 	where := map[string][]string{
-		"Pod": {}, "PodTemplate": {"template"},
+		wire.KindPod: {}, "PodTemplate": {"template"},
 		"Deployment": {"spec", "template"}, "StatefulSet": {"spec", "template"}, "DaemonSet": {"spec", "template"},
 		"ReplicaSet": {"spec", "template"}, "ReplicationController": {"spec", "template"}, "Job": {"spec", "template"},
 		"CronJob": {"spec", "jobTemplate", "spec", "template"},

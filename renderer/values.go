@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // values are a layer of the session chart's values. A layer is never changed
@@ -401,7 +402,7 @@ func agentValues(in Input) values {
 
 // statementKeys are what the agent of this session believes.
 func (in Input) statementKeys() map[string]string {
-	if in.Platform.Access.Mode != platform.AccessOIDC {
+	if in.Platform.Access.Mode != wire.AccessOIDC {
 		return nil
 	}
 	return in.StatementKeys

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // clock is set by hand.
@@ -38,7 +39,7 @@ func (c *clock) add(d time.Duration) time.Time {
 // told is the answer of /activity as the operator reads it.
 func (w *world) told() vdi.ActivityStatus {
 	w.t.Helper()
-	a := w.askStatus(pathActivity)
+	a := w.askStatus(wire.PathActivity)
 	require.Equal(w.t, http.StatusOK, a.StatusCode)
 	var s vdi.ActivityStatus
 	require.NoError(w.t, json.Unmarshal([]byte(a.body), &s))
@@ -98,7 +99,7 @@ func TestActivityOfSelkies(t *testing.T) {
 // dialCookie is a cookie without a login that would count as use.
 func (w *world) dialCookie() string {
 	login := w.agent.credentials.Get()
-	return cookieName + "=" + cookie{"quiet", w.agent.config.Now().Add(time.Hour)}.seal(login, testUID, testHost)
+	return wire.CookieLogin + "=" + cookie{"quiet", w.agent.config.Now().Add(time.Hour)}.seal(login, testUID, testHost)
 }
 
 func TestActivityByPresence(t *testing.T) {
@@ -147,7 +148,7 @@ func TestActivityUnknown(t *testing.T) {
 		"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nthese are no frames"))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return w.told().LastActivityTime == nil }, waitFor, lookEvery)
-	assert.Contains(t, w.askStatus(pathActivity).body, `"known":false`)
+	assert.Contains(t, w.askStatus(wire.PathActivity).body, `"known":false`)
 	assert.EqualValues(t, 1, *w.told().Clients)
 	require.NoError(t, conn.Close())
 	require.Eventually(t, func() bool { return w.told().LastActivityTime != nil }, waitFor, lookEvery)
@@ -155,16 +156,16 @@ func TestActivityUnknown(t *testing.T) {
 
 func TestReady(t *testing.T) {
 	w := newWorld(t, nil)
-	assert.Equal(t, http.StatusOK, w.askStatus(pathReady).StatusCode)
+	assert.Equal(t, http.StatusOK, w.askStatus(wire.PathReady).StatusCode)
 	w.desktop.setHealth(http.StatusInternalServerError)
-	broken := w.askStatus(pathReady)
+	broken := w.askStatus(wire.PathReady)
 	assert.Equal(t, http.StatusServiceUnavailable, broken.StatusCode)
 	assert.Contains(t, broken.body, "the desktop answers 500 on /api/health")
 	w.desktop.setHealth(http.StatusFound)
-	assert.Equal(t, http.StatusOK, w.askStatus(pathReady).StatusCode)
+	assert.Equal(t, http.StatusOK, w.askStatus(wire.PathReady).StatusCode)
 	w.desktop.server.CloseClientConnections()
 	require.NoError(t, w.desktop.server.Listener.Close())
-	gone := w.askStatus(pathReady)
+	gone := w.askStatus(wire.PathReady)
 	assert.Equal(t, http.StatusServiceUnavailable, gone.StatusCode)
 	assert.Contains(t, gone.body, "the desktop does not answer")
 
@@ -177,18 +178,18 @@ func TestReady(t *testing.T) {
 func TestReadyByPort(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.DesktopHealth = "" })
 	w.desktop.setHealth(http.StatusInternalServerError)
-	assert.Equal(t, http.StatusOK, w.askStatus(pathReady).StatusCode)
+	assert.Equal(t, http.StatusOK, w.askStatus(wire.PathReady).StatusCode)
 	require.NoError(t, w.desktop.server.Listener.Close())
-	assert.Equal(t, http.StatusServiceUnavailable, w.askStatus(pathReady).StatusCode)
+	assert.Equal(t, http.StatusServiceUnavailable, w.askStatus(wire.PathReady).StatusCode)
 }
 
 func TestMetrics(t *testing.T) {
 	w := newWorld(t, nil)
 	stream := w.dial(w.login())
 	say(t, stream, "kd,65")
-	w.post(pathLogin, nil, map[string][]string{"password": {"wrong"}})
+	w.post(wire.PathLogin, nil, map[string][]string{"password": {"wrong"}})
 	w.ask(http.MethodGet, "/", map[string]string{"Host": "bob.vdi.example.com"}, "")
-	text := w.askStatus(pathMetrics).body
+	text := w.askStatus(wire.PathMetrics).body
 	for _, line := range []string{
 		"vdi_agent_clients 1", "vdi_agent_streams 1", `vdi_agent_logins_total{result="accepted"} 1`, `vdi_agent_logins_total{result="wrong"} 1`,
 		`vdi_agent_denied_total{reason="host"} 1`, `vdi_agent_denied_total{reason="password"} 1`, "process_resident_memory_bytes",

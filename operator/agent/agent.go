@@ -20,16 +20,17 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/folder"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Agent serves one desktop.
 type Agent struct {
-	config      Config
-	log         *slog.Logger
-	credentials *folder.Folder[credentials]
-	keys        *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
-	turn        *folder.Folder[platform.TURNLogin]  // nil without WebRTC
-	visitorOf   func(*http.Request) (visitor, *refusal)
+	config        Config
+	log           *slog.Logger
+	credentials   *folder.Folder[credentials]
+	statementKeys *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
+	turn          *folder.Folder[platform.TURNLogin]  // nil without WebRTC
+	visitorOf     func(*http.Request) (visitor, *refusal)
 	// isPassword judges a password; admit and welcome answer whoever has a login, or
 	// has just shown the password.
 	isPassword func(r *http.Request, password string) bool
@@ -101,10 +102,10 @@ func (a *Agent) watchFolders() (err error) {
 		return err
 	}
 	a.visitorOf = a.visitorByPassword
-	if a.config.Mode != ModeOIDC {
+	if a.config.Mode != wire.AccessOIDC {
 		return nil
 	}
-	a.keys, err = folder.Watch(a.config.StatementKeysDir, a.log, readStatementKeys, a.keysChanged)
+	a.statementKeys, err = folder.Watch(a.config.StatementKeysDir, a.log, readStatementKeys, a.statementKeysChanged)
 	if err != nil {
 		return fmt.Errorf("--statement-keys-dir: %w", err)
 	}
@@ -130,8 +131,8 @@ func (a *Agent) Close() error {
 	if a.credentials != nil {
 		errs = append(errs, a.credentials.Close())
 	}
-	if a.keys != nil {
-		errs = append(errs, a.keys.Close())
+	if a.statementKeys != nil {
+		errs = append(errs, a.statementKeys.Close())
 	}
 	if a.turn != nil {
 		errs = append(errs, a.turn.Close())

@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Browsers come by TLS alone, whatever the desktop says.
@@ -24,7 +25,7 @@ func TestStrictTransport(t *testing.T) {
 		"the login page":  w.ask(http.MethodGet, "/", map[string]string{"Accept": acceptHTML}, ""),
 		"to a program":    w.ask(http.MethodGet, "/", nil, ""),
 		"another host's":  w.ask(http.MethodGet, "/", map[string]string{"Host": "bob.vdi.example.com"}, ""),
-		"after a logout":  w.post(pathLogout, login, nil),
+		"after a logout":  w.post(wire.PathLogout, login, nil),
 		"of another site": w.ask(http.MethodGet, "/", map[string]string{"Sec-Fetch-Site": "cross-site"}, ""),
 	} {
 		assert.Equal(t, []string{"max-age=15552000"}, a.Header["Strict-Transport-Security"], name)
@@ -37,10 +38,10 @@ func TestLogoutClearsStorage(t *testing.T) {
 	w := newWorld(t, nil)
 	login := map[string]string{"Cookie": w.login()}
 	assert.Empty(t, w.ask(http.MethodGet, "/", login, "").Header.Get(httpserver.HeaderClearSiteData))
-	assert.Empty(t, w.ask(http.MethodGet, pathLogout, login, "").Header.Get(httpserver.HeaderClearSiteData))
+	assert.Empty(t, w.ask(http.MethodGet, wire.PathLogout, login, "").Header.Get(httpserver.HeaderClearSiteData))
 	forged := map[string]string{"Cookie": login["Cookie"], "Origin": "https://bob.vdi.example.com"}
-	assert.Empty(t, w.ask(http.MethodPost, pathLogout, forged, "").Header.Get(httpserver.HeaderClearSiteData))
-	assert.Equal(t, `"storage"`, w.post(pathLogout, login, nil).Header.Get(httpserver.HeaderClearSiteData))
+	assert.Empty(t, w.ask(http.MethodPost, wire.PathLogout, forged, "").Header.Get(httpserver.HeaderClearSiteData))
+	assert.Equal(t, `"storage"`, w.post(wire.PathLogout, login, nil).Header.Get(httpserver.HeaderClearSiteData))
 }
 
 // Selkies' page has no service worker, so none comes from its desktop. Other streamers

@@ -12,16 +12,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
-)
-
-// Mode is how visitors show who they are.
-type Mode string
-
-const (
-	// ModePassword asks for the session's password on a page of the agent's own.
-	ModePassword Mode = "Password"
-	// ModeOIDC believes the front door's signed statements, and nothing else.
-	ModeOIDC Mode = "OIDC"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrConfig is the kind of every error about the agent's settings.
@@ -44,8 +35,8 @@ type Config struct {
 	// Session is the session's NAMESPACE/NAME, SessionUID what the API server
 	// calls it.
 	Session, SessionUID string
-	Mode                Mode
-	// StatementKeysDir is a mounted folder of the front door's public keys, one
+	Mode                wire.AccessMode
+	// StatementKeysDir is a mounted folder of the front door's statement keys, one
 	// PEM per file (OIDC mode).
 	StatementKeysDir string
 	// TURNDir is the mounted Secret NAME-turn with the session's login at the TURN
@@ -114,10 +105,10 @@ func fileTransfers() []vdi.FileTransferPolicy {
 
 func (c Config) checkMode() error {
 	switch {
-	case c.Mode != ModePassword && c.Mode != ModeOIDC:
-		return fmt.Errorf("%w: --mode is %q; give %s or %s", ErrConfig, c.Mode, ModePassword, ModeOIDC)
-	case c.Mode == ModeOIDC && c.StatementKeysDir == "":
-		return fmt.Errorf("%w: --statement-keys-dir is empty; in mode %s give the folder with the front door's public keys", ErrConfig, ModeOIDC)
+	case c.Mode != wire.AccessPassword && c.Mode != wire.AccessOIDC:
+		return fmt.Errorf("%w: --mode is %q; give %s or %s", ErrConfig, c.Mode, wire.AccessPassword, wire.AccessOIDC)
+	case c.Mode == wire.AccessOIDC && c.StatementKeysDir == "":
+		return fmt.Errorf("%w: --statement-keys-dir is empty; in mode %s give the folder with the front door's public keys", ErrConfig, wire.AccessOIDC)
 	}
 	return nil
 }

@@ -9,14 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-const (
-	// cookieName has the prefix that lets only this very host set it, over TLS
-	// (RFC 6265bis §4.1.3.2).
-	cookieName    = "__Host-vdi"
-	cookieVersion = "v2"
-)
+const cookieVersion = "v2"
 
 // cookie is what a login leaves in the browser: "v2.EXPIRES.ID.MAC", where
 // EXPIRES is in milliseconds since 1970 and ID names this login.
@@ -65,7 +62,7 @@ func cookieMAC(login credentials, parts ...string) []byte {
 // besides is refused by checkFetch and checkOrigin.
 func setCookie(w http.ResponseWriter, value string, maxAge time.Duration) {
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
+		Name: wire.CookieLogin, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }

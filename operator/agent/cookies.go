@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Cookies whose name begins with hostPrefix were set by this very host: browsers
@@ -36,11 +38,11 @@ func cookiesForDesktop(headers []string) string {
 }
 
 // isOwnCookie judges one "name=value" of a Cookie or Set-Cookie header: names
-// that begin with cookieName are the agent's and the front door's. Browsers may
+// that begin with wire.CookieLogin are the agent's and the front door's. Browsers may
 // send a cookie without a name as "=__Host-vdi=…" or "__Host-vdi=…".
 func isOwnCookie(pair string) bool {
 	name := strings.TrimLeft(pair, "= \t")
-	return len(name) >= len(cookieName) && strings.EqualFold(name[:len(cookieName)], cookieName)
+	return len(name) >= len(wire.CookieLogin) && strings.EqualFold(name[:len(wire.CookieLogin)], wire.CookieLogin)
 }
 
 // cookiesForVisitor makes a desktop's cookies such as come back to it, and takes

@@ -9,15 +9,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/platform"
-)
-
-// Files of the mounted Secret.
-const (
-	fileUsername        = "username"
-	filePassword        = "password"
-	fileDesktopUsername = "desktop-username"
-	fileDesktopPassword = "desktop-password"
-	fileCookieKey       = "cookie-key"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // minCookieKey is the length of the key of an HMAC-SHA256 (RFC 2104 §3), in bytes.
@@ -42,7 +34,7 @@ func (c credentials) sameLogin(other credentials) bool {
 
 // readCredentials returns a function that reads the Secret's files for a mode.
 // Its errors name files, never contents.
-func readCredentials(mode Mode) func(fs.FS) (credentials, error) {
+func readCredentials(mode wire.AccessMode) func(fs.FS) (credentials, error) {
 	return func(dir fs.FS) (credentials, error) {
 		var c credentials
 		var err error
@@ -51,9 +43,9 @@ func readCredentials(mode Mode) func(fs.FS) (credentials, error) {
 			err = errors.Join(err, e)
 			return strings.TrimSpace(string(content))
 		}
-		c.username, c.password = text(fileUsername), text(filePassword)
-		c.desktopUsername, c.desktopPassword = text(fileDesktopUsername), text(fileDesktopPassword)
-		key, e := optional(dir, fileCookieKey)
+		c.username, c.password = text(wire.KeyUsername), text(wire.KeyPassword)
+		c.desktopUsername, c.desktopPassword = text(wire.KeyDesktopUsername), text(wire.KeyDesktopPassword)
+		key, e := optional(dir, wire.KeyCookie)
 		c.cookieKey = key
 		if err = errors.Join(err, e); err != nil {
 			return credentials{}, err
@@ -62,18 +54,18 @@ func readCredentials(mode Mode) func(fs.FS) (credentials, error) {
 	}
 }
 
-func (c credentials) check(mode Mode) error {
+func (c credentials) check(mode wire.AccessMode) error {
 	switch {
 	case (c.desktopUsername == "") != (c.desktopPassword == ""):
-		return fmt.Errorf("%w: give both of the files %s and %s, or none", ErrConfig, fileDesktopUsername, fileDesktopPassword)
+		return fmt.Errorf("%w: give both of the files %s and %s, or none", ErrConfig, wire.KeyDesktopUsername, wire.KeyDesktopPassword)
 	case strings.Contains(c.username+c.desktopUsername, ":"):
 		return fmt.Errorf("%w: a user name must not hold a colon (RFC 7617)", ErrConfig)
-	case mode != ModePassword:
+	case mode != wire.AccessPassword:
 		return nil
 	case c.username == "" || c.password == "":
-		return fmt.Errorf("%w: the files %s and %s are required in mode %s", ErrConfig, fileUsername, filePassword, ModePassword)
+		return fmt.Errorf("%w: the files %s and %s are required in mode %s", ErrConfig, wire.KeyUsername, wire.KeyPassword, wire.AccessPassword)
 	case len(c.cookieKey) < minCookieKey:
-		return fmt.Errorf("%w: the file %s must hold at least %d random bytes", ErrConfig, fileCookieKey, minCookieKey)
+		return fmt.Errorf("%w: the file %s must hold at least %d random bytes", ErrConfig, wire.KeyCookie, minCookieKey)
 	}
 	return nil
 }
@@ -87,7 +79,7 @@ func optional(dir fs.FS, name string) ([]byte, error) {
 	return content, err
 }
 
-// readStatementKeys reads the front door's public keys. Hidden files are the
+// readStatementKeys reads the front door's statement keys. Hidden files are the
 // kubelet's own.
 func readStatementKeys(dir fs.FS) ([]ed25519.PublicKey, error) {
 	files, err := fs.ReadDir(dir, ".")

@@ -12,6 +12,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func newListedWorld(t *testing.T, policy vdi.FileTransferPolicy) *world {
@@ -159,7 +160,7 @@ func TestFilesAreAttachments(t *testing.T) {
 func TestEndpointsIsAKnownWord(t *testing.T) {
 	err := Config{
 		Desktop: "127.0.0.1:1", Host: testHost, Session: "a/b", SessionUID: testUID, CredentialsDir: "x", Input: "none",
-		MaxSessionAge: 1, Mode: ModePassword, Endpoints: "selkie",
+		MaxSessionAge: 1, Mode: wire.AccessPassword, Endpoints: "selkie",
 	}.check()
 	require.ErrorIs(t, err, ErrConfig)
 	assert.ErrorContains(t, err, `--endpoints is "selkie"; give one of any, selkies`)

@@ -131,7 +131,7 @@ func TestFarewellOfSelkies(t *testing.T) {
 
 // A message may not begin within another one.
 func TestFarewellWithinAMessage(t *testing.T) {
-	near, far := wire(t)
+	near, far := onWire(t)
 	s := newStream(near, nil, &counts{}, nil, func() {})
 	s.page = platform.FarewellKill
 	begun := frame(opText, []byte("begun"), nil)

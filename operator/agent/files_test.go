@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // What may not pass never reaches the desktop, in whatever spelling; what may does.
@@ -97,7 +98,7 @@ func TestAnswersThatAreFiles(t *testing.T) {
 func TestFileTransferIsAKnownWord(t *testing.T) {
 	err := Config{
 		Desktop: "127.0.0.1:1", Host: testHost, Session: "a/b", SessionUID: testUID, CredentialsDir: "x", Input: "none",
-		MaxSessionAge: 1, Mode: ModePassword, FileTransfer: "Uploads",
+		MaxSessionAge: 1, Mode: wire.AccessPassword, FileTransfer: "Uploads",
 	}.check()
 	require.ErrorIs(t, err, ErrConfig)
 	assert.True(t, strings.Contains(err.Error(), "--file-transfer") && strings.Contains(err.Error(), "Upload, Download"), err)

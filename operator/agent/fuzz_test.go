@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // FuzzRequest: whatever comes in, nobody gets past the agent without a login, and
@@ -17,7 +19,7 @@ func FuzzRequest(f *testing.F) {
 	for _, request := range []string{
 		"GET / HTTP/1.1\r\n" + host + "\r\n",
 		"POST /.vdi/login HTTP/1.1\r\n" + host + "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\npassword=a",
-		"GET /.vdi/../ HTTP/1.1\r\n" + host + "Cookie: " + cookieName + "=AAAA.BBBB\r\n\r\n",
+		"GET /.vdi/../ HTTP/1.1\r\n" + host + "Cookie: " + wire.CookieLogin + "=AAAA.BBBB\r\n\r\n",
 		"GET /ws HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\n" + host + "Authorization: Basic ZGVza3RvcDo=\r\n\r\n",
 		"GET http://evil.example.com/ HTTP/1.1\r\n" + host + "X-Vdi-Statement: a.b.c\r\nX_Vdi_Statement: a\r\n\r\n",
@@ -36,7 +38,7 @@ func FuzzRequest(f *testing.F) {
 		require.NotEqual(t, http.StatusSwitchingProtocols, answer.Code)
 		require.Zero(t, w.desktop.requests(), "the desktop was reached")
 		for _, cookie := range answer.Result().Cookies() {
-			require.False(t, cookie.Name == cookieName && cookie.MaxAge >= 0 && cookie.Value != "", "somebody was logged in")
+			require.False(t, cookie.Name == wire.CookieLogin && cookie.MaxAge >= 0 && cookie.Value != "", "somebody was logged in")
 		}
 	})
 }
@@ -45,7 +47,7 @@ func FuzzRequest(f *testing.F) {
 // agent's, reaches the desktop, however it is written.
 func FuzzHeaders(f *testing.F) {
 	for _, name := range []string{"X-Forwarded-User", "x_vdi_statement", "Remote_User", "Cookie", "Authorization", "Sec-WebSocket-Extensions", "Proxy"} {
-		f.Add(name, "forged; "+cookieName+"=x", "a=1; ="+cookieName+"=y;__host-VDI-page")
+		f.Add(name, "forged; "+wire.CookieLogin+"=x", "a=1; ="+wire.CookieLogin+"=y;__host-VDI-page")
 	}
 	login := credentials{desktopUsername: desktopUser, desktopPassword: desktopPass}
 	f.Fuzz(func(t *testing.T, name, value, cookie string) {
@@ -58,7 +60,7 @@ func FuzzHeaders(f *testing.F) {
 		require.Equal(t, desktopUser+desktopPass, username+password)
 		require.Len(t, h["Authorization"], 1)
 		for _, c := range (&http.Request{Header: h}).Cookies() {
-			require.False(t, strings.HasPrefix(strings.ToLower(c.Name), strings.ToLower(cookieName)), c.Name)
+			require.False(t, strings.HasPrefix(strings.ToLower(c.Name), strings.ToLower(wire.CookieLogin)), c.Name)
 		}
 	})
 }

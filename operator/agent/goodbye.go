@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -80,15 +81,12 @@ func (a *Agent) serveGoodbye(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(strconv.Itoa(a.Goodbye(ctx)) + "\n"))
 }
 
-// localHost is the host in a goodbye, wherever it is sent to.
-const localHost = "127.0.0.1:8092"
-
 // SendGoodbye asks the agent at a [LocalAddress] to say goodbye, and returns when
 // the viewers have gone.
 func SendGoodbye(ctx context.Context, network, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*closeGrace)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+localHost+pathGoodbye, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+wire.AgentLocalAddress()+pathGoodbye, nil)
 	if err != nil {
 		return err
 	}

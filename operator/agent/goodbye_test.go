@@ -10,6 +10,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestGoodbye(t *testing.T) {
@@ -36,8 +38,8 @@ func TestGoodbye(t *testing.T) {
 	_, response, err := w.tryDial(map[string]string{"Cookie": cookie, "Origin": testOrigin})
 	require.Error(t, err)
 	assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-	assert.Equal(t, http.StatusServiceUnavailable, w.askStatus(pathReady).StatusCode)
-	assert.Equal(t, http.StatusOK, w.askStatus(pathActivity).StatusCode)
+	assert.Equal(t, http.StatusServiceUnavailable, w.askStatus(wire.PathReady).StatusCode)
+	assert.Equal(t, http.StatusOK, w.askStatus(wire.PathActivity).StatusCode)
 	require.NoError(t, SendGoodbye(t.Context(), "tcp", w.local), "saying it twice harms nobody")
 }
 
@@ -63,7 +65,7 @@ func TestGoodbyeOnlyByCommand(t *testing.T) {
 }
 
 // wire is a pair of ends of one TCP connection.
-func wire(t *testing.T) (near, far net.Conn) {
+func onWire(t *testing.T) (near, far net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -79,7 +81,7 @@ func wire(t *testing.T) (near, far net.Conn) {
 // The goodbye waits for the end of the frame that is being sent, and nothing
 // comes after it.
 func TestFarewellBetweenFrames(t *testing.T) {
-	near, far := wire(t)
+	near, far := onWire(t)
 	s := newStream(near, nil, &counts{}, nil, func() {})
 	video := frame(fin|opBinary, make([]byte, 200), nil)
 	_, err := s.Write(video[:50])
@@ -100,7 +102,7 @@ func TestFarewellBetweenFrames(t *testing.T) {
 
 // Where no frame can be told from another, the connection just ends.
 func TestFarewellWithoutFrames(t *testing.T) {
-	near, far := wire(t)
+	near, far := onWire(t)
 	s := newStream(near, nil, &counts{}, nil, func() {})
 	_, err := s.Write([]byte("these are no frames, and never were"))
 	require.NoError(t, err)

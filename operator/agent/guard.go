@@ -8,6 +8,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // refusal is why a request goes no further.
@@ -137,10 +138,7 @@ func localPath(text string) string {
 // maxPath is the longest path to come back to after a login, in bytes.
 const maxPath = 2 << 10
 
-// ownPath begins the agent's own pages; a desktop never sees them asked for.
-const ownPath = "/.vdi/"
-
-func isOwnPath(path string) bool { return strings.HasPrefix(path+"/", ownPath) }
+func isOwnPath(path string) bool { return strings.HasPrefix(path+"/", wire.PathOwn) }
 
 // sameHeader says whether a client or a proxy on the way may take one header's
 // name for the other: case, hyphens and underscores do not count.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestHost(t *testing.T) {
@@ -177,8 +178,8 @@ func TestConnectionHeaderTrick(t *testing.T) {
 func TestDesktopWithoutLogin(t *testing.T) {
 	w := newWorld(t, nil)
 	files := testFiles()
-	delete(files, fileDesktopUsername)
-	delete(files, fileDesktopPassword)
+	delete(files, wire.KeyDesktopUsername)
+	delete(files, wire.KeyDesktopPassword)
 	w.secret.write(files)
 	cookie := w.login()
 	require.Eventually(t, func() bool {
@@ -214,7 +215,7 @@ func TestAnswerStripped(t *testing.T) {
 	w := newWorld(t, nil)
 	cookie := w.login()
 	w.desktop.handle = func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Add("Set-Cookie", cookieName+"=planted; Path=/; Secure")
+		rw.Header().Add("Set-Cookie", wire.CookieLogin+"=planted; Path=/; Secure")
 		rw.Header().Add("Set-Cookie", "other=1")
 		if r.URL.Path == "/closed" {
 			rw.Header().Set("Www-Authenticate", `Basic realm="inner"`)
@@ -280,7 +281,7 @@ func (w *world) randomRequest(seed int) bool {
 	for range random.IntN(12) {
 		fmt.Fprintf(conn, "%s: %s\r\n", random.of("Cookie", "Authorization", "Upgrade", "Origin", "X-Vdi-Statement", "Content-Length", "Transfer-Encoding",
 			"Sec-Fetch-Site", "Sec-Fetch-Mode", "Accept", "X-Forwarded-For", "Sec-WebSocket-Key", random.text()),
-			random.of(cookieName+"="+random.text(), "Basic "+random.text(), "websocket", testOrigin, "chunked", "10", acceptHTML, random.text()))
+			random.of(wire.CookieLogin+"="+random.text(), "Basic "+random.text(), "websocket", testOrigin, "chunked", "10", acceptHTML, random.text()))
 	}
 	fmt.Fprintf(conn, "\r\n%s", random.text())
 	_ = conn.(*net.TCPConn).CloseWrite()

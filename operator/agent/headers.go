@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // trustedPrefixes begin names of headers in which proxies tell applications who
@@ -11,7 +13,7 @@ import (
 // them would believe the visitor.
 func trustedPrefixes() []string {
 	return []string{
-		"X-Vdi-", "X-Auth-", "X-Authenticated-", "X-Forwarded-", "X-Original-", "X-Remote-", "X-Rewrite-", "X-User", "X-Webauth-",
+		"X-Vdi-", "X-Auth-", "X-Authenticated-", wire.HeaderForwarded, "X-Original-", "X-Remote-", "X-Rewrite-", "X-User", "X-Webauth-",
 		"X-Email", "X-Groups", "X-Oidc-", "X-Real-Ip", "X-Goog-", "X-Amzn-Oidc-", "X-Ms-Client-", "X-Ssl-",
 		"Cf-Access-", "Remote-", "Ssl-Client-", "Oidc-", "Forwarded", "Proxy", "True-Client-Ip", "X-Http-Method",
 	}

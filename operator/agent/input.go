@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // inputRule says whether a WebSocket message from the browser is a person's
@@ -11,10 +13,10 @@ import (
 // connection counts as use.
 type inputRule func(opcode byte, head []byte) bool
 
-// inputRules is the table of --input. "none" is for streamers whose input comes
+// inputRules is the table of --input. [wire.InputNone] is for streamers whose input comes
 // another way, or in a form that nobody here knows.
 func inputRules() map[string]inputRule {
-	return map[string]inputRule{"selkies": selkiesInput, "none": nil}
+	return map[string]inputRule{wire.InputSelkies: selkiesInput, wire.InputNone: nil}
 }
 
 // InputRules returns the values that --input takes.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // NoDesktop is for hosts in mode Password where no desktop answers: the front door
@@ -28,7 +30,7 @@ type NoDesktop struct {
 func (n NoDesktop) Handler() http.Handler {
 	log := slog.New(slog.DiscardHandler)
 	a := &Agent{
-		config: Config{Mode: ModePassword, Host: anyHost, Now: n.Now, Log: log}, log: log,
+		config: Config{Mode: wire.AccessPassword, Host: anyHost, Now: n.Now, Log: log}, log: log,
 		attempts: newAttempts(n.Now), exchanges: newExchanges(), pages: newPages(), metrics: newMetrics(),
 		isPassword: n.IsPassword,
 		admit:      func(e *exchange) { n.Absent(e, e.request) },

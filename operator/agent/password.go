@@ -6,12 +6,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
-)
-
-// Paths of the agent's own pages.
-const (
-	pathLogin  = ownPath + "login"
-	pathLogout = ownPath + "logout"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const maxForm = 4 << 10 // bytes
@@ -20,13 +15,13 @@ const maxForm = 4 << 10 // bytes
 func (a *Agent) ownPage(e *exchange) {
 	r := e.request
 	switch r.Method + " " + r.URL.Path {
-	case "GET " + pathLogout, "HEAD " + pathLogout:
+	case "GET " + wire.PathLogout, "HEAD " + wire.PathLogout:
 		a.pages.logout(e)
-	case "POST " + pathLogout:
+	case "POST " + wire.PathLogout:
 		a.logout(e)
-	case "GET " + pathLogin, "HEAD " + pathLogin:
+	case "GET " + wire.PathLogin, "HEAD " + wire.PathLogin:
 		a.loginPage(e)
-	case "POST " + pathLogin:
+	case "POST " + wire.PathLogin:
 		a.login(e)
 	default:
 		a.noPage(e)
@@ -45,7 +40,7 @@ func (a *Agent) noPage(e *exchange) {
 
 // loginPage needs no page for who is logged in already.
 func (a *Agent) loginPage(e *exchange) {
-	if _, no := a.visitorOf(e.request); no == nil || a.config.Mode != ModePassword {
+	if _, no := a.visitorOf(e.request); no == nil || a.config.Mode != wire.AccessPassword {
 		redirect(e, "/")
 		return
 	}
@@ -55,7 +50,7 @@ func (a *Agent) loginPage(e *exchange) {
 // login exchanges the password for a cookie.
 func (a *Agent) login(e *exchange) {
 	r := e.request
-	if a.config.Mode != ModePassword {
+	if a.config.Mode != wire.AccessPassword {
 		a.noPage(e)
 		return
 	}
@@ -70,7 +65,7 @@ func (a *Agent) login(e *exchange) {
 	}
 	next := localPath(r.PostForm.Get("next"))
 	// A password is often pasted together with a blank or a line end.
-	no := a.judgePassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get("password"))))
+	no := a.judgePassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get(wire.FieldPassword))))
 	if no != nil {
 		a.deny(e, no)
 		a.pages.login(e, no.status, next, no.sentence)
@@ -111,7 +106,7 @@ func (a *Agent) logout(e *exchange) {
 	clearCookie(e)
 	// What the desktop's page has left there is not for whoever logs in next.
 	e.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
-	redirect(e, pathLogin) // which is the front door's "/" in OIDC mode
+	redirect(e, wire.PathLogin) // which is the front door's "/" in OIDC mode
 }
 
 // redirect makes the browser GET a path of this host.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func basic(username, password string) string {
@@ -35,22 +37,22 @@ func TestLogin(t *testing.T) {
 	assert.Contains(t, page.Header.Get("Content-Security-Policy"), "default-src 'none'")
 	assert.Zero(t, w.desktop.requests(), "the desktop sees nobody before the login")
 
-	wrong := w.post(pathLogin, nil, url.Values{"password": {"wrong"}, "next": {"/files"}})
+	wrong := w.post(wire.PathLogin, nil, url.Values{"password": {"wrong"}, "next": {"/files"}})
 	assert.Equal(t, http.StatusUnauthorized, wrong.StatusCode)
 	assert.Contains(t, wrong.body, "This is not the desktop&#39;s password.")
 	assert.Empty(t, wrong.Cookies())
 
-	right := w.post(pathLogin, nil, url.Values{"password": {" " + testPassword + "\r\n"}, "next": {"/files?a=1"}})
+	right := w.post(wire.PathLogin, nil, url.Values{"password": {" " + testPassword + "\r\n"}, "next": {"/files?a=1"}})
 	assert.Equal(t, http.StatusSeeOther, right.StatusCode)
 	assert.Equal(t, "/files?a=1", right.Header.Get("Location"))
 	require.Len(t, right.Cookies(), 1)
 	c := right.Cookies()[0]
-	assert.Equal(t, cookieName, c.Name)
+	assert.Equal(t, wire.CookieLogin, c.Name)
 	assert.True(t, c.Secure && c.HttpOnly && c.Path == "/" && c.Domain == "" && c.SameSite == http.SameSiteLaxMode, "%v", c)
 	assert.Equal(t, 3600, c.MaxAge)
 	assert.NotContains(t, c.Value, testPassword)
 
-	inside := w.ask(http.MethodGet, "/files", map[string]string{"Cookie": cookieName + "=" + c.Value}, "")
+	inside := w.ask(http.MethodGet, "/files", map[string]string{"Cookie": wire.CookieLogin + "=" + c.Value}, "")
 	assert.Equal(t, http.StatusOK, inside.StatusCode)
 	assert.Equal(t, "the desktop's page", inside.body)
 }
@@ -63,7 +65,7 @@ func TestUnauthenticatedPrograms(t *testing.T) {
 		"a wrong user":  {"Authorization": basic("root", testPassword)},
 		"no basic auth": {"Authorization": "Bearer " + testPassword},
 		"half a login":  {"Authorization": "Basic " + testPassword},
-		"a made-up one": {"Cookie": cookieName + "=v1.9999999999.ID.AAAA"},
+		"a made-up one": {"Cookie": wire.CookieLogin + "=v1.9999999999.ID.AAAA"},
 	} {
 		a := w.ask(http.MethodGet, "/", header, "")
 		assert.Equal(t, http.StatusUnauthorized, a.StatusCode, name)
@@ -97,7 +99,7 @@ func TestRotation(t *testing.T) {
 	say(t, stream, "hello")
 
 	files := testFiles()
-	files[filePassword] = "another-password"
+	files[wire.KeyPassword] = "another-password"
 	w.secret.write(files)
 	assert.EqualValues(t, closePolicy, closedWith(t, stream).Code)
 	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "").StatusCode)
@@ -113,14 +115,14 @@ func TestHarmlessChanges(t *testing.T) {
 	stream := w.dial(cookie)
 
 	files := testFiles()
-	files[fileDesktopPassword] = "another-inner-password"
+	files[wire.KeyDesktopPassword] = "another-inner-password"
 	w.secret.write(files)
 	require.Eventually(t, func() bool {
 		w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "")
 		_, password, _ := w.desktop.last(t).BasicAuth()
 		return password == "another-inner-password"
 	}, waitFor, lookEvery)
-	w.secret.write(map[string]string{fileUsername: testUser})
+	w.secret.write(map[string]string{wire.KeyUsername: testUser})
 	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), "cannot be used") }, waitFor, lookEvery)
 	say(t, stream, "still here")
 	assert.Equal(t, http.StatusOK, w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "").StatusCode)
@@ -132,13 +134,13 @@ func TestLogout(t *testing.T) {
 	myStream, otherStream := w.dial(mine), w.dial(other)
 	say(t, myStream, "hello")
 
-	forbidden := w.post(pathLogout, map[string]string{"Cookie": mine, "Origin": "https://bob.vdi.example.com"}, nil)
+	forbidden := w.post(wire.PathLogout, map[string]string{"Cookie": mine, "Origin": "https://bob.vdi.example.com"}, nil)
 	assert.Equal(t, http.StatusForbidden, forbidden.StatusCode)
 	say(t, myStream, "still here")
 
-	page := w.ask(http.MethodGet, pathLogout, map[string]string{"Cookie": mine, "Accept": acceptHTML}, "")
+	page := w.ask(http.MethodGet, wire.PathLogout, map[string]string{"Cookie": mine, "Accept": acceptHTML}, "")
 	assert.Contains(t, page.body, `action="/.vdi/logout"`)
-	a := w.post(pathLogout, map[string]string{"Cookie": mine}, nil)
+	a := w.post(wire.PathLogout, map[string]string{"Cookie": mine}, nil)
 	assert.Equal(t, http.StatusSeeOther, a.StatusCode)
 	require.Len(t, a.Cookies(), 1)
 	assert.Negative(t, a.Cookies()[0].MaxAge)
@@ -158,7 +160,7 @@ func TestLogoutDoesNotWaitForTheDisk(t *testing.T) {
 	disk := &w.agent.revoked.writing
 	disk.Lock()
 	answered := make(chan answer, 1)
-	go func() { answered <- w.post(pathLogout, map[string]string{"Cookie": cookie}, nil) }()
+	go func() { answered <- w.post(wire.PathLogout, map[string]string{"Cookie": cookie}, nil) }()
 	assert.EqualValues(t, closePolicy, closedWith(t, stream).Code)
 	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie}, "").StatusCode)
 	assert.Empty(t, answered)
@@ -186,8 +188,8 @@ func TestLogoutInBetween(t *testing.T) {
 
 func TestLogoutOfNobody(t *testing.T) {
 	w := newWorld(t, nil)
-	assert.Equal(t, http.StatusSeeOther, w.post(pathLogout, nil, nil).StatusCode)
-	assert.Equal(t, http.StatusForbidden, w.ask(http.MethodPost, pathLogout, nil, "").StatusCode)
+	assert.Equal(t, http.StatusSeeOther, w.post(wire.PathLogout, nil, nil).StatusCode)
+	assert.Equal(t, http.StatusForbidden, w.ask(http.MethodPost, wire.PathLogout, nil, "").StatusCode)
 }
 
 func TestLoginEndsWithItsAge(t *testing.T) {
@@ -200,14 +202,14 @@ func TestLoginEndsWithItsAge(t *testing.T) {
 
 func TestLoginFormIsBounded(t *testing.T) {
 	w := newWorld(t, nil)
-	a := w.post(pathLogin, nil, url.Values{"password": {strings.Repeat("a", maxForm)}})
+	a := w.post(wire.PathLogin, nil, url.Values{"password": {strings.Repeat("a", maxForm)}})
 	assert.Equal(t, http.StatusBadRequest, a.StatusCode)
 	for _, header := range []map[string]string{{"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Origin": "http://" + testHost}} {
-		a := w.post(pathLogin, header, url.Values{"password": {testPassword}})
+		a := w.post(wire.PathLogin, header, url.Values{"password": {testPassword}})
 		assert.Equal(t, http.StatusForbidden, a.StatusCode, header)
 		assert.Empty(t, a.Cookies())
 	}
-	assert.Equal(t, http.StatusForbidden, w.ask(http.MethodPost, pathLogin, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, "password="+testPassword).StatusCode)
+	assert.Equal(t, http.StatusForbidden, w.ask(http.MethodPost, wire.PathLogin, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, "password="+testPassword).StatusCode)
 }
 
 // Guessing is answered slowly; the owner comes in all the same, even from the
@@ -215,7 +217,7 @@ func TestLoginFormIsBounded(t *testing.T) {
 func TestGuessing(t *testing.T) {
 	w := newWorld(t, nil)
 	guess := func(from string) int {
-		return w.post(pathLogin, map[string]string{"X-Forwarded-For": from}, url.Values{"password": {"guess"}}).StatusCode
+		return w.post(wire.PathLogin, map[string]string{"X-Forwarded-For": from}, url.Values{"password": {"guess"}}).StatusCode
 	}
 	limited := 0
 	for range 3 * attemptBurst {
@@ -226,7 +228,7 @@ func TestGuessing(t *testing.T) {
 	assert.GreaterOrEqual(t, limited, attemptBurst)
 	assert.Equal(t, http.StatusUnauthorized, guess("192.0.2.2"), "another address has its own limit")
 	assert.Equal(t, http.StatusUnauthorized, guess("192.0.2.1, 192.0.2.3"), "the last hop is the one the proxy saw")
-	right := w.post(pathLogin, map[string]string{"X-Forwarded-For": "192.0.2.1"}, url.Values{"password": {testPassword}})
+	right := w.post(wire.PathLogin, map[string]string{"X-Forwarded-For": "192.0.2.1"}, url.Values{"password": {testPassword}})
 	assert.Equal(t, http.StatusSeeOther, right.StatusCode)
 }
 
@@ -272,7 +274,7 @@ func TestLocalPath(t *testing.T) {
 func TestOpenRedirect(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, next := range []string{"//evil.example.com", `/\evil.example.com`, "https://evil.example.com"} {
-		a := w.post(pathLogin, nil, url.Values{"password": {testPassword}, "next": {next}})
+		a := w.post(wire.PathLogin, nil, url.Values{"password": {testPassword}, "next": {next}})
 		assert.Equal(t, "/", a.Header.Get("Location"), next)
 	}
 	page := w.ask(http.MethodGet, `/"><script>alert(1)</script>`, map[string]string{"Accept": acceptHTML}, "")
@@ -301,7 +303,7 @@ func TestUnreadAnswerEnds(t *testing.T) {
 		return passed > 0 && passed == before
 	}, time.Minute, 200*time.Millisecond)
 	files := testFiles()
-	files[filePassword] = "another-password"
+	files[wire.KeyPassword] = "another-password"
 	w.secret.write(files)
 	require.Eventually(t, func() bool { return w.underWay() == 0 }, time.Minute, 10*time.Millisecond)
 }

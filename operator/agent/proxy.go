@@ -13,6 +13,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // httpBuffer is the size of the buffers that bodies pass through, in bytes.
@@ -37,9 +38,9 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", a.config.Desktop
 	p.Out.Trailer = nil // would be headers that nobody looked at
 	forDesktop(p.Out.Header, a.credentials.Get())
-	p.Out.Header.Set("X-Forwarded-For", origin.Address(p.In))
-	p.Out.Header.Set("X-Forwarded-Host", p.In.Host)
-	p.Out.Header.Set("X-Forwarded-Proto", "https")
+	p.Out.Header.Set(wire.HeaderForwardedFor, origin.Address(p.In))
+	p.Out.Header.Set(wire.HeaderForwardedHost, p.In.Host)
+	p.Out.Header.Set(wire.HeaderForwardedProto, "https")
 }
 
 // checkAnswer keeps the desktop from asking visitors for a login that the agent

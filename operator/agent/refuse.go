@@ -1,6 +1,10 @@
 package agent
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+)
 
 // deny notes a refusal in log and metrics.
 func (a *Agent) deny(e *exchange, no *refusal) {
@@ -16,7 +20,7 @@ func (a *Agent) refuse(e *exchange, no *refusal) {
 	switch no.status {
 	case http.StatusUnauthorized:
 		h.Set("Www-Authenticate", a.challenge(r))
-		if isNavigation(r) && a.config.Mode == ModePassword {
+		if isNavigation(r) && a.config.Mode == wire.AccessPassword {
 			a.pages.login(e, no.status, localPath(r.URL.RequestURI()), "")
 			return
 		}
@@ -32,7 +36,7 @@ const retryAfter = "5"
 // challenge is what the answer 401 asks for. Browsers get one that they do not
 // know: at "Basic" they would open a dialog of their own over the page.
 func (a *Agent) challenge(r *http.Request) string {
-	if a.config.Mode == ModePassword && !isBrowser(r.Header) && !isNavigation(r) {
+	if a.config.Mode == wire.AccessPassword && !isBrowser(r.Header) && !isNavigation(r) {
 		return `Basic realm="desktop", charset="UTF-8"`
 	}
 	return `Vdi-Login realm="desktop"`

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // add ends a login and keeps that.
@@ -57,7 +59,7 @@ func TestLogoutOutlivesTheContainer(t *testing.T) {
 	kept := first.login()
 	require.NoFileExists(t, filepath.Join(dir, fileRevoked), "written by a logout alone")
 	for _, ended := range cookies {
-		first.post(pathLogout, map[string]string{"Cookie": ended}, nil)
+		first.post(wire.PathLogout, map[string]string{"Cookie": ended}, nil)
 	}
 	second := newWorld(t, func(c *Config) { c.StateDir = dir })
 	status := func(cookie string) int {
@@ -153,7 +155,7 @@ func TestLogoutWithoutDisk(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.StateDir = dir })
 	ended := w.login()
 	require.NoError(t, os.RemoveAll(dir))
-	assert.Equal(t, http.StatusSeeOther, w.post(pathLogout, map[string]string{"Cookie": ended}, url.Values{}).StatusCode)
+	assert.Equal(t, http.StatusSeeOther, w.post(wire.PathLogout, map[string]string{"Cookie": ended}, url.Values{}).StatusCode)
 	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": ended}, "").StatusCode)
 	assert.Contains(t, w.log.String(), "the list of ended logins cannot be written")
 	c := w.agent.config

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Nothing secret leaves the process: not in logs, metrics, activity or pages,
@@ -31,7 +33,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	}
 	login := map[string]string{"Authorization": basic(testUser, testPassword)}
 	almost := url.Values{"password": {testPassword + "x"}, "next": {"/?token=" + testPassword}}
-	keep(w.post(pathLogin, nil, almost))
+	keep(w.post(wire.PathLogin, nil, almost))
 	keep(w.ask(http.MethodGet, "/missing?token="+testPassword, map[string]string{"Cookie": cookie}, ""))
 	keep(w.ask(http.MethodGet, "/", map[string]string{"Authorization": basic(testPassword, testPassword)}, ""))
 	keep(w.ask(http.MethodPost, "/", map[string]string{"Cookie": cookie, "Origin": "https://evil.example.com"}, testPassword))
@@ -45,10 +47,10 @@ func TestNoSecretLeaks(t *testing.T) {
 	require.NoError(t, w.desktop.server.Listener.Close())
 	w.desktop.server.CloseClientConnections()
 	keep(w.ask(http.MethodGet, "/?token="+testPassword, login, ""))
-	keep(w.askStatus(pathReady))
-	keep(w.askStatus(pathActivity))
-	keep(w.askStatus(pathMetrics))
-	w.secret.write(map[string]string{fileUsername: "a:" + testPassword, filePassword: testPassword, fileCookieKey: "short"})
+	keep(w.askStatus(wire.PathReady))
+	keep(w.askStatus(wire.PathActivity))
+	keep(w.askStatus(wire.PathMetrics))
+	w.secret.write(map[string]string{wire.KeyUsername: "a:" + testPassword, wire.KeyPassword: testPassword, wire.KeyCookie: "short"})
 	require.NoError(t, stream.CloseNow())
 	require.Eventually(t, func() bool {
 		return strings.Contains(w.log.String(), "cannot be used") && strings.Contains(w.log.String(), "stream closed")
@@ -56,7 +58,7 @@ func TestNoSecretLeaks(t *testing.T) {
 
 	told = append(told, w.log.String())
 	key := string(testCookieKey)
-	value := strings.TrimPrefix(cookie, cookieName+"=")
+	value := strings.TrimPrefix(cookie, wire.CookieLogin+"=")
 	for _, text := range told {
 		for _, canary := range []string{
 			testPassword, desktopPass, key, base64.StdEncoding.EncodeToString([]byte(key)), value, "token=",
@@ -90,17 +92,17 @@ func TestReadCredentials(t *testing.T) {
 	key := file(string(testCookieKey))
 	for name, c := range map[string]struct {
 		files fstest.MapFS
-		mode  Mode
+		mode  wire.AccessMode
 		want  string
 	}{
-		"all":              {fstest.MapFS{"username": file("u"), "password": file("p"), "cookie-key": key}, ModePassword, ""},
-		"no password":      {fstest.MapFS{"username": file("u"), "cookie-key": key}, ModePassword, "the files username and password are required"},
-		"blank password":   {fstest.MapFS{"username": file("u"), "password": file(" \n"), "cookie-key": key}, ModePassword, "the files username and password are required"},
-		"short key":        {fstest.MapFS{"username": file("u"), "password": file("p"), "cookie-key": file("short")}, ModePassword, "cookie-key must hold at least 32"},
-		"half a login":     {fstest.MapFS{"desktop-password": file("p")}, ModeOIDC, "both of the files desktop-username and desktop-password"},
-		"colon":            {fstest.MapFS{"desktop-username": file("a:b"), "desktop-password": file("p")}, ModeOIDC, "must not hold a colon"},
-		"OIDC needs none":  {fstest.MapFS{}, ModeOIDC, ""},
-		"cannot be opened": {fstest.MapFS{"username": &fstest.MapFile{Mode: fs.ModeDir}}, ModeOIDC, "username"},
+		"all":              {fstest.MapFS{"username": file("u"), "password": file("p"), "cookie-key": key}, wire.AccessPassword, ""},
+		"no password":      {fstest.MapFS{"username": file("u"), "cookie-key": key}, wire.AccessPassword, "the files username and password are required"},
+		"blank password":   {fstest.MapFS{"username": file("u"), "password": file(" \n"), "cookie-key": key}, wire.AccessPassword, "the files username and password are required"},
+		"short key":        {fstest.MapFS{"username": file("u"), "password": file("p"), "cookie-key": file("short")}, wire.AccessPassword, "cookie-key must hold at least 32"},
+		"half a login":     {fstest.MapFS{"desktop-password": file("p")}, wire.AccessOIDC, "both of the files desktop-username and desktop-password"},
+		"colon":            {fstest.MapFS{"desktop-username": file("a:b"), "desktop-password": file("p")}, wire.AccessOIDC, "must not hold a colon"},
+		"OIDC needs none":  {fstest.MapFS{}, wire.AccessOIDC, ""},
+		"cannot be opened": {fstest.MapFS{"username": &fstest.MapFile{Mode: fs.ModeDir}}, wire.AccessOIDC, "username"},
 	} {
 		_, err := readCredentials(c.mode)(c.files)
 		if c.want == "" {
@@ -109,7 +111,7 @@ func TestReadCredentials(t *testing.T) {
 		}
 		require.ErrorContains(t, err, c.want, name)
 	}
-	got, err := readCredentials(ModePassword)(fstest.MapFS{
+	got, err := readCredentials(wire.AccessPassword)(fstest.MapFS{
 		"username": file("u\n"), "password": file("p\r\n"), "cookie-key": file(strings.Repeat("k", 31) + "\n"),
 	})
 	require.NoError(t, err)
@@ -119,7 +121,7 @@ func TestReadCredentials(t *testing.T) {
 func TestConfig(t *testing.T) {
 	good := Config{
 		Desktop: "127.0.0.1:8080", CredentialsDir: "/etc/vdi/credentials", Host: testHost, Session: "team/alice", SessionUID: testUID,
-		Mode: ModePassword, Input: "selkies", MaxSessionAge: time.Hour,
+		Mode: wire.AccessPassword, Input: "selkies", MaxSessionAge: time.Hour,
 	}
 	require.NoError(t, good.check())
 	for flag, change := range map[string]func(*Config){
@@ -132,7 +134,7 @@ func TestConfig(t *testing.T) {
 		"--max-session-age":    func(c *Config) { c.MaxSessionAge = 0 },
 		"--input":              func(c *Config) { c.Input = "vnc" },
 		"--mode":               func(c *Config) { c.Mode = "None" },
-		"--statement-keys-dir": func(c *Config) { c.Mode = ModeOIDC },
+		"--statement-keys-dir": func(c *Config) { c.Mode = wire.AccessOIDC },
 	} {
 		c := good
 		change(&c)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var (
@@ -33,7 +34,7 @@ func publicPEM(t testing.TB, key ed25519.PrivateKey) string {
 func oidcWorld(t testing.TB, change func(*Config)) (*world, *secret) {
 	keys := newSecret(t, map[string]string{"2026-11.pem": publicPEM(t, frontDoorKey)})
 	return newWorld(t, func(c *Config) {
-		c.Mode, c.StatementKeysDir = ModeOIDC, keys.dir
+		c.Mode, c.StatementKeysDir = wire.AccessOIDC, keys.dir
 		if change != nil {
 			change(c)
 		}
@@ -58,22 +59,22 @@ func statement(t testing.TB, key ed25519.PrivateKey, change func(*platform.State
 func TestStatement(t *testing.T) {
 	w, _ := oidcWorld(t, nil)
 	token := statement(t, frontDoorKey, nil)
-	in := w.ask(http.MethodGet, "/", map[string]string{platform.StatementHeader: token}, "")
+	in := w.ask(http.MethodGet, "/", map[string]string{wire.HeaderStatement: token}, "")
 	assert.Equal(t, http.StatusOK, in.StatusCode)
-	assert.Empty(t, w.desktop.last(t).Header[platform.StatementHeader], "the desktop could use it elsewhere")
+	assert.Empty(t, w.desktop.last(t).Header[wire.HeaderStatement], "the desktop could use it elsewhere")
 	require.Eventually(t, func() bool {
 		return strings.Contains(w.log.String(), `"login":"statement","who":"`+aliceID+`"`)
 	}, waitFor, lookEvery)
 
-	c, _, err := w.tryDial(map[string]string{platform.StatementHeader: token, "Origin": testOrigin})
+	c, _, err := w.tryDial(map[string]string{wire.HeaderStatement: token, "Origin": testOrigin})
 	require.NoError(t, err)
 	defer c.CloseNow()
 	say(t, c, "hello")
-	_, response, err := w.tryDial(map[string]string{platform.StatementHeader: token, "Origin": "https://bob.vdi.example.com"})
+	_, response, err := w.tryDial(map[string]string{wire.HeaderStatement: token, "Origin": "https://bob.vdi.example.com"})
 	require.Error(t, err)
 	assert.Equal(t, http.StatusForbidden, response.StatusCode)
 
-	out := w.post(pathLogout, map[string]string{platform.StatementHeader: token}, nil)
+	out := w.post(wire.PathLogout, map[string]string{wire.HeaderStatement: token}, nil)
 	assert.Equal(t, http.StatusSeeOther, out.StatusCode)
 	assert.EqualValues(t, closePolicy, closedWith(t, c).Code)
 }
@@ -81,7 +82,7 @@ func TestStatement(t *testing.T) {
 func TestStatementRefused(t *testing.T) {
 	w, _ := oidcWorld(t, nil)
 	good := statement(t, frontDoorKey, nil)
-	header := platform.StatementHeader
+	header := wire.HeaderStatement
 	for name, given := range map[string]map[string]string{
 		"none":              {},
 		"empty":             {header: ""},
@@ -95,7 +96,7 @@ func TestStatementRefused(t *testing.T) {
 		"underscore alone":  {"X_VDI_STATEMENT": good},
 		"another header":    {"X-Forwarded-User": aliceID, "Remote-User": aliceID},
 		"the password":      {"Authorization": basic(testUser, testPassword)},
-		"a cookie": {"Cookie": cookieName + "=" + cookie{"id", time.Now().Add(time.Hour)}.seal(
+		"a cookie": {"Cookie": wire.CookieLogin + "=" + cookie{"id", time.Now().Add(time.Hour)}.seal(
 			credentials{username: testUser, password: testPassword, cookieKey: testCookieKey}, testUID, testHost)},
 	} {
 		a := w.ask(http.MethodGet, "/", given, "")
@@ -105,7 +106,7 @@ func TestStatementRefused(t *testing.T) {
 	twice := w.raw("GET / HTTP/1.1\r\nHost: " + testHost + "\r\nX-Vdi-Statement: " + good + "\r\nx-vdi-statement: " + good + "\r\n\r\n")
 	assert.Equal(t, http.StatusUnauthorized, twice)
 	assert.Zero(t, w.desktop.requests())
-	assert.Equal(t, http.StatusUnauthorized, w.post(pathLogin, nil, nil).StatusCode, "there is no password to give")
+	assert.Equal(t, http.StatusUnauthorized, w.post(wire.PathLogin, nil, nil).StatusCode, "there is no password to give")
 	page := w.ask(http.MethodGet, "/", map[string]string{"Accept": acceptHTML}, "")
 	assert.Contains(t, page.body, "front door")
 	assert.NotContains(t, page.body, `type="password"`)
@@ -115,13 +116,13 @@ func TestStatementRefused(t *testing.T) {
 func TestStatementLoginEnds(t *testing.T) {
 	w, _ := oidcWorld(t, nil)
 	token := statement(t, frontDoorKey, func(s *platform.Statement) { s.LoginExpires = time.Now().Add(2 * time.Second).Unix() })
-	c, _, err := w.tryDial(map[string]string{platform.StatementHeader: token, "Origin": testOrigin})
+	c, _, err := w.tryDial(map[string]string{wire.HeaderStatement: token, "Origin": testOrigin})
 	require.NoError(t, err)
 	defer c.CloseNow()
 	assert.EqualValues(t, closePolicy, closedWith(t, c).Code)
 
 	aged, _ := oidcWorld(t, func(c *Config) { c.MaxSessionAge = time.Second })
-	c, _, err = aged.tryDial(map[string]string{platform.StatementHeader: statement(t, frontDoorKey, nil), "Origin": testOrigin})
+	c, _, err = aged.tryDial(map[string]string{wire.HeaderStatement: statement(t, frontDoorKey, nil), "Origin": testOrigin})
 	require.NoError(t, err)
 	defer c.CloseNow()
 	assert.EqualValues(t, closePolicy, closedWith(t, c).Code)
@@ -132,10 +133,10 @@ func TestStatementLoginEnds(t *testing.T) {
 func TestStatementKeyRotation(t *testing.T) {
 	w, keys := oidcWorld(t, nil)
 	status := func(key ed25519.PrivateKey) int {
-		return w.ask(http.MethodGet, "/", map[string]string{platform.StatementHeader: statement(t, key, nil)}, "").StatusCode
+		return w.ask(http.MethodGet, "/", map[string]string{wire.HeaderStatement: statement(t, key, nil)}, "").StatusCode
 	}
 	dial := func(key ed25519.PrivateKey) *websocket.Conn {
-		c, _, err := w.tryDial(map[string]string{platform.StatementHeader: statement(t, key, nil), "Origin": testOrigin})
+		c, _, err := w.tryDial(map[string]string{wire.HeaderStatement: statement(t, key, nil), "Origin": testOrigin})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = c.CloseNow() })
 		return c
@@ -158,7 +159,7 @@ func TestStatementKeysRefused(t *testing.T) {
 		keys := newSecret(t, files)
 		_, err := New(Config{
 			Desktop: "127.0.0.1:8080", CredentialsDir: newSecret(t, testFiles()).dir, Host: testHost, Session: "team/alice", SessionUID: testUID,
-			Mode: ModeOIDC, Input: "none", MaxSessionAge: time.Hour, StatementKeysDir: keys.dir,
+			Mode: wire.AccessOIDC, Input: "none", MaxSessionAge: time.Hour, StatementKeysDir: keys.dir,
 		})
 		require.ErrorIs(t, err, ErrConfig, name)
 		assert.ErrorContains(t, err, "--statement-keys-dir", name)

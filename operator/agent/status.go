@@ -5,22 +5,16 @@ import (
 	"net/http"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
-)
-
-// Paths of the status listener.
-const (
-	pathActivity = "/activity"
-	pathReady    = "/ready"
-	pathMetrics  = "/metrics"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Status is the handler of the listener for the operator, the kubelet and
 // Prometheus: GET /activity, /ready and /metrics.
 func (a *Agent) Status() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathActivity, a.serveActivity)
-	mux.HandleFunc("GET "+pathReady, a.serveReady)
-	mux.Handle("GET "+pathMetrics, a.metrics.handler())
+	mux.HandleFunc("GET "+wire.PathActivity, a.serveActivity)
+	mux.HandleFunc("GET "+wire.PathReady, a.serveReady)
+	mux.Handle("GET "+wire.PathMetrics, a.metrics.handler())
 	return httpserver.Guard(mux)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // turnAnswer is what a desktop gets who asks for its login at the TURN relay
@@ -23,13 +24,13 @@ type turnAnswer struct {
 
 // readTURNLogin reads the mounted Secret NAME-turn.
 func readTURNLogin(dir fs.FS) (platform.TURNLogin, error) {
-	data, err := fs.ReadFile(dir, platform.TURNLoginKey)
+	data, err := fs.ReadFile(dir, wire.KeyTURNLogin)
 	if err != nil {
 		return platform.TURNLogin{}, err
 	}
 	login, err := platform.ParseTURNLogin(data)
 	if err != nil {
-		return platform.TURNLogin{}, fmt.Errorf("%w: file %s: %w", ErrConfig, platform.TURNLoginKey, err)
+		return platform.TURNLogin{}, fmt.Errorf("%w: file %s: %w", ErrConfig, wire.KeyTURNLogin, err)
 	}
 	return login, nil
 }
@@ -41,7 +42,7 @@ func (a *Agent) TURN() http.Handler {
 		return nil
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+platform.TURNRestPath, a.serveTURN)
+	mux.HandleFunc("GET "+wire.TURNRestPath, a.serveTURN)
 	return httpserver.Guard(mux)
 }
 

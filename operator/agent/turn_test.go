@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var (
@@ -23,7 +24,7 @@ var (
 func turnFiles(t testing.TB, expires time.Time) map[string]string {
 	text, err := json.Marshal(platform.SignTURNLogin(testRelay, strings.Repeat("canary", 8), testUID, expires))
 	require.NoError(t, err)
-	return map[string]string{platform.TURNLoginKey: string(text)}
+	return map[string]string{wire.KeyTURNLogin: string(text)}
 }
 
 // newTURNWorld is an agent whose desktop streams over WebRTC, and its clock.
@@ -80,7 +81,7 @@ func TestTURNKeepsTheLastGoodLogin(t *testing.T) {
 		"no JSON": "canary-text", "another version": `{"version":2,"username":"u","password":"canary-text","expires":1,"uris":["turn:x"]}`, "half": `{"version":1,"username":"u"}`,
 	} {
 		before := strings.Count(w.log.String(), "cannot be used")
-		login.write(map[string]string{platform.TURNLoginKey: text})
+		login.write(map[string]string{wire.KeyTURNLogin: text})
 		require.Eventually(t, func() bool { return strings.Count(w.log.String(), "cannot be used") > before }, waitFor, lookEvery, name)
 		require.Equal(t, http.StatusOK, w.askTURN(turnQuestion, nil).Code, name)
 	}
@@ -125,7 +126,7 @@ func TestWithoutTURN(t *testing.T) {
 func TestTURNDirIsNeeded(t *testing.T) {
 	_, err := New(Config{
 		Desktop: "127.0.0.1:8080", CredentialsDir: newSecret(t, testFiles()).dir, Host: testHost, Session: "team/alice",
-		SessionUID: testUID, Mode: ModePassword, Input: "none", MaxSessionAge: time.Hour, TURNDir: t.TempDir(),
+		SessionUID: testUID, Mode: wire.AccessPassword, Input: "none", MaxSessionAge: time.Hour, TURNDir: t.TempDir(),
 	})
 	require.ErrorContains(t, err, "--turn-dir")
 }

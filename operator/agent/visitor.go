@@ -10,6 +10,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/origin"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Kinds of logins, as the access log tells them.
@@ -38,7 +39,7 @@ type visitor struct {
 // password.
 func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	login, now := a.credentials.Get(), a.config.Now()
-	for _, c := range r.CookiesNamed(cookieName) {
+	for _, c := range r.CookiesNamed(wire.CookieLogin) {
 		opened, valid := openCookie(c.Value, login, a.config.SessionUID, a.config.Host, now)
 		if valid && !a.revoked.has(opened) {
 			return visitor{login: loginCookie, name: login.username, key: loginCookie + ":" + opened.id, until: opened.expires, cookie: opened}, nil
@@ -87,12 +88,12 @@ func same(a, b string) bool {
 // visitorByStatement accepts what the front door says about a visitor.
 func (a *Agent) visitorByStatement(r *http.Request) (visitor, *refusal) {
 	no := &refusal{http.StatusUnauthorized, reasonStatement, "Open this desktop through its front door, which asks who you are."}
-	token, once := onlyHeader(r.Header, platform.StatementHeader)
+	token, once := onlyHeader(r.Header, wire.HeaderStatement)
 	if !once {
 		return visitor{}, no
 	}
 	now := a.config.Now()
-	for _, key := range a.keys.Get() {
+	for _, key := range a.statementKeys.Get() {
 		s, err := platform.VerifyStatement(token, []ed25519.PublicKey{key}, a.config.SessionUID, a.config.Host, now)
 		if err == nil {
 			return a.stated(s, key, now), nil
@@ -111,15 +112,15 @@ func (a *Agent) stated(s platform.Statement, key ed25519.PublicKey, now time.Tim
 
 // credentialsChanged ends what the old password had opened.
 func (a *Agent) credentialsChanged(before, after credentials) {
-	if a.config.Mode != ModePassword || before.sameLogin(after) {
+	if a.config.Mode != wire.AccessPassword || before.sameLogin(after) {
 		return
 	}
 	a.log.Info("the login has changed; all streams end")
 	a.exchanges.end(everybody, ending{closePolicy, "the password has changed"})
 }
 
-// keysChanged ends what came in by a key that is trusted no more.
-func (a *Agent) keysChanged(before, after []ed25519.PublicKey) {
+// statementKeysChanged ends what came in by a key that is trusted no more.
+func (a *Agent) statementKeysChanged(before, after []ed25519.PublicKey) {
 	if slices.EqualFunc(before, after, func(x, y ed25519.PublicKey) bool { return x.Equal(y) }) {
 		return
 	}

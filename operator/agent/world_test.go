@@ -19,6 +19,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -65,8 +67,8 @@ func (s *secret) write(files map[string]string) {
 
 func testFiles() map[string]string {
 	return map[string]string{
-		fileUsername: testUser, filePassword: testPassword + "\n", fileCookieKey: string(testCookieKey),
-		fileDesktopUsername: desktopUser, fileDesktopPassword: desktopPass,
+		wire.KeyUsername: testUser, wire.KeyPassword: testPassword + "\n", wire.KeyCookie: string(testCookieKey),
+		wire.KeyDesktopUsername: desktopUser, wire.KeyDesktopPassword: desktopPass,
 	}
 }
 
@@ -108,7 +110,7 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	w := &world{t: t, desktop: newFakeDesktop(t), secret: newSecret(t, testFiles()), log: &lines{}, done: make(chan error, 1)}
 	c := Config{
 		Desktop: w.desktop.address(), DesktopHealth: "/api/health", CredentialsDir: w.secret.dir,
-		Host: testHost, Session: "team/alice", SessionUID: testUID, Mode: ModePassword, Input: "selkies",
+		Host: testHost, Session: "team/alice", SessionUID: testUID, Mode: wire.AccessPassword, Input: "selkies",
 		MaxSessionAge: time.Hour, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
 	if change != nil {
@@ -197,10 +199,10 @@ func (w *world) post(path string, header map[string]string, form url.Values) ans
 // login returns the Cookie header of a visitor who gave the password.
 func (w *world) login() string {
 	w.t.Helper()
-	a := w.post(pathLogin, nil, url.Values{"password": {testPassword}})
+	a := w.post(wire.PathLogin, nil, url.Values{"password": {testPassword}})
 	require.Equal(w.t, http.StatusSeeOther, a.StatusCode, a.body)
 	for _, c := range a.Cookies() {
-		if c.Name == cookieName {
+		if c.Name == wire.CookieLogin {
 			return c.Name + "=" + c.Value
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // When somebody logs out at the identity provider, or their account is locked there,
@@ -174,7 +175,7 @@ func (d *Door) closeStreamsOf(ctx context.Context, s *vdi.VDISession) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	address := d.origin(s.Status.Host) + pathLogout + "?" + url.Values{closeField: {sealed}}.Encode()
+	address := d.origin(s.Status.Host) + wire.PathLogout + "?" + url.Values{closeField: {sealed}}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
 	if err != nil {
 		return err
@@ -201,7 +202,7 @@ const closeField = "close"
 
 // isCloseForUs reports whether a request is one of closeStreamsOf.
 func isCloseForUs(v visit) bool {
-	return v.path == pathLogout && v.method == http.MethodPost && v.query.Has(closeField)
+	return v.path == wire.PathLogout && v.method == http.MethodPost && v.query.Has(closeField)
 }
 
 // mayClose returns the ticket of a request of closeStreamsOf, and answers all others.

@@ -13,13 +13,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // errGone: the session that a visitor looked at is not there any more.
 var errGone = errors.New("the session is gone")
 
 // fieldOwner names the front door in managed fields.
-const fieldOwner = "vdi-frontdoor"
+const fieldOwner = wire.FrontDoor
 
 // maxTries bounds the writes of one request: the operator writes the same
 // object, but not for ever.

@@ -4,27 +4,25 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// Cookies. Their prefix lets only the very host set them, over TLS, for all its
-// paths (RFC 6265bis §4.1.3.2). Agents keep every "__Host-vdi" cookie from the
-// desktop.
+// Cookies beside [wire.CookieLogin], with which their names begin.
 const (
-	// desktopCookie is a login on the host of one session.
-	desktopCookie = "__Host-vdi"
 	// pageCookie is a login on a session's page in mode Password, where the agent
 	// has a cookie of its own with the name above.
-	pageCookie = "__Host-vdi-page"
+	pageCookie = wire.CookieLogin + "-page"
 	// browserCookie makes one browser recognisable before and without a login.
-	browserCookie = "__Host-vdi-browser"
+	browserCookie = wire.CookieLogin + "-browser"
 	// loginCookie is a login on the front door's own host.
-	loginCookie = "__Host-vdi-login"
+	loginCookie = wire.CookieLogin + "-login"
 	// leftCookie marks a browser in which somebody has logged out: the next login asks
 	// for the provider's own.
-	leftCookie = "__Host-vdi-left"
+	leftCookie = wire.CookieLogin + "-left"
 	// flowCookie begins the names of cookies that wait for the identity
 	// provider's answer, one for each tab.
-	flowCookie = "__Host-vdi-flow-"
+	flowCookie = wire.CookieLogin + "-flow-"
 )
 
 const (

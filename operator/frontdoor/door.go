@@ -21,17 +21,15 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// Paths of our own pages, on every host.
+// Paths of our own pages, on every host, beside those of the wire.
 const (
-	ownPath      = "/.vdi/"
-	pathLogin    = ownPath + "login"
-	pathLogout   = ownPath + "logout"
-	pathCallback = ownPath + "callback"
-	pathEvents   = ownPath + "events"
-	pathResume   = ownPath + "resume"
-	pathSignOut  = ownPath + "signout"
+	pathCallback = wire.PathOwn + "callback"
+	pathEvents   = wire.PathOwn + "events"
+	pathResume   = wire.PathOwn + "resume"
+	pathSignOut  = wire.PathOwn + "signout"
 )
 
 // Paths on the front door's own host.
@@ -189,7 +187,7 @@ func (d *Door) callerOf(v visit) (caller, error) {
 }
 
 func (d *Door) judge(login ticket, host string, s *vdi.VDISession) standing {
-	if d.Access.Mode == platform.AccessPassword {
+	if d.Access.Mode == wire.AccessPassword {
 		return judgePage(login, host, s)
 	}
 	return judge(login, host, s)
@@ -205,8 +203,8 @@ func judgePage(login ticket, host string, s *vdi.VDISession) standing {
 
 // hostCookie is the cookie of a login on a session's host.
 func (d *Door) hostCookie() string {
-	if d.Access.Mode == platform.AccessOIDC {
-		return desktopCookie
+	if d.Access.Mode == wire.AccessOIDC {
+		return wire.CookieLogin
 	}
 	return pageCookie
 }

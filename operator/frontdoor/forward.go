@@ -6,6 +6,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ForwardAuth answers the proxy's question, before each request to a session's
@@ -19,7 +20,7 @@ func (d *Door) ForwardAuth() http.Handler {
 	return d.logged(func(w http.ResponseWriter, r *http.Request) {
 		v, clear := forwardedVisit(r)
 		switch {
-		case d.Access.Mode != platform.AccessOIDC:
+		case d.Access.Mode != wire.AccessOIDC:
 			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
 		case !clear:
 			d.unclear(w)
@@ -47,7 +48,7 @@ func (d *Door) ownStep(w http.ResponseWriter, v visit) bool {
 		d.callback(w, v)
 	case pathSignOut:
 		d.signOut(w, v)
-	case pathLogin:
+	case wire.PathLogin:
 		// Where an agent sends people after a logout.
 		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
 		d.Metrics.forwardAuth.WithLabelValues("login").Inc()
@@ -71,7 +72,7 @@ func (d *Door) askWho(w http.ResponseWriter, v visit) {
 	}
 	note(w, who.login)
 	switch {
-	case v.path == pathLogout && v.method == http.MethodPost && (who.standing == allowed || who.ended):
+	case v.path == wire.PathLogout && v.method == http.MethodPost && (who.standing == allowed || who.ended):
 		d.logoutThroughAgent(w, v, who)
 	case who.standing == allowed:
 		d.letIn(w, v, who)
@@ -111,7 +112,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 	d.Metrics.forwardAuth.WithLabelValues(string(allowed)).Inc()
 	httpserver.LetIn(w)
 	ownHeaders(w.Header())
-	w.Header().Set(platform.StatementHeader, statement)
+	w.Header().Set(wire.HeaderStatement, statement)
 	w.WriteHeader(http.StatusOK)
 }
 

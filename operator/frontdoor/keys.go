@@ -13,6 +13,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // ErrKeys is the kind of every error about the folder of keys. Its texts name
@@ -35,8 +37,8 @@ const (
 type Keys struct {
 	signing []ed25519.PrivateKey
 	sealing [][]byte
-	// public are the other halves of the signing keys: file name to PEM.
-	public map[string]string
+	// statementKeys are the public halves of the signing keys: file name to PEM.
+	statementKeys map[string]string
 }
 
 // ReadKeys reads a folder of keys. The file whose name sorts last holds the
@@ -71,7 +73,7 @@ func keysIn(files map[string][]byte) (Keys, error) {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b, a))
 	})
 	names = slices.DeleteFunc(names, func(name string) bool { return !isKey(name) })
-	k := Keys{public: map[string]string{}}
+	k := Keys{statementKeys: map[string]string{}}
 	for _, name := range names {
 		if err := k.add(name, files[name]); err != nil {
 			return Keys{}, fmt.Errorf("%w: file %q: %w", ErrKeys, name, err)
@@ -99,16 +101,8 @@ func (k *Keys) add(file string, content []byte) error {
 		return err
 	}
 	k.signing = append(k.signing, key)
-	k.public[file], err = publicPEM(key)
+	k.statementKeys[file], err = platform.FormatStatementKey(key)
 	return err
-}
-
-func publicPEM(key ed25519.PrivateKey) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return "", errors.New("its public half cannot be written")
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
 // check wants one key of each kind that is in use already.

@@ -53,7 +53,7 @@ func TestReadKeysOrder(t *testing.T) {
 	}
 	assert.Equal(t, []any{newest, old, next}, order)
 	told := map[string]ed25519.PublicKey{}
-	for name, text := range keys.public {
+	for name, text := range keys.statementKeys {
 		assert.NotContains(t, text, "PRIVATE")
 		told[name], err = platform.ParseStatementKey([]byte(text))
 		require.NoError(t, err)

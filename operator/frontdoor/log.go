@@ -6,6 +6,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // maxLogged bounds what a visitor can write into one field, in bytes.
@@ -55,7 +56,7 @@ func (d *Door) logged(serve http.HandlerFunc) http.Handler {
 		if !question {
 			v = directVisit(r)
 		}
-		if answer.Header().Get(platform.StatementHeader) != "" {
+		if answer.Header().Get(wire.HeaderStatement) != "" {
 			level = slog.LevelDebug
 		}
 		d.Log.LogAttrs(r.Context(), level, "request",

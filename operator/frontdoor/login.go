@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ownHost serves auth.DOMAIN: login, logout and the list of one's desktops.
 func (d *Door) ownHost(w http.ResponseWriter, v visit) {
-	if d.Access.Mode != platform.AccessOIDC {
+	if d.Access.Mode != wire.AccessOIDC {
 		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "Open the address of your desktop; each has a password of its own.")
 		return
 	}

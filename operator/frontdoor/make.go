@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // keyName names new keys, so that a later one sorts after an earlier one.
@@ -28,7 +30,7 @@ func MakeKeys(ctx context.Context, secrets typedcorev1.SecretInterface, name str
 		return false, err
 	}
 	_, err = secrets.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/created-by": fieldOwner}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{wire.LabelCreatedBy: fieldOwner}},
 		Type:       corev1.SecretTypeOpaque,
 		Data:       data,
 	}, metav1.CreateOptions{FieldManager: fieldOwner})

@@ -10,6 +10,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Pages serves what people see: our own host, and the page of every session
@@ -32,7 +33,7 @@ func (d *Door) Pages() http.Handler {
 // desktop runs: by the agent in mode Password, by [Door.ForwardAuth] in mode OIDC. So
 // nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
-	oidc := d.Access.Mode == platform.AccessOIDC
+	oidc := d.Access.Mode == wire.AccessOIDC
 	if oidc && !v.isClear() {
 		d.unclear(w)
 		return
@@ -46,7 +47,7 @@ func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
 		d.unknown(w, v, err)
 	case isQuestion(v, who.session):
 		d.absent(w, v)
-	case who.standing == allowed && (oidc || v.method+" "+v.path != "POST "+pathLogin):
+	case who.standing == allowed && (oidc || v.method+" "+v.path != "POST "+wire.PathLogin):
 		note(w, who.login)
 		d.ownPage(w, v, who)
 	case oidc:
@@ -81,7 +82,7 @@ func (d *Door) ownPage(w http.ResponseWriter, v visit, who caller) {
 		d.events(w, v, who)
 	case "POST " + pathResume:
 		d.resume(w, v, who.session)
-	case "POST " + pathLogout:
+	case "POST " + wire.PathLogout:
 		d.leavePage(w, v)
 	default:
 		if v.isNavigation() {
@@ -120,7 +121,7 @@ func (d *Door) showState(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 
 // door is the address of the list of one's desktops; "" where there is none.
 func (d *Door) door() string {
-	if d.Access.Mode == platform.AccessOIDC {
+	if d.Access.Mode == wire.AccessOIDC {
 		return d.origin(d.authHost) + doorHome
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 //go:embed pages
@@ -121,7 +122,7 @@ func (p *pages) show(w http.ResponseWriter, status int, name string, content pag
 func originsOf(addresses []string) string {
 	var origins []string
 	for _, address := range addresses {
-		origin, _, _ := strings.Cut(address, ownPath)
+		origin, _, _ := strings.Cut(address, wire.PathOwn)
 		origins = append(origins, origin)
 	}
 	return strings.Join(origins, " ")

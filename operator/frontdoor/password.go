@@ -1,37 +1,21 @@
 package frontdoor
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"net/http"
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// passwordVerifier is what the operator publishes instead of a session's
-// password: its SHA-256 in base64.
+// passwordVerifier is what the operator has published of a session's password; "" where
+// there is none.
 func passwordVerifier(s *vdi.VDISession) string {
 	if s == nil || s.Status.Access == nil {
 		return ""
 	}
 	return s.Status.Access.PasswordVerifier
-}
-
-// verifies says whether a password is the one behind a verifier. It takes the
-// same time whether there is a verifier or not.
-func verifies(password, verifier string) bool {
-	sum := sha256.Sum256([]byte(password))
-	want, err := base64.StdEncoding.DecodeString(verifier)
-	if err != nil || len(want) != len(sum) {
-		none := [sha256.Size]byte{}
-		subtle.ConstantTimeCompare(sum[:], none[:])
-		return false
-	}
-	return subtle.ConstantTimeCompare(sum[:], want) == 1
 }
 
 // newNoDesktop answers at hosts of sessions in mode Password whoever has no login to
@@ -51,7 +35,7 @@ func (d *Door) newNoDesktop() http.Handler {
 // maxHeaderBytes is how long the head of a request for a page may be: in mode Password
 // as long as at an agent.
 func (d *Door) maxHeaderBytes() int {
-	if d.Access.Mode == platform.AccessPassword {
+	if d.Access.Mode == wire.AccessPassword {
 		return agent.MaxHeaderBytes
 	}
 	return maxHeaderBytes
@@ -66,13 +50,13 @@ func (d *Door) sessionOf(r *http.Request, password string) (s *vdi.VDISession, r
 	if err != nil || !found {
 		s = nil
 	}
-	return s, verifies(password, passwordVerifier(s))
+	return s, wire.VerifyPassword(password, passwordVerifier(s))
 }
 
 // welcomeToPage opens a session's page, and only that: the desktop itself asks again.
 func (d *Door) welcomeToPage(w http.ResponseWriter, r *http.Request) {
 	v := directVisit(r)
-	s, right := d.sessionOf(r, strings.TrimSpace(r.PostForm.Get("password")))
+	s, right := d.sessionOf(r, strings.TrimSpace(r.PostForm.Get(wire.FieldPassword)))
 	if !right { // it ended, or was resumed, at this very moment
 		d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 		return

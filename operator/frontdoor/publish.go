@@ -15,26 +15,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// PublicKeysStore is the ConfigMap where the front door tells its public keys:
+// StatementKeysStore is the ConfigMap where the front door publishes its statement keys:
 // file name to PEM. The chart makes it, the operator hands its content to the
 // agents of all sessions. Nobody needs to read the Secret with the private ones.
-type PublicKeysStore client.ObjectKey
+type StatementKeysStore client.ObjectKey
 
-// Tell makes the ConfigMap hold exactly the public keys of k, also those that
+// Publish makes the ConfigMap hold exactly the statement keys of k, also those that
 // are not used yet: agents must know a key before the first statement comes.
-func (k Keys) Tell(ctx context.Context, c client.Client, store PublicKeysStore) error {
+func (k Keys) Publish(ctx context.Context, c client.Client, store StatementKeysStore) error {
 	found := &corev1.ConfigMap{}
 	if err := c.Get(ctx, client.ObjectKey(store), found); err != nil {
-		return fmt.Errorf("read the public keys told before: %w", err)
+		return fmt.Errorf("read the statement keys published before: %w", err)
 	}
-	if maps.Equal(found.Data, k.public) {
+	if maps.Equal(found.Data, k.statementKeys) {
 		return nil
 	}
 	data := map[string]any{}
 	for name := range found.Data {
 		data[name] = nil
 	}
-	for name, text := range k.public {
+	for name, text := range k.statementKeys {
 		data[name] = text
 	}
 	patch, err := json.Marshal(map[string]any{"data": data})
@@ -43,37 +43,37 @@ func (k Keys) Tell(ctx context.Context, c client.Client, store PublicKeysStore) 
 	}
 	target := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: found.Name, Namespace: found.Namespace}}
 	if err := c.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
-		return fmt.Errorf("tell the public keys: %w", err)
+		return fmt.Errorf("publish the statement keys: %w", err)
 	}
 	return nil
 }
 
-// teller tells the public keys at the start and whenever they are others.
-type teller struct {
+// publisher publishes the statement keys at the start and whenever they are others.
+type publisher struct {
 	client  client.Client
-	store   PublicKeysStore
+	store   StatementKeysStore
 	keys    func() Keys
 	changed chan struct{}
 	log     *slog.Logger
 }
 
-// again asks for another look at the keys. It never waits.
-func (t *teller) again() {
+// enqueue asks for another look at the keys. It never waits.
+func (p *publisher) enqueue() {
 	select {
-	case t.changed <- struct{}{}:
+	case p.changed <- struct{}{}:
 	default: // one look is due anyway
 	}
 }
 
-// run tells the keys until the context ends. What does not work is tried again,
+// run publishes the keys until the context ends. What does not work is tried again,
 // less and less often: people can be let in meanwhile.
-func (t *teller) run(ctx context.Context) error {
+func (p *publisher) run(ctx context.Context) error {
 	for {
 		backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 1 << 30, Cap: time.Minute}
 		err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-			err := t.keys().Tell(ctx, t.client, t.store)
+			err := p.keys().Publish(ctx, p.client, p.store)
 			if err != nil && ctx.Err() == nil {
-				t.log.Error("the public keys cannot be told to the operator", "configMap", t.store.Name, "error", err.Error())
+				p.log.Error("the statement keys cannot be published to the operator", "configMap", p.store.Name, "error", err.Error())
 			}
 			return err == nil, nil
 		})
@@ -83,7 +83,7 @@ func (t *teller) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.changed:
+		case <-p.changed:
 		}
 	}
 }

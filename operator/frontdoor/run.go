@@ -27,6 +27,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrFlags is the kind of every error about flags.
@@ -47,9 +48,9 @@ type Flags struct {
 	// Namespace of the front door, and of its ConfigMaps.
 	Namespace string
 	// EndedLogins begins the names of the ConfigMaps of ended logins, see
-	// [ended.Store]; PublicKeys is the name of the one where the operator reads the
-	// front door's public keys.
-	EndedLogins, PublicKeys string
+	// [ended.Store]; StatementKeys is the name of the one where the operator reads the
+	// statement keys.
+	EndedLogins, StatementKeys string
 	// WatchNamespaces limits the front door to these namespaces; empty means all.
 	WatchNamespaces string
 	// Listen serves people, AuthListen the proxy, MetricsListen metrics and probes.
@@ -65,10 +66,10 @@ type Flags struct {
 
 // Register declares the flags.
 func (f *Flags) Register(set *flag.FlagSet) {
-	set.StringVar(&f.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
+	set.StringVar(&f.Config, "config", wire.ConfigFile, "settings file of the platform")
 	set.StringVar(&f.Namespace, "namespace", f.Namespace, "namespace of the front door (default: environment POD_NAMESPACE)")
 	set.StringVar(&f.EndedLogins, "ended-logins", DefaultEndedLogins, "begins the names of the ConfigMaps of that namespace where logins that were ended are kept")
-	set.StringVar(&f.PublicKeys, "public-keys", "vdi-frontdoor-public-keys", "ConfigMap of that namespace where the public keys are told to the operator")
+	set.StringVar(&f.StatementKeys, "public-keys", wire.StatementKeysConfigMap, "ConfigMap of that namespace where the public keys are published to the operator")
 	set.StringVar(&f.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	set.StringVar(&f.Listen, "listen", ":8080", "address for people")
 	set.StringVar(&f.AuthListen, "auth-listen", ":8081", "address for the proxy's forward auth")
@@ -116,17 +117,17 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 	if warning := config.Access.OIDC.Warning(); warning != "" {
 		log.Warn(warning)
 	}
-	told := &teller{store: PublicKeysStore{Namespace: f.Namespace, Name: f.PublicKeys}, changed: make(chan struct{}, 1), log: log}
+	published := &publisher{store: StatementKeysStore{Namespace: f.Namespace, Name: f.StatementKeys}, changed: make(chan struct{}, 1), log: log}
 	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, func(_, after Keys) {
 		keysRead(log, after)
-		told.again()
+		published.enqueue()
 	})
 	if err != nil {
 		return fmt.Errorf("%w: --keys-dir: %w", ErrFlags, err)
 	}
 	defer keys.Close()
-	told.keys = keys.Get
-	return f.serve(ctx, cluster, config, told, log, l)
+	published.keys = keys.Get
+	return f.serve(ctx, cluster, config, published, log, l)
 }
 
 // settings are the file's, with what flags replace.
@@ -163,13 +164,13 @@ func (f Flags) check(access platform.Access) error {
 		return fmt.Errorf("%w: the namespace is unknown; set --namespace or the environment variable POD_NAMESPACE", ErrFlags)
 	case f.LoginLifetime <= 0:
 		return fmt.Errorf("%w: --login-lifetime is %s; give a positive duration such as 8h", ErrFlags, f.LoginLifetime)
-	case access.Mode == platform.AccessOIDC && !strings.Contains(" "+f.OIDCScopes+" ", " "+oidc.ScopeOpenID+" "):
+	case access.Mode == wire.AccessOIDC && !strings.Contains(" "+f.OIDCScopes+" ", " "+oidc.ScopeOpenID+" "):
 		return fmt.Errorf("%w: --oidc-scopes lacks openid; without it there is no ID token", ErrFlags)
 	}
 	return nil
 }
 
-func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, told *teller, log *slog.Logger, l Listeners) error {
+func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, published *publisher, log *slog.Logger, l Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
 	known, logins, writer, err := f.connect(ctx, cluster)
 	if err != nil {
@@ -179,11 +180,11 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	door := New(Options{
 		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
-		Keys: told.keys, Known: known, Changer: NewChanger(writer), Ended: logins,
+		Keys: published.keys, Known: known, Changer: NewChanger(writer), Ended: logins,
 		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
 	})
-	told.client = writer
-	group.Go(func() error { return told.run(ctx) })
+	published.client = writer
+	group.Go(func() error { return published.run(ctx) })
 	group.Go(func() error { return known.Start(ctx) })
 	group.Go(func() error { return logins.Start(ctx) })
 	serveOn(ctx, group, log, l.Metrics, probes(registry, known.Ready, logins.Ready), maxHeaderBytes)
@@ -225,7 +226,7 @@ func ForgetAccount(ctx context.Context, cluster *rest.Config, store ended.Store,
 }
 
 func (f Flags) provider(config platform.Config) *Provider {
-	if config.Access.Mode != platform.AccessOIDC {
+	if config.Access.Mode != wire.AccessOIDC {
 		return nil
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()

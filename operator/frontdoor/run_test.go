@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func flagsOf(t *testing.T, settings string, args ...string) Flags {
@@ -29,7 +30,7 @@ func TestSettings(t *testing.T) {
 	config, err := flagsOf(t, domain, "--mode=OIDC", "--oidc-issuer-url=https://login.example.com", "--oidc-client-id=vdi").settings()
 	require.NoError(t, err)
 	assert.Equal(t, platform.Access{
-		Mode: platform.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi", UserClaim: "email"},
+		Mode: wire.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi", UserClaim: "email"},
 		ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
 	}, config.Access)
 	assert.Equal(t, "https://auth.vdi.example.com/callback", CallbackURL(config.Sessions))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // visit is one request of a browser, whether it came straight or was told by
@@ -41,27 +42,24 @@ func forwardedVisit(r *http.Request) (visit, bool) {
 	}
 	fields := map[string]string{}
 	for name, values := range r.Header {
-		if strings.HasPrefix(name, forwarded) && len(values) == 1 {
+		if strings.HasPrefix(name, wire.HeaderForwarded) && len(values) == 1 {
 			fields[name] = values[0]
 		}
 	}
-	host, method, target := fields["X-Forwarded-Host"], fields["X-Forwarded-Method"], fields["X-Forwarded-Uri"]
-	secure := fields["X-Forwarded-Proto"] == "https" || fields["X-Forwarded-Proto"] == "wss"
+	host, method, target := fields[wire.HeaderForwardedHost], fields[wire.HeaderForwardedMethod], fields[wire.HeaderForwardedURI]
+	secure := fields[wire.HeaderForwardedProto] == "https" || fields[wire.HeaderForwardedProto] == "wss"
 	if host == "" || method == "" || !isPath(target) || !secure || strings.Contains(host, ",") {
 		return visit{}, false
 	}
 	return newVisit(r, host, method, target), true
 }
 
-// forwarded begins the headers in which the proxy puts what it asks about.
-const forwarded = "X-Forwarded-"
-
 // imitatesProxy reports whether a header may be taken for one of the proxy's. The proxy
 // replaces those of its own names alone.
 func imitatesProxy(h http.Header) bool {
 	for name := range h {
 		lookalike := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-		if name != lookalike && strings.HasPrefix(lookalike, forwarded) {
+		if name != lookalike && strings.HasPrefix(lookalike, wire.HeaderForwarded) {
 			return true
 		}
 	}
@@ -139,7 +137,7 @@ func (v visit) backTo() string {
 		return home
 	}
 	target, err := url.Parse(v.target)
-	if err != nil || target.Scheme != "" || target.Host != "" || strings.HasPrefix(target.Path+"/", ownPath) {
+	if err != nil || target.Scheme != "" || target.Host != "" || strings.HasPrefix(target.Path+"/", wire.PathOwn) {
 		return home
 	}
 	return v.target

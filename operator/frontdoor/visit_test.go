@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func question(change func(http.Header)) *http.Request {
@@ -128,7 +130,7 @@ func FuzzBackTo(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", target, err)
 		}
-		if at.Host != "a.example.com" || strings.HasPrefix(at.Path, ownPath) || strings.HasPrefix(backTo(target), "//") {
+		if at.Host != "a.example.com" || strings.HasPrefix(at.Path, wire.PathOwn) || strings.HasPrefix(backTo(target), "//") {
 			t.Fatalf("%q leads to %s", target, at)
 		}
 	})

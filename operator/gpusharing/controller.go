@@ -25,9 +25,6 @@ const (
 	// StatusName is the ConfigMap, beside the operator, that tells people how
 	// GPUs are shared.
 	StatusName = "vdi-gpu-sharing-status"
-	// HashAnnotation of the device plugin's pod template holds the configuration
-	// it was started with: writing it is the restart and the record of it.
-	HashAnnotation = "vdi.kasm.io/gpu-sharing-config"
 
 	// settle is how long a node may take to offer what a restarted plugin tells
 	// the kubelet before the difference is called one.

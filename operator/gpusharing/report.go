@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // State of a node, or of the configuration as a whole.
@@ -175,7 +177,7 @@ func (r *Reconciler) publish(ctx context.Context, status *corev1.ConfigMap, befo
 	if isNew {
 		status.ObjectMeta = metav1.ObjectMeta{
 			Namespace: r.Namespace, Name: StatusName,
-			Labels: map[string]string{"app.kubernetes.io/managed-by": "vdi-operator"},
+			Labels: map[string]string{wire.LabelManagedBy: wire.Operator},
 		}
 		err = r.Client.Create(ctx, status, client.FieldOwner(FieldOwner))
 	} else {

@@ -15,11 +15,8 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
-
-// renderedAnnotation remembers what was written, so that a removed key is
-// noticed while keys of somebody else are left alone.
-const renderedAnnotation = "vdi.kasm.io/gpu-sharing-rendered"
 
 // writeConfig writes the ConfigMap where the values say how GPUs are shared.
 func (r *Reconciler) writeConfig(ctx context.Context, p *pass) error {
@@ -27,14 +24,14 @@ func (r *Reconciler) writeConfig(ctx context.Context, p *pass) error {
 		return nil
 	}
 	data := r.Settings.ConfigMapData()
-	if p.config != nil && p.config.Annotations[renderedAnnotation] == platform.HashOf(data) && holds(p.config.Data, data) {
+	if p.config != nil && p.config.Annotations[wire.AnnotationSharingRendered] == platform.HashOf(data) && holds(p.config.Data, data) {
 		return nil
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": wire.KindConfigMap}}
 	u.SetNamespace(r.Settings.Namespace)
 	u.SetName(r.Settings.ConfigMap)
-	u.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "vdi-operator"})
-	u.SetAnnotations(map[string]string{renderedAnnotation: platform.HashOf(data)})
+	u.SetLabels(map[string]string{wire.LabelManagedBy: wire.Operator})
+	u.SetAnnotations(map[string]string{wire.AnnotationSharingRendered: platform.HashOf(data)})
 	_ = unstructured.SetNestedStringMap(u.Object, data, "data") // the object is empty: nothing can be in the way
 	done, err := r.applyOurs(ctx, p, u)
 	if done {
@@ -117,7 +114,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 func (r *Reconciler) restartPlugin(ctx context.Context, p *pass) error {
 	hash := platform.HashOf(p.data)
 	switch {
-	case p.data == nil || p.wrote || p.plugin == nil || p.plugin.Spec.Template.Annotations[HashAnnotation] == hash:
+	case p.data == nil || p.wrote || p.plugin == nil || p.plugin.Spec.Template.Annotations[wire.AnnotationSharingHash] == hash:
 		return nil
 	case p.broken:
 		p.tell("the device plugin goes on with the configuration it was started with until this is corrected")
@@ -134,7 +131,7 @@ func (r *Reconciler) restartPlugin(ctx context.Context, p *pass) error {
 func (r *Reconciler) annotate(ctx context.Context, plugin *appsv1.DaemonSet, hash string) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": plugin.UID},
-		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{HashAnnotation: hash}}}},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{wire.AnnotationSharingHash: hash}}}},
 	})
 	if err != nil {
 		return err

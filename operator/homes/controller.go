@@ -23,6 +23,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // FieldOwner of everything this controller writes.
@@ -122,7 +123,7 @@ func (r *Reconciler) sessionGone(ctx context.Context, from client.Reader, claim 
 
 // isOf tells whether the home is of the session's user.
 func isOf(claim *corev1.PersistentVolumeClaim, s *vdi.VDISession) bool {
-	return claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+	return claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
 
 // leave marks a home that nobody has.
@@ -135,9 +136,9 @@ func (r *Reconciler) leave(ctx context.Context, claim *corev1.PersistentVolumeCl
 func (r *Reconciler) warn(ctx context.Context, claim *corev1.PersistentVolumeClaim, now, end time.Time) (decision, error) {
 	r.Events.Eventf(claim, nil, corev1.EventTypeWarning, "HomeDeletionSoon", "Announce",
 		"The session %s left this home on %s; it is deleted on %s or soon after. A session of the same name and user takes it back; without the annotation %s it is kept for ever",
-		SessionOf(claim), claim.Annotations[vdi.AnnotationRetainedSince], stamp(end), vdi.AnnotationRetainFor)
+		SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], stamp(end), wire.AnnotationRetainFor)
 	logf.FromContext(ctx).Info("deletion of a home announced", "claim", claim.Name)
-	return r.write(ctx, claim, now, func() { claim.Annotations[vdi.AnnotationDeletionWarned] = stamp(now) })
+	return r.write(ctx, claim, now, func() { claim.Annotations[wire.AnnotationDeletionWarned] = stamp(now) })
 }
 
 // end deletes a home whose time is over, unless a pod uses it: then its time
@@ -160,7 +161,7 @@ func (r *Reconciler) end(ctx context.Context, claim *corev1.PersistentVolumeClai
 	}
 	r.Events.Eventf(claim, nil, corev1.EventTypeWarning, "HomeDeleted", "Delete",
 		"The session %s left this home on %s, to be kept for %s: it was deleted",
-		SessionOf(claim), claim.Annotations[vdi.AnnotationRetainedSince], claim.Annotations[vdi.AnnotationRetainFor])
+		SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], claim.Annotations[wire.AnnotationRetainFor])
 	logf.FromContext(ctx).Info("home deleted at the end of its time", "claim", claim.Name)
 	return decision{want: wantKeep}, nil
 }

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // noon is when the sessions of these tests left their homes.
@@ -25,8 +25,8 @@ const (
 func aHome(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Name: "vdi-data-desk", Namespace: "ns", UID: "home",
-		Labels:      map[string]string{labelManagedBy: managedBy, labelInstance: "desk"},
-		Annotations: map[string]string{vdi.AnnotationSessionUID: "session"},
+		Labels:      map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelInstance: "desk"},
+		Annotations: map[string]string{wire.AnnotationSessionUID: "session"},
 	}}
 	for _, change := range changes {
 		change(claim)
@@ -47,27 +47,27 @@ func labelled(key, value string) func(*corev1.PersistentVolumeClaim) {
 }
 
 func warned(after time.Duration) func(*corev1.PersistentVolumeClaim) {
-	return annotated(vdi.AnnotationDeletionWarned, stamp(noon.Add(after)))
+	return annotated(wire.AnnotationDeletionWarned, stamp(noon.Add(after)))
 }
 
 // foreign are changes that make a claim not the operator's to delete.
 func foreign() map[string]func(*corev1.PersistentVolumeClaim) {
 	return map[string]func(*corev1.PersistentVolumeClaim){
-		"made by somebody else":        labelled(labelManagedBy, "helm"),
-		"made by nobody known":         func(c *corev1.PersistentVolumeClaim) { c.Labels = map[string]string{vdi.LabelRetained: "true"} },
-		"made by hand":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, vdi.AnnotationSessionUID) },
-		"vouched for":                  labelled(vdi.LabelHomeFor, "identity"),
+		"made by somebody else":        labelled(wire.LabelManagedBy, "helm"),
+		"made by nobody known":         func(c *corev1.PersistentVolumeClaim) { c.Labels = map[string]string{wire.LabelRetained: "true"} },
+		"made by hand":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, wire.AnnotationSessionUID) },
+		"vouched for":                  labelled(wire.LabelHomeFor, "identity"),
 		"another name":                 func(c *corev1.PersistentVolumeClaim) { c.Name = "data" },
-		"another session's name":       labelled(labelInstance, "other"),
-		"no session's":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, labelInstance) },
+		"another session's name":       labelled(wire.LabelInstance, "other"),
+		"no session's":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, wire.LabelInstance) },
 		"brought back by a backup":     func(c *corev1.PersistentVolumeClaim) { c.UID = "restored" },
 		"never marked":                 func(c *corev1.PersistentVolumeClaim) { Take(c) },
-		"the label removed":            func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, vdi.LabelRetained) },
-		"the end removed":              func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, vdi.AnnotationRetainFor) },
-		"an end that nobody can read":  annotated(vdi.AnnotationRetainFor, "30 days"),
-		"an end of 0":                  annotated(vdi.AnnotationRetainFor, "0"),
-		"an end before the start":      annotated(vdi.AnnotationRetainFor, "-1h"),
-		"a start that nobody can read": annotated(vdi.AnnotationRetainedSince, "yesterday"),
+		"the label removed":            func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, wire.LabelRetained) },
+		"the end removed":              func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, wire.AnnotationRetainFor) },
+		"an end that nobody can read":  annotated(wire.AnnotationRetainFor, "30 days"),
+		"an end of 0":                  annotated(wire.AnnotationRetainFor, "0"),
+		"an end before the start":      annotated(wire.AnnotationRetainFor, "-1h"),
+		"a start that nobody can read": annotated(wire.AnnotationRetainedSince, "yesterday"),
 		"being deleted":                func(c *corev1.PersistentVolumeClaim) { c.DeletionTimestamp = &metav1.Time{Time: noon} },
 	}
 }
@@ -95,7 +95,7 @@ func TestDecide(t *testing.T) {
 		"prolonged after the warning: not yet":          {aHome(left(100*day), warned(27*day)), 30 * day, keepFor(60*day, 100*day)},
 		"a short time is announced a day ahead":         {aHome(left(4 * day)), 0, keepFor(3*day, 4*day)},
 		"a very short one at its half":                  {aHome(left(2 * hour)), 0, keepFor(hour, 2*hour)},
-		"a warning that nobody can read is none":        {aHome(left(30*day), annotated(vdi.AnnotationDeletionWarned, "x")), 30 * day, decision{want: wantWarn, endsAt: noon.Add(33 * day)}},
+		"a warning that nobody can read is none":        {aHome(left(30*day), annotated(wire.AnnotationDeletionWarned, "x")), 30 * day, decision{want: wantWarn, endsAt: noon.Add(33 * day)}},
 		"no end: kept for ever":                         {aHome(left(0)), 100000 * hour, decision{want: wantKeep}},
 		"not marked: listed":                            {aHome(), 0, decision{want: wantList}},
 	} {

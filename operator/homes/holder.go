@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // HolderOf is the UID of the session that may write to the claim, by its
@@ -30,7 +30,7 @@ func Hold(claim metav1.Object, session types.UID) {
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[vdi.AnnotationHolder] = string(session) + "/" + strconv.FormatUint(run+1, 10)
+	annotations[wire.AnnotationHolder] = string(session) + "/" + strconv.FormatUint(run+1, 10)
 	claim.SetAnnotations(annotations)
 }
 
@@ -42,12 +42,12 @@ func Release(claim metav1.Object) {
 // withoutHolder are the annotations that do not change with every run.
 func withoutHolder(claim metav1.Object) map[string]string {
 	annotations := maps.Clone(claim.GetAnnotations())
-	delete(annotations, vdi.AnnotationHolder)
+	delete(annotations, wire.AnnotationHolder)
 	return annotations
 }
 
 func holderOf(claim metav1.Object) (session types.UID, run uint64) {
-	holder, number, _ := strings.Cut(claim.GetAnnotations()[vdi.AnnotationHolder], "/")
+	holder, number, _ := strings.Cut(claim.GetAnnotations()[wire.AnnotationHolder], "/")
 	run, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
 		run = 0 // what nobody can read is counted anew

@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestHolder(t *testing.T) {
@@ -27,15 +27,15 @@ func TestHolder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			claim := &corev1.PersistentVolumeClaim{}
 			if c.before != "" {
-				claim.Annotations = map[string]string{vdi.AnnotationHolder: c.before}
+				claim.Annotations = map[string]string{wire.AnnotationHolder: c.before}
 			}
 			require.Equal(t, c.holder, HolderOf(claim))
 			Hold(claim, "s")
-			require.Equal(t, c.after, claim.Annotations[vdi.AnnotationHolder])
+			require.Equal(t, c.after, claim.Annotations[wire.AnnotationHolder])
 			require.NotEqual(t, c.before, c.after, "each hold is a write")
 			Release(claim)
 			require.Empty(t, HolderOf(claim))
-			require.NotContains(t, claim.Annotations, vdi.AnnotationHolder)
+			require.NotContains(t, claim.Annotations, wire.AnnotationHolder)
 		})
 	}
 }

@@ -5,30 +5,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
-)
-
-// Labels of everything the operator makes.
-const (
-	labelManagedBy = "app.kubernetes.io/managed-by"
-	managedBy      = "vdi-operator"
-	labelInstance  = "app.kubernetes.io/instance"
 )
 
 // MadeByOperator tells a home that the operator made from every other claim: one
 // that was planted, that a person made by hand, or that an administrator
 // vouched for with the label vdi.kasm.io/home-for.
 func MadeByOperator(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Labels[labelManagedBy] == managedBy &&
-		claim.Annotations[vdi.AnnotationSessionUID] != "" &&
-		claim.Labels[vdi.LabelHomeFor] == ""
+	return claim.Labels[wire.LabelManagedBy] == wire.Operator &&
+		claim.Annotations[wire.AnnotationSessionUID] != "" &&
+		claim.Labels[wire.LabelHomeFor] == ""
 }
 
 // SessionOf is the name of the session whose home the claim is; empty when it
 // is nobody's.
 func SessionOf(claim *corev1.PersistentVolumeClaim) string {
-	name := claim.Labels[labelInstance]
+	name := claim.Labels[wire.LabelInstance]
 	if name == "" || renderer.HomeClaimName(name) != claim.Name {
 		return ""
 	}
@@ -37,7 +30,7 @@ func SessionOf(claim *corev1.PersistentVolumeClaim) string {
 
 // Left tells whether the home is marked as left behind.
 func Left(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Labels[vdi.LabelRetained] != ""
+	return claim.Labels[wire.LabelRetained] != ""
 }
 
 // Leave marks a home that its session leaves now, by the API server's clock, to
@@ -51,20 +44,20 @@ func Leave(claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duratio
 	if claim.Annotations == nil {
 		claim.Annotations = map[string]string{}
 	}
-	claim.Labels[vdi.LabelRetained] = "true"
-	claim.Annotations[vdi.AnnotationRetainedSince] = stamp(now)
-	claim.Annotations[vdi.AnnotationRetainedUID] = string(claim.UID)
+	claim.Labels[wire.LabelRetained] = wire.LabelOn
+	claim.Annotations[wire.AnnotationRetainedSince] = stamp(now)
+	claim.Annotations[wire.AnnotationRetainedUID] = string(claim.UID)
 	if keep > 0 {
-		claim.Annotations[vdi.AnnotationRetainFor] = keep.String()
+		claim.Annotations[wire.AnnotationRetainFor] = keep.String()
 	}
 }
 
 // Take removes the mark from a home that a session has again. The claim is
 // changed, not written.
 func Take(claim *corev1.PersistentVolumeClaim) {
-	delete(claim.Labels, vdi.LabelRetained)
+	delete(claim.Labels, wire.LabelRetained)
 	for _, key := range []string{
-		vdi.AnnotationRetainedSince, vdi.AnnotationRetainedUID, vdi.AnnotationRetainFor, vdi.AnnotationDeletionWarned,
+		wire.AnnotationRetainedSince, wire.AnnotationRetainedUID, wire.AnnotationRetainFor, wire.AnnotationDeletionWarned,
 	} {
 		delete(claim.Annotations, key)
 	}
@@ -81,13 +74,13 @@ type mark struct {
 // whose mark cannot be read or speaks of another claim: in doubt it is kept.
 func markOf(claim *corev1.PersistentVolumeClaim) (mark, bool) {
 	a := claim.Annotations
-	since, errSince := time.Parse(time.RFC3339, a[vdi.AnnotationRetainedSince])
-	keep, errKeep := time.ParseDuration(a[vdi.AnnotationRetainFor])
+	since, errSince := time.Parse(time.RFC3339, a[wire.AnnotationRetainedSince])
+	keep, errKeep := time.ParseDuration(a[wire.AnnotationRetainFor])
 	if errSince != nil || errKeep != nil || keep <= 0 || !Left(claim) ||
-		claim.UID == "" || a[vdi.AnnotationRetainedUID] != string(claim.UID) {
+		claim.UID == "" || a[wire.AnnotationRetainedUID] != string(claim.UID) {
 		return mark{}, false
 	}
-	warned, err := time.Parse(time.RFC3339, a[vdi.AnnotationDeletionWarned])
+	warned, err := time.Parse(time.RFC3339, a[wire.AnnotationDeletionWarned])
 	if err != nil {
 		warned = time.Time{} // what nobody can read was not announced
 	}

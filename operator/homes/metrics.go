@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Metrics counts retained homes, from the cache and only when somebody scrapes.
@@ -39,7 +39,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	list := &corev1.PersistentVolumeClaimList{}
-	err := m.reader.List(context.Background(), list, client.HasLabels{vdi.LabelRetained}, client.UnsafeDisableDeepCopy)
+	err := m.reader.List(context.Background(), list, client.HasLabels{wire.LabelRetained}, client.UnsafeDisableDeepCopy)
 	var unread *cache.ErrResourceNotCached
 	switch {
 	case errors.As(err, &unread):

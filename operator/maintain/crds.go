@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/vdi-platform/vdi-platform/charts"
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // crdOwner is this command's name in managed fields. Helm's own name stays on
@@ -84,7 +84,7 @@ func newer(a, b string) (string, error) {
 	first, errA := semver.NewVersion(a)
 	second, errB := semver.NewVersion(b)
 	if err := errors.Join(errA, errB); err != nil {
-		return "", fmt.Errorf("compare versions %q and %q of a CRD (annotation %s): %w", a, b, vdi.AnnotationVersion, err)
+		return "", fmt.Errorf("compare versions %q and %q of a CRD (annotation %s): %w", a, b, wire.AnnotationVersion, err)
 	}
 	if first.GreaterThan(second) {
 		return a, nil
@@ -92,7 +92,7 @@ func newer(a, b string) (string, error) {
 	return "", nil
 }
 
-func versionOf(crd client.Object) string { return crd.GetAnnotations()[vdi.AnnotationVersion] }
+func versionOf(crd client.Object) string { return crd.GetAnnotations()[wire.AnnotationVersion] }
 
 func (j job) isEstablished(ctx context.Context, name string) (bool, error) {
 	crd := &apiextensionsv1.CustomResourceDefinition{}

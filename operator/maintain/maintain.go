@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrRefused is the kind of every error that a second try cannot heal.
@@ -63,10 +64,10 @@ type options struct {
 }
 
 func (o *options) register(f *flag.FlagSet) {
-	f.StringVar(&o.config, "config", "/etc/vdi/config.yaml", "settings file of the platform (templates apply, check upgrade)")
+	f.StringVar(&o.config, "config", wire.ConfigFile, "settings file of the platform (templates apply, check upgrade)")
 	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply, check upgrade)")
 	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
-	f.StringVar(&o.deployment, "deployment", "vdi-operator", "the operator's Deployment (uninstall)")
+	f.StringVar(&o.deployment, "deployment", wire.Operator, "the operator's Deployment (uninstall)")
 	f.IntVar(&o.replicas, "replicas", 0, "the Deployment's replicas, for an uninstall that fails after an earlier try has stopped the operator (uninstall)")
 	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, routes label, check upgrade)")
 	f.StringVar(&o.release, "release", "", "name of the Helm release in the operator's namespace (routes label)")

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func file(t *testing.T, name, text string) string {
@@ -63,7 +63,7 @@ func TestDefinitionsCarryTheRelease(t *testing.T) {
 	crds, err := ownCRDs()
 	require.NoError(t, err)
 	for _, crd := range crds {
-		assert.Equal(t, chart.AppVersion, versionOf(crd), "%s: put the chart's appVersion into the markers %s in operator/api/v1alpha1 and run 'make generate'", crd.GetName(), vdi.AnnotationVersion)
+		assert.Equal(t, chart.AppVersion, versionOf(crd), "%s: put the chart's appVersion into the markers %s in operator/api/v1alpha1 and run 'make generate'", crd.GetName(), wire.AnnotationVersion)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestNewer(t *testing.T) {
 		assert.Equal(t, c.want, got, "%s beside %s", c.there, c.ours)
 	}
 	_, err := newer("latest", "0.1.0")
-	require.ErrorContains(t, err, vdi.AnnotationVersion, "what nobody can compare is not guessed")
+	require.ErrorContains(t, err, wire.AnnotationVersion, "what nobody can compare is not guessed")
 }
 
 func TestReadTemplates(t *testing.T) {
@@ -91,7 +91,7 @@ func TestReadTemplates(t *testing.T) {
 	require.Len(t, templates, 1)
 	plain := templates["plain"]
 	assert.Equal(t, "plain", plain.Name)
-	assert.Equal(t, "true", plain.Labels[labelDefault])
+	assert.Equal(t, "true", plain.Labels[wire.LabelDefaultTemplate])
 	require.NotNil(t, plain.Spec.Resources.DefaultGPU)
 	assert.Zero(t, *plain.Spec.Resources.DefaultGPU)
 }

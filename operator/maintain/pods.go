@@ -11,8 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // What the cluster's own webhooks add to desktops' pods is seen in those that live. After
@@ -59,14 +60,14 @@ func (j job) changedPods(ctx context.Context, rules podRules) (out []changedPod,
 		return nil, nil
 	}
 	for _, namespace := range j.sessionNamespaces() {
-		err := j.each(ctx, corev1.SchemeGroupVersion.WithKind("Pod"), func(o unstructured.Unstructured) error {
+		err := j.each(ctx, corev1.SchemeGroupVersion.WithKind(wire.KindPod), func(o unstructured.Unstructured) error {
 			phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
 			if phase == string(corev1.PodSucceeded) || phase == string(corev1.PodFailed) || o.GetDeletionTimestamp() != nil {
 				return nil
 			}
 			spec, _ := o.Object["spec"].(map[string]any)
 			if by := rules.judge(livingPod{o.GetName(), spec}); len(by) > 0 {
-				out = append(out, changedPod{o.GetNamespace() + "/" + o.GetName(), o.GetLabels()[vdi.LabelTemplate], by})
+				out = append(out, changedPod{o.GetNamespace() + "/" + o.GetName(), o.GetLabels()[wire.LabelTemplate], by})
 			}
 			return nil
 		}, client.InNamespace(namespace), ofSessions)
@@ -192,7 +193,7 @@ func (r podRules) ofEnv(pod livingPod, container map[string]any) (out []trespass
 
 func (r podRules) ofSecret(pod livingPod, named any) []trespass {
 	name := textOf(named)
-	if name == "" || name == pod.name+"-credentials" || name == pod.name+"-turn" || slices.Contains(r.secrets, name) {
+	if name == "" || name == renderer.CredentialsName(pod.name) || name == renderer.TURNLoginName(pod.name) || slices.Contains(r.secrets, name) {
 		return nil
 	}
 	return []trespass{{"pod-secret/" + name, "the Secret " + name, "sessions.allowed.secrets"}}

@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // aDesktop is a pod as this release makes it, with what change does to it.
@@ -176,7 +177,7 @@ func TestUpgradeNamesTemplatesOnce(t *testing.T) {
 	of := func(template string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) {
 			p.Labels = maps.Clone(p.Labels)
-			p.Labels[vdi.LabelTemplate] = platform.TemplateLabel(template)
+			p.Labels[wire.LabelTemplate] = platform.TemplateLabel(template)
 		}
 	}
 	refused := stored("refused", values(`{"pod":{"annotations":{"example.com/a":"b"}}}`))

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -26,15 +26,15 @@ const (
 
 // Kinds of the proxy that this platform makes objects of.
 var (
-	proxyVersion   = schema.GroupVersion{Group: "traefik.io", Version: "v1alpha1"}
-	routeKind      = proxyVersion.WithKind("IngressRoute")
-	middlewareKind = proxyVersion.WithKind("Middleware")
+	proxyVersion   = schema.GroupVersion{Group: wire.GroupProxy, Version: wire.VersionProxy}
+	routeKind      = proxyVersion.WithKind(wire.KindIngressRoute)
+	middlewareKind = proxyVersion.WithKind(wire.KindMiddleware)
 	optionKind     = proxyVersion.WithKind("TLSOption")
 	storeKind      = proxyVersion.WithKind("TLSStore")
 )
 
 // ofSessions are the labels of what the operator makes for sessions.
-var ofSessions = client.MatchingLabels{"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/managed-by": "vdi-operator"}
+var ofSessions = client.MatchingLabels{wire.LabelName: wire.NameSession, wire.LabelManagedBy: wire.Operator}
 
 // labelRoutes puts the label by which the platform's own proxy knows its objects on those
 // that earlier versions made, and on what their routes refer to: a proxy that reads nothing
@@ -48,7 +48,7 @@ func labelRoutes(ctx context.Context, j job) error {
 			return err
 		}
 		if total += labelled; labelled == 0 {
-			j.say("every route of the platform has the label %s=true; %d had to get it", vdi.LabelProxy, total)
+			j.say("every route of the platform has the label %s=true; %d had to get it", wire.LabelProxy, total)
 			return nil
 		}
 	}
@@ -80,7 +80,7 @@ type unlabelled struct {
 }
 
 func (u *unlabelled) add(o unstructured.Unstructured) {
-	if o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn && o.GetDeletionTimestamp() == nil {
+	if o.GetLabels()[wire.LabelProxy] != wire.LabelOn && o.GetDeletionTimestamp() == nil {
 		u.objects = append(u.objects, &o)
 	}
 }
@@ -220,7 +220,7 @@ func isMissing(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMa
 
 // label writes the label to this very object.
 func (j job) label(ctx context.Context, o *unstructured.Unstructured) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), vdi.LabelProxy, vdi.LabelOn)
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), wire.LabelProxy, wire.LabelOn)
 	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}}
 	target.SetGroupVersionKind(o.GroupVersionKind())
 	err := j.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(labeller))

@@ -18,15 +18,13 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 const (
 	// templateOwner is this command's name in managed fields.
 	templateOwner = "vdi-operator-templates"
-	// labelDefault marks templates that came from the chart's values, so that an
-	// administrator finds those that the values no longer hold.
-	labelDefault = "vdi.kasm.io/default-template"
 )
 
 // applyTemplates applies the default templates. All are judged before any is
@@ -67,7 +65,7 @@ func readTemplates(file string) (map[string]*vdi.VDITemplate, error) {
 	for name, spec := range specs {
 		out[name] = &vdi.VDITemplate{
 			TypeMeta:   metav1.TypeMeta{APIVersion: vdi.GroupVersion.String(), Kind: "VDITemplate"},
-			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labelDefault: "true"}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{wire.LabelDefaultTemplate: wire.LabelOn}},
 			Spec:       spec,
 		}
 	}

@@ -21,13 +21,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
 	// uninstaller is this command's name in managed fields and in the lease.
 	uninstaller = "vdi-operator-uninstall"
-	// lease of the operator's leader; operator/run names it.
-	lease = "vdi-operator"
+	// lease of the operator's leader.
+	lease = wire.Operator
 )
 
 // uninstall stops the operator and lets go of every session: an object whose
@@ -162,7 +163,7 @@ func (j job) sessionNamespaces() []string {
 
 func (j job) letGoOf(ctx context.Context, s *vdi.VDISession) error {
 	before := s.DeepCopy()
-	if !controllerutil.RemoveFinalizer(s, vdi.Finalizer) {
+	if !controllerutil.RemoveFinalizer(s, wire.Finalizer) {
 		return nil
 	}
 	// The lock keeps a finalizer that somebody else adds meanwhile.

@@ -20,6 +20,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -141,7 +142,7 @@ func (j job) presentSettings(ctx context.Context) (*settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the release's settings: %w", err)
 	}
-	s := &settings{adds: found.Annotations[vdi.AnnotationSettings] != ""}
+	s := &settings{adds: found.Annotations[wire.AnnotationSettings] != ""}
 	if err := yaml.Unmarshal([]byte(found.Data["config.yaml"]), &s.Config); err != nil {
 		return nil, fmt.Errorf("read the release's settings: %w", err)
 	}
@@ -205,7 +206,7 @@ func (j job) markedClaims(ctx context.Context, u upgrade) (map[types.NamespacedN
 		if err != nil {
 			return nil, fmt.Errorf("read claim %s: %w", key, err)
 		}
-		out[key] = claim.Labels[vdi.LabelForDesktops] == vdi.LabelOn
+		out[key] = claim.Labels[wire.LabelForDesktops] == wire.LabelOn
 	}
 	return out, nil
 }
@@ -245,7 +246,7 @@ func unmarkedClaims(u upgrade) (out []finding) {
 		if marked, found := u.claims[key]; found && !marked {
 			out = append(out, finding{
 				"claim/" + key.String(),
-				fmt.Sprintf("a template mounts this PersistentVolumeClaim, which no administrator has given to desktops, so that none could start with it any more: kubectl label pvc -n %s %s %s=true", key.Namespace, key.Name, vdi.LabelForDesktops),
+				fmt.Sprintf("a template mounts this PersistentVolumeClaim, which no administrator has given to desktops, so that none could start with it any more: kubectl label pvc -n %s %s %s=true", key.Namespace, key.Name, wire.LabelForDesktops),
 			})
 		}
 	}
@@ -284,7 +285,7 @@ func unreadRoutes(u upgrade) (out []finding) {
 	for _, name := range u.foreign {
 		out = append(out, finding{
 			"route/" + name,
-			fmt.Sprintf("if the platform's proxy serves the IngressRoute %s, it would not read it any more: set traefik.providers.kubernetesCRD.labelSelector to \"\" and name IngressRoute in sessions.proxy.reads, or give the route and what it names the label %s=true", name, vdi.LabelProxy),
+			fmt.Sprintf("if the platform's proxy serves the IngressRoute %s, it would not read it any more: set traefik.providers.kubernetesCRD.labelSelector to \"\" and name IngressRoute in sessions.proxy.reads, or give the route and what it names the label %s=true", name, wire.LabelProxy),
 		})
 	}
 	return out
@@ -295,7 +296,7 @@ func (j job) foreignRoutes(ctx context.Context) (out []string, err error) {
 	for _, namespace := range j.sessionNamespaces() {
 		err := j.each(ctx, routeKind, func(o unstructured.Unstructured) error {
 			own := isOfSession(o) || o.GetAnnotations()["meta.helm.sh/release-namespace"] == j.options.namespace
-			if !own && o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn && o.GetDeletionTimestamp() == nil {
+			if !own && o.GetLabels()[wire.LabelProxy] != wire.LabelOn && o.GetDeletionTimestamp() == nil {
 				out = append(out, o.GetNamespace()+"/"+o.GetName())
 			}
 			return nil

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // upgradeOf checks an upgrade to some settings of what is in a cluster.
@@ -106,7 +107,7 @@ func TestUpgradeFindsClaims(t *testing.T) {
 	template := stored("blender", values(`{"pod":{"volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"assets"}}]}}`))
 	session := &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "a"}, Spec: vdi.VDISessionSpec{User: "a", Template: "blender"}}
 	claim := func(namespace, label string) client.Object {
-		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "assets", Labels: map[string]string{vdi.LabelForDesktops: label}}}
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "assets", Labels: map[string]string{wire.LabelForDesktops: label}}}
 	}
 	said, err := upgradeOf(t, plain, "{}", "", template, session, claim("team", ""), claim("other", ""))
 	require.ErrorIs(t, err, ErrRefused)
@@ -139,7 +140,7 @@ func TestUpgradeFindsReplacedRanges(t *testing.T) {
 		before client.Object
 		after  string
 	}{
-		"it adds already":    {present(replacing, map[string]string{vdi.AnnotationSettings: "2"}), same},
+		"it adds already":    {present(replacing, map[string]string{wire.AnnotationSettings: "2"}), same},
 		"it was not set":     {present(plain, nil), same},
 		"it was whole":       {present("sessions: {network: {deniedRanges: [0.0.0.0/1, 128.0.0.0/1, '::/1', '8000::/1']}}", nil), same},
 		"no internet at all": {present(replacing, nil), "sessions: {domain: vdi.example.com, network: {internet: false}}"},
@@ -191,7 +192,7 @@ func TestUpgradeFindsUnreadRoutes(t *testing.T) {
 	s.AddKnownTypeWithName(routeKind.GroupVersion().WithKind("IngressRouteList"), &unstructured.UnstructuredList{})
 	j := job{options: options{namespace: "vdi-system"}, client: fake.NewClientBuilder().WithScheme(s).WithObjects(
 		in("shop", "web", func(*unstructured.Unstructured) {}),
-		in("shop", "marked", func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{vdi.LabelProxy: "true"}) }),
+		in("shop", "marked", func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{wire.LabelProxy: "true"}) }),
 		in("team", "desk", func(o *unstructured.Unstructured) { o.SetLabels(ofSessions) }),
 		in("vdi-system", "door", func(o *unstructured.Unstructured) {
 			o.SetAnnotations(map[string]string{"meta.helm.sh/release-namespace": "vdi-system"})

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Host is the host of a Host header in lower case, without its port; "" when it
@@ -26,7 +28,7 @@ func Host(header string) string {
 // Address tells where a request came from: the last hop that the proxy tells,
 // else the peer itself.
 func Address(r *http.Request) string {
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	hops := strings.Split(strings.Join(r.Header[wire.HeaderForwardedFor], ","), ",")
 	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
 		return last
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestCheck(t *testing.T) {
@@ -50,7 +51,7 @@ func TestCheck(t *testing.T) {
 func TestAsksNobodyIdle(t *testing.T) {
 	t.Parallel()
 	answers := make(chan string)
-	c := NewCheck(platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}, Access: platform.Access{Mode: platform.AccessOIDC}})
+	c := NewCheck(platform.Config{Sessions: platform.Sessions{Domain: "vdi.example.com"}, Access: platform.Access{Mode: wire.AccessOIDC}})
 	c.passes = func(_ context.Context, host string) (bool, error) {
 		answers <- host
 		return false, nil

@@ -15,16 +15,11 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// agentPort is the name of the container port where a pod's agent tells its
-// status, and agentActivityPath the page that tells when the desktop was last
-// used, as a VDISession's status.activity.
-const (
-	agentPort         = "agent-status"
-	agentActivityPath = "/activity"
-	agentAnswerLimit  = 64 << 10 // bytes; an answer is a few words
-)
+// agentAnswerLimit bounds the answer of an agent, in bytes; it is a few words.
+const agentAnswerLimit = 64 << 10
 
 // agree is how far an agent's clock may be from the API server's without being
 // put right: answers take their time, and both tell theirs in whole seconds.
@@ -51,7 +46,7 @@ func (a agents) LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.Activity
 		return vdi.ActivityStatus{}, session.ErrNoAgent
 	}
 	address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(port)))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+agentActivityPath, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+wire.PathActivity, nil)
 	if err != nil {
 		return vdi.ActivityStatus{}, err
 	}
@@ -92,7 +87,7 @@ func onOurClock(reported time.Time, date string, now time.Time) time.Time {
 func portOfAgent(pod *corev1.Pod) int32 {
 	for _, c := range append(append([]corev1.Container{}, pod.Spec.InitContainers...), pod.Spec.Containers...) {
 		for _, p := range c.Ports {
-			if p.Name == agentPort {
+			if p.Name == wire.PortAgentStatus {
 				return p.ContainerPort
 			}
 		}

@@ -13,13 +13,14 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // podAt is a pod whose agent answers at a test server.
 func podAt(t *testing.T, answer string, code int) *corev1.Pod {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != agentActivityPath {
+		if r.URL.Path != wire.PathActivity {
 			http.NotFound(w, r)
 			return
 		}
@@ -33,7 +34,7 @@ func podAt(t *testing.T, answer string, code int) *corev1.Pod {
 func podOf(server *httptest.Server) *corev1.Pod {
 	address := netip.MustParseAddrPort(server.Listener.Addr().String())
 	pod := &corev1.Pod{Status: corev1.PodStatus{PodIP: address.Addr().String()}}
-	pod.Spec.InitContainers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: agentPort, ContainerPort: int32(address.Port())}}}}
+	pod.Spec.InitContainers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: wire.PortAgentStatus, ContainerPort: int32(address.Port())}}}}
 	return pod
 }
 
@@ -62,7 +63,7 @@ func TestActivityIsOnOurClock(t *testing.T) {
 // An agent cannot make the operator ask somebody else.
 func TestAgentSendsNobodyElsewhere(t *testing.T) {
 	other := podAt(t, `{"lastActivityTime":"2026-01-02T12:00:00Z"}`, http.StatusOK)
-	server := httptest.NewServer(http.RedirectHandler(fmt.Sprintf("http://%s:%d%s", other.Status.PodIP, portOfAgent(other), agentActivityPath), http.StatusFound))
+	server := httptest.NewServer(http.RedirectHandler(fmt.Sprintf("http://%s:%d%s", other.Status.PodIP, portOfAgent(other), wire.PathActivity), http.StatusFound))
 	defer server.Close()
 	_, err := newAgents(clock.RealClock{}).LastActivity(t.Context(), podOf(server))
 	require.ErrorContains(t, err, "302")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // relaySecret is the TURN relay's shared secret, in a mounted Secret that need
@@ -48,16 +49,16 @@ func watchRelaySecret(ctx context.Context, relay platform.TURN, dir string) (ses
 // only the relay accepts. Its words name keys, never contents.
 func readSigner(dir fs.FS) (signer, error) {
 	const remedy = "is sessions.turn.secretName the relay's Secret, in the namespace of the operator? It is taken up as soon as it is there"
-	data, err := fs.ReadFile(dir, platform.TURNSecretKey)
+	data, err := fs.ReadFile(dir, wire.KeyTURNSecret)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return signer{problem: fmt.Sprintf("its shared secret (key %q) is not there: %s", platform.TURNSecretKey, remedy)}, nil
+		return signer{problem: fmt.Sprintf("its shared secret (key %q) is not there: %s", wire.KeyTURNSecret, remedy)}, nil
 	case err != nil:
 		return signer{}, err
 	}
 	secret := strings.TrimSpace(string(data))
 	if !platform.ValidTURNSecret(secret) {
-		return signer{problem: fmt.Sprintf("its shared secret (key %q) must be 32 to 512 letters, digits or + / = _ -: %s", platform.TURNSecretKey, remedy)}, nil
+		return signer{problem: fmt.Sprintf("its shared secret (key %q) must be 32 to 512 letters, digits or + / = _ -: %s", wire.KeyTURNSecret, remedy)}, nil
 	}
 	return signer{secret: secret}, nil
 }

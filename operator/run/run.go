@@ -39,6 +39,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -48,7 +49,7 @@ type Options struct {
 	Config string
 	// Namespace the operator runs in.
 	Namespace string
-	// StatementKeysDir is a folder with the front door's public keys, one PEM per
+	// StatementKeysDir is a folder with the front door's statement keys, one PEM per
 	// file; needed in access mode OIDC.
 	StatementKeysDir string
 	// TURNSecretDir is a folder with the TURN relay's shared secret; needed with
@@ -75,7 +76,7 @@ type Options struct {
 
 // Register declares the flags.
 func (o *Options) Register(f *flag.FlagSet) {
-	f.StringVar(&o.Config, "config", "/etc/vdi/config.yaml", "settings file of the platform")
+	f.StringVar(&o.Config, "config", wire.ConfigFile, "settings file of the platform")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
 	f.StringVar(&o.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (access mode OIDC)")
 	f.StringVar(&o.TURNSecretDir, "turn-secret-dir", "", "folder with the shared secret of the TURN relay (sessions.turn)")
@@ -110,7 +111,7 @@ func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, er
 		return nil, err
 	}
 	cluster = rest.CopyConfig(cluster)
-	cluster.UserAgent = "vdi-operator"
+	cluster.UserAgent = wire.Operator
 	serverTime := apitime.New()
 	cluster.Wrap(serverTime.Listen)
 	mgr, err := ctrl.NewManager(cluster, managerOptions(o))
@@ -140,7 +141,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	if err := errors.Join(o.registry().Register(counters), o.registry().Register(homes.NewMetrics(mgr.GetClient()))); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	keys, err := watchDoorKeys(ctx, config.Access, o.StatementKeysDir)
+	keys, err := watchStatementKeys(ctx, config.Access, o.StatementKeysDir)
 	if err != nil {
 		return err
 	}
@@ -159,13 +160,13 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	sessions := &session.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Renderer: render, Config: config,
 		Namespace: o.Namespace, Clock: now, ServerTime: serverTime,
-		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(now), DoorKeys: keys, Relay: relay, Nodes: nodes,
-		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: counters,
+		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(now), StatementKeys: keys, Relay: relay, Nodes: nodes,
+		Events: mgr.GetEventRecorder(wire.Operator), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: now}
 	left := &homes.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, ServerTime: serverTime,
-		Events: mgr.GetEventRecorder("vdi-operator"),
+		Events: mgr.GetEventRecorder(wire.Operator),
 	}
 	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.GPUSharing, now, o))
 }
@@ -188,7 +189,7 @@ func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, now clock.Passiv
 	}
 	sharing := &gpusharing.Reconciler{
 		Settings: settings, Namespace: o.Namespace, Clock: now,
-		Events: mgr.GetEventRecorder("vdi-operator"), Metrics: gpusharing.NewMetrics(),
+		Events: mgr.GetEventRecorder(wire.Operator), Metrics: gpusharing.NewMetrics(),
 	}
 	if err := o.registry().Register(sharing.Metrics); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -220,7 +221,7 @@ func managerOptions(o Options) ctrl.Options {
 		HealthProbeBindAddress:        o.HealthAddress,
 		PprofBindAddress:              o.PprofAddress,
 		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              "vdi-operator",
+		LeaderElectionID:              wire.Operator,
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
 		// A standby works only when it leads (no EnableWarmup). It knows the sessions,
@@ -238,7 +239,7 @@ func CacheOptions(namespaces string) cache.Options {
 	all := cache.ByObject{Label: labels.Everything()}
 	opts := cache.Options{
 		DefaultTransform:            session.TrimMeta,
-		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "vdi-operator"}),
+		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{wire.LabelManagedBy: wire.Operator}),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&vdi.VDISession{}:  all,

@@ -10,6 +10,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ErrNoAgent means that a pod has nobody to ask for its activity.
@@ -102,7 +103,7 @@ func unlessSame(former, latter *vdi.ActivityStatus) *vdi.ActivityStatus {
 // toldActivity is what others wrote on the session. A time that has not come
 // yet counts as now.
 func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
-	at, err := time.Parse(time.RFC3339, s.Annotations[vdi.AnnotationLastActivity])
+	at, err := time.Parse(time.RFC3339, s.Annotations[wire.AnnotationLastActivity])
 	if err != nil {
 		return nil
 	}

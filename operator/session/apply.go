@@ -19,7 +19,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/renderer"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // apply creates what is missing, in install order, and puts back what drifted.
@@ -55,11 +55,11 @@ func (p *pass) starting() bool { return p.decision.want == wantRun && p.seen.pod
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
 	switch {
-	case o.GetKind() == claimKind:
+	case o.GetKind() == wire.KindPersistentVolumeClaim:
 		return r.applyHome(ctx, p, o)
 	case !p.wanted(o):
 		return nil
-	case o.GetKind() == "Pod":
+	case o.GetKind() == wire.KindPod:
 		return r.applyPod(ctx, p, o)
 	default:
 		return r.applyCompared(ctx, p, o)
@@ -69,7 +69,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, o *unstructured.Unst
 // wanted tells whether a rendered object should exist now: a stopped session
 // has neither pod nor route, and nothing that a drain would wait for.
 func (p *pass) wanted(o *unstructured.Unstructured) bool {
-	return p.decision.want == wantRun || (o.GetKind() != "Pod" && !runsOnly(o.GetKind()))
+	return p.decision.want == wantRun || (o.GetKind() != wire.KindPod && !runsOnly(o.GetKind()))
 }
 
 // runsOnly tells whether a kind beside the pod exists only while a desktop should run.
@@ -156,7 +156,7 @@ func (r *Reconciler) applyPod(ctx context.Context, p *pass, o *unstructured.Unst
 	o = o.DeepCopy()
 	if p.verifier != "" { // for an operator that takes over before the status is written
 		annotations := o.GetAnnotations()
-		annotations[vdi.AnnotationPasswordVerifier] = p.verifier
+		annotations[wire.AnnotationPasswordVerifier] = p.verifier
 		o.SetAnnotations(annotations)
 	}
 	created, err := r.create(ctx, p, o)
@@ -190,7 +190,7 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 	if current.GetDeletionTimestamp() != nil {
 		return nil // its end wakes us
 	}
-	if p.seen.podLives() && !p.sameRevision() && o.GetKind() != keysKind.Kind && p.notePending(o, current) {
+	if p.seen.podLives() && !p.sameRevision() && o.GetKind() != statementKeysKind.Kind && p.notePending(o, current) {
 		return nil
 	}
 	if !drifted(o.Object, current.Object) {
@@ -203,8 +203,8 @@ func (r *Reconciler) applyCompared(ctx context.Context, p *pass, o *unstructured
 // now. Then every difference in a child is drift, whatever its annotations say.
 func (p *pass) sameRevision() bool {
 	for _, o := range p.desired {
-		if o.GetKind() == "Pod" {
-			return o.GetAnnotations()[renderer.AnnotationSessionRevision] == p.seen.pod.Annotations[renderer.AnnotationSessionRevision]
+		if o.GetKind() == wire.KindPod {
+			return o.GetAnnotations()[wire.AnnotationSessionRevision] == p.seen.pod.Annotations[wire.AnnotationSessionRevision]
 		}
 	}
 	return false
@@ -212,7 +212,7 @@ func (p *pass) sameRevision() bool {
 
 // notePending remembers that the next start uses a newer object, and tells whether it does.
 func (p *pass) notePending(rendered *unstructured.Unstructured, live metav1.Object) bool {
-	if rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] {
+	if rendered.GetAnnotations()[wire.AnnotationRevision] == live.GetAnnotations()[wire.AnnotationRevision] {
 		return false
 	}
 	p.pending = append(p.pending, changedParts(rendered, live)...)
@@ -271,7 +271,7 @@ func (r *Reconciler) claimExisting(ctx context.Context, p *pass, o *unstructured
 	if err := ownedBy(p.session, live, o.GetKind()); err != nil {
 		return nil, err
 	}
-	if o.GetKind() != "Pod" && drifted(o.Object, live.Object) {
+	if o.GetKind() != wire.KindPod && drifted(o.Object, live.Object) {
 		return live, r.putBack(ctx, p, o)
 	}
 	return live, nil
@@ -283,7 +283,7 @@ func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {
 		return nil
 	}
 	owner := metav1.GetControllerOf(o)
-	if owner != nil && owner.Kind == "VDISession" && owner.Name == s.Name {
+	if owner != nil && owner.Kind == wire.KindSession && owner.Name == s.Name {
 		return &halt{
 			condition: vdi.ConditionScheduled, reason: vdi.ReasonWaiting, phase: vdi.PhasePending,
 			message: fmt.Sprintf("The %s of the former session %q is still being removed", kind, s.Name),
@@ -359,8 +359,8 @@ func (r *Reconciler) removeAdded(ctx context.Context, rendered, live *unstructur
 // isRepair tells a repair from the update that a new revision brings. Keys are
 // no part of a pod's revision: agents get new ones while they run.
 func (p *pass) isRepair(rendered *unstructured.Unstructured, live metav1.Object) bool {
-	return rendered.GetAnnotations()[vdi.AnnotationRevision] == live.GetAnnotations()[vdi.AnnotationRevision] ||
-		p.seen.podLives() && p.sameRevision() && rendered.GetKind() != keysKind.Kind
+	return rendered.GetAnnotations()[wire.AnnotationRevision] == live.GetAnnotations()[wire.AnnotationRevision] ||
+		p.seen.podLives() && p.sameRevision() && rendered.GetKind() != statementKeysKind.Kind
 }
 
 // upgradeOwnership makes the fields of the first creation ours to remove: they
@@ -438,9 +438,9 @@ func (r *Reconciler) remove(ctx context.Context, o client.Object) error {
 func kindOf(o client.Object) string {
 	switch o.(type) {
 	case *corev1.Pod:
-		return "Pod"
+		return wire.KindPod
 	case *corev1.PersistentVolumeClaim:
-		return claimKind
+		return wire.KindPersistentVolumeClaim
 	default:
 		return o.GetObjectKind().GroupVersionKind().Kind
 	}

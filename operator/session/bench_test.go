@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // What a pass costs beside rendering, which tests/bench measures. Nothing here
@@ -57,8 +58,8 @@ func BenchmarkStatus(b *testing.B) {
 // aLivePod is about as large as a desktop's pod in a cluster.
 func aLivePod() *corev1.Pod {
 	p := aPod(placed, ready)
-	p.Labels = map[string]string{labelManagedBy: managedBy, labelInstance: "desk", labelName: sessionName}
-	p.Spec.Containers = []corev1.Container{{Name: desktopContainer, Image: "img", Env: make([]corev1.EnvVar, 20)}}
+	p.Labels = map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelInstance: "desk", wire.LabelName: wire.NameSession}
+	p.Spec.Containers = []corev1.Container{{Name: wire.ContainerDesktop, Image: "img", Env: make([]corev1.EnvVar, 20)}}
 	p.Spec.Volumes = make([]corev1.Volume, 3)
 	fields := metav1.NewFieldsV1(`{"f:spec":{` + strings.Repeat(`"f:field":{},`, 300) + `"f:last":{}}}`)
 	for _, manager := range []string{"vdi-operator", "kubelet"} {

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -65,7 +66,7 @@ func (r *Reconciler) nodeComes(ctx context.Context, p *pass) bool {
 // hasStarted tells whether the desktop's container has run in this pod.
 func hasStarted(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == desktopContainer {
+		if c.Name == wire.ContainerDesktop {
 			return c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // written are the events that an API server holds of one kind of objects.
@@ -53,7 +54,7 @@ func (o offers) Most(_ context.Context, name corev1.ResourceName) (resource.Quan
 
 func asks(name corev1.ResourceName, amount string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
-		p.Spec.Containers = []corev1.Container{{Name: desktopContainer, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{name: resource.MustParse(amount)}}}}
+		p.Spec.Containers = []corev1.Container{{Name: wire.ContainerDesktop, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{name: resource.MustParse(amount)}}}}
 	}
 }
 
@@ -146,7 +147,7 @@ func TestSchedulerWords(t *testing.T) {
 // All late sessions of a namespace share one reading of its events.
 func TestNewsAreShared(t *testing.T) {
 	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", noon), anEvent("desk", "FailedMount", "new", noon.Add(time.Second))}}
-	n, key := &news{}, newsKey{"ns", "Pod"}
+	n, key := &news{}, newsKey{"ns", wire.KindPod}
 	for range 100 {
 		word, found, err := n.about(context.Background(), log, key, "desk", noon)
 		require.NoError(t, err)

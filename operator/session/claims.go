@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // inspectClaims refuses to start a desktop on claims, beside its home, that no
@@ -17,15 +18,15 @@ func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {
 		return nil
 	}
 	for _, name := range p.claims {
-		claim := newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), name)
+		claim := newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPersistentVolumeClaim), name)
 		there, err := r.readLive(ctx, p.session, claim)
 		switch {
 		case err != nil:
 			return err
 		case !there:
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.template.Name, name, p.session.Namespace, vdi.LabelForDesktops))
-		case claim.Labels[vdi.LabelForDesktops] != vdi.LabelOn:
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.template.Name, name, p.session.Namespace, name, vdi.LabelForDesktops))
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.template.Name, name, p.session.Namespace, wire.LabelForDesktops))
+		case claim.Labels[wire.LabelForDesktops] != wire.LabelOn:
+			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.template.Name, name, p.session.Namespace, name, wire.LabelForDesktops))
 		}
 	}
 	return nil

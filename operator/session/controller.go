@@ -27,11 +27,12 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // FieldOwner is the operator's name in managed fields.
-const FieldOwner = "vdi-operator"
+const FieldOwner = wire.Operator
 
 // deniedRetry is how often a denied write is tried again: a quota that is raised
 // sends no event to us.
@@ -66,8 +67,8 @@ type Reconciler struct {
 	// Activity knows when a desktop was last used; nil when nobody but the
 	// session's annotation does.
 	Activity ActivitySource
-	// DoorKeys are the front door's public keys; nil in mode Password.
-	DoorKeys DoorKeys
+	// StatementKeys are the front door's; nil in mode Password.
+	StatementKeys StatementKeys
 	// Relay is the TURN relay's shared secret; nil without a relay.
 	Relay RelaySecret
 	// Nodes knows what the nodes have; nil: nobody does.
@@ -184,7 +185,7 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 // gone tells whether the session left the cluster during the pass.
 func (p *pass) gone() bool {
 	return p.ended || (p.session.DeletionTimestamp != nil &&
-		!controllerutil.ContainsFinalizer(p.session, vdi.Finalizer))
+		!controllerutil.ContainsFinalizer(p.session, wire.Finalizer))
 }
 
 // resultOf sorts the outcome: a conflict is only stale knowledge and is looked
@@ -334,11 +335,11 @@ func (r *Reconciler) keepRegistered(ctx context.Context, p *pass) error {
 
 // register adds the finalizer before anything exists whose end must be orderly.
 func (r *Reconciler) register(ctx context.Context, p *pass) error {
-	if controllerutil.ContainsFinalizer(p.session, vdi.Finalizer) {
+	if controllerutil.ContainsFinalizer(p.session, wire.Finalizer) {
 		return nil
 	}
 	before := p.session.DeepCopy()
-	controllerutil.AddFinalizer(p.session, vdi.Finalizer)
+	controllerutil.AddFinalizer(p.session, wire.Finalizer)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
 		return fmt.Errorf("add finalizer: %w", err)
@@ -350,7 +351,7 @@ func (r *Reconciler) register(ctx context.Context, p *pass) error {
 func (r *Reconciler) render(_ context.Context, p *pass) error {
 	keys := r.statementKeys()
 	if r.isOIDC() && len(keys) == 0 {
-		return withoutDoorKeys()
+		return withoutStatementKeys()
 	}
 	p.input = renderer.Input{
 		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host, StatementKeys: keys, Encoder: p.encoder,

@@ -3,9 +3,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -15,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -26,14 +25,6 @@ const cookieKeyBytes = 32
 
 // loginName is the user name of every desktop's login; the password alone is secret.
 const loginName = "desktop"
-
-// Keys of a session's Secret beside username and password, which are the
-// visitor's: the agent alone reads them, but for the desktop's own login.
-const (
-	keyDesktopUsername = "desktop-username"
-	keyDesktopPassword = "desktop-password"
-	keyCookie          = "cookie-key"
-)
 
 // keysVersion tells which keys a Secret has, so that one of an older operator
 // gets the missing ones before its next pod is made.
@@ -53,8 +44,8 @@ func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
 // verifierOn is what a pod says of its password. Others may write annotations: what is no
 // SHA-256 is not believed.
 func verifierOn(pod *corev1.Pod) string {
-	verifier := pod.Annotations[vdi.AnnotationPasswordVerifier]
-	if sum, err := base64.StdEncoding.DecodeString(verifier); err != nil || len(sum) != sha256.Size {
+	verifier := pod.Annotations[wire.AnnotationPasswordVerifier]
+	if !wire.IsPasswordVerifier(verifier) {
 		return ""
 	}
 	return verifier
@@ -70,13 +61,13 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 	err = r.Client.Create(ctx, secret, client.FieldOwner(FieldOwner))
 	switch {
 	case err == nil:
-		p.verifier = secret.Annotations[vdi.AnnotationPasswordVerifier]
+		p.verifier = secret.Annotations[wire.AnnotationPasswordVerifier]
 	case apierrors.IsAlreadyExists(err):
 		if err := r.existingCredentials(ctx, p, secret); err != nil {
 			return err
 		}
 	default:
-		return classify("Secret", err)
+		return classify(wire.KindSecret, err)
 	}
 	p.credentials = true
 	return nil
@@ -93,22 +84,22 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	}
 	asked := blankSecret(p.session, fresh.Name)
 	if stays {
-		asked.Annotations = map[string]string{vdi.AnnotationKeysVersion: keysVersion}
+		asked.Annotations = map[string]string{wire.AnnotationKeysVersion: keysVersion}
 	}
 	if stays && verifier != "" {
-		asked.Annotations[vdi.AnnotationPasswordVerifier] = verifier
+		asked.Annotations[wire.AnnotationPasswordVerifier] = verifier
 	}
 	found, err := r.lookAtSecret(ctx, p.session, asked)
 	if err != nil {
-		return classify("Secret", err)
+		return classify(wire.KindSecret, err)
 	}
 	if found == nil {
 		return fmt.Errorf("look at Secret %q: it has just gone", fresh.Name)
 	}
-	if err := ownedBy(p.session, found, "Secret"); err != nil {
+	if err := ownedBy(p.session, found, wire.KindSecret); err != nil {
 		return err
 	}
-	if stays && found.Annotations[vdi.AnnotationKeysVersion] == keysVersion && (verifier == "" || found.Annotations[vdi.AnnotationPasswordVerifier] == verifier) {
+	if stays && found.Annotations[wire.AnnotationKeysVersion] == keysVersion && (verifier == "" || found.Annotations[wire.AnnotationPasswordVerifier] == verifier) {
 		p.verifier = verifier
 		return nil
 	}
@@ -118,7 +109,7 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *co
 	if err := r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
 		return err
 	}
-	p.verifier = fresh.Annotations[vdi.AnnotationPasswordVerifier]
+	p.verifier = fresh.Annotations[wire.AnnotationPasswordVerifier]
 	return nil
 }
 
@@ -166,17 +157,16 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("make password: %w", err)
 	}
 	password, desktop := readable(random[:passwordBytes]), readable(random[passwordBytes:2*passwordBytes])
-	verifier := sha256.Sum256([]byte(password))
 	secret := newSecret(s, renderer.CredentialsName(s.Name), corev1.SecretTypeBasicAuth, map[string][]byte{
-		corev1.BasicAuthUsernameKey: []byte(loginName),
-		corev1.BasicAuthPasswordKey: []byte(password),
-		keyDesktopUsername:          []byte(loginName),
-		keyDesktopPassword:          []byte(desktop),
-		keyCookie:                   random[2*passwordBytes:],
+		wire.KeyUsername:        []byte(loginName),
+		wire.KeyPassword:        []byte(password),
+		wire.KeyDesktopUsername: []byte(loginName),
+		wire.KeyDesktopPassword: []byte(desktop),
+		wire.KeyCookie:          random[2*passwordBytes:],
 	})
 	secret.Annotations = map[string]string{
-		vdi.AnnotationKeysVersion:      keysVersion,
-		vdi.AnnotationPasswordVerifier: base64.StdEncoding.EncodeToString(verifier[:]),
+		wire.AnnotationKeysVersion:      keysVersion,
+		wire.AnnotationPasswordVerifier: wire.PasswordVerifier(password),
 	}
 	return secret, nil
 }
@@ -191,7 +181,7 @@ func readable(random []byte) string {
 func ownerReference(s *vdi.VDISession) metav1.OwnerReference {
 	controller := true
 	return metav1.OwnerReference{
-		APIVersion: vdi.GroupVersion.String(), Kind: "VDISession",
+		APIVersion: vdi.GroupVersion.String(), Kind: wire.KindSession,
 		Name: s.Name, UID: s.UID, Controller: &controller,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // ownerGoneRetry is how soon a name that a former session still holds is tried
@@ -97,7 +98,7 @@ func amounts(list string) map[string]resource.Quantity {
 // conditionOfKind is the condition that cannot come true without this kind.
 func conditionOfKind(kind string) string {
 	switch kind {
-	case claimKind:
+	case wire.KindPersistentVolumeClaim:
 		return vdi.ConditionHomeReady
 	case routeKind.Kind, middlewareKind.Kind:
 		return vdi.ConditionReachable

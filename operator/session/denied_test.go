@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestClassify(t *testing.T) {
@@ -24,18 +25,18 @@ func TestClassify(t *testing.T) {
 		waiting   vdi.WaitingFor
 		retry     time.Duration
 	}{
-		"quota on pods":       {"Pod", forbidden("exceeded quota: q, requested: pods=1"), vdi.ConditionScheduled, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
-		"quota not satisfied": {"Pod", forbidden("failed quota: q: must specify limits.cpu"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
+		"quota on pods":       {wire.KindPod, forbidden("exceeded quota: q, requested: pods=1"), vdi.ConditionScheduled, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
+		"quota not satisfied": {wire.KindPod, forbidden("failed quota: q: must specify limits.cpu"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"quota on storage":    {"PersistentVolumeClaim", forbidden("exceeded quota: q"), vdi.ConditionHomeReady, vdi.ReasonQuotaExceeded, vdi.WaitingForQuota, time.Minute},
-		"LimitRange":          {"Pod", forbidden("maximum memory usage per Container is 1Gi, but limit is 4Gi"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
-		"Pod Security":        {"Pod", forbidden(`violates PodSecurity "restricted:latest": …`), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
+		"LimitRange":          {wire.KindPod, forbidden("maximum memory usage per Container is 1Gi, but limit is 4Gi"), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
+		"Pod Security":        {wire.KindPod, forbidden(`violates PodSecurity "restricted:latest": …`), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"invalid":             {"Service", apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "desk", nil), vdi.ConditionScheduled, vdi.ReasonDenied, "", time.Minute},
 		"a denied route":      {"IngressRoute", forbidden("policy says no"), vdi.ConditionReachable, vdi.ReasonDenied, "", time.Minute},
 		"no such kind":        {"IngressRoute", &meta.NoKindMatchError{}, vdi.ConditionReachable, vdi.ReasonRouteKindMissing, vdi.WaitingForRoute, deniedRetry},
 		"the kind went":       {"IngressRoute", apierrors.NewNotFound(schema.GroupResource{}, "desk"), vdi.ConditionReachable, vdi.ReasonRouteKindMissing, vdi.WaitingForRoute, deniedRetry},
-		"conflict":            {"Pod", apierrors.NewConflict(pods, "desk", errors.New("old")), "", "", "", 0},
-		"server busy":         {"Pod", apierrors.NewTooManyRequests("busy", 1), "", "", "", 0},
-		"no answer":           {"Pod", errors.New("connection refused"), "", "", "", 0},
+		"conflict":            {wire.KindPod, apierrors.NewConflict(pods, "desk", errors.New("old")), "", "", "", 0},
+		"server busy":         {wire.KindPod, apierrors.NewTooManyRequests("busy", 1), "", "", "", 0},
+		"no answer":           {wire.KindPod, errors.New("connection refused"), "", "", "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := classify(c.kind, c.err)

@@ -4,43 +4,44 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// DoorKeys are the front door's public keys, which agents believe in mode OIDC.
-type DoorKeys interface {
+// StatementKeys are the public keys by which the front door signs statements, and which
+// agents believe in mode OIDC.
+type StatementKeys interface {
 	// Get returns them as they are now: file name to PEM; none while the front
-	// door has not told any.
+	// door has not published any.
 	Get() map[string]string
 	// Changed says when they are others.
 	Changed() <-chan event.GenericEvent
 }
 
-func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == platform.AccessOIDC }
+func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == wire.AccessOIDC }
 
 // statementKeys are what the agent of a session that starts now believes.
 func (r *Reconciler) statementKeys() map[string]string {
-	if !r.isOIDC() || r.DoorKeys == nil {
+	if !r.isOIDC() || r.StatementKeys == nil {
 		return nil
 	}
-	return r.DoorKeys.Get()
+	return r.StatementKeys.Get()
 }
 
-// withoutDoorKeys halts a session that nobody could enter. A running one keeps
+// withoutStatementKeys halts a session that nobody could enter. A running one keeps
 // the keys it has.
-func withoutDoorKeys() error {
+func withoutStatementKeys() error {
 	return &halt{
 		condition: vdi.ConditionReachable, reason: vdi.ReasonFrontDoorKeysMissing, phase: vdi.PhasePending,
 		waiting: vdi.WaitingForRoute,
-		message: "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap vdi-frontdoor-public-keys hold some? The session goes on by itself then",
+		message: "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap " + wire.StatementKeysConfigMap + " hold some? The session goes on by itself then",
 	}
 }
 
-// watchDoorKeys wakes all sessions when the keys change: those that run get the
+// watchStatementKeys wakes all sessions when the keys change: those that run get the
 // new ones, those that wait for some start.
-func (r *Reconciler) watchDoorKeys(sessions watcher) error {
-	if !r.isOIDC() || r.DoorKeys == nil {
+func (r *Reconciler) watchStatementKeys(sessions watcher) error {
+	if !r.isOIDC() || r.StatementKeys == nil {
 		return nil
 	}
-	return r.wakeAll(sessions, r.DoorKeys.Changed(), "front door's keys")
+	return r.wakeAll(sessions, r.StatementKeys.Changed(), "front door's keys")
 }

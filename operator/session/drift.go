@@ -24,7 +24,7 @@ func drifted(rendered, live map[string]any) bool {
 
 // contentField is where an object says what it is for.
 func contentField(object map[string]any) string {
-	if object["kind"] == keysKind.Kind {
+	if object["kind"] == statementKeysKind.Kind {
 		return "data"
 	}
 	return "spec"

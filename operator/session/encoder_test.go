@@ -8,6 +8,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Selkies has one name for both encoders; what a living desktop was started with
@@ -28,5 +29,5 @@ func TestStartedChoice(t *testing.T) {
 }
 
 func podWithEnv(env []corev1.EnvVar) *corev1.Pod {
-	return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: desktopContainer, Env: env}}}}
+	return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: wire.ContainerDesktop, Env: env}}}}
 }

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // shortestRun is how long a desktop runs at least that somebody has used and left.
@@ -56,7 +57,7 @@ func isDone(pod *corev1.Pod, c corev1.ContainerStatus, ended *corev1.ContainerSt
 // wasLeft tells whether somebody has ended the desktop from within, as by logging out. Who
 // ends well without ever having worked fails all the same.
 func (e exit) wasLeft() bool {
-	return e.worked && e.container == desktopContainer && e.ended.ExitCode == 0 && e.ended.FinishedAt.Sub(e.ended.StartedAt.Time) >= shortestRun
+	return e.worked && e.container == wire.ContainerDesktop && e.ended.ExitCode == 0 && e.ended.FinishedAt.Sub(e.ended.StartedAt.Time) >= shortestRun
 }
 
 // status is what the session's status says about an end.
@@ -72,7 +73,7 @@ func (e exit) status(pod *corev1.Pod) *vdi.ExitStatus {
 // looked through for causes that are known, and never repeated.
 func (e exit) words(pod *corev1.Pod) string {
 	who, t := "The container "+e.container, e.ended
-	if e.container == desktopContainer {
+	if e.container == wire.ContainerDesktop {
 		who = "The desktop"
 	}
 	switch {
@@ -113,7 +114,7 @@ func memoryLimit(pod *corev1.Pod, container string) string {
 	for _, c := range pod.Spec.Containers {
 		if limit, limited := c.Resources.Limits[corev1.ResourceMemory]; limited && c.Name == container {
 			words := " of " + limit.String()
-			if container == desktopContainer {
+			if container == wire.ContainerDesktop {
 				words += " (spec.resources.memory)"
 			}
 			return words
@@ -177,7 +178,7 @@ func (e exit) cause(pod *corev1.Pod) string {
 // change owners, are the usual reason.
 func permissionHelp(pod *corev1.Pod) string {
 	for _, v := range pod.Spec.Volumes {
-		if v.Name == homeVolume && v.PersistentVolumeClaim != nil {
+		if v.Name == wire.VolumeHome && v.PersistentVolumeClaim != nil {
 			return fmt.Sprintf("is the home %s writable%s?", v.PersistentVolumeClaim.ClaimName, forUser(pod))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // secret is what a desktop writes that nobody else may read.
@@ -30,12 +31,12 @@ func ended(t *corev1.ContainerStateTerminated) func(*corev1.Pod) {
 }
 
 func limited(p *corev1.Pod) {
-	p.Spec.Containers = []corev1.Container{{Name: desktopContainer, Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")}}}}
+	p.Spec.Containers = []corev1.Container{{Name: wire.ContainerDesktop, Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")}}}}
 }
 
 func atHome(p *corev1.Pod) {
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](1000)}
-	p.Spec.Volumes = []corev1.Volume{{Name: homeVolume, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "vdi-data-desk"}}}}
+	p.Spec.Volumes = []corev1.Volume{{Name: wire.VolumeHome, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "vdi-data-desk"}}}}
 }
 
 // TestExitWords is what is said about each way in which a desktop ends.
@@ -69,7 +70,7 @@ func TestExitWords(t *testing.T) {
 		status := last.status(pod)
 		require.Contains(t, status.Message, c.says, name)
 		require.NotContains(t, status.Message, secret, name)
-		require.Equal(t, []any{desktopContainer, c.end.ExitCode, c.end.Reason}, []any{status.Container, status.ExitCode, status.Reason}, name)
+		require.Equal(t, []any{wire.ContainerDesktop, c.end.ExitCode, c.end.Reason}, []any{status.Container, status.ExitCode, status.Reason}, name)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -125,7 +126,7 @@ func operatorsReason(reason vdi.StopReason) bool {
 }
 
 func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
-	pod := newMetadata(corev1.SchemeGroupVersion.WithKind("Pod"), p.session.Name)
+	pod := newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.session.Name)
 	there, err := r.readLive(ctx, p.session, pod)
 	if err != nil || !there || !ours(p.session, pod) {
 		return err
@@ -138,15 +139,15 @@ func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
 
 // finalizeDone lets the session go; the garbage collector takes what it owns.
 func (r *Reconciler) finalizeDone(ctx context.Context, p *pass) error {
-	if !controllerutil.ContainsFinalizer(p.session, vdi.Finalizer) {
+	if !controllerutil.ContainsFinalizer(p.session, wire.Finalizer) {
 		return nil
 	}
 	before := p.session.DeepCopy()
-	controllerutil.RemoveFinalizer(p.session, vdi.Finalizer)
+	controllerutil.RemoveFinalizer(p.session, wire.Finalizer)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner))
 	if err != nil && !apierrors.IsNotFound(err) {
-		controllerutil.AddFinalizer(p.session, vdi.Finalizer) // it is still there
+		controllerutil.AddFinalizer(p.session, wire.Finalizer) // it is still there
 		return fmt.Errorf("remove finalizer: %w", err)
 	}
 	p.wrote(before.ResourceVersion)

@@ -20,6 +20,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -45,7 +46,7 @@ type holding struct {
 }
 
 func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
-	return holding{s.UID, claim.UID, claim.Annotations[vdi.AnnotationHolder]}
+	return holding{s.UID, claim.UID, claim.Annotations[wire.AnnotationHolder]}
 }
 
 func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
@@ -77,7 +78,7 @@ func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.Persistent
 	}
 	r.released.delete(client.ObjectKeyFromObject(p.session)) // also if the answer is lost
 	if err := r.patchClaim(ctx, before, claim); err != nil {
-		return classify(claimKind, err)
+		return classify(wire.KindPersistentVolumeClaim, err)
 	}
 	err := r.inUseByAnyPod(ctx, p, claim)
 	var used *halt
@@ -107,7 +108,7 @@ func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *pass, claim *corev1
 // desktopOn is a desktop of another session that is known to use the claim.
 func (r *Reconciler) desktopOn(ctx context.Context, s *vdi.VDISession, claim string) (*corev1.Pod, error) {
 	pods := &corev1.PodList{}
-	which := append(r.onClaim(s.Namespace, claim), client.MatchingLabels{labelName: sessionName})
+	which := append(r.onClaim(s.Namespace, claim), client.MatchingLabels{wire.LabelName: wire.NameSession})
 	if err := r.Client.List(ctx, pods, which...); err != nil {
 		return nil, fmt.Errorf("list desktops on home %q: %w", claim, err)
 	}
@@ -156,9 +157,9 @@ func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
 // the same name.
 func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 	if pod.Name == s.Name {
-		return ownedBy(s, pod, "Pod")
+		return ownedBy(s, pod, wire.KindPod)
 	}
-	if pod.Labels[labelName] == sessionName && pod.Labels[labelManagedBy] == managedBy {
+	if pod.Labels[wire.LabelName] == wire.NameSession && pod.Labels[wire.LabelManagedBy] == wire.Operator {
 		return homeInUse(claim, fmt.Sprintf("desktop %q", pod.Name))
 	}
 	h := homeInUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
@@ -291,7 +292,7 @@ func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) err
 	claim := p.seen.claim
 	switch {
 	case claim != nil && claim.Name == name:
-		if known && claim.Annotations[vdi.AnnotationHolder] == last {
+		if known && claim.Annotations[wire.AnnotationHolder] == last {
 			return nil
 		}
 		return r.letGoOf(ctx, p, claim)
@@ -340,7 +341,7 @@ func (r *Reconciler) releaseBy(ctx context.Context, s *vdi.VDISession, before, a
 	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	r.released.remember(s, before.Name, before.Annotations[vdi.AnnotationHolder])
+	r.released.remember(s, before.Name, before.Annotations[wire.AnnotationHolder])
 	if homes.HolderOf(before) != "" {
 		r.wakeWaiting(ctx, before)
 	}

@@ -15,16 +15,8 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
-)
-
-// labelManagedBy marks what the operator made.
-const (
-	labelManagedBy = "app.kubernetes.io/managed-by"
-	managedBy      = "vdi-operator"
-	labelName      = "app.kubernetes.io/name"
-	sessionName    = "vdi-session"
-	labelInstance  = "app.kubernetes.io/instance"
 )
 
 // homeClaim is the claim a session's home lies in; empty for a scratch home.
@@ -44,9 +36,6 @@ func persistent(s *vdi.VDISession) bool {
 	return s.Spec.Persistence.Enabled == nil || *s.Spec.Persistence.Enabled
 }
 
-// homeVolume is the name of the volume in the session chart that is the home.
-const homeVolume = "home"
-
 // homeInForce is the claim that the session's pod mounts as its home; while
 // there is none, the one that the next pod will.
 func (p *pass) homeInForce() string {
@@ -54,7 +43,7 @@ func (p *pass) homeInForce() string {
 		return homeClaim(p.session)
 	}
 	for _, v := range p.seen.pod.Spec.Volumes {
-		if v.Name == homeVolume && v.PersistentVolumeClaim != nil {
+		if v.Name == wire.VolumeHome && v.PersistentVolumeClaim != nil {
 			return v.PersistentVolumeClaim.ClaimName
 		}
 	}
@@ -151,9 +140,9 @@ func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	identity := platform.Identity(s.Spec.User)
 	made := homes.MadeByOperator(claim)
 	switch {
-	case claim.Labels[vdi.LabelHomeFor] == identity:
+	case claim.Labels[wire.LabelHomeFor] == identity:
 		return nil
-	case made && claim.Labels[vdi.LabelUser] == identity:
+	case made && claim.Labels[wire.LabelUser] == identity:
 		return nil
 	case made:
 		return homeHalt(vdi.ReasonHomeOfAnotherUser, fmt.Sprintf("The home %q belongs to another user. Use another session name; or, where it is the same person's, an administrator can hand it over: %s", claim.Name, handOver(claim, identity)))
@@ -164,7 +153,7 @@ func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 
 // handOver is the command that gives a claim to a person.
 func handOver(claim *corev1.PersistentVolumeClaim, identity string) string {
-	return fmt.Sprintf("kubectl label pvc -n %s %s --overwrite %s=%s", claim.Namespace, claim.Name, vdi.LabelHomeFor, identity)
+	return fmt.Sprintf("kubectl label pvc -n %s %s --overwrite %s=%s", claim.Namespace, claim.Name, wire.LabelHomeFor, identity)
 }
 
 func homeHalt(reason, message string) *halt {
@@ -293,7 +282,7 @@ func homeStatus(p *pass) *vdi.HomeStatus {
 // retained lists the session's own claim when it is kept but not mounted.
 func retained(p *pass, inForce string) []string {
 	c := p.seen.claim
-	if c == nil || c.Name == inForce || c.Labels[vdi.LabelUser] != platform.Identity(p.session.Spec.User) {
+	if c == nil || c.Name == inForce || c.Labels[wire.LabelUser] != platform.Identity(p.session.Spec.User) {
 		return nil
 	}
 	return []string{c.Name}

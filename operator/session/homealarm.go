@@ -12,6 +12,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -28,7 +29,7 @@ func (r *Reconciler) missHome(ctx context.Context, p *pass) error {
 	if p.seen.podLives() && !p.lateBy(lateAppearance) {
 		return nil // the cache may be late
 	}
-	there, err := r.readLive(ctx, p.session, newMetadata(corev1.SchemeGroupVersion.WithKind(claimKind), p.homeInForce()))
+	there, err := r.readLive(ctx, p.session, newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPersistentVolumeClaim), p.homeInForce()))
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "whether the home is still there is unknown")
 	}

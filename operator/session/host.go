@@ -14,6 +14,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // A host claim is a ConfigMap in the operator's namespace that ties a host to a
@@ -60,7 +61,7 @@ func (r *Reconciler) createHostClaim(ctx context.Context, p *pass) error {
 	claim := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: key.Name, Namespace: key.Namespace,
-			Labels: map[string]string{labelManagedBy: managedBy, labelName: "vdi-host-claim"},
+			Labels: map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelName: "vdi-host-claim"},
 		},
 		Data: map[string]string{
 			claimHost: p.host, claimIdentity: platform.Identity(p.session.Spec.User), claimHolder: holderOf(p.session),

@@ -14,6 +14,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -67,7 +68,7 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 		return nil
 	}
 	if isRefusal(err) {
-		return denied(claimKind, err) // nobody else knows how long it is to be kept
+		return denied(wire.KindPersistentVolumeClaim, err) // nobody else knows how long it is to be kept
 	}
 	return err
 }
@@ -98,7 +99,7 @@ func hadHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
 
 // ownHome tells whether the operator made the claim for this session's user.
 func ownHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	return homes.MadeByOperator(claim) && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+	return homes.MadeByOperator(claim) && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
 
 // retainFor reads the template for its default. A template that is gone has none.

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -155,13 +157,13 @@ func isGrowth(reason string) bool { return reason == "TriggeredScaleUp" || reaso
 
 // aboutPod is what was last said of the pass' pod; false when nothing was.
 func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool) {
-	word, found := r.heard(ctx, p, "Pod", p.seen.pod.Name)
+	word, found := r.heard(ctx, p, wire.KindPod, p.seen.pod.Name)
 	return word, found && word.uid == p.seen.pod.UID
 }
 
 // aboutHome is what was last said of the pass' home.
 func (r *Reconciler) aboutHome(ctx context.Context, p *pass) (said, bool) {
-	word, found := r.heard(ctx, p, claimKind, p.homeInForce())
+	word, found := r.heard(ctx, p, wire.KindPersistentVolumeClaim, p.homeInForce())
 	claim := p.seen.claimNamed(p.homeInForce())
 	return word, found && (claim == nil || claim.UID == word.uid)
 }

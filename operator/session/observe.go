@@ -15,20 +15,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// claimKind is the kind of a home.
-const claimKind = "PersistentVolumeClaim"
-
 // Kinds of children that have rules of their own.
 var (
-	serviceKind    = schema.GroupVersionKind{Version: "v1", Kind: "Service"}
-	keysKind       = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
-	budgetKind     = schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}
-	routeKind      = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"}
-	middlewareKind = schema.GroupVersionKind{Group: "traefik.io", Version: "v1alpha1", Kind: "Middleware"}
+	serviceKind       = childKind(wire.KindService)
+	statementKeysKind = childKind(wire.KindConfigMap)
+	budgetKind        = childKind(wire.KindPodDisruptionBudget)
+	routeKind         = childKind(wire.KindIngressRoute)
+	middlewareKind    = childKind(wire.KindMiddleware)
 )
+
+func childKind(name string) schema.GroupVersionKind {
+	k := wire.ChildKind(name)
+	return schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Name}
+}
 
 // child is an object to look for by name.
 type child struct {

@@ -17,6 +17,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -34,8 +35,8 @@ func ours(s *vdi.VDISession, o metav1.Object) bool {
 func orphaned(s *vdi.VDISession, o metav1.Object) bool {
 	labels := o.GetLabels()
 	return s.DeletionTimestamp != nil && len(o.GetOwnerReferences()) == 0 &&
-		labels[labelManagedBy] == managedBy && labels[labelName] == sessionName &&
-		labels[labelInstance] == s.Name && labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+		labels[wire.LabelManagedBy] == wire.Operator && labels[wire.LabelName] == wire.NameSession &&
+		labels[wire.LabelInstance] == s.Name && labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
 
 // lettingGo tells whether the garbage collector still has to let go of something.
@@ -99,7 +100,7 @@ func newMetadata(kind schema.GroupVersionKind, name string) *metav1.PartialObjec
 // removeOrphanedPod ends a desktop that has no owner any more and that the cache does not
 // show.
 func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
-	pod := newMetadata(corev1.SchemeGroupVersion.WithKind("Pod"), p.session.Name)
+	pod := newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.session.Name)
 	lost, err := r.findOrphan(ctx, p.session, pod)
 	if err != nil || !lost {
 		return err
@@ -122,7 +123,7 @@ func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav
 // readLive reads an object from the API server itself, where caches may be late or do not
 // watch it. What is of a kind that nobody serves is not there.
 func (r *Reconciler) readLive(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (there bool, err error) {
-	if o.Kind == "Secret" {
+	if o.Kind == wire.KindSecret {
 		found, err := r.lookAtSecret(ctx, s, blankSecret(s, o.Name))
 		if found != nil {
 			found.DeepCopyInto(o)
@@ -149,7 +150,7 @@ func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *meta
 	if err != nil || !lost || o.DeletionTimestamp != nil {
 		return err
 	}
-	if o.Kind == "Secret" { // nobody logs in any more: nothing of what it held is needed
+	if o.Kind == wire.KindSecret { // nobody logs in any more: nothing of what it held is needed
 		return r.replaceSecret(ctx, secretVersion{o.UID, o.ResourceVersion}, givenBack(blankSecret(s, o.Name)))
 	}
 	return r.adopt(ctx, s, o)

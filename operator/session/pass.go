@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -177,7 +178,7 @@ func (p *pass) mayBeRefused() bool { return p.seen.podLives() || p.decision.want
 // has never run waits for all it needs but its home, which its pod has or not.
 func (p *pass) mayLack(kind string) bool {
 	begun := p.session.Status.StartTime != nil && !p.made
-	return p.mayBeRefused() && (p.decision.want != wantRun || begun || kind == claimKind)
+	return p.mayBeRefused() && (p.decision.want != wantRun || begun || kind == wire.KindPersistentVolumeClaim)
 }
 
 // refuse notes why the next start would be refused: the first reason counts, but

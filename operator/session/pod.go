@@ -8,10 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
-
-// desktopContainer is the name of container 0.
-const desktopContainer = "selkies"
 
 func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
 	if pod == nil {
@@ -193,7 +191,7 @@ func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus, worked bool) *h
 
 func containerRunning(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == desktopContainer && c.State.Running != nil {
+		if c.Name == wire.ContainerDesktop && c.State.Running != nil {
 			return true
 		}
 	}
@@ -210,7 +208,7 @@ func timingsOf(pod *corev1.Pod) *vdi.TimingsStatus {
 		t.Scheduled = c.LastTransitionTime.DeepCopy()
 	}
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == desktopContainer {
+		if c.Name == wire.ContainerDesktop {
 			t.ImagePulled = startedAt(c)
 		}
 	}

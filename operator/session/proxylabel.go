@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // markForProxy gives the label to routes and middlewares that lack it, as those of earlier
@@ -33,12 +33,12 @@ func (r *Reconciler) markForProxy(ctx context.Context, p *pass) error {
 
 // unmarked says whether an object is of the proxy's kinds and lacks the label.
 func unmarked(o *unstructured.Unstructured) bool {
-	return isProxyKind(o.GetKind()) && o.GetDeletionTimestamp() == nil && o.GetLabels()[vdi.LabelProxy] != vdi.LabelOn
+	return isProxyKind(o.GetKind()) && o.GetDeletionTimestamp() == nil && o.GetLabels()[wire.LabelProxy] != wire.LabelOn
 }
 
 // mark writes the label to this very object, and to what this pass has seen of it.
 func (r *Reconciler) mark(ctx context.Context, o *unstructured.Unstructured) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), vdi.LabelProxy, vdi.LabelOn)
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"labels":{%q:%q}}}`, o.GetUID(), wire.LabelProxy, wire.LabelOn)
 	marked := newMetadata(o.GroupVersionKind(), o.GetName())
 	marked.Namespace = o.GetNamespace()
 	if err := r.Client.Patch(ctx, marked, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner)); err != nil {
@@ -46,7 +46,7 @@ func (r *Reconciler) mark(ctx context.Context, o *unstructured.Unstructured) err
 	}
 	labels := map[string]string{}
 	maps.Copy(labels, o.GetLabels())
-	labels[vdi.LabelProxy] = vdi.LabelOn
+	labels[wire.LabelProxy] = wire.LabelOn
 	o.SetLabels(labels)
 	o.SetResourceVersion(marked.ResourceVersion)
 	logf.FromContext(ctx).Info("labelled for the proxy", "kind", o.GetKind(), "name", o.GetName())

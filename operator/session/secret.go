@@ -14,6 +14,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -113,7 +114,7 @@ func isSaid(err error, words string) bool {
 
 // newSecretMetadata is what the operator knows of a Secret: nothing secret.
 func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
-	return newMetadata(corev1.SchemeGroupVersion.WithKind("Secret"), name)
+	return newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindSecret), name)
 }
 
 // secretVersion is one state of one Secret.
@@ -129,7 +130,7 @@ func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fre
 	fresh.UID, fresh.ResourceVersion = found.uid, found.version
 	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
 		fresh.UID, fresh.ResourceVersion = "", "" // it may have to be made
-		return classify("Secret", err)
+		return classify(wire.KindSecret, err)
 	}
 	return nil
 }
@@ -140,13 +141,13 @@ func blankSecret(s *vdi.VDISession, name string) *corev1.Secret {
 	if name == renderer.TURNLoginName(s.Name) {
 		return newSecret(s, name, corev1.SecretTypeOpaque, nil)
 	}
-	return newSecret(s, name, corev1.SecretTypeBasicAuth, map[string][]byte{corev1.BasicAuthUsernameKey: []byte(loginName)})
+	return newSecret(s, name, corev1.SecretTypeBasicAuth, map[string][]byte{wire.KeyUsername: []byte(loginName)})
 }
 
 // givenBack marks a Secret that gets an owner again. Without the mark the admission policy
 // lets nobody take one that has none: it may have been planted.
 func givenBack(secret *corev1.Secret) *corev1.Secret {
-	secret.Annotations = map[string]string{vdi.AnnotationGivenBack: "true"}
+	secret.Annotations = map[string]string{wire.AnnotationGivenBack: wire.LabelOn}
 	return secret
 }
 
@@ -156,8 +157,8 @@ func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: s.Namespace,
 			Labels: map[string]string{
-				labelName: sessionName, labelInstance: s.Name, labelManagedBy: managedBy,
-				vdi.LabelUser: platform.Identity(s.Spec.User),
+				wire.LabelName: wire.NameSession, wire.LabelInstance: s.Name, wire.LabelManagedBy: wire.Operator,
+				wire.LabelUser: platform.Identity(s.Spec.User),
 			},
 			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
 		},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // calmPass is one that compared everything with what a living desktop needs, and
@@ -64,7 +65,7 @@ func TestSettled(t *testing.T) {
 		"a child edited":            func(p *pass) { p.seen.others[keyOf(p.desired[0])].SetResourceVersion("8") },
 		"a child gone":              func(p *pass) { clear(p.seen.others) },
 		"the home's size":           func(p *pass) { p.seen.claim.Spec.Resources.Requests = nil },
-		"the home's labels":         func(p *pass) { p.seen.claim.Labels = map[string]string{vdi.LabelRetained: "true"} },
+		"the home's labels":         func(p *pass) { p.seen.claim.Labels = map[string]string{wire.LabelRetained: "true"} },
 		"the home leaves":           func(p *pass) { p.seen.claim.DeletionTimestamp = new(metav1.Now()) },
 		"no home":                   func(p *pass) { p.seen.claim = nil },
 		"the host":                  func(p *pass) { p.input.Host = "other.example.com" },

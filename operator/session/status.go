@@ -12,6 +12,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -70,11 +71,11 @@ func (p *pass) describeLogin(st *vdi.VDISessionStatus) {
 		st.CredentialsSecret = "" // the resume will make another password, whenever it succeeds
 	case !p.credentials:
 	case p.oidc:
-		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessOIDC}
+		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessOIDC)}
 	default:
 		st.CredentialsSecret = renderer.CredentialsName(p.session.Name)
 		if p.verifier != "" {
-			st.Access = &vdi.AccessStatus{Mode: vdi.AccessPassword, PasswordVerifier: p.verifier}
+			st.Access = &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessPassword), PasswordVerifier: p.verifier}
 		}
 	}
 }

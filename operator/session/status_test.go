@@ -15,13 +15,14 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // aPod is a desktop's pod in some state.
 func aPod(changes ...func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "desk", CreationTimestamp: *at(noon)},
-		Status:     corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: desktopContainer, Image: "img"}}},
+		Status:     corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: wire.ContainerDesktop, Image: "img"}}},
 	}
 	for _, change := range changes {
 		change(p)
@@ -252,17 +253,17 @@ func TestGPUOf(t *testing.T) {
 }
 
 func TestUsableHome(t *testing.T) {
-	made := map[string]string{labelManagedBy: managedBy}
+	made := map[string]string{wire.LabelManagedBy: wire.Operator}
 	for name, c := range map[string]struct {
 		labels      map[string]string
 		annotations map[string]string
 		reason      string
 	}{
 		"planted":                      {nil, nil, vdi.ReasonHomeNotOurs},
-		"given by an administrator":    {map[string]string{vdi.LabelHomeFor: "ID"}, nil, ""},
-		"given to somebody else":       {map[string]string{vdi.LabelHomeFor: "other"}, nil, vdi.ReasonHomeNotOurs},
-		"made for this user":           {map[string]string{labelManagedBy: managedBy, vdi.LabelUser: "ID"}, map[string]string{vdi.AnnotationSessionUID: "u"}, ""},
-		"made for another user":        {map[string]string{labelManagedBy: managedBy, vdi.LabelUser: "other"}, map[string]string{vdi.AnnotationSessionUID: "u"}, vdi.ReasonHomeOfAnotherUser},
+		"given by an administrator":    {map[string]string{wire.LabelHomeFor: "ID"}, nil, ""},
+		"given to somebody else":       {map[string]string{wire.LabelHomeFor: "other"}, nil, vdi.ReasonHomeNotOurs},
+		"made for this user":           {map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelUser: "ID"}, map[string]string{wire.AnnotationSessionUID: "u"}, ""},
+		"made for another user":        {map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelUser: "other"}, map[string]string{wire.AnnotationSessionUID: "u"}, vdi.ReasonHomeOfAnotherUser},
 		"labelled, but not made by us": {made, nil, vdi.ReasonHomeNotOurs},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // A trimmed pod decides and says the same as the whole one.
@@ -24,7 +24,7 @@ func TestTrimPod(t *testing.T) {
 			NodeName:       "node-1",
 			InitContainers: []corev1.Container{{Name: "agent", Ports: []corev1.ContainerPort{{Name: "agent-status", ContainerPort: 8091}}}},
 			Containers: []corev1.Container{{
-				Name: desktopContainer, Image: "a", Env: []corev1.EnvVar{{Name: "TZ", Value: "UTC"}, {Name: "PASSWD", ValueFrom: &corev1.EnvVarSource{}}},
+				Name: wire.ContainerDesktop, Image: "a", Env: []corev1.EnvVar{{Name: "TZ", Value: "UTC"}, {Name: "PASSWD", ValueFrom: &corev1.EnvVarSource{}}},
 				VolumeMounts: []corev1.VolumeMount{{Name: "home"}},
 			}},
 			Volumes: []corev1.Volume{
@@ -36,7 +36,7 @@ func TestTrimPod(t *testing.T) {
 		},
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
-			ContainerStatuses: []corev1.ContainerStatus{{Name: desktopContainer, LastTerminationState: corev1.ContainerState{Terminated: end(1, "Error", "permission denied")}}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: wire.ContainerDesktop, LastTerminationState: corev1.ContainerState{Terminated: end(1, "Error", "permission denied")}}},
 		},
 	}
 	got, err := TrimPod(whole.DeepCopy())
@@ -63,7 +63,7 @@ func TestTrimMeta(t *testing.T) {
 	service := func() *corev1.Service {
 		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{
 			Name: "desk", Namespace: "vdi", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "vdi.kasm.io/v1alpha1", Kind: "VDISession", Name: "desk"}},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "vdi.kasm.io/v1alpha1", Kind: wire.KindSession, Name: "desk"}},
 		}}
 	}
 	whole := service()
@@ -83,8 +83,8 @@ func TestTrimClaim(t *testing.T) {
 	t.Parallel()
 	whole := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "vdi-data-desk", Labels: map[string]string{labelManagedBy: managedBy, vdi.LabelUser: "x"},
-			Annotations: map[string]string{vdi.AnnotationSessionUID: "u"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			Name: "vdi-data-desk", Labels: map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelUser: "x"},
+			Annotations: map[string]string{wire.AnnotationSessionUID: "u"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			VolumeName: "pv",

@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -72,7 +73,7 @@ func (r *Reconciler) startTURNLogin(ctx context.Context, p *pass) error {
 // longer than the last login holds. A desktop is not disturbed by a login that
 // cannot be made; it says so.
 func (r *Reconciler) renewTURNLogin(ctx context.Context, p *pass) error {
-	if p.decision.want != wantRun || !p.seen.podLives() || p.seen.pod.Annotations[vdi.AnnotationTransport] != string(vdi.TransportWebRTC) {
+	if p.decision.want != wantRun || !p.seen.podLives() || p.seen.pod.Annotations[wire.AnnotationTransport] != string(vdi.TransportWebRTC) {
 		return nil
 	}
 	err := r.keepTURNLogin(ctx, p)
@@ -133,7 +134,7 @@ func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform
 	if err != nil {
 		return secretVersion{}, fmt.Errorf("make login at the TURN relay: %w", err)
 	}
-	fresh := newSecret(p.session, renderer.TURNLoginName(p.session.Name), corev1.SecretTypeOpaque, map[string][]byte{platform.TURNLoginKey: text})
+	fresh := newSecret(p.session, renderer.TURNLoginName(p.session.Name), corev1.SecretTypeOpaque, map[string][]byte{wire.KeyTURNLogin: text})
 	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.session))
 	if known && last.session == p.session.UID {
 		err = r.replaceSecret(ctx, last.written, fresh)
@@ -149,14 +150,14 @@ func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fr
 	found, err := r.lookAtSecret(ctx, s, blankSecret(s, fresh.Name))
 	switch {
 	case err != nil:
-		return classify("Secret", err)
+		return classify(wire.KindSecret, err)
 	case found == nil:
 		if err := r.Client.Create(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
-			return classify("Secret", err)
+			return classify(wire.KindSecret, err)
 		}
 		return nil
 	}
-	if err := ownedBy(s, found, "Secret"); err != nil {
+	if err := ownedBy(s, found, wire.KindSecret); err != nil {
 		return err
 	}
 	return r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh)

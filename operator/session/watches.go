@@ -25,6 +25,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/fairqueue"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -64,7 +65,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchDoorKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c, workers))
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchStatementKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c, workers))
 }
 
 // newQueue lets namespaces take turns, and in each the people.
@@ -135,7 +136,7 @@ func (r *Reconciler) requests(ctx context.Context, opts ...client.ListOption) []
 
 // sessionOfHome finds the session by the claim's instance label: a home has no owner.
 func sessionOfHome(_ context.Context, o client.Object) []reconcile.Request {
-	name := o.GetLabels()[labelInstance]
+	name := o.GetLabels()[wire.LabelInstance]
 	if name == "" || renderer.HomeClaimName(name) != o.GetName() {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
@@ -120,7 +121,7 @@ func planted(ns string) map[string]client.Object {
 		"Secret with a known password": &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: renderer.CredentialsName("desk"), Namespace: ns, Labels: looksOurs.Labels,
-				Annotations: map[string]string{vdi.AnnotationKeysVersion: "2"},
+				Annotations: map[string]string{wire.AnnotationKeysVersion: "2"},
 			},
 			Type:       corev1.SecretTypeBasicAuth,
 			StringData: map[string]string{"username": "desktop", "password": "known", "desktop-username": "desktop", "desktop-password": "known", "cookie-key": "known"},
@@ -267,7 +268,7 @@ func TestA31CullSpoof(t *testing.T) {
 		})
 		far := metav1.Time{Time: time.Now().AddDate(10, 0, 0)}
 		mine := w.opens(t, desk(ns, "mine", malloryIn(ns), func(s *vdi.VDISession) {
-			s.Annotations = map[string]string{vdi.AnnotationLastActivity: far.Format(time.RFC3339)}
+			s.Annotations = map[string]string{wire.AnnotationLastActivity: far.Format(time.RFC3339)}
 			s.Spec.Template, s.Spec.KeepAliveUntil = tpl, &far
 		}))
 		if !w.guarded {
@@ -280,7 +281,7 @@ func TestA31CullSpoof(t *testing.T) {
 		ns := w.namespace(t)
 		victim := w.opens(t, desk(ns, "desk", userIn(ns), func(s *vdi.VDISession) { s.Spec.IdleTimeout = "2s" }))
 		old := time.Now().AddDate(-1, 0, 0).Format(time.RFC3339)
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+vdi.AnnotationLastActivity+`":"`+old+`"}}}`))
+		patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+wire.AnnotationLastActivity+`":"`+old+`"}}}`))
 		if err := w.tenant(t, ns, malloryIn(ns)).Patch(t.Context(), victim, patch); err != nil {
 			return writes(t, err)
 		}

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -55,7 +55,7 @@ func (w *world) newStage(t *testing.T) *stage {
 	s.host = w.victimsRoute(t, s.platform)
 	w.certificate(t, s.platform, "wildcard", "platform")
 	store := route("TLSStore", s.platform, "default", map[string]any{"defaultCertificate": map[string]any{"secretName": "wildcard"}})
-	store.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+	store.SetLabels(map[string]string{wire.LabelProxy: "true"})
 	require.NoError(t, w.Driver.Create(t.Context(), store))
 	w.desktop(t, s.theirs, "mallory")
 	w.certificate(t, s.theirs, "mallorys", "mallory")
@@ -275,7 +275,7 @@ func sharedRoutes() map[string]foreign {
 		"the label by which the proxy reads": {func(t *testing.T, s *stage) error {
 			t.Helper()
 			o := route("TLSOption", s.theirs, "own", map[string]any{})
-			o.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+			o.SetLabels(map[string]string{wire.LabelProxy: "true"})
 			return s.mallory.Create(t.Context(), o)
 		}, nil},
 	}
@@ -308,7 +308,7 @@ func TestA44ForeignObjectsBesideOurs(t *testing.T) {
 				return ledger.Judge(f.harm(t, s), ledger.Runtime, "the proxy does not read it")
 			}
 		}
-		ledger.TryAlongside(t, name, try(), try("--providers.kubernetescrd.labelselector="+vdi.LabelProxy+"=true"))
+		ledger.TryAlongside(t, name, try(), try("--providers.kubernetescrd.labelselector="+wire.LabelProxy+"=true"))
 	}
 }
 
@@ -322,7 +322,7 @@ func (s *stage) readsOn(t *testing.T) {
 	mark := route("IngressRoute", s.platform, name, httpRoute("Host(`"+host+"`)", 1_000_000, to("victim"), map[string]any{"name": name}))
 	headers := route("Middleware", s.platform, name, map[string]any{"headers": map[string]any{"customResponseHeaders": map[string]any{"X-Mark": "mark"}}})
 	for _, o := range []*unstructured.Unstructured{headers, mark} {
-		o.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+		o.SetLabels(map[string]string{wire.LabelProxy: "true"})
 		require.NoError(t, s.Driver.Create(t.Context(), o))
 	}
 	require.Eventually(t, func() bool { return s.edge.asks(t, host, "/") == "victim" }, patience, glance, "the proxy has read the mark")
@@ -336,7 +336,7 @@ func (s *stage) guardedDesktop(t *testing.T) (host string) {
 		route("Middleware", s.platform, "guarded-forward-auth", map[string]any{"headers": map[string]any{"customResponseHeaders": map[string]any{"X-Guard": "ours"}}}),
 		route("IngressRoute", s.platform, "guarded", httpRoute("Host(`"+host+"`)", 100, to("victim"), map[string]any{"name": "guarded-forward-auth"})),
 	} {
-		o.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+		o.SetLabels(map[string]string{wire.LabelProxy: "true"})
 		require.NoError(t, s.Driver.Create(t.Context(), o))
 	}
 	require.Eventually(t, func() bool { return s.edge.asks(t, host, "/") == "victim" }, patience, glance, "it is online")

@@ -12,6 +12,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
@@ -29,7 +30,7 @@ func TestA01EmailLabel(t *testing.T) {
 			// A naive operator writes the user into a label: nobody of that name gets a desktop.
 			ns := unguarded.namespace(t)
 			pod := &corev1.Pod{
-				ObjectMeta: metav1.ObjectMeta{Name: "desk", Namespace: ns, Labels: map[string]string{vdi.LabelUser: prefix + userIn(ns)}},
+				ObjectMeta: metav1.ObjectMeta{Name: "desk", Namespace: ns, Labels: map[string]string{wire.LabelUser: prefix + userIn(ns)}},
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
 			}
 			err := unguarded.Driver.Create(t.Context(), pod, client.DryRunAll)
@@ -40,8 +41,8 @@ func TestA01EmailLabel(t *testing.T) {
 			guarded.opens(t, desk(ns, "desk", user))
 			pod := &corev1.Pod{}
 			guarded.read(t, pod, ns, "desk")
-			require.Regexp(t, "^[a-z2-7]{16}$", pod.Labels[vdi.LabelUser])
-			require.Equal(t, platform.Identity(user), pod.Labels[vdi.LabelUser])
+			require.Regexp(t, "^[a-z2-7]{16}$", pod.Labels[wire.LabelUser])
+			require.Equal(t, platform.Identity(user), pod.Labels[wire.LabelUser])
 			return ledger.Blocked(ledger.Design, "labels carry a hash")
 		})
 	}

@@ -29,6 +29,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
@@ -212,7 +213,7 @@ func TestA09TemplateExecution(t *testing.T) {
 			got, err := newRenderer(t).Render(in)
 			require.NoError(t, err)
 			pod := podIn(t, got)
-			verbatim := pod.Annotations[vdi.AnnotationUser] == text && pod.Annotations["mine"] == text
+			verbatim := pod.Annotations[wire.AnnotationUser] == text && pod.Annotations["mine"] == text
 			for _, v := range pod.Spec.Containers[0].Env {
 				verbatim = verbatim && (v.Name != "A" || v.Value == text)
 			}
@@ -363,7 +364,7 @@ func isEscape(judge policy.Evaluator, plain, pod *corev1.Pod) bool {
 // withoutHashes are annotations but those that tell renderings apart.
 func withoutHashes(annotations map[string]string) map[string]string {
 	plain := maps.Clone(annotations)
-	delete(plain, vdi.AnnotationRevision)
-	delete(plain, renderer.AnnotationSessionRevision)
+	delete(plain, wire.AnnotationRevision)
+	delete(plain, wire.AnnotationSessionRevision)
 	return plain
 }

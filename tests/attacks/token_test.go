@@ -19,6 +19,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
@@ -55,7 +56,7 @@ func TestA27StolenTokenEverywhere(t *testing.T) {
 		"makes a foreign Secret a session's": func(t *testing.T, w *world, c client.Client, ns string) error {
 			secret := w.treasure(t, ns)
 			secret.OwnerReferences = likeOurs(ns, "x").OwnerReferences
-			secret.Annotations = map[string]string{vdi.AnnotationGivenBack: "true"}
+			secret.Annotations = map[string]string{wire.AnnotationGivenBack: "true"}
 			return c.Update(t.Context(), secret)
 		},
 		"makes a token of an account": func(t *testing.T, _ *world, c client.Client, ns string) error {
@@ -96,7 +97,7 @@ func TestA27StolenTokenEverywhere(t *testing.T) {
 		},
 		"makes a claim of somebody's volume": func(t *testing.T, _ *world, c client.Client, ns string) error {
 			claim := &corev1.PersistentVolumeClaim{ObjectMeta: likeOurs(ns, "vdi-data-x"), Spec: oneGiB()}
-			claim.OwnerReferences, claim.Annotations = nil, map[string]string{vdi.AnnotationSessionUID: "x"}
+			claim.OwnerReferences, claim.Annotations = nil, map[string]string{wire.AnnotationSessionUID: "x"}
 			claim.Spec.VolumeName = "theirs"
 			return c.Create(t.Context(), claim)
 		},
@@ -220,7 +221,7 @@ func likeOurs(ns, name string) metav1.ObjectMeta {
 		Namespace: ns, Name: name,
 		Labels: map[string]string{
 			"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/instance": session, "app.kubernetes.io/managed-by": "vdi-operator",
-			vdi.LabelUser: platform.Identity("mallory@example.com"),
+			wire.LabelUser: platform.Identity("mallory@example.com"),
 		},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: vdi.GroupVersion.String(), Kind: "VDISession", Name: session, UID: "made-up", Controller: new(true)}},
 	}

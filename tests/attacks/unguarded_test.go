@@ -50,13 +50,13 @@ func removals() []removal {
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{
 			"operator/session/credentials.go", "random := make([]byte, 2*passwordBytes+cookieKeyBytes)",
-			"guess := sha256.Sum256([]byte(s.Name))",
+			"guess := wire.PasswordVerifier(s.Name)",
 		},
 		{
 			"operator/session/credentials.go", "return nil, fmt.Errorf(\"make password: %w\", err)\n\t}",
 			"for i := range random { random[i] = guess[i%len(guess)] }",
 		},
-		{"operator/session/credentials.go", "verifier := sha256.Sum256([]byte(password))", "copy(verifier[:], password); println(password)"},
+		{"platform/wire/verifier.go", "sum := sha256.Sum256([]byte(password))", "copy(sum[:], password); println(password)"},
 		// Nobody's name is in the log.
 		{
 			"operator/session/apply.go", "func (r *Reconciler) create(ctx context.Context, p *pass, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {",
@@ -74,7 +74,7 @@ func removals() []removal {
 		// What is rendered is judged, in order, and ours in the end.
 		{"renderer/values.go", "problems, err := r.schema.check(all)", "problems = nil"},
 		{"renderer/guard.go", "func guard(e expectation) step {", "return func(*Rendered) error { return nil }"},
-		{"renderer/postrender.go", "func installRank(kind string) int {", "return -slices.Index(platform.Kinds(), kind)"},
+		{"renderer/postrender.go", "func installRank(kind string) int {", "return -slices.Index(wire.Kinds(), kind)"},
 		{"renderer/postrender.go", "func insistOnLabels(in Input) step {", theirLabelsWin},
 		{"renderer/postrender.go", "func securityFloor(gpuResource string) step {", "return mountToken"},
 	}

@@ -32,6 +32,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
@@ -252,7 +253,7 @@ func (w *world) policiesInForce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	label := metav1.ObjectMeta{Name: "label", Namespace: role.Namespace, Labels: map[string]string{vdi.LabelUser: "x"}}
+	label := metav1.ObjectMeta{Name: "label", Namespace: role.Namespace, Labels: map[string]string{wire.LabelUser: "x"}}
 	for _, o := range []client.Object{
 		desk(role.Namespace, "session", userIn("default")),
 		&discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: "slice", Namespace: role.Namespace}, AddressType: discoveryv1.AddressTypeIPv4},

@@ -17,6 +17,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const doorName = "vdi-frontdoor"
@@ -57,7 +58,7 @@ func TestDoorFlags(t *testing.T) {
 	require.Equal(t, "2h0m0s", f.LoginLifetime.String())
 	require.Equal(t, "openid groups", f.OIDCScopes)
 	require.Equal(t, "/etc/vdi-frontdoor/oidc/client-secret", f.OIDCClientSecretFile)
-	require.Equal(t, []string{"vdi-frontdoor-ended-logins", "vdi-frontdoor-public-keys"}, []string{f.EndedLogins, f.PublicKeys})
+	require.Equal(t, []string{"vdi-frontdoor-ended-logins", "vdi-frontdoor-public-keys"}, []string{f.EndedLogins, f.StatementKeys})
 	require.Equal(t, []string{":8080", ":8081", ":8082"}, []string{f.Listen, f.AuthListen, f.MetricsListen})
 }
 
@@ -69,9 +70,9 @@ func TestAccessConfig(t *testing.T) {
 		require.NoError(t, err)
 		return config.Access
 	}
-	require.Equal(t, platform.Access{Mode: platform.AccessPassword}, access(operator(nil)))
+	require.Equal(t, platform.Access{Mode: wire.AccessPassword}, access(operator(nil)))
 	require.Equal(t, platform.Access{
-		Mode: platform.AccessOIDC, ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
+		Mode: wire.AccessOIDC, ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
 		OIDC: platform.OIDC{IssuerURL: "https://login.example.com/realms/vdi", ClientID: "vdi", UserClaim: "sub"},
 	}, access(oidc(map[string]string{"access.oidc.userClaim": "sub"})))
 }
@@ -93,9 +94,9 @@ func TestDoorFiles(t *testing.T) {
 	}
 }
 
-// TestDoorKeysJob: the keys are made before the pods that read them, by a Job
+// TestStatementKeysJob: the keys are made before the pods that read them, by a Job
 // that can neither list nor change Secrets; whoever brings keys needs no Job.
-func TestDoorKeysJob(t *testing.T) {
+func TestStatementKeysJob(t *testing.T) {
 	t.Parallel()
 	objs := objects(t, operator(nil))
 	job := jobs(t, objs)["keys"]

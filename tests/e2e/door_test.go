@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	shared "github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
 )
@@ -87,7 +87,7 @@ func TestSingleSignOn(t *testing.T) {
 	start(t, one)
 	start(t, other)
 	one, other = await(t, one, install.Running), await(t, other, install.Running)
-	assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessOIDC}, one.Status.Access)
+	assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessOIDC)}, one.Status.Access)
 	assert.Empty(t, one.Status.CredentialsSecret, "there is no password to read")
 
 	judy := newPerson(t, authority)
@@ -135,10 +135,10 @@ func pastTheProxy(t *testing.T, judy person, one, other *vdi.VDISession) {
 		"Cookie": judy.cookies(one.Status.URL), "X-Forwarded-Host": install.HostOf(one.Status.URL),
 		"X-Forwarded-Method": http.MethodGet, "X-Forwarded-Uri": "/", "X-Forwarded-Proto": "https",
 	}
-	statement := ask(living+":8081", question).Header.Get(shared.StatementHeader)
+	statement := ask(living+":8081", question).Header.Get(wire.HeaderStatement)
 	require.NotEmpty(t, statement)
 	atAgent := func(s *vdi.VDISession, statement string) int {
-		return ask(podOf(t, s).Status.PodIP+":8090", map[string]string{"Host": install.HostOf(s.Status.URL), shared.StatementHeader: statement}).StatusCode
+		return ask(podOf(t, s).Status.PodIP+":8090", map[string]string{"Host": install.HostOf(s.Status.URL), wire.HeaderStatement: statement}).StatusCode
 	}
 	assert.Equal(t, http.StatusOK, atAgent(one, statement), "its own desktop, so the statement is good")
 	assert.Equal(t, http.StatusUnauthorized, atAgent(other, statement), "another's desktop")

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/validate"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
@@ -157,7 +158,7 @@ func exactlyRed(t *testing.T, breakages ...breakage) {
 }
 
 func anOldDefinition(t *testing.T, _ *validate.Options) {
-	const crd, key = "vdisessions.vdi.kasm.io", vdi.AnnotationVersion
+	const crd, key = "vdisessions.vdi.kasm.io", wire.AnnotationVersion
 	was := kubectl(t, "get", "crd", crd, "-o", `jsonpath={.metadata.annotations.vdi\.kasm\.io/version}`)
 	require.NotEmpty(t, was)
 	t.Cleanup(func() { kubectl(t, "annotate", "--overwrite", "crd", crd, key+"="+was) })

@@ -16,6 +16,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -35,7 +36,7 @@ func startContainer(t *testing.T, stateDir string) *container {
 	t.Cleanup(desktop.Close)
 	a, err := agent.New(agent.Config{
 		Desktop: desktop.Listener.Addr().String(), CredentialsDir: visitorSecret(t), StateDir: stateDir, Host: aliceHost,
-		Session: "team/alice-1", SessionUID: "uid of alice-1", Mode: agent.ModePassword, Input: "selkies",
+		Session: "team/alice-1", SessionUID: "uid of alice-1", Mode: wire.AccessPassword, Input: "selkies",
 		Endpoints: platform.EndpointsSelkies, MaxSessionAge: time.Hour, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -171,7 +172,7 @@ func TestA42StreamsFromElsewhere(t *testing.T) {
 		h.ServeHTTP(answer, r)
 		return ledger.Judge(answer.Code == http.StatusOK, ledger.Runtime, "answered "+http.StatusText(answer.Code))
 	}
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	w.suspend(aliceHost)
 	b := w.browser()
 	require.Contains(t, w.enter(b), "is suspended")

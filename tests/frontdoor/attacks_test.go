@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -21,7 +21,7 @@ import (
 // path alone, and the desktop believes the headers that name its visitor.
 func newNaiveEdge(t *testing.T) *edge {
 	t.Helper()
-	e := newBareEdge(t, platform.AccessPassword)
+	e := newBareEdge(t, wire.AccessPassword)
 	serve := func(h http.HandlerFunc) string {
 		server := httptest.NewServer(h)
 		t.Cleanup(server.Close)
@@ -206,16 +206,16 @@ func TestA23DirectPath(t *testing.T) {
 		"with nothing":                      {e.bob, bobHost, nil},
 		"with the name of its owner":        {e.bob, bobHost, []string{"X-Forwarded-User", bob}},
 		"with one's own cookie":             {e.alice, aliceHost, []string{"Cookie", stolen}},
-		"with one's own statement":          {e.bob, bobHost, []string{platform.StatementHeader, good}},
-		"with one's own statement and host": {e.bob, aliceHost, []string{platform.StatementHeader, good}},
-		"with a statement twice":            {e.alice, aliceHost, []string{platform.StatementHeader, good, platform.StatementHeader, good}},
-		"with a statement cut short":        {e.alice, aliceHost, []string{platform.StatementHeader, good[:len(good)-2]}},
-		"by its address":                    {e.alice, "127.0.0.1", []string{platform.StatementHeader, good}},
+		"with one's own statement":          {e.bob, bobHost, []string{wire.HeaderStatement, good}},
+		"with one's own statement and host": {e.bob, aliceHost, []string{wire.HeaderStatement, good}},
+		"with a statement twice":            {e.alice, aliceHost, []string{wire.HeaderStatement, good, wire.HeaderStatement, good}},
+		"with a statement cut short":        {e.alice, aliceHost, []string{wire.HeaderStatement, good[:len(good)-2]}},
+		"by its address":                    {e.alice, "127.0.0.1", []string{wire.HeaderStatement, good}},
 	} {
 		ledger.Try(t, name, func(*testing.T) ledger.Outcome {
 			return ledger.Judge(naive.direct(naive.bob, bobHost, "X-Forwarded-User", bob) == http.StatusOK, ledger.Runtime, "refused")
 		}, func(t *testing.T) ledger.Outcome {
-			require.Equal(t, http.StatusOK, e.direct(e.alice, aliceHost, platform.StatementHeader, good), "its owner comes in that way")
+			require.Equal(t, http.StatusOK, e.direct(e.alice, aliceHost, wire.HeaderStatement, good), "its owner comes in that way")
 			status := e.direct(c.address, c.host, c.headers...)
 			return ledger.Judge(status == http.StatusOK, ledger.Runtime, "answered "+strconv.Itoa(status))
 		})
@@ -223,7 +223,7 @@ func TestA23DirectPath(t *testing.T) {
 	ledger.Try(t, "a stream", func(t *testing.T) ledger.Outcome {
 		return dialed(t, naive.bob, nil)
 	}, func(t *testing.T) ledger.Outcome {
-		return dialed(t, e.bob, http.Header{platform.StatementHeader: {good}})
+		return dialed(t, e.bob, http.Header{wire.HeaderStatement: {good}})
 	})
 }
 

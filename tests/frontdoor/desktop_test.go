@@ -19,6 +19,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -90,7 +91,7 @@ func behindAgent(t *testing.T, files vdi.FileTransferPolicy) *insider {
 	return beside(t, func(desktop string) http.Handler {
 		a, err := agent.New(agent.Config{
 			Desktop: desktop, CredentialsDir: visitorSecret(t), Host: aliceHost, Session: "team/alice-1", SessionUID: "uid of alice-1",
-			Mode: agent.ModePassword, Input: "selkies", Endpoints: platform.EndpointsSelkies, FileTransfer: files,
+			Mode: wire.AccessPassword, Input: "selkies", Endpoints: platform.EndpointsSelkies, FileTransfer: files,
 			MaxSessionAge: time.Hour, Log: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)

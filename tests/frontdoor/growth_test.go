@@ -28,7 +28,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -114,7 +114,7 @@ type besieged struct {
 
 func newBesieged(t *testing.T, bounded bool) *besieged {
 	t.Helper()
-	b := &besieged{edge: newBareEdge(t, platform.AccessOIDC)}
+	b := &besieged{edge: newBareEdge(t, wire.AccessOIDC)}
 	desktop := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(desktop.Close)
 	settings, err := json.Marshal(child{desktop.Listener.Addr().String(), visitorSecret(t), bounded})

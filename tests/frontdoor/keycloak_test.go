@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
 )
@@ -43,7 +44,7 @@ type keycloak struct {
 // both sides, and an account that takes another's name.
 func TestKeycloak(t *testing.T) {
 	k := startKeycloak(t)
-	w := newWorld(t, platform.AccessOIDC, func(w *world, _ *platform.Sessions) { w.issuer = k.base + "/realms/vdi" })
+	w := newWorld(t, wire.AccessOIDC, func(w *world, _ *platform.Sessions) { w.issuer = k.base + "/realms/vdi" })
 	messages := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		r.Host = "auth." + domain // as the proxy hands it on
 		w.replica().Pages().ServeHTTP(out, r)

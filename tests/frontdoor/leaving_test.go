@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
 )
 
@@ -36,7 +37,7 @@ func (b *browser) desktop() int {
 // Who logs out at the provider is out here, in all browsers, and the streams of their
 // desktops end. A login afterwards works at once, and others notice nothing.
 func TestLogoutAtProviderEndsLoginsAndStreams(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	w.known.add("alice-2", alice, vdi.PhaseSuspended)
 	one, two, other := w.browser(), w.browser(), w.browser()
 	text(t, one.open(aliceURL, alice))
@@ -63,7 +64,7 @@ func TestLogoutAtProviderEndsLoginsAndStreams(t *testing.T) {
 // The provider does not wait for the answer, and would not say it again: streams end all
 // the same.
 func TestClosingGoesOnWithoutTheProvider(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	text(t, w.browser().open(aliceURL, alice))
 	w.known.done()
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -83,7 +84,7 @@ func TestClosingGoesOnWithoutTheProvider(t *testing.T) {
 // Where it is not known whose a desktop is, those that are known are closed, and the
 // answer waits for that.
 func TestClosingWaitsForThoseKnown(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	text(t, w.browser().open(aliceURL, alice))
 	w.known.done()
 	known := true
@@ -107,7 +108,7 @@ func TestClosingWaitsForThoseKnown(t *testing.T) {
 
 // What the provider did not send, or sent for another purpose, ends nothing.
 func TestLogoutTokensMustFit(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	w.known.done()
@@ -169,7 +170,7 @@ func TestLogoutTokensMustFit(t *testing.T) {
 
 // The address by which the front door closes streams is of no use to others.
 func TestClosingNeedsATicket(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	w.known.done()
@@ -183,7 +184,7 @@ func TestClosingNeedsATicket(t *testing.T) {
 
 // A name stays with the account that first logged in by it.
 func TestNameStaysWithItsAccount(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	text(t, w.browser().open(aliceURL, alice))
 	text(t, w.browser().open(aliceURL, alice))
 	w.provider.Replace(oidc.Person{Email: alice, Account: "another account"})
@@ -199,7 +200,7 @@ func TestNameStaysWithItsAccount(t *testing.T) {
 // Names of people without a desktop are not kept: where everybody may register at the
 // provider, they could fill the list. Those that are kept stay, also without a desktop.
 func TestOnlyNamesWithDesktopsAreKept(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	const stranger = "stranger@example.com"
 	for _, account := range []string{"one", "two"} {
 		w.provider.Replace(oidc.Person{Email: stranger, Account: account})
@@ -236,7 +237,7 @@ func TestLogoutLeadsToProviderToo(t *testing.T) {
 			text(t, b.do(http.MethodPost, aliceURL+"/.vdi/logout", "", "Origin", aliceURL))
 		},
 	} {
-		w := newWorld(t, platform.AccessOIDC)
+		w := newWorld(t, wire.AccessOIDC)
 		b := w.browser()
 		prompt := func() string {
 			answer := b.staying().get(auth + "/login")

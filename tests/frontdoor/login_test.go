@@ -14,12 +14,13 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // A person who follows a link to their desktop ends up there after the login,
 // whichever replica answers each step.
 func TestLoginOpensOnesOwnDesktop(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	answer := b.open(aliceURL+"/files?name=a%2Fb", alice)
 	assert.Equal(t, aliceURL+"/files?name=a%2Fb", answer.Request.URL.String())
@@ -38,7 +39,7 @@ func TestLoginOpensOnesOwnDesktop(t *testing.T) {
 
 // Cookies are for one host, over TLS, out of reach of scripts.
 func TestCookies(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	seen := 0
 	b.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
@@ -55,7 +56,7 @@ func TestCookies(t *testing.T) {
 }
 
 func TestAnothersDesktopIsRefused(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	others := b.get("https://" + bobHost + "/")
@@ -88,11 +89,11 @@ func TestAnothersDesktopIsRefused(t *testing.T) {
 // Who is not logged in gets the same answer for a desktop that runs, one that is
 // suspended, and none.
 func TestAnonymousLearnNothing(t *testing.T) {
-	for _, mode := range []platform.AccessMode{platform.AccessOIDC, platform.AccessPassword} {
+	for _, mode := range []wire.AccessMode{wire.AccessOIDC, wire.AccessPassword} {
 		w := newWorld(t, mode)
 		w.known.edit(bobHost, func(s *vdi.VDISession) { s.Status.Phase = vdi.PhaseSuspended })
 		hosts := []string{bobHost, nobody}
-		if mode == platform.AccessOIDC {
+		if mode == wire.AccessOIDC {
 			hosts = append(hosts, aliceHost) // in mode Password, its agent answers
 		}
 		var answers []string
@@ -138,7 +139,7 @@ func (b *browser) atCallback(address, email string) string {
 }
 
 func TestCodesAreForOneUseInOneBrowserOnOneHost(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	refused := func(b *browser, callback string, headers ...string) {
 		t.Helper()
 		answer := b.staying().get(callback, headers...)
@@ -185,7 +186,7 @@ func TestCodesAreForOneUseInOneBrowserOnOneHost(t *testing.T) {
 
 // A code from somebody else's login does not log their victim in as them.
 func TestLoginsCannotBePushedUponOthers(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	attacker := w.browser()
 	link := attacker.staying().get(aliceURL + "/")
 	text(t, link)
@@ -198,7 +199,7 @@ func TestLoginsCannotBePushedUponOthers(t *testing.T) {
 }
 
 func TestProvidersAnswersMustFit(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	refused := func(answer *http.Response, status int) {
 		t.Helper()
 		assert.Equal(t, status, answer.StatusCode)
@@ -260,7 +261,7 @@ func TestProvidersAnswersMustFit(t *testing.T) {
 }
 
 func TestUnverifiedAddressIsRefused(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	w.known.add("mallory-1", mallory, vdi.PhaseRunning)
 	b := w.browser()
 	answer := b.open("https://mallory-1."+domain+"/", mallory)
@@ -273,7 +274,7 @@ func TestUnverifiedAddressIsRefused(t *testing.T) {
 
 // After the login nobody is led away from the host they came from.
 func TestNoOpenRedirect(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(auth+"/login", alice))
 	for _, path := range []string{"//evil.example/", `/\evil.example/`, "/%5cevil.example", "/.vdi/callback?code=x", "/?next=https://evil.example"} {
@@ -298,7 +299,7 @@ func TestNoOpenRedirect(t *testing.T) {
 
 // Old cookies count until their key is removed.
 func TestKeyRotation(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	desktop := func() int {
@@ -321,7 +322,7 @@ func TestKeyRotation(t *testing.T) {
 
 // Agents that know the new key only accept nothing of the old one's.
 func TestStatementsAreSignedByTheNewestKey(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	old := w.signing
@@ -335,7 +336,7 @@ func TestStatementsAreSignedByTheNewestKey(t *testing.T) {
 
 // A logout ends the login in all replicas: copies of its cookies are worthless.
 func TestLogout(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	for name, leave := range map[string]func(*browser) *http.Response{
 		"at the list": func(b *browser) *http.Response {
 			page := text(t, b.get(auth+"/"))
@@ -362,7 +363,7 @@ func TestLogout(t *testing.T) {
 }
 
 func TestLogoutNeedsOnesOwnPage(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	page := text(t, b.get(auth+"/"))
@@ -383,7 +384,7 @@ func TestLogoutNeedsOnesOwnPage(t *testing.T) {
 
 // The page that logs out in a frame is for the page after a logout alone.
 func TestSignOutNeedsATicket(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	page := text(t, b.get(auth+"/"))
@@ -411,7 +412,7 @@ var frames = regexp.MustCompile(`<iframe src="([^"]+)"`)
 
 // The login ends by itself, and the agent is told when.
 func TestLoginExpires(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	end := w.time().Add(8 * time.Hour)
 	assert.Contains(t, text(t, b.open(aliceURL, alice)), "until "+seconds(end))
@@ -423,7 +424,7 @@ func TestLoginExpires(t *testing.T) {
 
 // A session that took another's name and host is another's.
 func TestHostPassesToNobody(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	w.known.edit(aliceHost, func(s *vdi.VDISession) { s.UID = "a later session" })
@@ -440,7 +441,7 @@ func TestHostPassesToNobody(t *testing.T) {
 // TestLookalikesTellNothing: what imitates the proxy is refused alike where a desktop runs and
 // where none does; TestStrangersLearnNothing has it through the real proxy.
 func TestLookalikesTellNothing(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	w.known.add("pause-1", alice, vdi.PhaseSuspended)
 	w.suspend(pausedHost)
 	for _, header := range []string{"X_Forwarded_Host", "X_forwarded_prefix", "X-Forwarded_Uri"} {
@@ -460,7 +461,7 @@ func TestLookalikesTellNothing(t *testing.T) {
 
 // What a client says about itself in headers opens nothing.
 func TestHeadersOpenNothing(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
 	for _, headers := range [][]string{

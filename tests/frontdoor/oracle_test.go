@@ -19,6 +19,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -32,7 +33,7 @@ const (
 // Password. Other hosts are served by absent.
 func newPasswordEdge(t *testing.T, absent func(*edge) http.Handler) *edge {
 	t.Helper()
-	e := newBareEdge(t, platform.AccessPassword)
+	e := newBareEdge(t, wire.AccessPassword)
 	desktop := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(desktop.Close)
 	a, err := passwordAgent(desktop.Listener.Addr().String(), visitorSecret(t))
@@ -67,7 +68,7 @@ func asked() map[string]string {
 		"a long one":                  "GET / HTTP/1.1\r\nHost: HOST\r\nAccept: text/html\r\nCookie: " + strings.Repeat("a=b; ", 5<<10) + "\r\n\r\n",
 		"a made-up login":             "GET / HTTP/1.1\r\nHost: HOST\r\nCookie: __Host-vdi=v2.9999999999999.x.y; __Host-vdi-page=x; __Host-vdi-browser=y\r\n\r\n",
 		"a made-up question":          "GET /api/health HTTP/1.1\r\nHost: HOST\r\n" + platform.QuestionHeader + ": 3f0e8a52-0f4d-4f7e-9d2e-3f4a5b6c7d8e\r\n\r\n",
-		"a made-up statement":         "GET / HTTP/1.1\r\nHost: HOST\r\n" + platform.StatementHeader + ": x.y.z\r\n\r\n",
+		"a made-up statement":         "GET / HTTP/1.1\r\nHost: HOST\r\n" + wire.HeaderStatement + ": x.y.z\r\n\r\n",
 		"a wrong password":            "GET / HTTP/1.1\r\nHost: HOST\r\n" + basic + "\r\n",
 		"a service worker":            "GET /sw.js HTTP/1.1\r\nHost: HOST\r\nService-Worker: script\r\n\r\n",
 		"a stream":                    "GET /api/websockets HTTP/1.1\r\nHost: HOST\r\n" + own + stream + "\r\n",
@@ -127,8 +128,8 @@ func (e *edge) whole(t *testing.T, host, request string) string {
 
 // TestStrangersLearnNothing: whole answers, through the real proxy.
 func TestStrangersLearnNothing(t *testing.T) {
-	for mode, open := range map[platform.AccessMode]func(*testing.T) *edge{
-		platform.AccessPassword: func(t *testing.T) *edge { return newPasswordEdge(t, (*edge).pages) }, platform.AccessOIDC: newEdge,
+	for mode, open := range map[wire.AccessMode]func(*testing.T) *edge{
+		wire.AccessPassword: func(t *testing.T) *edge { return newPasswordEdge(t, (*edge).pages) }, wire.AccessOIDC: newEdge,
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			e := open(t)
@@ -200,7 +201,7 @@ func TestA42CookieBomb(t *testing.T) {
 	plain.Config.MaxHeaderBytes = 32 << 10
 	plain.Start()
 	t.Cleanup(plain.Close)
-	without := newBareEdge(t, platform.AccessPassword)
+	without := newBareEdge(t, wire.AccessPassword)
 	without.alice = plain.Listener.Addr().String()
 	without.runPlainProxy(safeProxy, without.alice)
 	with := newPasswordEdge(t, (*edge).pages)

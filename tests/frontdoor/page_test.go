@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
@@ -36,7 +37,7 @@ func (w *world) enter(b *browser) string {
 }
 
 func modes(t *testing.T, test func(t *testing.T, w *world)) {
-	for _, mode := range []platform.AccessMode{platform.AccessOIDC, platform.AccessPassword} {
+	for _, mode := range []wire.AccessMode{wire.AccessOIDC, wire.AccessPassword} {
 		t.Run(string(mode), func(t *testing.T) { test(t, newWorld(t, mode)) })
 	}
 }
@@ -155,7 +156,7 @@ func TestProgramsAreNotFooled(t *testing.T) {
 }
 
 func TestPagesAreSealedOff(t *testing.T) {
-	w := newWorld(t, platform.AccessPassword)
+	w := newWorld(t, wire.AccessPassword)
 	w.suspend(aliceHost)
 	w.known.edit(aliceHost, func(s *vdi.VDISession) {
 		s.Status.Phase, s.Status.Message, s.Spec.RunPolicy = vdi.PhaseFailed, `<script>alert(1)</script>`, vdi.RunPolicyRunning
@@ -177,7 +178,7 @@ func TestPagesAreSealedOff(t *testing.T) {
 }
 
 func TestWrongPassword(t *testing.T) {
-	w := newWorld(t, platform.AccessPassword)
+	w := newWorld(t, wire.AccessPassword)
 	w.suspend(aliceHost)
 	b := w.browser()
 	try := func(host, word string) (int, string) {
@@ -209,7 +210,7 @@ func TestWrongPassword(t *testing.T) {
 
 // The password of one session opens the page of that one only.
 func TestPageLoginIsForOneSession(t *testing.T) {
-	w := newWorld(t, platform.AccessPassword)
+	w := newWorld(t, wire.AccessPassword)
 	w.suspend(aliceHost)
 	w.suspend(bobHost)
 	b := w.browser()
@@ -266,7 +267,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestEventsAreForTheUser(t *testing.T) {
-	w := newWorld(t, platform.AccessPassword)
+	w := newWorld(t, wire.AccessPassword)
 	w.suspend(aliceHost)
 	for _, host := range []string{aliceHost, nobody} {
 		answer := w.browser().get("https://"+host+"/.vdi/events", "Accept", "text/event-stream")
@@ -276,7 +277,7 @@ func TestEventsAreForTheUser(t *testing.T) {
 }
 
 func TestListOfOnesDesktops(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	ends := w.time().Add(time.Hour).UTC().Truncate(time.Second)
 	for _, host := range []string{aliceHost, bobHost} {
 		w.known.edit(host, func(s *vdi.VDISession) { s.Status.ExpiresAt = &metav1.Time{Time: ends} })
@@ -300,7 +301,7 @@ func TestListOfOnesDesktops(t *testing.T) {
 
 // Metrics name nobody.
 func TestMetricsNameNobody(t *testing.T) {
-	w := newWorld(t, platform.AccessOIDC)
+	w := newWorld(t, wire.AccessOIDC)
 	text(t, w.browser().open(aliceURL, alice))
 	families, err := w.registry.Gather()
 	require.NoError(t, err)

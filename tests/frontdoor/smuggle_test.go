@@ -25,7 +25,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
 )
 
@@ -91,7 +91,7 @@ const visitorPassword = "canary-visitor-password"
 
 func newShared(t *testing.T, program string, guard func(http.Handler) http.Handler) *shared {
 	t.Helper()
-	s := &shared{newBareEdge(t, platform.AccessOIDC), &noted{}}
+	s := &shared{newBareEdge(t, wire.AccessOIDC), &noted{}}
 	serve := func(h http.Handler) string {
 		server := httptest.NewServer(guard(h))
 		t.Cleanup(server.Close)
@@ -143,7 +143,7 @@ func visitorSecret(t *testing.T) string {
 func passwordAgent(desktop, secret string) (*agent.Agent, error) {
 	return agent.New(agent.Config{
 		Desktop: desktop, CredentialsDir: secret, Host: aliceHost, Session: "team/alice-1",
-		SessionUID: "uid of alice-1", Mode: agent.ModePassword, Input: agent.InputRules()[0], MaxSessionAge: time.Hour,
+		SessionUID: "uid of alice-1", Mode: wire.AccessPassword, Input: agent.InputRules()[0], MaxSessionAge: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	})
 }
@@ -315,7 +315,7 @@ func (s *shared) send(t *testing.T, sent string, goes bool) {
 // TestNothingBehindAtTheDoor: the front door answers one request, and nothing that is
 // sent behind one that it does not serve.
 func TestNothingBehindAtTheDoor(t *testing.T) {
-	for _, mode := range []platform.AccessMode{platform.AccessPassword, platform.AccessOIDC} {
+	for _, mode := range []wire.AccessMode{wire.AccessPassword, wire.AccessOIDC} {
 		w := newWorld(t, mode)
 		for port, h := range map[string]http.Handler{"pages": w.replica().Pages(), "auth": w.replica().ForwardAuth()} {
 			server := httpserver.New(h, slog.New(slog.DiscardHandler), 32<<10)

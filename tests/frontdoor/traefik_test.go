@@ -27,6 +27,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
 
@@ -43,7 +44,7 @@ type edge struct {
 func (e *edge) url(host string) string { return fmt.Sprintf("https://%s:%d", host, e.port) }
 
 // newBareEdge has an address for the proxy, which does not run yet.
-func newBareEdge(t *testing.T, mode platform.AccessMode) *edge {
+func newBareEdge(t *testing.T, mode wire.AccessMode) *edge {
 	t.Helper()
 	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -57,7 +58,7 @@ func newBareEdge(t *testing.T, mode platform.AccessMode) *edge {
 
 func newEdge(t *testing.T) *edge {
 	t.Helper()
-	e := newBareEdge(t, platform.AccessOIDC)
+	e := newBareEdge(t, wire.AccessOIDC)
 	e.alice, e.bob = e.runAgent("alice-1"), e.runAgent("bob-1")
 	e.people = e.serve(e.pages())
 	auth := e.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.replica().ForwardAuth().ServeHTTP(w, r) }))
@@ -101,7 +102,7 @@ func (e *edge) runAgent(label string) string {
 	require.NoError(e.t, os.WriteFile(filepath.Join(keys, "1.pem"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
 	a, err := agent.New(agent.Config{
 		Desktop: desktop.Listener.Addr().String(), CredentialsDir: e.t.TempDir(), Host: label + "." + domain,
-		Session: "team/" + label, SessionUID: "uid of " + label, Mode: agent.ModeOIDC, StatementKeysDir: keys,
+		Session: "team/" + label, SessionUID: "uid of " + label, Mode: wire.AccessOIDC, StatementKeysDir: keys,
 		Input: agent.InputRules()[0], MaxSessionAge: 12 * time.Hour, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(e.t, err)
@@ -283,7 +284,7 @@ func (e *edge) statement(cookie string) string {
 	r, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, e.url(aliceHost)+"/", nil)
 	require.NoError(e.t, err)
 	r.Header.Set("Cookie", cookie)
-	good := e.ask(r).Header().Get(platform.StatementHeader)
+	good := e.ask(r).Header().Get(wire.HeaderStatement)
 	require.NotEmpty(e.t, good)
 	return good
 }

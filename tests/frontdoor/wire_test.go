@@ -25,7 +25,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var (
@@ -41,9 +41,9 @@ const (
 	evilPath = "/api/files/evil.desktop"
 )
 
-// wire is the real proxy before the real agent and the real front door, and what was
+// wiretap is the real proxy before the real agent and the real front door, and what was
 // found while strangers sent it whatever they liked.
-type wire struct {
+type wiretap struct {
 	*shared
 	sent         atomic.Int64
 	asked        atomic.Int64 // names what the owner asks for
@@ -53,29 +53,29 @@ type wire struct {
 	findings []string
 }
 
-func (w *wire) find(format string, args ...any) {
+func (w *wiretap) find(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.findings = append(w.findings, fmt.Sprintf(format, args...))
 }
 
-func (w *wire) found() []string {
+func (w *wiretap) found() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string{}, w.findings...)
 }
 
 // Write takes what the servers log: a panic is a finding.
-func (w *wire) Write(line []byte) (int, error) {
+func (w *wiretap) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte("panic")) {
 		w.find("a panic: %s", line)
 	}
 	return len(line), nil
 }
 
-func newWire(t *testing.T, program string, guard func(http.Handler) http.Handler) *wire {
+func newWire(t *testing.T, program string, guard func(http.Handler) http.Handler) *wiretap {
 	t.Helper()
-	w := &wire{shared: &shared{newBareEdge(t, platform.AccessOIDC), &noted{}}}
+	w := &wiretap{shared: &shared{newBareEdge(t, wire.AccessOIDC), &noted{}}}
 	serve := func(h http.Handler) string {
 		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestWireFindsWhatIsThere(t *testing.T) {
 }
 
 // run sends until the time is over or enough was seen.
-func (w *wire) run(t *testing.T, limit time.Duration, enough func() bool) (seed uint64) {
+func (w *wiretap) run(t *testing.T, limit time.Duration, enough func() bool) (seed uint64) {
 	t.Helper()
 	seed = *wireSeed
 	if seed == 0 {
@@ -147,7 +147,7 @@ func (w *wire) run(t *testing.T, limit time.Duration, enough func() bool) (seed 
 
 // askAs asks as the owner and as somebody who is nobody yet; was is what was sent
 // last, for who reads the finding.
-func (w *wire) askAs(ctx context.Context, owner, visitor *browser, was string) {
+func (w *wiretap) askAs(ctx context.Context, owner, visitor *browser, was string) {
 	path := "/mine-" + strconv.FormatInt(w.asked.Add(1), 10)
 	if got := answerTo(ctx, owner, w.url(aliceHost)+path); got != "a desktop at "+path {
 		w.find("the owner asked for %s and got %q after\n%s", path, got, was)
@@ -176,7 +176,7 @@ func answerTo(ctx context.Context, b *browser, url string) string {
 }
 
 // converse sends something made up and judges the answers; it returns what was sent.
-func (w *wire) converse(ctx context.Context, m maker) (sent string) {
+func (w *wiretap) converse(ctx context.Context, m maker) (sent string) {
 	protocol := []string{"http/1.1", "h2"}[m.IntN(2)]
 	dialer := tls.Dialer{Config: &tls.Config{ServerName: m.host(), NextProtos: []string{protocol}, InsecureSkipVerify: true}} //nolint:gosec // the test's own server
 	conn, err := dialer.DialContext(ctx, "tcp", w.address)
@@ -227,7 +227,7 @@ func listen(conn net.Conn) (all []byte) {
 
 // frames is a conversation in HTTP/2: some streams, open at once. What it returns as
 // got are the headers and the bodies of the answers as text.
-func (w *wire) frames(conn net.Conn, m maker) (sent string, got []byte) {
+func (w *wiretap) frames(conn net.Conn, m maker) (sent string, got []byte) {
 	var out, notes bytes.Buffer
 	out.WriteString(http2.ClientPreface)
 	framer := http2.NewFramer(&out, conn)
@@ -256,7 +256,7 @@ func (w *wire) frames(conn net.Conn, m maker) (sent string, got []byte) {
 }
 
 // readFrames reads until nothing comes any more; a stream has one answer.
-func (w *wire) readFrames(conn net.Conn, framer *http2.Framer, sent string) []byte {
+func (w *wiretap) readFrames(conn net.Conn, framer *http2.Framer, sent string) []byte {
 	var got bytes.Buffer
 	answers := map[uint32]int{}
 	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

@@ -36,6 +36,7 @@ import (
 	door "github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
 )
 
@@ -91,7 +92,7 @@ func (r *recorder) String() string {
 	return r.text.String()
 }
 
-func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *platform.Sessions)) *world {
+func newWorld(t *testing.T, mode wire.AccessMode, settings ...func(*world, *platform.Sessions)) *world {
 	t.Helper()
 	w := &world{t: t, known: newMemory(), registry: prometheus.NewRegistry(), log: &recorder{}}
 	w.now.Store(time.Now().UnixNano())
@@ -105,7 +106,7 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 	for _, set := range settings {
 		set(w, &config.Sessions)
 	}
-	if mode == platform.AccessOIDC {
+	if mode == wire.AccessOIDC {
 		if w.issuer == "" {
 			w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
 			w.issuer = w.provider.Issuer
@@ -127,7 +128,7 @@ func newWorld(t *testing.T, mode platform.AccessMode, settings ...func(*world, *
 			Known: w.known, Changer: w.known, Ended: w.known, Now: w.clock, Metrics: metrics,
 			Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
-		if mode == platform.AccessOIDC {
+		if mode == wire.AccessOIDC {
 			secret := func() (string, error) { return oidc.ClientSecret, nil }
 			options.Provider = door.NewProvider(config.Access.OIDC, secret, []string{"openid", "email"}, door.CallbackURL(config.Sessions), http.DefaultTransport)
 		}
@@ -182,8 +183,8 @@ func (w *world) proxy(out http.ResponseWriter, r *http.Request) {
 		_, _ = answer.Body.WriteTo(out)
 		return
 	}
-	r.Header.Del(platform.StatementHeader)
-	r.Header[platform.StatementHeader] = answer.Header()[platform.StatementHeader]
+	r.Header.Del(wire.HeaderStatement)
+	r.Header[wire.HeaderStatement] = answer.Header()[wire.HeaderStatement]
 	w.agent(out, r, s)
 }
 
@@ -206,7 +207,7 @@ func (w *world) ask(r *http.Request) *httptest.ResponseRecorder {
 // agent judges the statement as the agent of the session does, and tells who
 // came to which path.
 func (w *world) agent(out http.ResponseWriter, r *http.Request, s *vdi.VDISession) {
-	statement, err := platform.VerifyStatement(r.Header.Get(platform.StatementHeader), []ed25519.PublicKey{w.signing}, string(s.UID), r.Host, w.time())
+	statement, err := platform.VerifyStatement(r.Header.Get(wire.HeaderStatement), []ed25519.PublicKey{w.signing}, string(s.UID), r.Host, w.time())
 	if err != nil {
 		http.Error(out, err.Error(), http.StatusUnauthorized)
 		return

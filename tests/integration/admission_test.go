@@ -20,6 +20,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
 
@@ -395,7 +396,7 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 			ObjectMeta: g.meta("admin"), Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: teamAdmin.name}},
 			RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "vdi-admin"},
 		},
-		g.session(desk, alice, vdi.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)),
+		g.session(desk, alice, wire.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)),
 		g.route(desk, "Host(`alice-x.vdi.example.com`)"),
 		route(g.elsewhere, "IngressRoute", "portal", "Host(`portal.vdi.example.com`)"),
 		marked(route(g.elsewhere, "IngressRoute", "marked", "Host(`app.example.org`)")),
@@ -459,7 +460,7 @@ func labelled(meta metav1.ObjectMeta, pairs ...string) metav1.ObjectMeta {
 
 // ofDesktop are labels that the operator gives.
 func ofDesktop(meta metav1.ObjectMeta, session string) metav1.ObjectMeta {
-	return labelled(meta, "app.kubernetes.io/name", "vdi-session", "app.kubernetes.io/instance", session, vdi.LabelUser, "x")
+	return labelled(meta, "app.kubernetes.io/name", "vdi-session", "app.kubernetes.io/instance", session, wire.LabelUser, "x")
 }
 
 func (g *guard) session(name, user string, finalizers ...string) *vdi.VDISession {

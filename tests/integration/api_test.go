@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
@@ -189,7 +190,7 @@ func TestStoredBoundsBelowTheDefaults(t *testing.T) {
 	}, "the old API stores no default")
 	w.createSession()
 	w.start()
-	sizes, revision := *w.session().Status.Resources, w.pod().Annotations[renderer.AnnotationSessionRevision]
+	sizes, revision := *w.session().Status.Resources, w.pod().Annotations[wire.AnnotationSessionRevision]
 	require.Equal(t, vdi.ResourcesStatus{GPU: ptr.To(int32(0)), Memory: "2Gi", CPU: "3"}, sizes)
 
 	restore()
@@ -206,7 +207,7 @@ func TestStoredBoundsBelowTheDefaults(t *testing.T) {
 	w.podEnds(desk)
 	w.start()
 	require.Equal(t, sizes, *w.session().Status.Resources)
-	require.Equal(t, revision, w.pod().Annotations[renderer.AnnotationSessionRevision])
+	require.Equal(t, revision, w.pod().Annotations[wire.AnnotationSessionRevision])
 }
 
 // removeSizeDefaults takes the defaults off the sizes of templates.

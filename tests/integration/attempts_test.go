@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Parts of the policies by what they say.
@@ -98,7 +99,7 @@ func labelAttempts() []attempt {
 	}
 	home := func(g *guard) client.Object {
 		claim := claimNamed(g.ns, "planted")
-		claim.ObjectMeta = labelled(claim.ObjectMeta, vdi.LabelHomeFor, "x")
+		claim.ObjectMeta = labelled(claim.ObjectMeta, wire.LabelHomeFor, "x")
 		return claim
 	}
 	ofAlice := func(g *guard) client.Object { o := g.pod(desk); o.Name = "other"; return o }
@@ -140,12 +141,12 @@ func labelAttempts() []attempt {
 		{mallory, "plants a password as the session's own", plant(owned(&corev1.Secret{}, true)), "is made by the operator alone", ourOwners},
 		{mallory, "makes notes about a session", plant(owned(&corev1.ConfigMap{}, false)), "", part{}},
 		{mallory, "turns a desktop's pod into another's", editPod("app.kubernetes.io/instance", "mallory"), words, ourLabels},
-		{mallory, "gives Alice's home to somebody", editClaim(vdi.LabelHomeFor, "x"), words, ourLabels},
-		{mallory, "takes the user off Alice's home", editClaim(vdi.LabelUser, ""), words, ourLabels},
+		{mallory, "gives Alice's home to somebody", editClaim(wire.LabelHomeFor, "x"), words, ourLabels},
+		{mallory, "takes the user off Alice's home", editClaim(wire.LabelUser, ""), words, ourLabels},
 		{mallory, "adds another label to Alice's home", editClaim("example.com/backup", "daily"), "", part{}},
 		{operator, "makes a desktop's pod", plant(ofAlice), "", isOperator},
 		{teamAdmin, "hands a home to somebody", plant(home), "", managesLabels},
-		{root, "hands a home to somebody", editClaim(vdi.LabelHomeFor, "x"), "", managesLabels},
+		{root, "hands a home to somebody", editClaim(wire.LabelHomeFor, "x"), "", managesLabels},
 	}
 }
 
@@ -300,7 +301,7 @@ func patchSession(edit func(*vdi.VDISession)) func(context.Context, *guard, clie
 }
 
 func fakeActivity(s *vdi.VDISession) {
-	s.Annotations = map[string]string{vdi.AnnotationLastActivity: "2000-01-01T00:00:00Z"}
+	s.Annotations = map[string]string{wire.AnnotationLastActivity: "2000-01-01T00:00:00Z"}
 }
 func addFinalizer(s *vdi.VDISession) { s.Finalizers = append(s.Finalizers, "example.com/stay") }
 func noFinalizer(s *vdi.VDISession)  { s.Finalizers = nil }

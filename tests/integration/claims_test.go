@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // withAssets mounts a claim beside the home.
@@ -44,7 +45,7 @@ func TestClaimsOfTemplates(t *testing.T) {
 	refused("kubectl label pvc -n " + w.ns + " assets vdi.kasm.io/for-desktops=true")
 	label := func(value string) {
 		t.Helper()
-		claim.Labels = map[string]string{vdi.LabelForDesktops: value}
+		claim.Labels = map[string]string{wire.LabelForDesktops: value}
 		require.NoError(t, w.overwrite(claim))
 	}
 	label("false")

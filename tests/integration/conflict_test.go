@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -122,7 +123,7 @@ func TestWhoseHome(t *testing.T) {
 		w := newWorld(t)
 		w.createTemplate()
 		given := claimNamed(w.ns, renderer.HomeClaimName(desk))
-		given.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+		given.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 		require.NoError(t, w.client.Create(w.ctx, given))
 		w.createSession(deleteHome)
 		w.start()
@@ -144,7 +145,7 @@ func TestWhoseHome(t *testing.T) {
 		require.NoError(t, w.client.Create(w.ctx, claim))
 		w.pass()
 		t.Log(w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionFalse, vdi.ReasonHomeNotOurs).Message)
-		claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+		claim.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 		require.NoError(t, w.overwrite(claim))
 		w.start()
 		require.Equal(t, "old-home", w.session().Status.Home.ClaimName)
@@ -170,7 +171,7 @@ func TestWhoseHome(t *testing.T) {
 		w := newWorld(t)
 		w.createTemplate()
 		claim := claimNamed(w.ns, "shared")
-		claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+		claim.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 		require.NoError(t, w.client.Create(w.ctx, claim))
 		onClaim := func(name string) func(*vdi.VDISession) {
 			return func(s *vdi.VDISession) { s.Name, s.Spec.Persistence.ExistingClaim = name, "shared" }

@@ -23,6 +23,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
@@ -196,7 +197,7 @@ func stories() map[string]story {
 func goIdle(w *world) {
 	used := w.clock.Now()
 	w.change(func(s *vdi.VDISession) {
-		s.Annotations = map[string]string{vdi.AnnotationLastActivity: used.Format(time.RFC3339)}
+		s.Annotations = map[string]string{wire.AnnotationLastActivity: used.Format(time.RFC3339)}
 	})
 	w.announced()
 	w.later(2 * time.Hour)

@@ -17,6 +17,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var budgetGVK = policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget")
@@ -205,7 +206,7 @@ func TestHolderOfAHome(t *testing.T) {
 	t.Parallel()
 	shared := func(w *world) {
 		claim := claimNamed(w.ns, "shared")
-		claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+		claim.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 		require.NoError(t, w.client.Create(w.ctx, claim))
 		w.createTemplate()
 	}

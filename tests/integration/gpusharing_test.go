@@ -26,6 +26,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -132,14 +133,14 @@ func (g *gpus) appliesTwoFields() {
 
 func (g *gpus) restartsOncePerChange() {
 	g.t.Helper()
-	generation, hash := g.plugin().Generation, g.plugin().Spec.Template.Annotations[gpusharing.HashAnnotation]
+	generation, hash := g.plugin().Generation, g.plugin().Spec.Template.Annotations[wire.AnnotationSharingHash]
 	require.NotEmpty(g.t, hash)
 	g.restart(4)
 	for range 4 {
 		g.pass()
 	}
 	require.Equal(g.t, generation+1, g.plugin().Generation, "one restart for one change")
-	require.NotEqual(g.t, hash, g.plugin().Spec.Template.Annotations[gpusharing.HashAnnotation])
+	require.NotEqual(g.t, hash, g.plugin().Spec.Template.Annotations[wire.AnnotationSharingHash])
 	require.Equal(g.t, "kept", g.plugin().Spec.Template.Annotations["theirs"])
 }
 
@@ -229,7 +230,7 @@ func (g *gpus) asInstalled() {
 	require.Equal(g.t, "replicas: 2", replicasLine(g.config().Data["any"]))
 	require.NoError(g.t, g.client.Create(g.ctx, newPlugin()))
 	require.Eventually(g.t, func() bool {
-		return g.plugin().Spec.Template.Annotations[gpusharing.HashAnnotation] != ""
+		return g.plugin().Spec.Template.Annotations[wire.AnnotationSharingHash] != ""
 	}, othersWork, glance, "a new plugin is noticed")
 	g.kubeletOffers("gpu-1", 2)
 	require.Eventually(g.t, func() bool { return g.state("node.gpu-1") == "AsPlanned" }, othersWork, glance, "and so is what the node offers")

@@ -19,6 +19,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -40,7 +41,7 @@ func ownHomeAgain(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = "" }
 func (w *world) giveClaim(name string) *corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	claim := claimNamed(w.ns, name)
-	claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+	claim.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 	require.NoError(w.t, w.client.Create(w.ctx, claim))
 	return claim
 }
@@ -326,7 +327,7 @@ func TestHolder(t *testing.T) {
 		})
 		w.running()
 		require.Zero(t, lists)
-		require.Equal(t, string(w.session().UID)+"/1", w.home().Annotations[vdi.AnnotationHolder])
+		require.Equal(t, string(w.session().UID)+"/1", w.home().Annotations[wire.AnnotationHolder])
 		w.suspendNamed(desk)
 		w.change(resume)
 		w.start()
@@ -360,7 +361,7 @@ func TestHolder(t *testing.T) {
 		require.Contains(t, w.sessionNamed(second).Status.Message, `in use by the desktop "desk"`)
 		w.start()
 		for run := 2; run < 4; run++ {
-			require.Equal(t, fmt.Sprintf("%s/%d", w.session().UID, run), w.home().Annotations[vdi.AnnotationHolder], "held anew for each start")
+			require.Equal(t, fmt.Sprintf("%s/%d", w.session().UID, run), w.home().Annotations[wire.AnnotationHolder], "held anew for each start")
 			require.NoError(t, w.evict())
 			w.podEnds(desk)
 			w.start()
@@ -376,7 +377,7 @@ func TestHolder(t *testing.T) {
 			w.pass()
 		}
 		require.False(t, w.podExists())
-		require.Equal(t, string(w.session().UID)+"/2", w.home().Annotations[vdi.AnnotationHolder], "with its claim, and again when the claim was there")
+		require.Equal(t, string(w.session().UID)+"/2", w.home().Annotations[wire.AnnotationHolder], "with its claim, and again when the claim was there")
 		w.change(suspend)
 		w.pass()
 		require.Empty(t, holder(w, own), "who stops waiting holds nothing")
@@ -457,7 +458,7 @@ func TestHolder(t *testing.T) {
 		require.Equal(t, before.UID, w.session().Status.Home.UID, "recorded at the first start")
 		same := func(now *corev1.PersistentVolumeClaim) {
 			annotations := maps.Clone(now.Annotations)
-			delete(annotations, vdi.AnnotationHolder)
+			delete(annotations, wire.AnnotationHolder)
 			require.Equal(t, before.Labels, now.Labels)
 			require.Equal(t, len(before.Annotations), len(annotations))
 			require.Equal(t, before.Spec, now.Spec)

@@ -22,6 +22,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -66,7 +67,7 @@ func (w *world) leftByPerson() {
 func (w *world) retained() []string {
 	w.t.Helper()
 	list := &corev1.PersistentVolumeClaimList{}
-	require.NoError(w.t, w.client.List(w.ctx, list, client.InNamespace(w.ns), client.HasLabels{vdi.LabelRetained}))
+	require.NoError(w.t, w.client.List(w.ctx, list, client.InNamespace(w.ns), client.HasLabels{wire.LabelRetained}))
 	names := []string{}
 	for _, claim := range list.Items {
 		names = append(names, claim.Name)
@@ -89,7 +90,7 @@ func TestRetainedHomeEnds(t *testing.T) {
 	require.Empty(t, w.retained(), "a session has it")
 	w.leftByPerson()
 	require.Equal(t, []string{renderer.HomeClaimName(desk)}, w.retained())
-	require.Equal(t, platform.Identity(alice), w.home().Labels[vdi.LabelUser], "and whose it is")
+	require.Equal(t, platform.Identity(alice), w.home().Labels[wire.LabelUser], "and whose it is")
 
 	wait := w.lookAtHome().RequeueAfter
 	require.Equal(t, month*9/10, wait.Round(time.Minute), "the announcement is the next deadline")
@@ -140,9 +141,9 @@ func TestRetainedHomeIsKept(t *testing.T) {
 				w.createSession(keptFor(c.wish))
 				w.start()
 				w.leftByPerson()
-				require.Equal(t, c.want, w.home().Annotations[vdi.AnnotationRetainFor])
+				require.Equal(t, c.want, w.home().Annotations[wire.AnnotationRetainFor])
 				w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Lifecycle.RetainHomesFor = "1h" })
-				require.Equal(t, c.want, w.home().Annotations[vdi.AnnotationRetainFor], "what was recorded holds")
+				require.Equal(t, c.want, w.home().Annotations[wire.AnnotationRetainFor], "what was recorded holds")
 			})
 		}
 	})
@@ -154,8 +155,8 @@ func TestRetainedHomeIsKept(t *testing.T) {
 		w.pass()
 		w.leave()
 		require.True(t, w.homeExists())
-		require.Equal(t, month.String(), w.home().Annotations[vdi.AnnotationRetainFor])
-		since, err := time.Parse(time.RFC3339, w.home().Annotations[vdi.AnnotationRetainedSince])
+		require.Equal(t, month.String(), w.home().Annotations[wire.AnnotationRetainFor])
+		since, err := time.Parse(time.RFC3339, w.home().Annotations[wire.AnnotationRetainedSince])
 		require.NoError(t, err)
 		require.WithinDuration(t, w.clock.Now(), since, time.Second, "from the moment it was left")
 	})
@@ -176,7 +177,7 @@ func TestRetainedHomeIsKept(t *testing.T) {
 		w := newWorld(t)
 		home := w.leftHome(keptFor("1h"))
 		before := home.DeepCopy()
-		delete(home.Annotations, vdi.AnnotationRetainFor)
+		delete(home.Annotations, wire.AnnotationRetainFor)
 		require.NoError(t, w.client.Patch(w.ctx, home, client.MergeFrom(before)))
 		w.later(1000 * time.Hour)
 		require.Zero(t, w.lookAtHome().RequeueAfter)
@@ -250,12 +251,12 @@ func TestRetainedHomeIsTakenBack(t *testing.T) {
 		home := w.leftHome(keptFor("720h"))
 		w.later(w.lookAtHome().RequeueAfter)
 		w.lookAtHome()
-		require.NotEmpty(t, w.home().Annotations[vdi.AnnotationDeletionWarned])
+		require.NotEmpty(t, w.home().Annotations[wire.AnnotationDeletionWarned])
 		w.createSession(keptFor("720h"))
 		w.start()
 		require.Equal(t, home.UID, w.home().UID)
 		require.Empty(t, w.retained())
-		for _, key := range []string{vdi.AnnotationRetainedSince, vdi.AnnotationRetainFor, vdi.AnnotationRetainedUID, vdi.AnnotationDeletionWarned} {
+		for _, key := range []string{wire.AnnotationRetainedSince, wire.AnnotationRetainFor, wire.AnnotationRetainedUID, wire.AnnotationDeletionWarned} {
 			require.NotContains(t, w.home().Annotations, key)
 		}
 		w.later(100 * month)
@@ -369,7 +370,7 @@ func TestForeignClaimsAreNotMarked(t *testing.T) {
 	w := newWorld(t)
 	w.createTemplate()
 	given := claimNamed(w.ns, renderer.HomeClaimName(desk))
-	given.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(alice)}
+	given.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(alice)}
 	require.NoError(t, w.client.Create(w.ctx, given))
 	w.createSession(keptFor("1h"))
 	w.start()

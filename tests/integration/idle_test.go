@@ -15,6 +15,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // agent stands for the activity endpoint of a pod, since no containers run here;
@@ -121,7 +122,7 @@ func TestIdle(t *testing.T) {
 		w.announced()
 		w.later(time.Hour)
 		told := w.clock.Now().Add(-2 * time.Hour).Format(time.RFC3339)
-		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{vdi.AnnotationLastActivity: told} })
+		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{wire.AnnotationLastActivity: told} })
 		w.pass()
 		require.Equal(t, vdi.StopIdle, w.session().Status.StopReason)
 	})
@@ -130,7 +131,7 @@ func TestIdle(t *testing.T) {
 		t.Parallel()
 		w, _ := idling(t, noAgent)
 		told := w.clock.Now().Add(1000 * time.Hour).Format(time.RFC3339)
-		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{vdi.AnnotationLastActivity: told} })
+		w.change(func(s *vdi.VDISession) { s.Annotations = map[string]string{wire.AnnotationLastActivity: told} })
 		w.pass()
 		require.WithinDuration(t, w.clock.Now().Add(time.Hour), w.session().Status.ExpiresAt.Time, 2*time.Second)
 	})

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -34,7 +35,7 @@ func TestHomeThatWasToGo(t *testing.T) {
 		"it is another's now": {
 			meet: func(w *world) {
 				claim := w.home()
-				claim.Labels[vdi.LabelUser] = "somebody-else"
+				claim.Labels[wire.LabelUser] = "somebody-else"
 				require.NoError(w.t, w.client.Update(w.ctx, claim))
 			},
 			kept: "but the home is kept: it is not the claim that was made for this session",

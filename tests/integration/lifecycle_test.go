@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -54,7 +55,7 @@ func TestLife(t *testing.T) {
 	require.Equal(t, []string{"PersistentVolumeClaim"}, w.existing())
 	require.Equal(t, before.UID, w.home().UID, "the home is kept")
 	require.Equal(t, before.Spec, w.home().Spec)
-	require.Equal(t, "true", w.home().Labels[vdi.LabelRetained], "and listed")
+	require.Equal(t, "true", w.home().Labels[wire.LabelRetained], "and listed")
 }
 
 func TestSecondPassWritesNothing(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/audit"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 )
@@ -403,7 +404,7 @@ func (in installed) restsWithSessions(w *world, sessions int) {
 		w.read(pod, s.Name)
 		return pod.DeletionTimestamp != nil
 	}, "and is awake when something happens")
-	require.True(w.t, controllerutil.ContainsFinalizer(w.sessionNamed(s.Name), vdi.Finalizer))
+	require.True(w.t, controllerutil.ContainsFinalizer(w.sessionNamed(s.Name), wire.Finalizer))
 }
 
 // wasNeverForbidden: the chart grants what the operator uses.

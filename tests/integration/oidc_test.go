@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -43,10 +44,10 @@ func (k *toldKeys) are(keys map[string]string) {
 func newOIDCWorld(t *testing.T, keys map[string]string) (*world, *toldKeys) {
 	t.Helper()
 	w := newWorld(t, func(c *platform.Config) {
-		c.Access = platform.Access{Mode: platform.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi"}}
+		c.Access = platform.Access{Mode: wire.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi"}}
 	})
 	told := &toldKeys{keys: keys}
-	w.operator.DoorKeys = told
+	w.operator.StatementKeys = told
 	return w, told
 }
 
@@ -76,7 +77,7 @@ func TestSingleSignOn(t *testing.T) {
 	t.Parallel()
 	w, _ := newOIDCWorld(t, map[string]string{"1.pem": "one"})
 	s := w.running()
-	assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessOIDC}, s.Status.Access)
+	assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessOIDC)}, s.Status.Access)
 	assert.Empty(t, s.Status.CredentialsSecret)
 	forwardAuth := map[string]any{
 		"address": "http://vdi-frontdoor.vdi-system.svc:8081/auth", "authResponseHeaders": []any{"X-Vdi-Statement"}, "trustForwardHeader": false,
@@ -108,14 +109,14 @@ func TestPasswordModeHasNeither(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.running()
-	assert.Equal(t, vdi.AccessPassword, s.Status.Access.Mode)
+	assert.Equal(t, vdi.AccessMode(wire.AccessPassword), s.Status.Access.Mode)
 	assert.False(t, w.exists(newMiddleware(), renderer.ForwardAuthName(desk)))
 	assert.False(t, w.exists(&corev1.ConfigMap{}, renderer.StatementKeysName(desk)))
 }
 
-// TestWithoutDoorKeys: a desktop that nobody could enter does not start, says
+// TestWithoutStatementKeys: a desktop that nobody could enter does not start, says
 // why, and heals by itself; one that runs keeps the keys it has.
-func TestWithoutDoorKeys(t *testing.T) {
+func TestWithoutStatementKeys(t *testing.T) {
 	t.Parallel()
 	w, told := newOIDCWorld(t, nil)
 	w.createTemplate()
@@ -141,9 +142,9 @@ func TestWithoutDoorKeys(t *testing.T) {
 	assert.False(t, meta.IsStatusConditionTrue(w.session().Status.Conditions, vdi.ConditionUpdatePending))
 }
 
-// TestDoorKeysRotate: agents get new keys while they run, and the old ones until
+// TestStatementKeysRotate: agents get new keys while they run, and the old ones until
 // they are taken away; that is no update that waits for a restart, and no repair.
-func TestDoorKeysRotate(t *testing.T) {
+func TestStatementKeysRotate(t *testing.T) {
 	t.Parallel()
 	w, told := newOIDCWorld(t, map[string]string{"1.pem": "one"})
 	w.running()

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -135,17 +135,17 @@ func foreignAttempts() []attempt {
 		{operator, "takes a foreign Secret", after(theirs, replaced(givenBack)), nobodys, part{}},
 		{operator, "takes another person's orphaned Secret", after(func(g *guard) client.Object {
 			o := orphan(g.secret(renderer.CredentialsName(desk)))
-			o.Labels[vdi.LabelUser] = "another"
+			o.Labels[wire.LabelUser] = "another"
 			return o
 		}, replaced(func(o client.Object) {
 			givenBack(o)
 			labels := o.GetLabels()
-			labels[vdi.LabelUser] = "x"
+			labels[wire.LabelUser] = "x"
 			o.SetLabels(labels)
 		})), nobodys, was},
 		{operator, "takes a Secret that may be planted", after(func(g *guard) client.Object { return orphan(g.secret(renderer.CredentialsName(desk))) }, replaced(func(o client.Object) { givenBack(o); o.SetAnnotations(nil) })), nobodys, was},
 		{operator, "asks about another password", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, func(ctx context.Context, c client.Client, o client.Object) error {
-			o.SetAnnotations(map[string]string{vdi.AnnotationPasswordVerifier: "another"})
+			o.SetAnnotations(map[string]string{wire.AnnotationPasswordVerifier: "another"})
 			return looked(ctx, c, o)
 		}), "is another than the operator asks about", asks},
 		{operator, "looks at a former session's Secret", after(func(g *guard) client.Object { return g.secret(renderer.CredentialsName(desk)) }, func(ctx context.Context, c client.Client, o client.Object) error {
@@ -246,14 +246,14 @@ func homeAttempts() []attempt {
 	home := func(g *guard) client.Object { return g.home() }
 	vouched := func(g *guard) client.Object {
 		c := g.theirs()
-		c.Labels = map[string]string{vdi.LabelHomeFor: "x"}
+		c.Labels = map[string]string{wire.LabelHomeFor: "x"}
 		return c
 	}
 	const empty, notOurs = "makes only empty homes", "is no home that the operator made"
 	return []attempt{
 		{operator, "makes a home", make1(home), "", part{}},
 		{operator, "makes a claim of nobody's", make1(foreign), empty, of(1)},
-		{operator, "makes a home that counts as vouched for", make1(func(g *guard) client.Object { h := g.home(); h.Labels[vdi.LabelHomeFor] = "x"; return h }), empty, of(1)},
+		{operator, "makes a home that counts as vouched for", make1(func(g *guard) client.Object { h := g.home(); h.Labels[wire.LabelHomeFor] = "x"; return h }), empty, of(1)},
 		{operator, "makes a home of somebody's volume", make1(func(g *guard) client.Object { h := g.home(); h.Spec.VolumeName = "theirs"; return h }), empty, of(1)},
 		{operator, "makes a copy of a claim", make1(func(g *guard) client.Object {
 			h := g.home()
@@ -296,7 +296,7 @@ func gpuAttempts() []attempt {
 	policy := func(g *guard) client.Object { return g.policy() }
 	const meta, oneNote, twoFields = "leaves their metadata alone", "changes one annotation of the device plugin's pods", "changes spec.devicePlugin.config.name"
 	return []attempt{
-		{operator, "restarts the device plugin", after(plugin, patched(`{"spec":{"template":{"metadata":{"annotations":{"`+gpusharing.HashAnnotation+`":"x"}}}}}`)), "", part{}},
+		{operator, "restarts the device plugin", after(plugin, patched(`{"spec":{"template":{"metadata":{"annotations":{"`+wire.AnnotationSharingHash+`":"x"}}}}}`)), "", part{}},
 		{operator, "names the configuration", after(policy, patched(`{"spec":{"devicePlugin":{"config":{"name":"x","default":"y"}}}}`)), "", part{}},
 		{operator, "makes a DaemonSet", make1(plugin), meta, of(1)},
 		{operator, "deletes the device plugin", after(plugin, deleted), meta, of(1)},
@@ -366,7 +366,7 @@ func looked(ctx context.Context, c client.Client, o client.Object) error {
 // givenBack makes the session the owner of a Secret that it lost.
 func givenBack(o client.Object) {
 	o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: vdi.GroupVersion.String(), Kind: "VDISession", Name: desk, UID: "desk-uid", Controller: new(true)}})
-	o.SetAnnotations(map[string]string{vdi.AnnotationGivenBack: "true"})
+	o.SetAnnotations(map[string]string{wire.AnnotationGivenBack: "true"})
 }
 
 var adopted = patched(`{"metadata":{"ownerReferences":[{"apiVersion":"vdi.kasm.io/v1alpha1","kind":"VDISession","name":"desk","uid":"desk-uid","controller":true}]}}`)
@@ -474,7 +474,7 @@ func (g *guard) ownedPod() *corev1.Pod {
 func (g *guard) home() *corev1.PersistentVolumeClaim {
 	h := claimNamed(g.ns, renderer.HomeClaimName(g.unused()))
 	h.Labels = g.owned("x").Labels
-	h.Annotations = map[string]string{vdi.AnnotationSessionUID: "desk-uid"}
+	h.Annotations = map[string]string{wire.AnnotationSessionUID: "desk-uid"}
 	return h
 }
 

@@ -7,18 +7,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // withoutProxyLabel makes the route as an earlier version left it.
 func (w *world) withoutProxyLabel() {
 	w.t.Helper()
 	route := w.route()
-	require.Equal(w.t, "true", route.GetLabels()[vdi.LabelProxy])
+	require.Equal(w.t, "true", route.GetLabels()[wire.LabelProxy])
 	labels := route.GetLabels()
-	delete(labels, vdi.LabelProxy)
+	delete(labels, wire.LabelProxy)
 	route.SetLabels(labels)
 	require.NoError(w.t, w.overwrite(route))
-	require.NotContains(w.t, w.route().GetLabels(), vdi.LabelProxy)
+	require.NotContains(w.t, w.route().GetLabels(), wire.LabelProxy)
 }
 
 // TestRoutesOfEarlierVersions: a living desktop's route gets the label by which the proxy
@@ -48,7 +49,7 @@ func TestRoutesOfEarlierVersions(t *testing.T) {
 			w.pass()
 			after := w.versions()
 			marked := w.route()
-			require.Equal(t, "true", marked.GetLabels()[vdi.LabelProxy])
+			require.Equal(t, "true", marked.GetLabels()[wire.LabelProxy])
 			require.Equal(t, route.Object["spec"], marked.Object["spec"])
 			require.Equal(t, route.GetAnnotations(), marked.GetAnnotations())
 			require.NotContains(t, w.events.all(), "PutBack", "it is no repair")

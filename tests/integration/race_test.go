@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // racer is a client at whose nth write something else happens first: what the
@@ -112,7 +113,7 @@ func happenings() map[string]func(*world) {
 			s.Spec.KeepAliveUntil = &metav1.Time{Time: w.clock.Now().Add(5 * time.Hour)}
 		}),
 		"use": onSession(func(w *world, s *vdi.VDISession) {
-			s.Annotations = map[string]string{vdi.AnnotationLastActivity: w.clock.Now().Format(time.RFC3339)}
+			s.Annotations = map[string]string{wire.AnnotationLastActivity: w.clock.Now().Format(time.RFC3339)}
 		}),
 		"change the template": func(w *world) {
 			w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Image = image + "-next" })

@@ -17,7 +17,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
-	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
@@ -173,7 +173,7 @@ func (p *plane) definitionsGoUpOnly(t *testing.T, job func() string) {
 		require.NoError(t, err)
 		unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", field)
 		require.NoError(t, unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"))
-		crd.SetAnnotations(map[string]string{vdi.AnnotationVersion: version})
+		crd.SetAnnotations(map[string]string{wire.AnnotationVersion: version})
 		if version == "" {
 			crd.SetAnnotations(nil)
 		}
@@ -355,6 +355,6 @@ func (p *plane) sharesGPUs(t *testing.T) {
 	require.NoError(t, p.admin.Create(t.Context(), newPolicy()))
 	require.NoError(t, p.admin.Create(t.Context(), newPlugin()))
 	require.Eventually(t, func() bool {
-		return g.plugin().Spec.Template.Annotations[gpusharing.HashAnnotation] != "" && g.state("node.gpu-1") == "AsPlanned"
+		return g.plugin().Spec.Template.Annotations[wire.AnnotationSharingHash] != "" && g.state("node.gpu-1") == "AsPlanned"
 	}, othersWork, glance, "slices are as planned")
 }

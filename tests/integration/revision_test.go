@@ -14,6 +14,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func TestUpgradeDisturbsNoDesktop(t *testing.T) {
@@ -116,7 +117,7 @@ func drifts() map[string]drift {
 		"policy: a label lost":                   {policyGVK, set("somebody", "metadata", "labels", "app.kubernetes.io/managed-by")},
 		"policy: changed with its revision": {policyGVK, func(o map[string]any) {
 			set(everywhere, "spec", "ingress")(o)
-			set("forged", "metadata", "annotations", vdi.AnnotationRevision)(o)
+			set("forged", "metadata", "annotations", wire.AnnotationRevision)(o)
 		}},
 		"service: leads elsewhere":       {serviceGVK, set("other", "spec", "selector", "app.kubernetes.io/instance")},
 		"service: leads nowhere":         {serviceGVK, set("more", "spec", "selector", "more")},

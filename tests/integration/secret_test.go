@@ -22,6 +22,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -198,8 +199,8 @@ func TestSecretsAreAskedAbout(t *testing.T) {
 			"of another type": {StringData: map[string]string{"password": "known"}},
 			"planted": {
 				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{"app.kubernetes.io/managed-by": "vdi-operator", "app.kubernetes.io/name": "vdi-session", vdi.LabelUser: platform.Identity(alice)},
-					Annotations: map[string]string{vdi.AnnotationGivenBack: "true"},
+					Labels:      map[string]string{"app.kubernetes.io/managed-by": "vdi-operator", "app.kubernetes.io/name": "vdi-session", wire.LabelUser: platform.Identity(alice)},
+					Annotations: map[string]string{wire.AnnotationGivenBack: "true"},
 				},
 				StringData: map[string]string{"password": "known"}, Type: corev1.SecretTypeBasicAuth,
 			},
@@ -272,8 +273,8 @@ func TestNonsenseIsNotPublished(t *testing.T) {
 	_, err := w.operator.Reconcile(w.ctx, request(w.ns, desk))
 	require.NoError(t, err)
 	pod := w.pod()
-	require.NotEmpty(t, pod.Annotations[vdi.AnnotationPasswordVerifier])
-	pod.Annotations[vdi.AnnotationPasswordVerifier] = strings.Repeat("planted", 100)
+	require.NotEmpty(t, pod.Annotations[wire.AnnotationPasswordVerifier])
+	pod.Annotations[wire.AnnotationPasswordVerifier] = strings.Repeat("planted", 100)
 	require.NoError(t, w.client.Update(w.ctx, pod))
 	w.restart()
 	w.podStarts(desk)

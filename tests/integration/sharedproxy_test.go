@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var (
@@ -242,7 +242,7 @@ func note(key, value string) func(*unstructured.Unstructured) {
 }
 
 func marked(o *unstructured.Unstructured) *unstructured.Unstructured {
-	o.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+	o.SetLabels(map[string]string{wire.LabelProxy: "true"})
 	return o
 }
 

@@ -17,6 +17,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	relayed "github.com/vdi-platform/vdi-platform/tests/relay/visitor"
 )
@@ -57,7 +58,7 @@ func (w *world) turnLogin() platform.TURNLogin {
 	w.t.Helper()
 	secret := &corev1.Secret{}
 	w.read(secret, renderer.TURNLoginName(desk))
-	login, err := platform.ParseTURNLogin(secret.Data[platform.TURNLoginKey])
+	login, err := platform.ParseTURNLogin(secret.Data[wire.KeyTURNLogin])
 	require.NoError(w.t, err)
 	return login
 }
@@ -306,7 +307,7 @@ func TestRelaySecretStaysInside(t *testing.T) {
 	require.NotContains(t, seen, relaySecret)
 	require.NotContains(t, seen, w.turnLogin().Password)
 	pod := w.pod()
-	require.Equal(t, string(vdi.TransportWebRTC), pod.Annotations[vdi.AnnotationTransport])
+	require.Equal(t, string(vdi.TransportWebRTC), pod.Annotations[wire.AnnotationTransport])
 	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
 		require.NotEqual(t, "turn", mount.Name, "the desktop asks the agent")
 	}
@@ -345,7 +346,7 @@ func relaySecretComesLater(w *world, in installed) {
 
 	data := filepath.Join(in.relaySecret, "..first")
 	require.NoError(w.t, os.Mkdir(data, 0o700))
-	require.NoError(w.t, os.WriteFile(filepath.Join(data, platform.TURNSecretKey), []byte(relaySecret), 0o600))
+	require.NoError(w.t, os.WriteFile(filepath.Join(data, wire.KeyTURNSecret), []byte(relaySecret), 0o600))
 	require.NoError(w.t, os.Symlink(filepath.Base(data), filepath.Join(in.relaySecret, "..data")))
 	w.eventually(func() bool {
 		return w.exists(&corev1.Secret{}, renderer.TURNLoginName(s.Name)) && w.exists(&corev1.Pod{}, s.Name)

@@ -27,6 +27,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck/proxytest"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // operator serves what a busy operator's /metrics serves: its reconcilers have
@@ -73,7 +74,7 @@ func sessions(t *testing.T) prometheus.Collector {
 	w.create(t, &vdi.VDISession{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "alice", Namespace: "desktops", UID: "3b4c7f7e", CreationTimestamp: metav1.NewTime(w.clock.Now()),
-			Annotations: map[string]string{vdi.AnnotationLastActivity: w.clock.Now().Format(time.RFC3339)},
+			Annotations: map[string]string{wire.AnnotationLastActivity: w.clock.Now().Format(time.RFC3339)},
 		},
 		Spec: vdi.VDISessionSpec{User: "alice", Template: "plain", IdleTimeout: "1h", Resources: vdi.SessionResources{GPU: ptr.To[int32](1)}},
 	})

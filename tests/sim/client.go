@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // gate is asked before every call to the API server. It returns when the call may go
@@ -255,7 +255,7 @@ func (c *operatorClient) tried(kind schema.GroupVersionKind, o client.Object, ob
 	}
 	asked, _ := metaOf(object)["annotations"].(map[string]any)
 	there, _ := metaOf(current.object)["annotations"].(map[string]any)
-	for _, name := range []string{vdi.AnnotationKeysVersion, vdi.AnnotationPasswordVerifier} {
+	for _, name := range []string{wire.AnnotationKeysVersion, wire.AnnotationPasswordVerifier} {
 		if value, set := asked[name]; set && value != there[name] {
 			return nil, apierrors.NewForbidden(resourceOf(kind), current.name, errors.New("ValidatingAdmissionPolicy denied request: it is another than the operator asks about"))
 		}
@@ -281,7 +281,7 @@ func judgeSecret(kind schema.GroupVersionKind, current *version, object map[stri
 	annotations, _ := metaOf(object)["annotations"].(map[string]any)
 	owner, lost := ownerOf(current.object), labelsOf(current.object).Get("app.kubernetes.io/name") == "vdi-session"
 	switch {
-	case owner == "" && (!lost || annotations[vdi.AnnotationGivenBack] != "true"):
+	case owner == "" && (!lost || annotations[wire.AnnotationGivenBack] != "true"):
 		return refused("secrets belongs to no VDISession")
 	case owner != "" && owner != ownerOf(object):
 		return refused("the operator may not take it from its VDISession")

@@ -22,6 +22,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -378,7 +379,7 @@ func (c *cell) undisturbed(w *world, pod types.UID) string {
 // reach brings the session into its state.
 func (c *cell) reach(w *world) {
 	w.must(w.server.create("administrator", &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
-		Namespace: team, Name: sharedHome, Labels: map[string]string{vdi.LabelHomeFor: platform.Identity(users[0])},
+		Namespace: team, Name: sharedHome, Labels: map[string]string{wire.LabelHomeFor: platform.Identity(users[0])},
 	}}))
 	t := in[*vdi.VDITemplate](w, w.server.objects[key{"VDITemplate", "", templateName}])
 	t.Spec.Resources.Max = vdi.SessionResources{Memory: "64Gi", CPU: "32"}
@@ -521,7 +522,7 @@ func (w *world) podRevision() string {
 	if v == nil {
 		return ""
 	}
-	return v.as(w.scheme).(*corev1.Pod).Annotations[renderer.AnnotationSessionRevision]
+	return v.as(w.scheme).(*corev1.Pod).Annotations[wire.AnnotationSessionRevision]
 }
 
 // notInPods are the fields that the next desktop does not show.

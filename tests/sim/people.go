@@ -16,6 +16,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -369,9 +370,9 @@ func (p *people) harmHome(name string) {
 		if claim.Labels == nil {
 			claim.Labels = map[string]string{}
 		}
-		claim.Labels[vdi.LabelHomeFor] = platform.Identity(users[p.of(2)])
+		claim.Labels[wire.LabelHomeFor] = platform.Identity(users[p.of(2)])
 	case 3:
-		delete(claim.Annotations, vdi.AnnotationRetainFor)
+		delete(claim.Annotations, wire.AnnotationRetainFor)
 	case 4:
 		if claim.Spec.Resources.Requests == nil {
 			claim.Spec.Resources.Requests = corev1.ResourceList{}
@@ -472,7 +473,7 @@ func (p *people) repair() {
 	for _, v := range p.server.list("PersistentVolumeClaim") {
 		claim := in[*corev1.PersistentVolumeClaim](p.world, v)
 		if homes.Left(claim) {
-			delete(claim.Annotations, vdi.AnnotationRetainFor)
+			delete(claim.Annotations, wire.AnnotationRetainFor)
 			p.replace("administrator", claim, false)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -127,7 +128,7 @@ func (r *rules) judgeClaim(w write) {
 	}
 	for _, v := range r.server.list("VDISession") {
 		s := v.as(r.scheme).(*vdi.VDISession)
-		if r.knew(w.by, v) && s.Spec.Persistence.ExistingClaim == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+		if r.knew(w.by, v) && s.Spec.Persistence.ExistingClaim == claim.Name && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User) {
 			r.violated("the home %s is deleted, which the session %s names", claim.Name, s.Name)
 		}
 	}
@@ -149,7 +150,7 @@ func (r *rules) judgeMark(w write) {
 		meta := metaOf(object)
 		delete(meta, "resourceVersion")
 		annotations, _ := meta["annotations"].(map[string]any)
-		delete(annotations, vdi.AnnotationHolder)
+		delete(annotations, wire.AnnotationHolder)
 		if len(annotations) == 0 {
 			delete(meta, "annotations")
 		}
@@ -166,7 +167,7 @@ func (r *rules) mayDeleteByPolicy(operator string, claim *corev1.PersistentVolum
 		home := s.Status.Home
 		return s.DeletionTimestamp != nil && s.Status.EndReason == "" &&
 			s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete && s.Spec.Persistence.ExistingClaim == "" &&
-			home != nil && home.UID == claim.UID && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User)
+			home != nil && home.UID == claim.UID && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 	})
 }
 
@@ -175,13 +176,13 @@ func (r *rules) mayDeleteByPolicy(operator string, claim *corev1.PersistentVolum
 func (r *rules) mayDeleteByTime(operator string, claim *corev1.PersistentVolumeClaim) bool {
 	for _, v := range r.server.list("VDISession") {
 		s := v.as(r.scheme).(*vdi.VDISession)
-		if r.knew(operator, v) && renderer.HomeClaimName(s.Name) == claim.Name && claim.Labels[vdi.LabelUser] == platform.Identity(s.Spec.User) {
+		if r.knew(operator, v) && renderer.HomeClaimName(s.Name) == claim.Name && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User) {
 			return false
 		}
 	}
-	since, err := time.Parse(time.RFC3339, claim.Annotations[vdi.AnnotationRetainedSince])
-	keep, err2 := time.ParseDuration(claim.Annotations[vdi.AnnotationRetainFor])
-	warned, err3 := time.Parse(time.RFC3339, claim.Annotations[vdi.AnnotationDeletionWarned])
+	since, err := time.Parse(time.RFC3339, claim.Annotations[wire.AnnotationRetainedSince])
+	keep, err2 := time.ParseDuration(claim.Annotations[wire.AnnotationRetainFor])
+	warned, err3 := time.Parse(time.RFC3339, claim.Annotations[wire.AnnotationDeletionWarned])
 	return err == nil && err2 == nil && err3 == nil && keep > 0 && !time.Now().Before(since.Add(keep)) && warned.Before(time.Now())
 }
 
@@ -242,7 +243,7 @@ func (r *rules) judgeSecret(w write) {
 	if w.before == nil || w.after == nil || w.verb == "create" {
 		return
 	}
-	if annotations, _ := metaOf(w.after.object)["annotations"].(map[string]any); annotations[vdi.AnnotationGivenBack] != nil {
+	if annotations, _ := metaOf(w.after.object)["annotations"].(map[string]any); annotations[wire.AnnotationGivenBack] != nil {
 		for _, v := range r.server.list("VDISession") { // it goes with its session
 			if s := v.as(r.scheme).(*vdi.VDISession); string(s.UID) == ownerOf(w.after.object) && s.DeletionTimestamp == nil {
 				r.violated("the Secret of %s is emptied, and the session is not deleted", s.Name)

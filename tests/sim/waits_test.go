@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -85,7 +86,7 @@ func (w *world) drop(kind, name string) {
 }
 
 // waits is the table. What is not simulated waits here: for the front door's keys
-// (TestWithoutDoorKeys) and the relay's secret (TestNoRelaySecret), both by the file's
+// (TestWithoutStatementKeys) and the relay's secret (TestNoRelaySecret), both by the file's
 // change; for a node that offers a resource (TestNobodyOffers) and for a volume that the
 // node or the home lacks (TestMissingVolumeIsNamed, TestMissingClassIsNamed), by the pod.
 func waits() []wait {
@@ -120,7 +121,7 @@ func waits() []wait {
 		{
 			what: "another session is on its home", reason: vdi.ReasonHomeInUse, waker: byEvent, over: runs,
 			begin: func(w *world) {
-				w.plantClaim(sharedHome, map[string]string{vdi.LabelHomeFor: platform.Identity(users[0])})
+				w.plantClaim(sharedHome, map[string]string{wire.LabelHomeFor: platform.Identity(users[0])})
 				w.another(func(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = sharedHome })
 				w.newSession(func(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = sharedHome })
 			},
@@ -165,7 +166,7 @@ func waits() []wait {
 				w.newSession(func(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = sharedHome })
 			},
 			end: func(w *world) {
-				w.plantClaim(sharedHome, map[string]string{vdi.LabelHomeFor: platform.Identity(users[0])})
+				w.plantClaim(sharedHome, map[string]string{wire.LabelHomeFor: platform.Identity(users[0])})
 			},
 		},
 		{
@@ -173,7 +174,7 @@ func waits() []wait {
 			begin: func(w *world) { w.plantClaim(home, nil); plain(w) },
 			end: func(w *world) {
 				claim := in[*corev1.PersistentVolumeClaim](w, w.server.objects[key{"PersistentVolumeClaim", team, home}])
-				claim.Labels = map[string]string{vdi.LabelHomeFor: platform.Identity(users[0])}
+				claim.Labels = map[string]string{wire.LabelHomeFor: platform.Identity(users[0])}
 				w.replace("administrator", claim, false)
 			},
 		},
@@ -188,7 +189,7 @@ func waits() []wait {
 			},
 			end: func(w *world) {
 				claim := in[*corev1.PersistentVolumeClaim](w, w.server.objects[key{"PersistentVolumeClaim", team, "assets"}])
-				claim.Labels = map[string]string{vdi.LabelForDesktops: "true"}
+				claim.Labels = map[string]string{wire.LabelForDesktops: "true"}
 				w.replace("administrator", claim, false)
 			},
 		},

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
@@ -30,7 +31,7 @@ func (w *world) tlsStore(ctx context.Context) error {
 	store.SetGroupVersionKind(proxyKinds.WithKind("TLSStore"))
 	store.SetNamespace(install.Namespace)
 	store.SetName("default")
-	store.SetLabels(map[string]string{vdi.LabelProxy: "true"})
+	store.SetLabels(map[string]string{wire.LabelProxy: "true"})
 	return w.Client.Create(ctx, store)
 }
 
@@ -85,8 +86,8 @@ func (w *world) asBefore(t *testing.T) {
 	t.Helper()
 	w.must(t, "kubectl", "scale", "deployment/vdi-operator", "-n", install.Namespace, "--replicas=0")
 	w.must(t, "kubectl", "wait", "--for=delete", "pod", "-l", "app=vdi-operator", "-n", install.Namespace, "--timeout=1m")
-	w.must(t, "kubectl", "label", "ingressroutes.traefik.io", "--all", "-n", install.Sessions, vdi.LabelProxy+"-")
-	w.must(t, "kubectl", "label", "ingressroutes.traefik.io,tlsstores.traefik.io", "--all", "-n", install.Namespace, vdi.LabelProxy+"-")
+	w.must(t, "kubectl", "label", "ingressroutes.traefik.io", "--all", "-n", install.Sessions, wire.LabelProxy+"-")
+	w.must(t, "kubectl", "label", "ingressroutes.traefik.io,tlsstores.traefik.io", "--all", "-n", install.Namespace, wire.LabelProxy+"-")
 	// The garbage collector takes the routes of other tests' desktops.
 	require.Eventually(t, func() bool { return len(w.unlabelled(t)) == 3 }, time.Minute, 100*time.Millisecond,
 		"the desktop's route, the front door's and the TLS store: %v", w.unlabelled(t))
@@ -100,7 +101,7 @@ func (w *world) unlabelled(t *testing.T) (names []string) {
 		list.SetGroupVersionKind(proxyKinds.WithKind(kind + "List"))
 		require.NoError(t, w.Client.List(t.Context(), list))
 		for _, o := range list.Items {
-			if o.GetLabels()[vdi.LabelProxy] != "true" {
+			if o.GetLabels()[wire.LabelProxy] != "true" {
 				names = append(names, kind+" "+o.GetNamespace()+"/"+o.GetName())
 			}
 		}

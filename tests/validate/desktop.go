@@ -26,6 +26,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
@@ -263,7 +264,7 @@ func (v *visit) login(ctx context.Context) judge.Verdict {
 	if v.unreached != "" {
 		return judge.Unjudged("the desktop was not asked: %s", v.unreached)
 	}
-	if v.session.Status.Access != nil && v.session.Status.Access.Mode == vdi.AccessOIDC {
+	if v.session.Status.Access != nil && v.session.Status.Access.Mode == vdi.AccessMode(wire.AccessOIDC) {
 		way, err := v.wayToLogin(ctx)
 		return judge.SingleSignOn(v.Domain, v.settings.Access.OIDC.ClientID, way, err)
 	}

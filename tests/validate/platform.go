@@ -32,6 +32,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/charts"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
@@ -69,7 +70,7 @@ func definitions() (map[string]string, error) {
 		if err := yaml.Unmarshal(text, &crd); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		versions[crd.Name] = crd.Annotations[vdi.AnnotationVersion]
+		versions[crd.Name] = crd.Annotations[wire.AnnotationVersion]
 	}
 	return versions, nil
 }

@@ -25,6 +25,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/inside"
 )
@@ -194,7 +195,7 @@ func (d *desktop) giveLogin(expires time.Time) platform.TURNLogin {
 	login := platform.SignTURNLogin(settings, sharedSecret, sessionUID, expires)
 	text, err := json.Marshal(login)
 	require.NoError(d.t, err)
-	d.secret("etc/vdi/turn", map[string]string{platform.TURNLoginKey: string(text)})
+	d.secret("etc/vdi/turn", map[string]string{wire.KeyTURNLogin: string(text)})
 	return login
 }
 

@@ -188,12 +188,6 @@ type ResourcesStatus struct {
 // +kubebuilder:validation:Enum=Password;OIDC
 type AccessMode string
 
-// Words of AccessMode.
-const (
-	AccessPassword AccessMode = "Password"
-	AccessOIDC     AccessMode = "OIDC"
-)
-
 // AccessStatus is how visitors show who they are, and what the front door needs
 // to know them by.
 type AccessStatus struct {

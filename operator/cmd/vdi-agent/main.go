@@ -19,9 +19,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
-
-const defaultLocal = "127.0.0.1:8092"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 func sayGoodbye(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("vdi-agent goodbye", flag.ContinueOnError)
 	stateDir := flags.String("state-dir", "", "the running agent's --state-dir")
-	local := flags.String("local-listen", defaultLocal, "the running agent's --local-listen; used without --state-dir")
+	local := flags.String("local-listen", wire.AgentLocalAddress(), "the running agent's --local-listen; used without --state-dir")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ type addresses struct{ session, status, local, turn string }
 func serve(ctx context.Context, args []string) error {
 	var c agent.Config
 	var at addresses
-	flags := flag.NewFlagSet("vdi-agent", flag.ContinueOnError)
+	flags := flag.NewFlagSet(wire.Agent, flag.ContinueOnError)
 	register(flags, &c, &at)
 	if err := parse(flags, args); err != nil {
 		return err
@@ -81,9 +80,9 @@ func serve(ctx context.Context, args []string) error {
 }
 
 func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
-	flags.StringVar(&at.session, "listen", ":8090", "address for visitors, plain HTTP behind the proxy's TLS")
-	flags.StringVar(&at.status, "status-listen", ":8091", "address for the operator, the kubelet and Prometheus")
-	flags.StringVar(&at.local, "local-listen", defaultLocal, "address for a goodbye, for this pod alone; used without --state-dir")
+	flags.StringVar(&at.session, "listen", fmt.Sprintf(":%d", wire.AgentVisitorPort), "address for visitors, plain HTTP behind the proxy's TLS")
+	flags.StringVar(&at.status, "status-listen", fmt.Sprintf(":%d", wire.AgentStatusPort), "address for the operator, the kubelet and Prometheus")
+	flags.StringVar(&at.local, "local-listen", wire.AgentLocalAddress(), "address for a goodbye, for this pod alone; used without --state-dir")
 	flags.StringVar(&c.StateDir, "state-dir", "", "folder that the agent alone mounts and that outlives its container: ended logins, and a socket for a goodbye; empty: neither")
 	flags.StringVar(&c.Desktop, "desktop", "127.0.0.1:8080", "address of the desktop")
 	flags.StringVar(&c.DesktopHealth, "desktop-health", "/api/health", "path that answers below 400 when the desktop is up; empty: an open port has to do")
@@ -92,20 +91,20 @@ func register(flags *flag.FlagSet, c *agent.Config, at *addresses) {
 	flags.StringVar(&c.Session, "session", "", "the session's NAMESPACE/NAME")
 	flags.StringVar(&c.SessionUID, "session-uid", "", "the session's metadata.uid")
 	flags.Func("mode", "how visitors show who they are: Password (default) or OIDC", func(text string) error {
-		c.Mode = agent.Mode(text)
+		c.Mode = wire.AccessMode(text)
 		return nil
 	})
 	flags.StringVar(&c.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (OIDC)")
 	flags.StringVar(&c.TURNDir, "turn-dir", "", "folder with the session's login at the TURN relay; empty: the desktop does not stream over WebRTC")
-	flags.StringVar(&at.turn, "turn-listen", platform.TURNRestAddress, "address where the desktop asks for that login")
-	flags.StringVar(&c.Input, "input", "selkies", "rule for what counts as use: selkies, or none where only presence can be seen")
+	flags.StringVar(&at.turn, "turn-listen", wire.TURNRestAddress, "address where the desktop asks for that login")
+	flags.StringVar(&c.Input, "input", wire.InputSelkies, "rule for what counts as use: selkies, or none where only presence can be seen")
 	flags.StringVar(&c.Endpoints, "endpoints", platform.EndpointsAny, "what visitors may ask of the desktop: the list selkies, or any where there is no list")
 	flags.Func("file-transfer", "directions in which files may pass: Both (default), Upload, Download or None", func(text string) error {
 		c.FileTransfer = vdi.FileTransferPolicy(text)
 		return nil
 	})
 	flags.DurationVar(&c.MaxSessionAge, "max-session-age", 12*time.Hour, "how long one login holds")
-	c.Mode = agent.ModePassword
+	c.Mode = wire.AccessPassword
 }
 
 // parse refuses words that are no flags: a misspelt subcommand must not start a

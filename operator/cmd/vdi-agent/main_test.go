@@ -18,6 +18,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // The agent has no right in the cluster, so it carries no way to use one.
@@ -71,7 +72,7 @@ func TestServeWithoutSocket(t *testing.T) {
 	assert.Nil(t, l.Local)
 	assert.Contains(t, log.String(), "the socket for a goodbye cannot be made")
 	a, err := agent.New(agent.Config{
-		Host: "alice.vdi.example.com", Session: "team/alice", SessionUID: "uid", Mode: agent.ModePassword, Input: "selkies", Endpoints: platform.EndpointsAny,
+		Host: "alice.vdi.example.com", Session: "team/alice", SessionUID: "uid", Mode: wire.AccessPassword, Input: "selkies", Endpoints: platform.EndpointsAny,
 		Desktop: "127.0.0.1:1", MaxSessionAge: time.Hour, CredentialsDir: credentialsDir(t), StateDir: state, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)

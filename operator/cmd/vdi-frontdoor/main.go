@@ -19,6 +19,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func main() {
@@ -42,8 +43,8 @@ func run(ctx context.Context, args []string) error {
 }
 
 func serve(ctx context.Context, args []string) error {
-	f := frontdoor.Flags{Namespace: os.Getenv("POD_NAMESPACE")}
-	flags := flag.NewFlagSet("vdi-frontdoor", flag.ContinueOnError)
+	f := frontdoor.Flags{Namespace: os.Getenv(wire.EnvNamespace)}
+	flags := flag.NewFlagSet(wire.FrontDoor, flag.ContinueOnError)
 	f.Register(flags)
 	if err := parse(flags, args); err != nil {
 		return err
@@ -59,7 +60,7 @@ func serve(ctx context.Context, args []string) error {
 
 func makeKeys(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("vdi-frontdoor make-keys", flag.ContinueOnError)
-	namespace := flags.String("namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Secret (default: environment POD_NAMESPACE)")
+	namespace := flags.String("namespace", os.Getenv(wire.EnvNamespace), "namespace of the Secret (default: environment POD_NAMESPACE)")
 	name := flags.String("name", "", "name of the Secret")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -89,7 +90,7 @@ func makeKeys(ctx context.Context, args []string) error {
 
 func forgetAccount(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("vdi-frontdoor forget-account", flag.ContinueOnError)
-	namespace := flags.String("namespace", os.Getenv("POD_NAMESPACE"), "namespace of the front door (default: environment POD_NAMESPACE)")
+	namespace := flags.String("namespace", os.Getenv(wire.EnvNamespace), "namespace of the front door (default: environment POD_NAMESPACE)")
 	logins := flags.String("ended-logins", frontdoor.DefaultEndedLogins, "begins the names of its ConfigMaps, as its own flag says")
 	lifetime := flags.Duration("login-lifetime", 24*time.Hour, "how long a login may hold, at most")
 	if err := flags.Parse(args); err != nil {

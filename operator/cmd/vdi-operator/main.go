@@ -15,6 +15,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/maintain"
 	"github.com/vdi-platform/vdi-platform/operator/run"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // refused tells Kubernetes' Jobs that a second try cannot help
@@ -37,7 +38,7 @@ func main() {
 }
 
 func start() error {
-	ctx, namespace := ctrl.SetupSignalHandler(), os.Getenv("POD_NAMESPACE")
+	ctx, namespace := ctrl.SetupSignalHandler(), os.Getenv(wire.EnvNamespace)
 	if args := os.Args[1:]; len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		return maintain.Run(ctx, args, namespace, os.Stdout)
 	}

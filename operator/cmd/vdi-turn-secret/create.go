@@ -11,13 +11,13 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Keys of the Secret. Who signs credentials uses current; the relay accepts
 // all that are there, so that a rotation cuts nobody off.
 const (
-	keyCurrent  = platform.TURNSecretKey
+	keyCurrent  = wire.KeyTURNSecret
 	keyNext     = "next"
 	keyPrevious = "previous"
 )
@@ -31,10 +31,10 @@ func create(ctx context.Context, secrets corev1.SecretInterface, name string) er
 	fresh := make([]byte, secretBytes)
 	_, _ = rand.Read(fresh) // never fails: the program ends if there is no randomness
 	_, err := secrets.Create(ctx, &core.Secret{
-		ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/created-by": "vdi-turn-secret"}},
+		ObjectMeta: meta.ObjectMeta{Name: name, Labels: map[string]string{wire.LabelCreatedBy: wire.TURNSecret}},
 		Type:       core.SecretTypeOpaque,
 		Data:       map[string][]byte{keyCurrent: []byte(hex.EncodeToString(fresh))},
-	}, meta.CreateOptions{FieldManager: "vdi-turn-secret"})
+	}, meta.CreateOptions{FieldManager: wire.TURNSecret})
 	if apierrors.IsAlreadyExists(err) {
 		return check(ctx, secrets, name)
 	}

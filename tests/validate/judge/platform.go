@@ -17,9 +17,9 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // CRDs judges the definitions of the API: there, served, and not older than those that
@@ -39,10 +39,10 @@ func CRDs(wanted map[string]string, found []apiextensionsv1.CustomResourceDefini
 			return Fail("%s is not there", name)
 		case !established(crd):
 			return Fail("the API server does not serve %s yet", name)
-		case older(crd.Annotations[vdi.AnnotationVersion], wanted[name]):
-			return Fail("%s is of version %q, the operator is built with %s", name, crd.Annotations[vdi.AnnotationVersion], wanted[name])
+		case older(crd.Annotations[wire.AnnotationVersion], wanted[name]):
+			return Fail("%s is of version %q, the operator is built with %s", name, crd.Annotations[wire.AnnotationVersion], wanted[name])
 		}
-		served = append(served, fmt.Sprintf("%s %s", name, crd.Annotations[vdi.AnnotationVersion]))
+		served = append(served, fmt.Sprintf("%s %s", name, crd.Annotations[wire.AnnotationVersion]))
 	}
 	return Pass("served are %s", list(served))
 }

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // is compares a verdict with its state and words that it must have.
@@ -30,7 +30,7 @@ func is(t *testing.T, want State, words string, got Verdict) {
 func TestCRDs(t *testing.T) {
 	crd := func(name, version string, served apiextensionsv1.ConditionStatus) apiextensionsv1.CustomResourceDefinition {
 		return apiextensionsv1.CustomResourceDefinition{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{vdi.AnnotationVersion: version}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{wire.AnnotationVersion: version}},
 			Status: apiextensionsv1.CustomResourceDefinitionStatus{Conditions: []apiextensionsv1.CustomResourceDefinitionCondition{
 				{Type: apiextensionsv1.Established, Status: served},
 			}},

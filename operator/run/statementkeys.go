@@ -9,24 +9,25 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// watchDoorKeys follows the front door's public keys, in a mounted ConfigMap, until
+// watchStatementKeys follows the front door's statement keys, in a mounted ConfigMap, until
 // the context ends; in mode Password there is nothing to follow.
-func watchDoorKeys(ctx context.Context, access platform.Access, dir string) (session.DoorKeys, error) {
-	if access.Mode != platform.AccessOIDC {
+func watchStatementKeys(ctx context.Context, access platform.Access, dir string) (session.StatementKeys, error) {
+	if access.Mode != wire.AccessOIDC {
 		return nil, nil
 	}
 	return follow(ctx, mount[map[string]string]{
 		flag: "statement-keys-dir", dir: dir,
-		missing: fmt.Sprintf("in access mode %s give the folder where the ConfigMap vdi-frontdoor-public-keys is mounted", access.Mode),
-		read:    readDoorKeys, equal: maps.Equal[map[string]string, map[string]string],
+		missing: fmt.Sprintf("in access mode %s give the folder where the ConfigMap %s is mounted", access.Mode, wire.StatementKeysConfigMap),
+		read:    readStatementKeys, equal: maps.Equal[map[string]string, map[string]string],
 	})
 }
 
-// readDoorKeys reads file name to PEM. There may be none yet: the front door
-// tells them after its start. Hidden files are the kubelet's own.
-func readDoorKeys(dir fs.FS) (map[string]string, error) {
+// readStatementKeys reads file name to PEM. There may be none yet: the front door
+// publishes them after its start. Hidden files are the kubelet's own.
+func readStatementKeys(dir fs.FS) (map[string]string, error) {
 	files, err := fs.ReadDir(dir, ".")
 	if err != nil {
 		return nil, err

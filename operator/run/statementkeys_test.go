@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 func publicKey(t *testing.T, seed string) string {
@@ -25,14 +26,14 @@ func publicKey(t *testing.T, seed string) string {
 }
 
 // Keys are followed from none to some; what is no key changes nothing.
-func TestDoorKeysAreFollowed(t *testing.T) {
+func TestStatementKeysAreFollowed(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "."+name), []byte(text), 0o600))
 		require.NoError(t, os.Rename(filepath.Join(dir, "."+name), filepath.Join(dir, name)))
 	}
-	oidc := platform.Access{Mode: platform.AccessOIDC}
-	keys, err := watchDoorKeys(t.Context(), oidc, dir)
+	oidc := platform.Access{Mode: wire.AccessOIDC}
+	keys, err := watchStatementKeys(t.Context(), oidc, dir)
 	require.NoError(t, err)
 	assert.Empty(t, keys.Get(), "the front door has not told any")
 
@@ -48,13 +49,13 @@ func TestDoorKeysAreFollowed(t *testing.T) {
 	assert.Equal(t, one, keys.Get()["1.pem"])
 }
 
-func TestDoorKeysNeedAFolder(t *testing.T) {
-	none, err := watchDoorKeys(t.Context(), platform.Access{Mode: platform.AccessPassword}, "")
+func TestStatementKeysNeedAFolder(t *testing.T) {
+	none, err := watchStatementKeys(t.Context(), platform.Access{Mode: wire.AccessPassword}, "")
 	require.NoError(t, err)
 	assert.Nil(t, none)
-	oidc := platform.Access{Mode: platform.AccessOIDC}
-	_, err = watchDoorKeys(t.Context(), oidc, "")
+	oidc := platform.Access{Mode: wire.AccessOIDC}
+	_, err = watchStatementKeys(t.Context(), oidc, "")
 	require.ErrorContains(t, err, "--statement-keys-dir is empty: in access mode OIDC give the folder")
-	_, err = watchDoorKeys(t.Context(), oidc, filepath.Join(t.TempDir(), "missing"))
+	_, err = watchStatementKeys(t.Context(), oidc, filepath.Join(t.TempDir(), "missing"))
 	require.ErrorContains(t, err, "--statement-keys-dir")
 }

@@ -38,6 +38,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
+	"github.com/vdi-platform/vdi-platform/operator/trim"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -236,19 +237,19 @@ func managerOptions(o Options) ctrl.Options {
 // objects only what the operator made, without managed fields, and no Secret at
 // all. The proxy's kinds are not named here: they may be installed later.
 func CacheOptions(namespaces string) cache.Options {
-	all := cache.ByObject{Label: labels.Everything()}
+	all, trimmed := cache.ByObject{Label: labels.Everything()}, trim.New()
 	opts := cache.Options{
-		DefaultTransform:            session.TrimMeta,
+		DefaultTransform:            trimmed.Meta,
 		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{wire.LabelManagedBy: wire.Operator}),
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&vdi.VDISession{}:  all,
 			&vdi.VDITemplate{}: all,
-			&corev1.Pod{}:      {Transform: session.TrimPod},
+			&corev1.Pod{}:      {Transform: trimmed.Pod},
 			&corev1.Node{}:     gpunodes.CacheOptions(),
 
-			&corev1.PersistentVolumeClaim{}: {Transform: session.TrimClaim},
-			&networkingv1.NetworkPolicy{}:   {Transform: session.TrimPolicy},
+			&corev1.PersistentVolumeClaim{}: {Transform: trimmed.Claim},
+			&networkingv1.NetworkPolicy{}:   {Transform: trimmed.Policy},
 			crdMetadata():                   {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -24,29 +25,19 @@ type ActivitySource interface {
 }
 
 // readActivity asks for the use of the desktop when the decision depends on it.
-func (r *Reconciler) readActivity(ctx context.Context, p *pass) error {
-	if !p.dependsOnActivity() {
+func (r *Reconciler) readActivity(ctx context.Context, p *plan.Pass) error {
+	if !p.DependsOnActivity() {
 		return nil
 	}
-	p.lookAgain = 0
-	activity, answered := r.lastActivity(ctx, p, patience, useStands)
-	if p.asking = !answered; p.asking {
-		p.decision = decideByPerson(p.session) // the answer is on its way
+	p.RequeueAfter = 0
+	activity, answered := r.lastActivity(ctx, p, firstWait, useStands)
+	if p.Asking = !answered; p.Asking {
+		p.Decision = plan.DecideByPerson(p.Session) // the answer is on its way
 		return nil
 	}
-	p.session.Status.Activity = unlessSame(p.session.Status.Activity, activity)
-	p.decide(p.now)
+	p.Activity = unlessSame(p.Activity, activity)
+	p.Decide(p.Now)
 	return nil
-}
-
-// dependsOnActivity: the idle end is near or due, or nothing is known yet. Agents
-// answer whether their desktops are well or not.
-func (p *pass) dependsOnActivity() bool {
-	rules, known := p.rules()
-	if !known || !runs(p.session) || idleTimeoutOf(p.session.Spec, rules) == 0 || !p.seen.podLives() {
-		return false
-	}
-	return (!activityKnown(p.session) && podReady(p.seen.pod)) || p.decision.isNear(vdi.EndIdle)
 }
 
 // useStands is how long an agent's answer is good enough for a look that something
@@ -61,12 +52,12 @@ type use struct {
 
 // lastActivity is the latest use that any source knows of; nil when it is unknown.
 // Not answered: the agent has not said anything yet.
-func (r *Reconciler) lastActivity(ctx context.Context, p *pass, wait, stands time.Duration) (latest *vdi.ActivityStatus, answered bool) {
-	told := toldActivity(p.session, p.now)
+func (r *Reconciler) lastActivity(ctx context.Context, p *plan.Pass, wait, stands time.Duration) (latest *vdi.ActivityStatus, answered bool) {
+	told := toldActivity(p.Session, p.Now)
 	if r.Activity == nil {
 		return told, true
 	}
-	pod := p.seen.pod
+	pod := p.Seen.Pod
 	seen, answered := r.uses.ask(ctx, r, p, wait, stands, func(ctx context.Context) use {
 		activity, err := r.Activity.LastActivity(ctx, pod)
 		return use{activity, err}
@@ -107,15 +98,15 @@ func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 	if err != nil {
 		return nil
 	}
-	return &vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: earlier(at, now).Truncate(time.Second)}}
+	return &vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: plan.Earlier(at, now).Truncate(time.Second)}}
 }
 
 // usedMeanwhile tells whether the desktop was used, or may have been, since an
 // idle stop was decided. Activity that arrives before the pod's DELETE wins.
-func (r *Reconciler) usedMeanwhile(ctx context.Context, p *pass) bool {
-	decided := p.session.Status.Activity
-	latest, _ := r.lastActivity(ctx, p, allPatience, 0)
-	p.session.Status.Activity = latest // the next decision builds on it
+func (r *Reconciler) usedMeanwhile(ctx context.Context, p *plan.Pass) bool {
+	decided := p.Activity
+	latest, _ := r.lastActivity(ctx, p, waitForever, 0)
+	p.Activity = latest // the next decision builds on it
 	if latest == nil || decided == nil || decided.LastActivityTime == nil {
 		return true
 	}

@@ -13,19 +13,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 )
 
 // Proxies and agents may be silent for seconds, and a worker that waits for them
 // works for nobody else.
 const (
-	// patience is how long a pass waits for an answer, the first time. Who is well
+	// firstWait is how long a pass waits for an answer, the first time. Who is well
 	// answers sooner, and the pass need not be made again.
-	patience = 250 * time.Millisecond
-	// noPatience lets the answer wake the session, whenever it comes.
-	noPatience time.Duration = 0
-	// allPatience is for an answer without which a pass can do nothing, from
+	firstWait = 250 * time.Millisecond
+	// dontWait lets the answer wake the session, whenever it comes.
+	dontWait time.Duration = 0
+	// waitForever is for an answer without which a pass can do nothing, from
 	// somebody who has just answered.
-	allPatience = time.Hour
+	waitForever = time.Hour
 	// answerHolds is how long an answer counts that nobody has taken yet: longer
 	// than a busy operator takes to come to the session that it woke.
 	answerHolds = time.Minute
@@ -51,12 +52,12 @@ type question[A any] struct {
 // longer than the pass may wait: the session is woken when it comes. An answer
 // stands for so long for passes that something else has caused. Outside of a
 // manager nobody can be woken, and the pass asks and waits.
-func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait, stands time.Duration, question func(context.Context) A) (answer A, answered bool) {
-	key := client.ObjectKeyFromObject(p.session)
+func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *plan.Pass, wait, stands time.Duration, question func(context.Context) A) (answer A, answered bool) {
+	key := client.ObjectKeyFromObject(p.Session)
 	last, found := q.load(key)
-	found = found && last.pod == p.seen.pod.UID
-	if found && wait == patience && last.isSlow() {
-		wait = noPatience
+	found = found && last.pod == p.Seen.Pod.UID
+	if found && wait == firstWait && last.isSlow() {
+		wait = dontWait
 	}
 	asked := last
 	if found && r.answered != nil && last.stands(stands) {
@@ -67,7 +68,7 @@ func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait, st
 		q.store(key, asked)
 	}
 	if r.answered == nil {
-		wait = allPatience
+		wait = waitForever
 	}
 	if !asked.waitFor(r.mayWait(wait)) {
 		return answer, false
@@ -77,14 +78,14 @@ func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *pass, wait, st
 
 // mayWait is how long a worker may wait: at most half of them do so at a time.
 func (r *Reconciler) mayWait(wait time.Duration) (most time.Duration, done func()) {
-	if wait != patience {
+	if wait != firstWait {
 		return wait, func() {}
 	}
 	select {
 	case r.patient <- struct{}{}:
 		return wait, func() { <-r.patient }
 	default:
-		return noPatience, func() {}
+		return dontWait, func() {}
 	}
 }
 
@@ -92,7 +93,7 @@ func (r *Reconciler) mayWait(wait time.Duration) (most time.Duration, done func(
 func (q *question[A]) isSlow() bool {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
-	return q.left && (q.since.IsZero() || q.since.Sub(q.asked) > patience)
+	return q.left && (q.since.IsZero() || q.since.Sub(q.asked) > firstWait)
 }
 
 // counts tells whether the question is still open, or has an answer that nobody
@@ -118,9 +119,9 @@ func (q *question[A]) take() A {
 }
 
 // put asks in the background.
-func (q *questions[A]) put(ctx context.Context, r *Reconciler, p *pass, ask func(context.Context) A) *question[A] {
-	asked := &question[A]{pod: p.seen.pod.UID, asked: time.Now(), done: make(chan struct{})}
-	name := client.ObjectKeyFromObject(p.session)
+func (q *questions[A]) put(ctx context.Context, r *Reconciler, p *plan.Pass, ask func(context.Context) A) *question[A] {
+	asked := &question[A]{pod: p.Seen.Pod.UID, asked: time.Now(), done: make(chan struct{})}
+	name := client.ObjectKeyFromObject(p.Session)
 	go func() {
 		answer := ask(ctx)
 		asked.mutex.Lock()

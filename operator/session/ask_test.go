@@ -22,6 +22,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/session/status"
 )
 
 // operating is an operator with eight workers, whose sessions can be woken.
@@ -44,31 +47,31 @@ func TestAnswersThatTakeTime(t *testing.T) {
 		silent := errors.New("nobody answers")
 		r := operating(0)
 		var asked atomic.Int32
-		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(patience/2, nil, &asked))
+		answer, answered := r.routes.ask(t.Context(), r, asking("pod"), firstWait, 0, after(firstWait/2, nil, &asked))
 		require.True(t, answered)
 		require.NoError(t, answer)
 
 		start := time.Now()
 		slow := after(5*time.Second, silent, &asked)
-		_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, slow)
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), firstWait, 0, slow)
 		require.False(t, answered)
-		require.Equal(t, patience, time.Since(start))
+		require.Equal(t, firstWait, time.Since(start))
 		for range 10 { // passes for another reason
-			_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, slow)
+			_, answered = r.routes.ask(t.Context(), r, asking("pod"), firstWait, 0, slow)
 			require.False(t, answered)
 		}
-		require.Equal(t, patience, time.Since(start), "it was waited for once")
+		require.Equal(t, firstWait, time.Since(start), "it was waited for once")
 		require.EqualValues(t, 2, asked.Load(), "and asked once")
 
 		woken := <-r.answered
 		require.Equal(t, types.NamespacedName{Namespace: "ns", Name: "desk"}, client.ObjectKeyFromObject(woken.Object))
 		require.Equal(t, 5*time.Second, time.Since(start))
-		answer, answered = r.routes.ask(t.Context(), r, asking("pod"), noPatience, 0, slow)
+		answer, answered = r.routes.ask(t.Context(), r, asking("pod"), dontWait, 0, slow)
 		require.True(t, answered)
 		require.ErrorIs(t, answer, silent)
 		require.EqualValues(t, 2, asked.Load())
 
-		_, answered = r.routes.ask(t.Context(), r, asking("pod"), allPatience, 0, slow)
+		_, answered = r.routes.ask(t.Context(), r, asking("pod"), waitForever, 0, slow)
 		require.True(t, answered, "what is needed is waited for")
 		require.EqualValues(t, 3, asked.Load())
 	})
@@ -82,19 +85,19 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 		var asked atomic.Int32
 		ask := func(takes time.Duration) (waited time.Duration) {
 			start := time.Now()
-			if _, answered := r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(takes, nil, &asked)); !answered {
+			if _, answered := r.routes.ask(t.Context(), r, asking("pod"), firstWait, 0, after(takes, nil, &asked)); !answered {
 				waited = time.Since(start)
 				<-r.answered
-				_, answered = r.routes.ask(t.Context(), r, asking("pod"), patience, 0, after(takes, nil, &asked))
+				_, answered = r.routes.ask(t.Context(), r, asking("pod"), firstWait, 0, after(takes, nil, &asked))
 				require.True(t, answered)
 				return waited
 			}
 			return time.Since(start)
 		}
-		require.Equal(t, patience, ask(5*time.Second))
+		require.Equal(t, firstWait, ask(5*time.Second))
 		require.Zero(t, ask(5*time.Second))
-		require.Zero(t, ask(patience/2), "it is not known yet that it is well again")
-		require.Equal(t, patience/2, ask(patience/2))
+		require.Zero(t, ask(firstWait/2), "it is not known yet that it is well again")
+		require.Equal(t, firstWait/2, ask(firstWait/2))
 		require.EqualValues(t, 4, asked.Load())
 	})
 }
@@ -114,8 +117,8 @@ func TestManyAreSilentAtOnce(t *testing.T) {
 			go func() {
 				for name := range queue {
 					p := asking("pod")
-					p.session.Name = name
-					_, answered := r.routes.ask(t.Context(), r, p, patience, 0, after(5*time.Second, nil, &asked))
+					p.Session.Name = name
+					_, answered := r.routes.ask(t.Context(), r, p, firstWait, 0, after(5*time.Second, nil, &asked))
 					if answered {
 						answers.Add(1)
 					}
@@ -127,7 +130,7 @@ func TestManyAreSilentAtOnce(t *testing.T) {
 				queue <- woken.Object.GetName()
 			}
 		}()
-		time.Sleep(sessions * patience / 4)
+		time.Sleep(sessions * firstWait / 4)
 		require.EqualValues(t, sessions, answers.Load())
 		require.EqualValues(t, sessions, asked.Load())
 		close(r.answered)
@@ -142,7 +145,7 @@ func TestOnlyFreshAnswersCount(t *testing.T) {
 		r := operating(10)
 		var asked atomic.Int32
 		ask := func(pod types.UID) bool {
-			_, answered := r.routes.ask(t.Context(), r, asking(pod), noPatience, 0, after(time.Second, nil, &asked))
+			_, answered := r.routes.ask(t.Context(), r, asking(pod), dontWait, 0, after(time.Second, nil, &asked))
 			return answered
 		}
 		require.False(t, ask("first"))
@@ -171,7 +174,7 @@ func TestAnswersStand(t *testing.T) {
 		r := operating(10)
 		var asked atomic.Int32
 		ask := func() bool {
-			_, answered := r.routes.ask(t.Context(), r, asking("pod"), noPatience, time.Minute, after(300*time.Millisecond, nil, &asked))
+			_, answered := r.routes.ask(t.Context(), r, asking("pod"), dontWait, time.Minute, after(300*time.Millisecond, nil, &asked))
 			return answered
 		}
 		require.False(t, ask())
@@ -195,7 +198,7 @@ func TestAnswerAfterTheEnd(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		r := operating(0)
 		var asked atomic.Int32
-		_, answered := r.routes.ask(ctx, r, asking("pod"), noPatience, 0, after(time.Second, nil, &asked))
+		_, answered := r.routes.ask(ctx, r, asking("pod"), dontWait, 0, after(time.Second, nil, &asked))
 		require.False(t, answered)
 		stop()
 		time.Sleep(2 * time.Second) // the bubble fails if somebody is left behind
@@ -210,26 +213,27 @@ func TestSilentAgentDecidesNothing(t *testing.T) {
 		r := operating(10)
 		r.Activity = slowAgent{used}
 		p := asking("pod")
-		p.seen.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		p.session.Spec.IdleTimeout = "30m"
-		p.session.Status.StartTime = at(used)
-		p.session.Status.Lifecycle = &vdi.TemplateLifecycle{}
-		p.session.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(used)}
-		p.session.Status.Announcements = []vdi.Announcement{{End: vdi.EndIdle, Since: *at(used)}}
-		p.decide(p.now)
-		require.Equal(t, wantSuspend, p.decision.want, "by what was known")
+		p.Seen.Pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		p.Session.Spec.IdleTimeout = "30m"
+		p.Session.Status.StartTime = fixture.At(used)
+		p.Session.Status.Lifecycle = &vdi.TemplateLifecycle{}
+		p.Activity = &vdi.ActivityStatus{LastActivityTime: fixture.At(used)}
+		p.Session.Status.Announcements = []vdi.Announcement{{End: vdi.EndIdle, Since: *fixture.At(used)}}
+		p.Decide(p.Now)
+		require.Equal(t, plan.SuspendNow, p.Decision.Want, "by what was known")
 		require.NoError(t, r.readActivity(t.Context(), p))
-		require.Equal(t, wantRun, p.decision.want)
-		require.Zero(t, p.lookAgain, "the answer wakes it")
-		st := *p.session.Status.DeepCopy()
-		p.describeEnd(&st)
-		require.Equal(t, p.session.Status, st, "nothing new is known")
-		require.Zero(t, p.lookAgain)
+		require.Equal(t, plan.Run, p.Decision.Want)
+		require.Zero(t, p.RequeueAfter, "the answer wakes it")
+		st := *p.Session.Status.DeepCopy()
+		report := status.Of(p, nil)
+		require.Zero(t, report.RequeueAfter)
+		require.Equal(t, st.Announcements, report.Status.Announcements, "nothing new is known")
+		require.Nil(t, report.Status.ExpiresAt)
 
 		<-r.answered
 		require.NoError(t, r.readActivity(t.Context(), p))
-		p.decide(p.now)
-		require.Equal(t, wantSuspend, p.decision.want)
+		p.Decide(p.Now)
+		require.Equal(t, plan.SuspendNow, p.Decision.Want)
 	})
 }
 

@@ -12,6 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/session/status"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -20,20 +23,20 @@ import (
 
 // aRun is a session with every end that a template can set.
 func aRun() (*vdi.VDISession, vdi.TemplateLifecycle) {
-	s := aSession()
-	s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "8h", "30m", at(noon.Add(9*time.Hour))
-	s.Status.Phase, s.Status.StartTime, s.Status.PhaseSince = vdi.PhaseRunning, at(noon), at(noon)
-	s.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(noon)}
+	s := fixture.Session()
+	s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "8h", "30m", fixture.At(fixture.Noon.Add(9*time.Hour))
+	s.Status.Phase, s.Status.StartTime, s.Status.PhaseSince = vdi.PhaseRunning, fixture.At(fixture.Noon), fixture.At(fixture.Noon)
+	s.Status.Activity = &vdi.ActivityStatus{LastActivityTime: fixture.At(fixture.Noon)}
 	rules := vdi.TemplateLifecycle{MaxTimeout: "24h", MaxIdleTimeout: "2h", MaxStarting: "10m", MaxFailed: "1h", MaxSuspended: "720h"}
 	return s, rules
 }
 
 func BenchmarkDecide(b *testing.B) {
 	s, rules := aRun()
-	now := noon.Add(time.Hour)
+	now := fixture.Noon.Add(time.Hour)
 	b.ReportAllocs()
 	for b.Loop() {
-		decide(s, rules, now)
+		plan.Decide(s, rules, now)
 	}
 }
 
@@ -41,15 +44,15 @@ func BenchmarkDecide(b *testing.B) {
 // from what was written before: most passes end there.
 func BenchmarkStatus(b *testing.B) {
 	s, rules := aRun()
-	p := &pass{
-		session: s, template: &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Lifecycle: rules}}, now: noon,
-		decision: decision{want: wantRun}, seen: children{pod: aPod(placed, ready)}, reachable: reachAnswered,
-		host: "alice.vdi.example.com", url: "https://alice.vdi.example.com", credentials: true,
-	}
-	s.Status = statusOf(p, s.Status, nil)
+	p := plan.NewPass(s, fixture.Noon, false)
+	p.Template = &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Lifecycle: rules}}
+	p.Decision, p.Reach = plan.Decision{Want: plan.Run}, plan.ReachAnswered
+	p.Seen.Pod = fixture.Pod(fixture.Placed, fixture.Ready)
+	p.Host, p.URL, p.Credentials = "alice.vdi.example.com", "https://alice.vdi.example.com", true
+	s.Status = status.Of(p, nil).Status
 	b.ReportAllocs()
 	for b.Loop() {
-		if !statusEqual(s.Status, statusOf(p, s.Status, nil)) {
+		if !status.Equal(s.Status, status.Of(p, nil).Status) {
 			b.Fatal("the same pass gave another status")
 		}
 	}
@@ -57,7 +60,7 @@ func BenchmarkStatus(b *testing.B) {
 
 // aLivePod is about as large as a desktop's pod in a cluster.
 func aLivePod() *corev1.Pod {
-	p := aPod(placed, ready)
+	p := fixture.Pod(fixture.Placed, fixture.Ready)
 	p.Labels = map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelInstance: "desk", wire.LabelName: wire.NameSession}
 	p.Spec.Containers = []corev1.Container{{Name: wire.ContainerDesktop, Image: "img", Env: make([]corev1.EnvVar, 20)}}
 	p.Spec.Volumes = make([]corev1.Volume, 3)
@@ -87,7 +90,7 @@ func BenchmarkCacheTransform(b *testing.B) {
 func BenchmarkPodChanged(b *testing.B) {
 	changed := (&Reconciler{Clock: clock.RealClock{}}).podChanged()
 	before, after := aLivePod(), aLivePod()
-	after.Status.StartTime = at(noon)
+	after.Status.StartTime = fixture.At(fixture.Noon)
 	b.ReportAllocs()
 	for b.Loop() {
 		if changed.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}) {

@@ -14,9 +14,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
+
+// secret is what nobody may repeat.
+const secret = "token=hunter2"
 
 // written are the events that an API server holds of one kind of objects.
 type eventLog struct {
@@ -60,10 +66,10 @@ func asks(name corev1.ResourceName, amount string) func(*corev1.Pod) {
 
 // TestCause is what is found out where the pod does not say why it does not start.
 func TestCause(t *testing.T) {
-	missing := anEvent("desk", "FailedMount", `MountVolume.SetUp failed for volume "x" : configmap "nothere" not found`, noon)
-	noClass := anEvent("vdi-data-desk", "ProvisioningFailed", `storageclass.storage.k8s.io "gp3" not found`, noon)
-	grows := anEvent("desk", "TriggeredScaleUp", "pod triggered scale-up: [{pool 0->1 (max: 3)}]", noon)
-	unbound := unplaced("pod has unbound immediate PersistentVolumeClaims")
+	missing := anEvent("desk", "FailedMount", `MountVolume.SetUp failed for volume "x" : configmap "nothere" not found`, fixture.Noon)
+	noClass := anEvent("vdi-data-desk", "ProvisioningFailed", `storageclass.storage.k8s.io "gp3" not found`, fixture.Noon)
+	grows := anEvent("desk", "TriggeredScaleUp", "pod triggered scale-up: [{pool 0->1 (max: 3)}]", fixture.Noon)
+	unbound := fixture.Unplaced("pod has unbound immediate PersistentVolumeClaims")
 	for name, c := range map[string]struct {
 		pod     *corev1.Pod
 		age     time.Duration
@@ -73,43 +79,43 @@ func TestCause(t *testing.T) {
 		stalled bool
 		reads   int
 	}{
-		"in time":               {aPod(placed), lateStart - time.Second, []eventsv1.Event{missing}, "", "", false, 0},
-		"a missing volume":      {aPod(placed), lateStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, false, 1},
-		"for a minute":          {aPod(placed), stuckStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, true, 1},
-		"no longer complained":  {aPod(placed), newsCounts + time.Second, []eventsv1.Event{missing}, "", "", false, 1},
-		"another's":             {aPod(placed), lateStart, []eventsv1.Event{anEvent("other", "FailedMount", "no", noon)}, "", "", false, 1},
-		"nothing to complain":   {aPod(placed), lateStart, []eventsv1.Event{anEvent("desk", "Pulling", "pulling", noon)}, "", "", false, 1},
-		"what a container said": {aPod(placed), lateStart, []eventsv1.Event{anEvent("desk", "FailedPostStartHook", secret, noon)}, "", "", false, 1},
-		"it runs":               {aPod(placed, ended(end(1, "Error", ""))), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
-		"no class":              {aPod(unbound, atHome), lateStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, false, 1},
-		"no class for long":     {aPod(unbound, atHome), stuckStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, true, 1},
-		"volume takes long":     {aPod(unbound, atHome), stuckStart, nil, "", "", false, 1},
-		"claim missing":         {aPod(unplaced(`persistentvolumeclaim "x" not found`)), stuckStart, nil, `"x" not found`, vdi.WaitingForVolume, true, 1},
-		"nobody offers":         {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Second, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, false, 0},
-		"nobody for long":       {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, true, 1},
-		"a node comes":          {aPod(unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, []eventsv1.Event{grows}, "its template. The cluster says: pod triggered scale-up", vdi.WaitingForNode, false, 1},
-		"a node came":           {aPod(placed), lateStart, []eventsv1.Event{grows}, "", "", false, 1},
-		"its image is missing":  {aPod(placed, waits("ImagePullBackOff", "no")), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
-		"too many":              {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "4")), time.Second, nil, "No node offers more than 2 of nvidia.com/gpu, and the desktop asks for 4", vdi.WaitingForGPU, false, 0},
-		"too large":             {aPod(unplaced("Insufficient memory"), asks("memory", "1Ti")), time.Second, nil, "No node offers more than 64Gi of memory", vdi.WaitingForNode, false, 0},
-		"a queue":               {aPod(unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "2")), time.Hour, nil, "", "", false, 0},
+		"in time":               {fixture.Pod(fixture.Placed), lateStart - time.Second, []eventsv1.Event{missing}, "", "", false, 0},
+		"a missing volume":      {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, false, 1},
+		"for a minute":          {fixture.Pod(fixture.Placed), stuckStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, true, 1},
+		"no longer complained":  {fixture.Pod(fixture.Placed), newsCounts + time.Second, []eventsv1.Event{missing}, "", "", false, 1},
+		"another's":             {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("other", "FailedMount", "no", fixture.Noon)}, "", "", false, 1},
+		"nothing to complain":   {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("desk", "Pulling", "pulling", fixture.Noon)}, "", "", false, 1},
+		"what a container said": {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("desk", "FailedPostStartHook", secret, fixture.Noon)}, "", "", false, 1},
+		"it runs":               {fixture.Pod(fixture.Placed, fixture.Ended(fixture.End(1, "Error", ""))), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
+		"no class":              {fixture.Pod(unbound, fixture.AtHome), lateStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, false, 1},
+		"no class for long":     {fixture.Pod(unbound, fixture.AtHome), stuckStart, []eventsv1.Event{noClass}, `"gp3" not found`, vdi.WaitingForVolume, true, 1},
+		"volume takes long":     {fixture.Pod(unbound, fixture.AtHome), stuckStart, nil, "", "", false, 1},
+		"claim missing":         {fixture.Pod(fixture.Unplaced(`persistentvolumeclaim "x" not found`)), stuckStart, nil, `"x" not found`, vdi.WaitingForVolume, true, 1},
+		"nobody offers":         {fixture.Pod(fixture.Unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Second, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, false, 0},
+		"nobody for long":       {fixture.Pod(fixture.Unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, nil, "No node offers amd.com/gpu.", vdi.WaitingForNode, true, 1},
+		"a node comes":          {fixture.Pod(fixture.Unplaced("Insufficient amd.com/gpu"), asks("amd.com/gpu", "1")), time.Minute, []eventsv1.Event{grows}, "its template. The cluster says: pod triggered scale-up", vdi.WaitingForNode, false, 1},
+		"a node came":           {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{grows}, "", "", false, 1},
+		"its image is missing":  {fixture.Pod(fixture.Placed, fixture.Waits("ImagePullBackOff", "no")), time.Hour, []eventsv1.Event{missing}, "", "", false, 0},
+		"too many":              {fixture.Pod(fixture.Unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "4")), time.Second, nil, "No node offers more than 2 of nvidia.com/gpu, and the desktop asks for 4", vdi.WaitingForGPU, false, 0},
+		"too large":             {fixture.Pod(fixture.Unplaced("Insufficient memory"), asks("memory", "1Ti")), time.Second, nil, "No node offers more than 64Gi of memory", vdi.WaitingForNode, false, 0},
+		"a queue":               {fixture.Pod(fixture.Unplaced("Insufficient nvidia.com/gpu"), asks("nvidia.com/gpu", "2")), time.Hour, nil, "", "", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			events := &eventLog{events: c.events}
 			r := &Reconciler{Live: events, Nodes: offers{"nvidia.com/gpu": resource.MustParse("2"), "memory": resource.MustParse("64Gi")}}
-			p := &pass{now: noon.Add(c.age), session: aSession(), template: &vdi.VDITemplate{}, decision: decision{want: wantRun}, seen: children{pod: c.pod}}
-			p.template.Spec.GPU.ResourceName = "nvidia.com/gpu"
+			p := &plan.Pass{Now: fixture.Noon.Add(c.age), Session: fixture.Session(), Template: &vdi.VDITemplate{}, Decision: plan.Decision{Want: plan.Run}, Seen: plan.Children{Pod: c.pod}}
+			p.Template.Spec.GPU.ResourceName = "nvidia.com/gpu"
 			require.NoError(t, r.findCause(context.Background(), p))
 			require.Equal(t, c.reads, events.reads)
 			if c.words == "" {
-				require.Nil(t, p.cause)
+				require.Nil(t, p.Cause)
 				return
 			}
-			require.NotNil(t, p.cause)
-			require.Contains(t, p.cause.message, c.words)
-			require.Equal(t, []any{c.waiting, c.stalled}, []any{p.cause.waiting, p.cause.stalled})
-			require.Same(t, p.cause, podWait(c.pod, "nvidia.com/gpu", false, p.cause))
-			require.Positive(t, p.lookAgain, "what is not there yet is looked for again")
+			require.NotNil(t, p.Cause)
+			require.Contains(t, p.Cause.Message, c.words)
+			require.Equal(t, []any{c.waiting, c.stalled}, []any{p.Cause.Waiting, p.Cause.Stalled})
+			require.Same(t, p.Cause, desktop.Wait(c.pod, "nvidia.com/gpu", false, p.Cause))
+			require.Positive(t, p.RequeueAfter, "what is not there yet is looked for again")
 		})
 	}
 }
@@ -121,13 +127,13 @@ const claimUnknown = `0/1 nodes are available: persistentvolumeclaim "vdi-data-d
 func TestClaimNotSeenYet(t *testing.T) {
 	says := func(age time.Duration) string {
 		r := &Reconciler{Live: &eventLog{}, Nodes: offers{}}
-		p := &pass{now: noon.Add(age), session: aSession(), template: &vdi.VDITemplate{}, decision: decision{want: wantRun}, seen: children{pod: aPod(unplaced(claimUnknown), atHome)}}
+		p := &plan.Pass{Now: fixture.Noon.Add(age), Session: fixture.Session(), Template: &vdi.VDITemplate{}, Decision: plan.Decision{Want: plan.Run}, Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced(claimUnknown), fixture.AtHome)}}
 		require.NoError(t, r.findCause(t.Context(), p))
-		require.Positive(t, p.lookAgain)
-		h := podWait(p.seen.pod, "", false, p.cause)
-		require.Equal(t, vdi.WaitingForVolume, h.waiting)
-		require.False(t, h.stalled)
-		return h.message
+		require.Positive(t, p.RequeueAfter)
+		h := desktop.Wait(p.Seen.Pod, "", false, p.Cause)
+		require.Equal(t, vdi.WaitingForVolume, h.Waiting)
+		require.False(t, h.Stalled)
+		return h.Message
 	}
 	require.Equal(t, "Waiting for the home volume", says(time.Second))
 	require.Equal(t, `Waiting for the home volume. The scheduler says: 0/1 nodes are available: persistentvolumeclaim "vdi-data-desk" not found`, says(lateStart))
@@ -140,32 +146,32 @@ func TestSchedulerWords(t *testing.T) {
 		"0/2 nodes are available: 1 node was full. 1 node is cordoned":                                                        "0/2 nodes are available: 1 node was full. 1 node is cordoned",
 		"no nodes available to schedule pods":                                                                                 "no nodes available to schedule pods",
 	} {
-		require.Equal(t, words, schedulerWords(&corev1.PodCondition{Message: message}))
+		require.Equal(t, words, desktop.SchedulerWords(&corev1.PodCondition{Message: message}))
 	}
 }
 
 // All late sessions of a namespace share one reading of its events.
 func TestNewsAreShared(t *testing.T) {
-	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", noon), anEvent("desk", "FailedMount", "new", noon.Add(time.Second))}}
-	n, key := &news{}, newsKey{"ns", wire.KindPod}
+	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", fixture.Noon), anEvent("desk", "FailedMount", "new", fixture.Noon.Add(time.Second))}}
+	n, key := &news{}, newsKey{"ns", "Pod"}
 	for range 100 {
-		word, found, err := n.about(context.Background(), log, key, "desk", noon)
+		word, found, err := n.about(context.Background(), log, key, "desk", fixture.Noon)
 		require.NoError(t, err)
 		require.Equal(t, []any{true, "new"}, []any{found, word.words})
 	}
 	require.Equal(t, 1, log.reads)
 	log.err = errors.New("no answer")
 	for range 100 {
-		_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(newsHolds))
+		_, _, err := n.about(context.Background(), log, key, "desk", fixture.Noon.Add(newsHolds))
 		require.ErrorIs(t, err, log.err)
 	}
 	require.Equal(t, 2, log.reads, "who does not answer is not asked by each of them")
 	log.err = nil
-	_, _, err := n.about(context.Background(), log, key, "desk", noon.Add(2*newsHolds))
+	_, _, err := n.about(context.Background(), log, key, "desk", fixture.Noon.Add(2*newsHolds))
 	require.NoError(t, err, "asked again")
 
 	log.more = true
-	_, _, err = n.about(context.Background(), log, key, "desk", noon.Add(3*newsHolds))
+	_, _, err = n.about(context.Background(), log, key, "desk", fixture.Noon.Add(3*newsHolds))
 	require.NoError(t, err)
 	require.Equal(t, 3+newsPages, log.reads, "a namespace full of events is not read to its end")
 }

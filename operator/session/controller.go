@@ -1,7 +1,7 @@
 // Package session moves every VDISession towards its spec and reports what it
 // saw. Everything is read first, decided in pure functions, written at the end;
 // the status is computed from what was seen and patched once, only if it
-// differs. Nothing is polled: a pass is caused by a watch event that matters or
+// Differences. Nothing is polled: a pass is caused by a watch event that matters or
 // by one timer set to the next deadline.
 //
 // It must not render (package renderer does), must never patch a pod, and must
@@ -16,7 +16,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,6 +25,10 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/session/status"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -33,10 +36,6 @@ import (
 
 // FieldOwner is the operator's name in managed fields.
 const FieldOwner = wire.Operator
-
-// deniedRetry is how often a denied write is tried again: a quota that is raised
-// sends no event to us.
-const deniedRetry = time.Minute
 
 // firstNews is when a new desktop is looked at whose pod has sent no news. The
 // scheduler asks once a second whether a new home's volume is bound
@@ -104,38 +103,47 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion, r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
-	p := &pass{session: s, now: r.Clock.Now(), oidc: r.isOIDC()}
-	before := s.DeepCopy()
-	err := p.run(ctx, r.steps(s)...)
-	if h := p.halted; h != nil && h.condition == vdi.ConditionAccepted && p.starting() {
+	p := plan.NewPass(s, r.Clock.Now(), r.isOIDC())
+	before, after := s.DeepCopy(), s
+	err := take(ctx, p, r.steps(s)...)
+	if h := p.StoppedBy; h != nil && h.Condition == vdi.ConditionAccepted && p.Starting() {
 		r.releaseAllBut(ctx, p, "") // who is not accepted keeps no home from others
 	}
 	switch {
-	case p.gone(), isOutdated(err): // stale knowledge is not worth telling
-	case err == nil && p.isFirstStart():
-		r.untold.remember(req.NamespacedName, p)
-		p.look(firstNews)
+	case p.Gone(), isOutdated(err): // IsStale knowledge is not worth telling
+	case err == nil && p.IsFirstStart():
+		r.firstStarts.remember(req.NamespacedName, p)
+		p.LookAgainAfter(firstNews)
 	default:
-		err = errors.Join(err, r.report(ctx, p, before, err))
+		var unwritten error
+		after, unwritten = r.report(ctx, p, err)
+		err = errors.Join(err, unwritten)
 	}
-	r.superseded.remember(req.NamespacedName, p.replaced, r.Clock.Now())
-	r.settled.note(p, err)
-	r.tell(before, s, p)
-	return resultOf(p.lookAgain, err)
+	r.superseded.remember(req.NamespacedName, p.Replaced, r.Clock.Now())
+	r.settled.remember(p, err)
+	r.recordEvents(before, after, p)
+	return resultOf(p.RequeueAfter, err)
 }
 
-// report writes what the pass saw. What could not be written is not told either:
-// the next look does both.
-func (r *Reconciler) report(ctx context.Context, p *pass, before *vdi.VDISession, failed error) error {
-	p.session.Status = statusOf(p, before.Status, failed)
-	version := p.session.ResourceVersion
-	err := r.patchStatus(ctx, before, p.session)
-	if err != nil {
-		p.session.Status = before.Status
-		return err
+// report writes what the pass saw, once and only if it differs, and returns the session as
+// it is then. What could not be written is in no event either: the next pass does both.
+func (r *Reconciler) report(ctx context.Context, p *plan.Pass, failed error) (*vdi.VDISession, error) {
+	report := status.Of(p, failed)
+	p.LookAgainAfter(report.RequeueAfter)
+	if status.Equal(p.Session.Status, report.Status) {
+		return p.Session, nil
 	}
-	p.wrote(version)
-	return nil
+	after := p.Session.DeepCopy()
+	after.Status = report.Status
+	err := r.patchStatus(ctx, p.Session, after)
+	switch {
+	case apierrors.IsNotFound(err):
+		return after, nil // it has just gone
+	case err != nil:
+		return p.Session, fmt.Errorf("write status: %w", err)
+	}
+	p.Wrote(p.Session, after)
+	return after, nil
 }
 
 // steps are what a pass does, in order.
@@ -182,10 +190,9 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 	}
 }
 
-// gone tells whether the session left the cluster during the pass.
-func (p *pass) gone() bool {
-	return p.ended || (p.session.DeletionTimestamp != nil &&
-		!controllerutil.ContainsFinalizer(p.session, wire.Finalizer))
+// objects writes the session's objects.
+func (r *Reconciler) objects() objects.Store {
+	return objects.Store{Client: r.Client, Live: r.Live, Owner: FieldOwner}
 }
 
 // resultOf sorts the outcome: a conflict is only stale knowledge and is looked
@@ -196,7 +203,7 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: lookAgain}, nil
 	case errors.Is(err, errOutdated):
 		return ctrl.Result{RequeueAfter: longestLag}, nil
-	case onlyConflicts(err):
+	case objects.OnlyConflicts(err):
 		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
 	default:
 		return ctrl.Result{}, err
@@ -204,192 +211,132 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 }
 
 // isOutdated tells whether a pass failed for no other reason than what it did not know.
-func isOutdated(err error) bool { return errors.Is(err, errOutdated) || onlyConflicts(err) }
+func isOutdated(err error) bool { return errors.Is(err, errOutdated) || objects.OnlyConflicts(err) }
 
-func onlyConflicts(err error) bool {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		for _, e := range joined.Unwrap() {
-			if !onlyConflicts(e) {
-				return false
-			}
-		}
-		return true
-	}
-	return apierrors.IsConflict(err)
-}
-
-func (r *Reconciler) resolveTemplate(ctx context.Context, p *pass) error {
+func (r *Reconciler) resolveTemplate(ctx context.Context, p *plan.Pass) error {
 	t := &vdi.VDITemplate{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: p.session.Spec.Template}, t)
+	err := r.Client.Get(ctx, client.ObjectKey{Name: p.Session.Spec.Template}, t)
 	if apierrors.IsNotFound(err) {
 		return nil // nothing starts without it; what runs goes on, and ends
 	}
 	if err != nil {
-		return fmt.Errorf("read template %q: %w", p.session.Spec.Template, err)
+		return fmt.Errorf("read template %q: %w", p.Session.Spec.Template, err)
 	}
-	p.template = t
+	p.Template = t
 	return nil
 }
 
-func (r *Reconciler) decideLifecycle(_ context.Context, p *pass) error {
-	p.forgetOldTroubles()
-	p.decide(p.now)
+func (r *Reconciler) decideLifecycle(_ context.Context, p *plan.Pass) error {
+	p.ForgetOldTroubles()
+	p.Decide(p.Now)
 	return nil
-}
-
-// decide decides what should become of the session and when to look again.
-func (p *pass) decide(now time.Time) {
-	p.decision = p.decisionOn(p.session, now)
-	p.look(p.decision.lookAgain)
-}
-
-// decisionOn is what the rules say about a state of the session.
-func (p *pass) decisionOn(s *vdi.VDISession, now time.Time) decision {
-	rules, known := p.rules()
-	if !known {
-		return decideByPerson(s)
-	}
-	return decide(s, rules, now)
-}
-
-// rules are the template's, and while it is missing those that were last read:
-// the clock then ends nothing that it would not have ended with the template.
-// Without a record nothing is known.
-func (p *pass) rules() (rules vdi.TemplateLifecycle, known bool) {
-	if last := p.lastRules(); last != nil {
-		return *last, true
-	}
-	return rules, false
-}
-
-// lastRules are the template's as they were last read; nil when they never were.
-func (p *pass) lastRules() *vdi.TemplateLifecycle {
-	switch {
-	case p.template != nil:
-		return &p.template.Spec.Lifecycle
-	case p.session.Status.Lifecycle != nil:
-		return p.session.Status.Lifecycle
-	default:
-		return p.startedBy
-	}
 }
 
 // accept checks what the API server cannot.
-func (r *Reconciler) accept(_ context.Context, p *pass) error {
-	if p.template == nil {
-		return &halt{
-			condition: vdi.ConditionAccepted, reason: vdi.ReasonTemplateNotFound,
-			message: "Template not found: " + p.session.Spec.Template,
-			phase:   vdi.PhaseFailed, waiting: vdi.WaitingForTemplate, stalled: true,
+func (r *Reconciler) accept(_ context.Context, p *plan.Pass) error {
+	if p.Template == nil {
+		return &verdict.Verdict{
+			Condition: vdi.ConditionAccepted, Reason: vdi.ReasonTemplateNotFound,
+			Message: "Template not found: " + p.Session.Spec.Template,
+			Phase:   vdi.PhaseFailed, Waiting: vdi.WaitingForTemplate, Stalled: true,
 		}
 	}
-	spec := p.session.Spec
+	spec := p.Session.Spec
 	if err := platform.ValidateUser(spec.User); err != nil {
-		return refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
+		return verdict.Refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
 	}
-	resources, err := renderer.ResourcesOf(spec, p.template.Spec)
+	resources, err := renderer.ResourcesOf(spec, p.Template.Spec)
 	if err != nil {
-		return refused(vdi.ReasonInvalidResources, err)
+		return verdict.Refused(vdi.ReasonInvalidResources, err)
 	}
-	p.resources = resources
-	template := p.template.Spec
+	p.Resources = resources
+	template := p.Template.Spec
 	if err := r.Config.Sessions.GPUSharing.CheckCount(*resources.GPU, template.GPU.ResourceName, template.Scheduling.NodeSelector); err != nil {
-		return refused(vdi.ReasonGPUCountNotSliceable, err)
+		return verdict.Refused(vdi.ReasonGPUCountNotSliceable, err)
 	}
 	return r.nameHost(p)
 }
 
 // nameHost keeps the host a session has: its URL is a promise.
-func (r *Reconciler) nameHost(p *pass) error {
-	s := p.session
+func (r *Reconciler) nameHost(p *plan.Pass) error {
+	s := p.Session
 	if s.Status.Host != "" {
-		p.host, p.url, p.hasHost = s.Status.Host, s.Status.URL, true
+		p.Host, p.URL, p.HasHost = s.Status.Host, s.Status.URL, true
 		return nil
 	}
 	host, err := platform.Host(r.Config.Sessions, s.Spec.User, s.Name, s.Namespace, string(s.UID))
 	if err != nil {
-		return refused(vdi.ReasonInvalidHost, err)
+		return verdict.Refused(vdi.ReasonInvalidHost, err)
 	}
-	p.host, p.url = host, platform.URL(r.Config.Sessions, host)
-	p.hasHost = !platform.HostNeedsClaim(r.Config.Sessions) // else its claim will show
+	p.Host, p.URL = host, platform.URL(r.Config.Sessions, host)
+	p.HasHost = !platform.HostNeedsClaim(r.Config.Sessions) // else its claim will show
 	return nil
-}
-
-// refused halts a session whose spec or template has to change.
-func refused(reason string, err error) *halt {
-	return &halt{
-		condition: vdi.ConditionAccepted, reason: reason, message: err.Error(),
-		phase: vdi.PhaseFailed, stalled: true,
-	}
 }
 
 // keepRegistered gives a desktop back the finalizer that an uninstall has taken
 // off: its end must be orderly, whatever is refused to the session now.
-func (r *Reconciler) keepRegistered(ctx context.Context, p *pass) error {
-	if p.seen.pod == nil {
+func (r *Reconciler) keepRegistered(ctx context.Context, p *plan.Pass) error {
+	if p.Seen.Pod == nil {
 		return nil
 	}
 	return r.register(ctx, p)
 }
 
 // register adds the finalizer before anything exists whose end must be orderly.
-func (r *Reconciler) register(ctx context.Context, p *pass) error {
-	if controllerutil.ContainsFinalizer(p.session, wire.Finalizer) {
+func (r *Reconciler) register(ctx context.Context, p *plan.Pass) error {
+	if controllerutil.ContainsFinalizer(p.Session, wire.Finalizer) {
 		return nil
 	}
-	before := p.session.DeepCopy()
-	controllerutil.AddFinalizer(p.session, wire.Finalizer)
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner)); err != nil {
+	err := r.patchSession(ctx, p, func(s *vdi.VDISession) { controllerutil.AddFinalizer(s, wire.Finalizer) })
+	if err != nil {
 		return fmt.Errorf("add finalizer: %w", err)
 	}
-	p.wrote(before.ResourceVersion)
 	return nil
 }
 
-func (r *Reconciler) render(_ context.Context, p *pass) error {
+// patchSession changes metadata or spec of exactly the session that the pass knows.
+func (r *Reconciler) patchSession(ctx context.Context, p *plan.Pass, change func(*vdi.VDISession)) error {
+	before := p.Session.DeepCopy()
+	change(p.Session)
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, p.Session, patch, client.FieldOwner(FieldOwner)); err != nil {
+		*p.Session = *before // it is as it was
+		return err
+	}
+	p.Wrote(before, p.Session)
+	return nil
+}
+
+func (r *Reconciler) render(_ context.Context, p *plan.Pass) error {
 	keys := r.statementKeys()
 	if r.isOIDC() && len(keys) == 0 {
 		return withoutStatementKeys()
 	}
-	p.input = renderer.Input{
-		Session: *p.session, Template: *p.template, Platform: r.Config, Host: p.host, StatementKeys: keys, Encoder: p.encoder,
+	p.Input = renderer.Input{
+		Session: *p.Session, Template: *p.Template, Platform: r.Config, Host: p.Host, StatementKeys: keys, Encoder: p.Encoder,
 	}
-	if r.settled.holds(p) {
+	if r.settled.unchanged(p) {
 		return nil
 	}
-	rendered, err := r.Renderer.Render(p.input)
+	rendered, err := r.Renderer.Render(p.Input)
 	switch {
 	case err == nil:
-		p.desired, p.claims = rendered.Objects, rendered.Claims
+		p.Desired, p.Claims = rendered.Objects, rendered.Claims
 		return nil
 	case errors.Is(err, platform.ErrNoRelay):
-		return refused(vdi.ReasonRelayNotConfigured, err)
+		return verdict.Refused(vdi.ReasonRelayNotConfigured, err)
 	case errors.Is(err, renderer.ErrGuard):
-		return refused(vdi.ReasonRefusedByGuard, err)
+		return verdict.Refused(vdi.ReasonRefusedByGuard, err)
 	case errors.Is(err, renderer.ErrResources):
-		return refused(vdi.ReasonInvalidResources, err)
+		return verdict.Refused(vdi.ReasonInvalidResources, err)
 	default:
-		return refused(vdi.ReasonInvalidValues, err)
+		return verdict.Refused(vdi.ReasonInvalidValues, err)
 	}
 }
 
-// patchStatus writes the status once, and only if it differs.
+// patchStatus writes what differs between two states of a session's status.
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *vdi.VDISession) error {
-	if statusEqual(before.Status, after.Status) {
-		return nil
-	}
-	base := after.DeepCopy()
-	base.Status = before.Status
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	r.written.store(client.ObjectKeyFromObject(after), r.Clock.Now())
-	err := r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write status: %w", err)
-	}
-	return nil
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	return r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
 }
-
-// isRouteKindMissing tells whether the proxy's kinds are not installed.
-func isRouteKindMissing(err error) bool { return meta.IsNoMatchError(err) }

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -33,11 +35,11 @@ const keysVersion = "2"
 // seePod notes the session's pod. What is known of the login of a desktop that was not
 // reported yet stands on its pod. No report may know the pod without its login: both are
 // written once.
-func (r *Reconciler) seePod(p *pass, pod *corev1.Pod) {
-	p.seen.pod = pod
-	if !p.samePod() {
-		r.untold.recall(p)
-		p.credentials, p.verifier = true, verifierOn(pod)
+func (r *Reconciler) seePod(p *plan.Pass, pod *corev1.Pod) {
+	p.Seen.Pod = pod
+	if !p.SamePod() {
+		r.firstStarts.recall(p)
+		p.Credentials, p.Verifier = true, verifierOn(pod)
 	}
 }
 
@@ -53,23 +55,23 @@ func verifierOn(pod *corev1.Pod) string {
 
 // ensureCredentials writes the Secret of a session that is about to start,
 // create-only: the password of a session never changes behind its user's back.
-func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
-	secret, err := newCredentials(p.session)
+func (r *Reconciler) ensureCredentials(ctx context.Context, p *plan.Pass) error {
+	secret, err := newCredentials(p.Session)
 	if err != nil {
 		return err
 	}
 	err = r.Client.Create(ctx, secret, client.FieldOwner(FieldOwner))
 	switch {
 	case err == nil:
-		p.verifier = secret.Annotations[wire.AnnotationPasswordVerifier]
+		p.Verifier = secret.Annotations[wire.AnnotationPasswordVerifier]
 	case apierrors.IsAlreadyExists(err):
 		if err := r.existingCredentials(ctx, p, secret); err != nil {
 			return err
 		}
 	default:
-		return classify(wire.KindSecret, err)
+		return verdict.OfWrite(wire.KindSecret, err)
 	}
-	p.credentials = true
+	p.Credentials = true
 	return nil
 }
 
@@ -77,51 +79,51 @@ func (r *Reconciler) ensureCredentials(ctx context.Context, p *pass) error {
 // planted one would carry a password somebody else knows. A resume gets a fresh
 // password, so that whoever looked over a shoulder last time stays out, and so does a
 // session whose Secret no report names.
-func (r *Reconciler) existingCredentials(ctx context.Context, p *pass, fresh *corev1.Secret) error {
+func (r *Reconciler) existingCredentials(ctx context.Context, p *plan.Pass, fresh *corev1.Secret) error {
 	stays, verifier, err := r.reportedLogin(ctx, p)
 	if err != nil {
 		return err
 	}
-	asked := blankSecret(p.session, fresh.Name)
+	asked := blankSecret(p.Session, fresh.Name)
 	if stays {
 		asked.Annotations = map[string]string{wire.AnnotationKeysVersion: keysVersion}
 	}
 	if stays && verifier != "" {
 		asked.Annotations[wire.AnnotationPasswordVerifier] = verifier
 	}
-	found, err := r.lookAtSecret(ctx, p.session, asked)
+	found, err := r.lookAtSecret(ctx, p.Session, asked)
 	if err != nil {
-		return classify(wire.KindSecret, err)
+		return verdict.OfWrite(wire.KindSecret, err)
 	}
 	if found == nil {
 		return fmt.Errorf("look at Secret %q: it has just gone", fresh.Name)
 	}
-	if err := ownedBy(p.session, found, wire.KindSecret); err != nil {
+	if err := ownedBy(p.Session, found, wire.KindSecret); err != nil {
 		return err
 	}
 	if stays && found.Annotations[wire.AnnotationKeysVersion] == keysVersion && (verifier == "" || found.Annotations[wire.AnnotationPasswordVerifier] == verifier) {
-		p.verifier = verifier
+		p.Verifier = verifier
 		return nil
 	}
-	if err := r.lookForPod(ctx, p); err != nil || p.seen.pod != nil {
+	if err := r.lookForPod(ctx, p); err != nil || p.Seen.Pod != nil {
 		return err
 	}
 	if err := r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
 		return err
 	}
-	p.verifier = fresh.Annotations[wire.AnnotationPasswordVerifier]
+	p.Verifier = fresh.Annotations[wire.AnnotationPasswordVerifier]
 	return nil
 }
 
 // reportedLogin reports whether people know the password, so that it stays, and what the
-// status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
-// status names no Secret until it has a new password.
-func (r *Reconciler) reportedLogin(ctx context.Context, p *pass) (stays bool, verifier string, err error) {
-	s := p.session
+// Status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
+// Status names no Secret until it has a new password.
+func (r *Reconciler) reportedLogin(ctx context.Context, p *plan.Pass) (stays bool, verifier string, err error) {
+	s := p.Session
 	switch {
 	case s.Status.Phase == vdi.PhaseSuspended:
 		return false, "", nil
-	case p.oidc:
+	case p.OIDC:
 		return true, "", nil
 	case s.Status.CredentialsSecret == "" && s.Status.Access == nil: // or the cache is late
 		if s, err = r.current(ctx, p); err != nil {
@@ -137,15 +139,15 @@ func (r *Reconciler) reportedLogin(ctx context.Context, p *pass) (stays bool, ve
 // lookForPod asks the API server for a desktop that the cache does not show yet: that of
 // an operator before this one, or beside it, has its password in hand. It is asked
 // last, right before the password is renewed.
-func (r *Reconciler) lookForPod(ctx context.Context, p *pass) error {
+func (r *Reconciler) lookForPod(ctx context.Context, p *plan.Pass) error {
 	pod := &corev1.Pod{}
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.Session), pod)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("look for a desktop that runs: %w", err)
-	case metav1.IsControlledBy(pod, p.session):
+	case metav1.IsControlledBy(pod, p.Session):
 		r.seePod(p, pod)
 	}
 	return nil

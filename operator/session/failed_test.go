@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 )
 
 // The wait before a pod that ended is replaced grows with each failure in a row
@@ -23,23 +25,23 @@ func TestRestartAfter(t *testing.T) {
 	var f endedPods
 	p := asking("first")
 	look := func(after time.Duration) time.Duration {
-		p.now = noon.Add(after)
+		p.Now = fixture.Noon.Add(after)
 		return f.age(p)
 	}
 	require.Zero(t, look(0))
 	require.Equal(t, time.Minute, look(time.Minute))
 	require.Zero(t, look(-time.Hour), "a clock that went back")
 	require.Equal(t, time.Minute, look(time.Minute-time.Hour))
-	p.seen.pod.UID = "second"
+	p.Seen.Pod.UID = "second"
 	require.Zero(t, look(0), "another pod")
 }
 
 // asking is a session whose desktop is up, and an operator whose questions are
 // answered after a while.
-func asking(pod types.UID) *pass {
-	return &pass{
-		session: &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "desk"}},
-		now:     time.Now(),
-		seen:    children{pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: pod}}},
+func asking(pod types.UID) *plan.Pass {
+	return &plan.Pass{
+		Session: &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "desk"}},
+		Now:     time.Now(),
+		Seen:    plan.Children{Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: pod}}},
 	}
 }

@@ -11,19 +11,23 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // finalizeDesktop ends the desktop and waits until it is gone: until then it may
 // still write to the home.
-func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {
-	if err := r.stopDesktop(ctx, p); err != nil || p.seen.pod == nil {
+func (r *Reconciler) finalizeDesktop(ctx context.Context, p *plan.Pass) error {
+	if err := r.stopDesktop(ctx, p); err != nil || p.Seen.Pod == nil {
 		return err
 	}
-	return &halt{
-		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
-		message: "The desktop is shutting down", retry: untilOrphanGoes(p.session, p.seen.pod),
+	return &verdict.Verdict{
+		Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating,
+		Message: "The desktop is shutting down", Retry: untilOrphanGoes(p.Session, p.Seen.Pod),
 	}
 }
 
@@ -32,15 +36,15 @@ func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {
 // home, is the very one that its status records and the one the operator made for
 // this user, no other session of theirs names or holds it, and the desktop's pod
 // is gone from the API server.
-func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
-	if !mayDeleteHome(p.session) {
+func (r *Reconciler) finalizeHome(ctx context.Context, p *plan.Pass) error {
+	if !mayDeleteHome(p.Session) {
 		return nil
 	}
 	if err := r.podReallyGone(ctx, p); err != nil {
 		return err
 	}
 	claim := &corev1.PersistentVolumeClaim{}
-	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
+	key := client.ObjectKey{Namespace: p.Session.Namespace, Name: renderer.HomeClaimName(p.Session.Name)}
 	err := r.Live.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -51,16 +55,16 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if claim.DeletionTimestamp != nil {
 		return nil
 	}
-	if claim.UID != p.session.Status.Home.UID || !ownHome(p.session, claim) {
-		p.homeKept = &keptHome{claim, "it is not the claim that was made for this session"}
+	if claim.UID != p.Session.Status.Home.UID || !homes.MadeFor(p.Session, claim) {
+		p.HomeKept = &plan.KeptHome{Claim: claim, Why: "it is not the claim that was made for this session"}
 		return nil
 	}
-	by, err := r.hadByOther(ctx, p.session, claim)
+	by, err := r.hadByOther(ctx, p.Session, claim)
 	if err != nil {
 		return err
 	}
 	if by != "" {
-		p.homeKept = &keptHome{claim, by}
+		p.HomeKept = &plan.KeptHome{Claim: claim, Why: by}
 		return nil
 	}
 	// Somebody may have thought better of it, and another operator may know of an end
@@ -69,10 +73,10 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 	if err != nil || !mayDeleteHome(current) || claim.UID != current.Status.Home.UID {
 		return err
 	}
-	if err := r.remove(ctx, claim); err != nil {
+	if err := r.objects().Remove(ctx, claim); err != nil {
 		return err
 	}
-	p.seen.claim = nil // the steps that follow have none to look after
+	p.Seen.Claim = nil // the steps that follow have none to look after
 	logf.FromContext(ctx).Info("home deleted as its policy says", "claim", claim.Name)
 	return nil
 }
@@ -81,19 +85,9 @@ func (r *Reconciler) finalizeHome(ctx context.Context, p *pass) error {
 func mayDeleteHome(s *vdi.VDISession) bool {
 	home := s.Status.Home
 	return s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete &&
-		persistent(s) && s.Spec.Persistence.ExistingClaim == "" &&
+		homes.Persistent(s) && s.Spec.Persistence.ExistingClaim == "" &&
 		s.Status.EndReason == "" && // the operator's ends are no person's wish to delete anything
 		home != nil && home.CreatedByOperator && home.UID != "" && home.ClaimName == renderer.HomeClaimName(s.Name)
-}
-
-// keptHome is a home that stays although its session was to take it along, and why.
-type keptHome struct {
-	claim *corev1.PersistentVolumeClaim
-	why   string
-}
-
-func (k keptHome) note(s *vdi.VDISession) string {
-	return fmt.Sprintf("The session %s is gone, and was to take its home along (reclaimPolicy Delete), but the home is kept: %s", s.Name, k.why)
 }
 
 // hadByOther says how another session has this one's home, if one has: its desktop is on
@@ -121,36 +115,31 @@ func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *c
 	return fmt.Sprintf("the session %q of the same user names it as its existingClaim", other), nil
 }
 
-func operatorsReason(reason vdi.StopReason) bool {
-	return reason == vdi.StopExpired || reason == vdi.StopIdle || reason == vdi.StopFailed
-}
-
-func (r *Reconciler) podReallyGone(ctx context.Context, p *pass) error {
-	pod := newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.session.Name)
-	there, err := r.readLive(ctx, p.session, pod)
-	if err != nil || !there || !ours(p.session, pod) {
+func (r *Reconciler) podReallyGone(ctx context.Context, p *plan.Pass) error {
+	pod := objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.Session.Name)
+	there, err := r.readLive(ctx, p.Session, pod)
+	if err != nil || !there || !ours(p.Session, pod) {
 		return err
 	}
-	return &halt{
-		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
-		message: "The desktop is shutting down", retry: ownerGoneRetry,
+	return &verdict.Verdict{
+		Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating,
+		Message: "The desktop is shutting down", Retry: verdict.OwnerGoneRetry,
 	}
 }
 
 // finalizeDone lets the session go; the garbage collector takes what it owns.
-func (r *Reconciler) finalizeDone(ctx context.Context, p *pass) error {
-	if !controllerutil.ContainsFinalizer(p.session, wire.Finalizer) {
+func (r *Reconciler) finalizeDone(ctx context.Context, p *plan.Pass) error {
+	if !controllerutil.ContainsFinalizer(p.Session, wire.Finalizer) {
 		return nil
 	}
-	before := p.session.DeepCopy()
-	controllerutil.RemoveFinalizer(p.session, wire.Finalizer)
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	err := r.Client.Patch(ctx, p.session, patch, client.FieldOwner(FieldOwner))
-	if err != nil && !apierrors.IsNotFound(err) {
-		controllerutil.AddFinalizer(p.session, wire.Finalizer) // it is still there
+	err := r.patchSession(ctx, p, func(s *vdi.VDISession) { controllerutil.RemoveFinalizer(s, wire.Finalizer) })
+	switch {
+	case apierrors.IsNotFound(err):
+		controllerutil.RemoveFinalizer(p.Session, wire.Finalizer) // it has just gone
+	case err != nil:
 		return fmt.Errorf("remove finalizer: %w", err)
+	default:
+		p.LetGo = true
 	}
-	p.wrote(before.ResourceVersion)
-	p.letGo = err == nil
 	return nil
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -20,6 +18,9 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -35,58 +36,35 @@ import (
 // Operators of older versions know no holder: beside one of them only the
 // leader's lease protects, and the pods that it has made.
 
-// held remembers which claim each session became the holder of for the start
-// that it is trying: while the pod is refused once a minute, nothing is written
-// and looked at again.
-type held struct{ perSession[holding] }
-
-type holding struct {
-	session, claim types.UID
-	holder         string
-}
-
-func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
-	return holding{s.UID, claim.UID, claim.Annotations[wire.AnnotationHolder]}
-}
-
-func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	known, found := h.load(client.ObjectKeyFromObject(s))
-	return found && homes.HolderOf(claim) == s.UID && known == holdingOf(s, claim)
-}
-
-func (h *held) remember(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) {
-	h.store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
-}
-
 // hold makes the session the holder of the claim, and halts while another
 // desktop or pod has it.
-func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
-	if r.held.is(p.session, claim) {
+func (r *Reconciler) hold(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
+	if r.held.is(p.Session, claim) {
 		return nil
 	}
-	if err := r.inUseByKnownPod(ctx, p, claim); err != nil || p.seen.pod != nil {
+	if err := r.inUseByKnownPod(ctx, p, claim); err != nil || p.Seen.Pod != nil {
 		return err
 	}
-	if err := r.heldByOther(ctx, p.session, claim); err != nil {
+	if err := r.heldByOther(ctx, p.Session, claim); err != nil {
 		return err
 	}
 	before := claim.DeepCopy()
-	homes.Hold(claim, p.session.UID)
+	homes.Hold(claim, p.Session.UID)
 	if homes.MadeByOperator(claim) && homes.Left(claim) {
 		logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
 		homes.Take(claim)
 	}
-	r.released.delete(client.ObjectKeyFromObject(p.session)) // also if the answer is lost
+	r.released.delete(client.ObjectKeyFromObject(p.Session)) // also if the answer is lost
 	if err := r.patchClaim(ctx, before, claim); err != nil {
-		return classify(wire.KindPersistentVolumeClaim, err)
+		return verdict.OfWrite(wire.KindPersistentVolumeClaim, err)
 	}
 	err := r.inUseByAnyPod(ctx, p, claim)
-	var used *halt
+	var used *verdict.Verdict
 	switch {
 	case errors.As(err, &used): // whoever uses it may have to start again first
-		return errors.Join(err, r.release(ctx, p.session, claim))
-	case err == nil && p.seen.pod == nil:
-		r.held.remember(p.session, claim)
+		return errors.Join(err, r.release(ctx, p.Session, claim))
+	case err == nil && p.Seen.Pod == nil:
+		r.held.remember(p.Session, claim)
 	}
 	return err
 }
@@ -94,15 +72,15 @@ func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.Persistent
 // inUseByKnownPod looks among the pods that are watched, which costs nothing.
 // While the session waits for somebody else's pod already, which is not watched,
 // it asks the API server before it writes anything.
-func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
-	if waitsForHome(p.session) {
+func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
+	if waitsForHome(p.Session) {
 		return r.inUseByAnyPod(ctx, p, claim)
 	}
-	user, err := r.desktopOn(ctx, p.session, claim.Name)
+	user, err := r.desktopOn(ctx, p.Session, claim.Name)
 	if err != nil || user == nil {
 		return err
 	}
-	return inUse(p.session, claim.Name, user)
+	return inUse(p.Session, claim.Name, user)
 }
 
 // desktopOn is a desktop of another session that is known to use the claim.
@@ -121,7 +99,7 @@ const podsPerPage = 250
 // inUseByAnyPod asks the API server itself, about every pod. The session's own may
 // be among them, which the cache does not show yet or which has lost its labels:
 // then this start is none.
-func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
+func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
 	pods := &corev1.PodList{}
 	for more := true; more; more = pods.Continue != "" {
 		page := []client.ListOption{client.InNamespace(claim.Namespace), client.Limit(podsPerPage), client.Continue(pods.Continue)}
@@ -129,11 +107,11 @@ func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.P
 		if err := r.Live.List(ctx, pods, page...); err != nil {
 			return fmt.Errorf("list pods that use home %q: %w", claim.Name, err)
 		}
-		if user := otherOn(pods.Items, p.session, claim.Name); user != nil {
-			return inUse(p.session, claim.Name, user)
+		if user := otherOn(pods.Items, p.Session, claim.Name); user != nil {
+			return inUse(p.Session, claim.Name, user)
 		}
 		own := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
-			return pod.Name == p.session.Name && metav1.IsControlledBy(&pod, p.session)
+			return pod.Name == p.Session.Name && metav1.IsControlledBy(&pod, p.Session)
 		})
 		if own >= 0 {
 			r.seePod(p, &pods.Items[own])
@@ -145,7 +123,7 @@ func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *pass, claim *corev1.P
 // otherOn is a pod that uses the claim and is not the session's.
 func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
 	for i := range pods {
-		if pod := &pods[i]; !podEnded(pod) && slices.Contains(homes.ClaimsOf(pod), claim) && !metav1.IsControlledBy(pod, s) {
+		if pod := &pods[i]; !desktop.Ended(pod) && slices.Contains(homes.ClaimsOf(pod), claim) && !metav1.IsControlledBy(pod, s) {
 			return pod
 		}
 	}
@@ -160,18 +138,11 @@ func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 		return ownedBy(s, pod, wire.KindPod)
 	}
 	if pod.Labels[wire.LabelName] == wire.NameSession && pod.Labels[wire.LabelManagedBy] == wire.Operator {
-		return homeInUse(claim, fmt.Sprintf("desktop %q", pod.Name))
+		return homes.InUse(claim, fmt.Sprintf("desktop %q", pod.Name))
 	}
-	h := homeInUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
-	h.retry = deniedRetry
+	h := homes.InUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
+	h.Retry = verdict.DeniedRetry
 	return h
-}
-
-func homeInUse(claim, user string) *halt {
-	return &halt{
-		condition: vdi.ConditionHomeReady, reason: vdi.ReasonHomeInUse, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
-		message: fmt.Sprintf("The home %q is in use by the %s; it starts when that one ends", claim, user),
-	}
 }
 
 // heldByOther halts while another session is the holder. Its release wakes us;
@@ -181,8 +152,8 @@ func (r *Reconciler) heldByOther(ctx context.Context, s *vdi.VDISession, claim *
 	if err != nil || holder == nil {
 		return err
 	}
-	h := homeInUse(claim.Name, fmt.Sprintf("desktop %q", holder.Name))
-	h.retry = deniedRetry
+	h := homes.InUse(claim.Name, fmt.Sprintf("desktop %q", holder.Name))
+	h.Retry = verdict.DeniedRetry
 	return h
 }
 
@@ -201,25 +172,11 @@ func (r *Reconciler) otherHolder(ctx context.Context, s *vdi.VDISession, claim *
 			return nil, fmt.Errorf("list sessions that may hold home %q: %w", claim.Name, err)
 		}
 		i := slices.IndexFunc(list.Items, func(s vdi.VDISession) bool { return s.UID == uid })
-		if i >= 0 && mayUse(&list.Items[i], claim.Name) {
+		if i >= 0 && homes.MayUse(&list.Items[i], claim.Name) {
 			return &list.Items[i], nil
 		}
 	}
 	return nil, nil
-}
-
-// mayUse tells whether a session has the claim as its home, wishes to, or may be
-// about to: what was last wished is not looked at yet.
-func mayUse(s *vdi.VDISession, claim string) bool {
-	return homeClaim(s) == claim || recordedHome(s) == claim || s.Status.ObservedGeneration != s.Generation
-}
-
-// recordedHome is the claim that the status names.
-func recordedHome(s *vdi.VDISession) string {
-	if s.Status.Home == nil {
-		return ""
-	}
-	return s.Status.Home.ClaimName
 }
 
 // waitsForHome tells whether the last look found the home in use.
@@ -229,83 +186,59 @@ func waitsForHome(s *vdi.VDISession) bool {
 	})
 }
 
-// released remembers of each stopped session, by claim, the last hold that it has
-// let go of: claims that are not watched are read once, and what was written is
-// not written again while the cache does not show it yet.
-type released struct{ perSession[map[string]string] }
-
-func (r *released) remember(s *vdi.VDISession, claim, holder string) {
-	key := client.ObjectKeyFromObject(s)
-	known, _ := r.load(key)
-	known = maps.Clone(known)
-	if known == nil {
-		known = map[string]string{}
-	}
-	known[claim] = holder
-	r.store(key, known)
-}
-
-// of is the hold that was let go of; found is also true of a claim that was read
-// and not held.
-func (r *released) of(s *vdi.VDISession, claim string) (holder string, found bool) {
-	known, _ := r.load(client.ObjectKeyFromObject(s))
-	holder, found = known[claim]
-	return holder, found
-}
-
 // releaseHomes makes the claims free that the session does not go on to use, once
 // its pod is gone. Nothing depends on it: what fails is tried again, and a claim
 // whose holder is gone is free.
-func (r *Reconciler) releaseHomes(ctx context.Context, p *pass) error {
+func (r *Reconciler) releaseHomes(ctx context.Context, p *plan.Pass) error {
 	next := ""
-	if p.decision.want == wantRun && p.session.DeletionTimestamp == nil {
-		next = homeClaim(p.session)
+	if p.Decision.Want == plan.Run && p.Session.DeletionTimestamp == nil {
+		next = homes.ClaimName(p.Session)
 	}
 	r.releaseAllBut(ctx, p, next)
 	return nil
 }
 
-func (r *Reconciler) releaseAllBut(ctx context.Context, p *pass, next string) {
-	if p.seen.pod != nil {
+func (r *Reconciler) releaseAllBut(ctx context.Context, p *plan.Pass, next string) {
+	if p.Seen.Pod != nil {
 		return // it may still write
 	}
-	s := p.session
-	for _, name := range []string{renderer.HomeClaimName(s.Name), recordedHome(s), homeClaim(s)} {
+	s := p.Session
+	for _, name := range []string{renderer.HomeClaimName(s.Name), homes.RecordedClaimName(s), homes.ClaimName(s)} {
 		if name == "" || name == next {
 			continue
 		}
 		switch err := r.releaseNamed(ctx, p, name); {
 		case err == nil:
 		case apierrors.IsConflict(err):
-			p.look(cacheLag)
+			p.LookAgainAfter(cacheLag)
 		case errors.Is(err, errOutdated):
-			p.look(longestLag)
+			p.LookAgainAfter(longestLag)
 		default:
 			logf.FromContext(ctx).Error(err, "a home is not released", "claim", name)
-			p.look(deniedRetry)
+			p.LookAgainAfter(verdict.DeniedRetry)
 		}
 	}
 }
 
-func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) error {
-	last, known := r.released.of(p.session, name)
-	claim := p.seen.claim
+func (r *Reconciler) releaseNamed(ctx context.Context, p *plan.Pass, name string) error {
+	last, known := r.released.of(p.Session, name)
+	claim := p.Seen.Claim
 	switch {
 	case claim != nil && claim.Name == name:
 		if known && claim.Annotations[wire.AnnotationHolder] == last {
 			return nil
 		}
 		return r.letGoOf(ctx, p, claim)
-	case known, name != recordedHome(p.session) && name != homeClaim(p.session):
+	case known, name != homes.RecordedClaimName(p.Session) && name != homes.ClaimName(p.Session):
 		return nil
 	}
 	claim = &corev1.PersistentVolumeClaim{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: name}, claim)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read home to release it: %w", err)
 	}
-	if homes.HolderOf(claim) != p.session.UID {
-		r.released.remember(p.session, name, "")
+	if homes.HolderOf(claim) != p.Session.UID {
+		r.released.remember(p.Session, name, "")
 		return nil
 	}
 	return r.letGoOf(ctx, p, claim)
@@ -313,14 +246,14 @@ func (r *Reconciler) releaseNamed(ctx context.Context, p *pass, name string) err
 
 // letGoOf makes a claim free that the session holds, if the session really is to run on it
 // no longer.
-func (r *Reconciler) letGoOf(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {
-	if homes.HolderOf(claim) != p.session.UID || claim.DeletionTimestamp != nil {
+func (r *Reconciler) letGoOf(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
+	if homes.HolderOf(claim) != p.Session.UID || claim.DeletionTimestamp != nil {
 		return nil
 	}
 	if err := r.confirm(ctx, p); err != nil {
 		return err
 	}
-	return r.release(ctx, p.session, claim)
+	return r.release(ctx, p.Session, claim)
 }
 
 // release makes a claim free that the session holds. One that is being deleted

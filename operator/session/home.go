@@ -14,208 +14,127 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
-	"github.com/vdi-platform/vdi-platform/platform"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
-	"github.com/vdi-platform/vdi-platform/renderer"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
-
-// homeClaim is the claim a session's home lies in; empty for a scratch home.
-func homeClaim(s *vdi.VDISession) string {
-	switch {
-	case !persistent(s):
-		return ""
-	case s.Spec.Persistence.ExistingClaim != "":
-		return s.Spec.Persistence.ExistingClaim
-	default:
-		return renderer.HomeClaimName(s.Name)
-	}
-}
-
-// persistent: unset means true, as the API says.
-func persistent(s *vdi.VDISession) bool {
-	return s.Spec.Persistence.Enabled == nil || *s.Spec.Persistence.Enabled
-}
-
-// homeInForce is the claim that the session's pod mounts as its home; while
-// there is none, the one that the next pod will.
-func (p *pass) homeInForce() string {
-	if p.seen.pod == nil {
-		return homeClaim(p.session)
-	}
-	for _, v := range p.seen.pod.Spec.Volumes {
-		if v.Name == wire.VolumeHome && v.PersistentVolumeClaim != nil {
-			return v.PersistentVolumeClaim.ClaimName
-		}
-	}
-	return ""
-}
 
 // inspectHome refuses to start a desktop on a home that is another person's or
 // that another desktop writes to.
-func (r *Reconciler) inspectHome(ctx context.Context, p *pass) error {
+func (r *Reconciler) inspectHome(ctx context.Context, p *plan.Pass) error {
 	var err error
-	switch claim := p.homeInForce(); {
+	switch claim := p.HomeInForce(); {
 	case claim == "":
-	case p.starting():
+	case p.Starting():
 		err = r.startOn(ctx, p, claim)
-	case p.seen.podLives():
-		p.sharedWith, err = r.desktopOn(ctx, p.session, claim)
+	case p.Seen.PodLives():
+		p.SharedWith, err = r.desktopOn(ctx, p.Session, claim)
 	}
 	if err != nil {
 		return err
 	}
-	p.home = homeStatus(p)
+	p.HomeSeen = true
 	return nil
 }
 
 // startOn makes the session the holder of its home, where there is one yet: a
 // claim that is still to be made is made with its holder.
-func (r *Reconciler) startOn(ctx context.Context, p *pass, name string) error {
-	if name == p.session.Spec.Persistence.ExistingClaim {
+func (r *Reconciler) startOn(ctx context.Context, p *plan.Pass, name string) error {
+	if name == p.Session.Spec.Persistence.ExistingClaim {
 		return r.startOnExisting(ctx, p, name)
 	}
-	if p.seen.claim == nil {
+	if p.Seen.Claim == nil {
 		return nil // not made yet; the create will show
 	}
-	if holder := homes.HolderOf(p.seen.claim); holder != "" && holder != p.session.UID {
+	if holder := homes.HolderOf(p.Seen.Claim); holder != "" && holder != p.Session.UID {
 		return r.findHome(ctx, p, name) // it may be free by now: its release woke us
 	}
-	if err := usableHome(p.session, p.seen.claim); err != nil {
+	if err := homes.Usable(p.Session, p.Seen.Claim); err != nil {
 		return err
 	}
-	if err := mountable(p.seen.claim); err != nil {
+	if err := homes.Mountable(p.Seen.Claim); err != nil {
 		return err
 	}
-	return r.hold(ctx, p, p.seen.claim)
+	return r.hold(ctx, p, p.Seen.Claim)
 }
 
 // startOnExisting takes over an existing claim that is this user's. It may be a
 // home that another session of theirs has left.
-func (r *Reconciler) startOnExisting(ctx context.Context, p *pass, name string) error {
+func (r *Reconciler) startOnExisting(ctx context.Context, p *plan.Pass, name string) error {
 	claim := &corev1.PersistentVolumeClaim{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: name}, claim)
 	if apierrors.IsNotFound(err) {
-		return homeHalt(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: there is no PersistentVolumeClaim %q in namespace %q", name, p.session.Namespace))
+		return homes.Refused(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: there is no PersistentVolumeClaim %q in namespace %q", name, p.Session.Namespace))
 	}
 	if err != nil {
 		return fmt.Errorf("read existing claim: %w", err)
 	}
 	if claim.DeletionTimestamp != nil {
-		return homeHalt(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: the PersistentVolumeClaim %q is being deleted", claim.Name))
+		return homes.Refused(vdi.ReasonHomeNotFound, fmt.Sprintf("spec.persistence.existingClaim: the PersistentVolumeClaim %q is being deleted", claim.Name))
 	}
-	if err := usableHome(p.session, claim); err != nil {
+	if err := homes.Usable(p.Session, claim); err != nil {
 		return err
 	}
-	if err := notLost(claim); err != nil {
+	if err := homes.NotLost(claim); err != nil {
 		return err
 	}
-	p.seen.existing = claim
+	p.Seen.Existing = claim
 	return r.hold(ctx, p, claim)
-}
-
-// mountable halts while a desktop could not use the claim.
-func mountable(claim *corev1.PersistentVolumeClaim) error {
-	if err := notLeaving(claim); err != nil {
-		return err
-	}
-	return notLost(claim)
-}
-
-// notLeaving halts while a home is being deleted; the desktop starts with a new one when
-// it is gone. That wakes us, but for one that an administrator made, which is not watched.
-func notLeaving(claim *corev1.PersistentVolumeClaim) error {
-	if claim.DeletionTimestamp == nil {
-		return nil
-	}
-	return &halt{
-		condition: vdi.ConditionHomeReady, reason: vdi.ReasonWaiting, phase: vdi.PhasePending, waiting: vdi.WaitingForVolume,
-		message: fmt.Sprintf("The home %q is being deleted; the desktop starts with a new one when it is gone", claim.Name),
-		retry:   deniedRetry,
-	}
-}
-
-// usableHome halts unless the claim is this identity's: made by the operator for
-// it, or labelled for it by an administrator. A planted home is a poisoned .bashrc.
-func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
-	identity := platform.Identity(s.Spec.User)
-	made := homes.MadeByOperator(claim)
-	switch {
-	case claim.Labels[wire.LabelHomeFor] == identity:
-		return nil
-	case made && claim.Labels[wire.LabelUser] == identity:
-		return nil
-	case made:
-		return homeHalt(vdi.ReasonHomeOfAnotherUser, fmt.Sprintf("The home %q belongs to another user. Use another session name; or, where it is the same person's, an administrator can hand it over: %s", claim.Name, handOver(claim, identity)))
-	default:
-		return homeHalt(vdi.ReasonHomeNotOurs, fmt.Sprintf("The PersistentVolumeClaim %q was not made by the operator, so it is not used as a home. An administrator can allow it: %s", claim.Name, handOver(claim, identity)))
-	}
-}
-
-// handOver is the command that gives a claim to a person.
-func handOver(claim *corev1.PersistentVolumeClaim, identity string) string {
-	return fmt.Sprintf("kubectl label pvc -n %s %s --overwrite %s=%s", claim.Namespace, claim.Name, wire.LabelHomeFor, identity)
-}
-
-func homeHalt(reason, message string) *halt {
-	return &halt{
-		condition: vdi.ConditionHomeReady, reason: reason, message: message,
-		phase: vdi.PhaseFailed, waiting: vdi.WaitingForVolume, stalled: true, retry: deniedRetry,
-	}
 }
 
 // applyHome makes the home when there is none and lets it grow; beside who holds
 // it and that it was left, nothing else of a claim is ever written.
-func (r *Reconciler) applyHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
-	if p.seen.claim != nil {
-		if err := usableHome(p.session, p.seen.claim); err != nil {
+func (r *Reconciler) applyHome(ctx context.Context, p *plan.Pass, o *unstructured.Unstructured) error {
+	if p.Seen.Claim != nil {
+		if err := homes.Usable(p.Session, p.Seen.Claim); err != nil {
 			return err // also a session that does not start leaves another's home alone
 		}
 		if err := r.takeHome(ctx, p); err != nil {
 			return err
 		}
-		p.homeDiffers = differs(p.seen.claim, o)
+		p.HomeDiffers = homes.Differences(p.Seen.Claim, o)
 		return r.growHome(ctx, p, o)
 	}
-	if p.homeGone {
+	if p.HomeGone {
 		return nil // a new one now would stand in the way of bringing the old one back
 	}
 	made := o.DeepCopy()
-	if p.starting() {
-		homes.Hold(made, p.session.UID) // it is born with its holder
-		r.released.delete(client.ObjectKeyFromObject(p.session))
+	if p.Starting() {
+		homes.Hold(made, p.Session.UID) // it is born with its holder
+		r.released.delete(client.ObjectKeyFromObject(p.Session))
 	}
 	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
 	if apierrors.IsAlreadyExists(err) {
 		return r.findHome(ctx, p, o.GetName())
 	}
 	if err != nil {
-		return classify(o.GetKind(), err)
+		return verdict.OfWrite(o.GetKind(), err)
 	}
 	logf.FromContext(ctx).Info("created", "kind", o.GetKind(), "name", o.GetName())
 	claim := &corev1.PersistentVolumeClaim{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(made.Object, claim); err != nil {
 		return fmt.Errorf("read back home: %w", err)
 	}
-	p.seen.claim = claim
-	p.home = homeStatus(p)
+	p.Seen.Claim = claim
+	p.HomeSeen = true
 	return nil
 }
 
 // findHome looks at a claim that the cache does not show.
-func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
+func (r *Reconciler) findHome(ctx context.Context, p *plan.Pass, name string) error {
 	claim := &corev1.PersistentVolumeClaim{}
-	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: name}, claim); err != nil {
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: name}, claim); err != nil {
 		return fmt.Errorf("read existing home: %w", err)
 	}
-	if err := usableHome(p.session, claim); err != nil {
+	if err := homes.Usable(p.Session, claim); err != nil {
 		return err
 	}
-	p.seen.claim = claim
-	p.home = homeStatus(p)
-	if !p.starting() {
+	p.Seen.Claim = claim
+	p.HomeSeen = true
+	if !p.Starting() {
 		return r.takeHome(ctx, p)
 	}
-	if err := mountable(claim); err != nil {
+	if err := homes.Mountable(claim); err != nil {
 		return err
 	}
 	return r.hold(ctx, p, claim)
@@ -223,67 +142,39 @@ func (r *Reconciler) findHome(ctx context.Context, p *pass, name string) error {
 
 // growHome raises the claim's request. A volume cannot shrink, and whether it
 // grows is the cluster's to say: a desktop starts, runs and stops without that.
-func (r *Reconciler) growHome(ctx context.Context, p *pass, o *unstructured.Unstructured) error {
+func (r *Reconciler) growHome(ctx context.Context, p *plan.Pass, o *unstructured.Unstructured) error {
 	wish, found, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
-	if !found || !homes.MadeByOperator(p.seen.claim) {
+	if !found || !homes.MadeByOperator(p.Seen.Claim) {
 		return nil
 	}
 	size, err := resource.ParseQuantity(wish)
 	if err != nil {
 		return fmt.Errorf("size of home: %w", err)
 	}
-	current := p.seen.claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	current := p.Seen.Claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	switch size.Cmp(current) {
 	case 0:
 		return nil
 	case -1:
-		p.sizeRefused = &halt{
-			reason:  vdi.ReasonHomeShrinkRefused,
-			message: "The home stays as large as it is: a volume cannot shrink (spec.persistence.size)",
+		p.SizeRefused = &verdict.Verdict{
+			Reason:  vdi.ReasonHomeShrinkRefused,
+			Message: "The home stays as large as it is: a volume cannot shrink (spec.persistence.size)",
 		}
 		return nil
 	}
-	before, grown := p.seen.claim, p.seen.claim.DeepCopy()
+	before, grown := p.Seen.Claim, p.Seen.Claim.DeepCopy()
 	grown.Spec.Resources.Requests[corev1.ResourceStorage] = size
 	err = r.patchClaim(ctx, before, grown)
 	switch {
 	case err == nil:
-		p.seen.claim = grown
-	case isRefusal(err):
-		p.sizeRefused = &halt{
-			reason:  vdi.ReasonHomeGrowthRefused,
-			message: fmt.Sprintf("The home stays at %s: the cluster refused to let it grow to %s (spec.persistence.size): %s", current.String(), size.String(), serverWords(err)),
+		p.Seen.Claim = grown
+	case objects.IsRefusal(err):
+		p.SizeRefused = &verdict.Verdict{
+			Reason:  vdi.ReasonHomeGrowthRefused,
+			Message: fmt.Sprintf("The home stays at %s: the cluster refused to let it grow to %s (spec.persistence.size): %s", current.String(), size.String(), objects.Words(err)),
 		}
-		p.look(deniedRetry)
+		p.LookAgainAfter(verdict.DeniedRetry)
 		return nil
 	}
 	return err
-}
-
-// homeStatus shows what the home is, from what was seen. A claim that is not
-// this user's is never recorded: what is recorded may be deleted with the session.
-func homeStatus(p *pass) *vdi.HomeStatus {
-	name := p.homeInForce()
-	kept := retained(p, name)
-	if name == "" && len(kept) == 0 {
-		return nil
-	}
-	h := &vdi.HomeStatus{ClaimName: name, RetainedClaims: kept}
-	if claim := p.seen.claimNamed(name); claim != nil && usableHome(p.session, claim) == nil {
-		h.UID, h.CreatedByOperator = claim.UID, homes.MadeByOperator(claim)
-	}
-	rules, _ := p.rules()
-	if keep := retainForOf(p.session.Spec, rules); keep > 0 && name == renderer.HomeClaimName(p.session.Name) {
-		h.RetainFor = keep.String()
-	}
-	return h
-}
-
-// retained lists the session's own claim when it is kept but not mounted.
-func retained(p *pass, inForce string) []string {
-	c := p.seen.claim
-	if c == nil || c.Name == inForce || c.Labels[wire.LabelUser] != platform.Identity(p.session.Spec.User) {
-		return nil
-	}
-	return []string{c.Name}
 }

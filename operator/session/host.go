@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -29,24 +31,24 @@ const (
 
 // claimHost makes sure that this session alone answers under its host, before it starts
 // and before that is reported.
-func (r *Reconciler) claimHost(ctx context.Context, p *pass) error {
-	unreported := p.seen.podLives() && p.decision.want == wantRun && p.session.Status.Host == ""
-	if !platform.HostNeedsClaim(r.Config.Sessions) || !p.starting() && !unreported {
+func (r *Reconciler) claimHost(ctx context.Context, p *plan.Pass) error {
+	unreported := p.Seen.PodLives() && p.Decision.Want == plan.Run && p.Session.Status.Host == ""
+	if !platform.HostNeedsClaim(r.Config.Sessions) || !p.Starting() && !unreported {
 		return nil
 	}
 	err := r.becomeHolder(ctx, p)
-	p.hasHost = err == nil
-	var h *halt
+	p.HasHost = err == nil
+	var h *verdict.Verdict
 	if unreported && errors.As(err, &h) {
-		p.refuse(h) // the desktop is looked after all the same
+		p.Refuse(h) // the desktop is looked after all the same
 		return nil
 	}
 	return err
 }
 
-func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {
+func (r *Reconciler) becomeHolder(ctx context.Context, p *plan.Pass) error {
 	claim := &corev1.ConfigMap{}
-	err := r.Live.Get(ctx, r.hostClaimKey(p.host), claim)
+	err := r.Live.Get(ctx, r.hostClaimKey(p.Host), claim)
 	if apierrors.IsNotFound(err) {
 		return r.createHostClaim(ctx, p)
 	}
@@ -56,30 +58,30 @@ func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {
 	return r.takeHost(ctx, p, claim)
 }
 
-func (r *Reconciler) createHostClaim(ctx context.Context, p *pass) error {
-	key := r.hostClaimKey(p.host)
+func (r *Reconciler) createHostClaim(ctx context.Context, p *plan.Pass) error {
+	key := r.hostClaimKey(p.Host)
 	claim := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: key.Name, Namespace: key.Namespace,
 			Labels: map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelName: "vdi-host-claim"},
 		},
 		Data: map[string]string{
-			claimHost: p.host, claimIdentity: platform.Identity(p.session.Spec.User), claimHolder: holderOf(p.session),
+			claimHost: p.Host, claimIdentity: platform.Identity(p.Session.Spec.User), claimHolder: holderOf(p.Session),
 		},
 	}
 	if err := r.Client.Create(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("claim host %q: %w", p.host, err) // somebody was faster: look again
+		return fmt.Errorf("claim host %q: %w", p.Host, err) // somebody was faster: look again
 	}
 	return nil
 }
 
 // takeHost lets the same person's next session use the host once the former one is gone.
-func (r *Reconciler) takeHost(ctx context.Context, p *pass, claim *corev1.ConfigMap) error {
-	if claim.Data[claimIdentity] != platform.Identity(p.session.Spec.User) {
-		return hostHalt(vdi.ReasonHostOfAnotherUser, fmt.Sprintf("The host %s belongs to another user for good. An administrator can add {id} to sessions.hostTemplate", p.host))
+func (r *Reconciler) takeHost(ctx context.Context, p *plan.Pass, claim *corev1.ConfigMap) error {
+	if claim.Data[claimIdentity] != platform.Identity(p.Session.Spec.User) {
+		return hostHalt(vdi.ReasonHostOfAnotherUser, fmt.Sprintf("The host %s belongs to another user for good. An administrator can add {id} to sessions.hostTemplate", p.Host))
 	}
 	holder := claim.Data[claimHolder]
-	if holder == holderOf(p.session) {
+	if holder == holderOf(p.Session) {
 		return nil
 	}
 	alive, err := r.holderLives(ctx, holder)
@@ -87,11 +89,11 @@ func (r *Reconciler) takeHost(ctx context.Context, p *pass, claim *corev1.Config
 		return err
 	}
 	if alive {
-		return hostHalt(vdi.ReasonHostInUse, fmt.Sprintf("The host %s is in use by this user's session %s; end that one first", p.host, holder[:strings.LastIndex(holder, "/")]))
+		return hostHalt(vdi.ReasonHostInUse, fmt.Sprintf("The host %s is in use by this user's session %s; end that one first", p.Host, holder[:strings.LastIndex(holder, "/")]))
 	}
-	claim.Data[claimHolder] = holderOf(p.session)
+	claim.Data[claimHolder] = holderOf(p.Session)
 	if err := r.Client.Update(ctx, claim, client.FieldOwner(FieldOwner)); err != nil {
-		return fmt.Errorf("take host %q: %w", p.host, err)
+		return fmt.Errorf("take host %q: %w", p.Host, err)
 	}
 	return nil
 }
@@ -113,14 +115,14 @@ func (r *Reconciler) holderLives(ctx context.Context, holder string) (bool, erro
 }
 
 // releaseHost frees the host for the same person's next session.
-func (r *Reconciler) releaseHost(ctx context.Context, p *pass) error {
-	host := p.session.Status.Host
+func (r *Reconciler) releaseHost(ctx context.Context, p *plan.Pass) error {
+	host := p.Session.Status.Host
 	if host == "" || !platform.HostNeedsClaim(r.Config.Sessions) {
 		return nil
 	}
 	claim := &corev1.ConfigMap{}
 	err := r.Live.Get(ctx, r.hostClaimKey(host), claim)
-	if apierrors.IsNotFound(err) || (err == nil && claim.Data[claimHolder] != holderOf(p.session)) {
+	if apierrors.IsNotFound(err) || (err == nil && claim.Data[claimHolder] != holderOf(p.Session)) {
 		return nil
 	}
 	if err != nil {
@@ -145,14 +147,9 @@ func holderOf(s *vdi.VDISession) string {
 	return s.Namespace + "/" + s.Name + "/" + string(s.UID)
 }
 
-func hostHalt(reason, message string) *halt {
-	return &halt{
-		condition: vdi.ConditionAccepted, reason: reason, message: message,
-		phase: vdi.PhaseFailed, stalled: true, retry: deniedRetry,
+func hostHalt(reason, message string) *verdict.Verdict {
+	return &verdict.Verdict{
+		Condition: vdi.ConditionAccepted, Reason: reason, Message: message,
+		Phase: vdi.PhaseFailed, Stalled: true, Retry: verdict.DeniedRetry,
 	}
-}
-
-// isHostRefusal tells whether somebody else has the session's host.
-func isHostRefusal(h *halt) bool {
-	return h.reason == vdi.ReasonHostInUse || h.reason == vdi.ReasonHostOfAnotherUser
 }

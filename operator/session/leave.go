@@ -13,7 +13,9 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
-	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -22,28 +24,28 @@ import (
 // to be kept; package homes does the rest. A mark stays as it is: it was made by
 // an earlier look at this end, or by the session that had the home last. The same
 // write releases the home.
-func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
+func (r *Reconciler) leaveHome(ctx context.Context, p *plan.Pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
-	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
+	key := client.ObjectKey{Namespace: p.Session.Namespace, Name: renderer.HomeClaimName(p.Session.Name)}
 	err := r.Live.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
-		p.seen.claim = nil
+		p.Seen.Claim = nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	p.seen.claim = claim // what follows sees what was written
-	if !ownHome(p.session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
+	p.Seen.Claim = claim // what follows sees what was written
+	if !homes.MadeFor(p.Session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
 		return nil // releaseHomes releases it
 	}
-	named, err := namedByOther(ctx, r.Client, p.session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
+	named, err := namedByOther(ctx, r.Client, p.Session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
 	if err != nil || named != "" {
 		return err // it is not left, but another session's
 	}
 	var keep time.Duration // a home that was switched off before is kept for ever
-	if hadHome(p.session, claim) {
-		keep, err = r.retainFor(ctx, p.session)
+	if homes.WasHomeOf(p.Session, claim) {
+		keep, err = r.retainFor(ctx, p.Session)
 	}
 	if err != nil {
 		return err
@@ -58,17 +60,17 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *pass) error {
 	logf.FromContext(ctx).Info("home left behind", "claim", claim.Name, "retainFor", keep)
 	before := claim.DeepCopy()
 	homes.Leave(claim, now, keep)
-	if homes.HolderOf(claim) == p.session.UID {
+	if homes.HolderOf(claim) == p.Session.UID {
 		homes.Release(claim)
 	}
-	err = r.releaseBy(ctx, p.session, before, claim)
-	if isRefusal(err) && keep == 0 {
+	err = r.releaseBy(ctx, p.Session, before, claim)
+	if objects.IsRefusal(err) && keep == 0 {
 		logf.FromContext(ctx).Error(err, "a home is not marked; it is listed later", "claim", claim.Name)
-		p.seen.claim = before
+		p.Seen.Claim = before
 		return nil
 	}
-	if isRefusal(err) {
-		return denied(wire.KindPersistentVolumeClaim, err) // nobody else knows how long it is to be kept
+	if objects.IsRefusal(err) {
+		return verdict.Denied(wire.KindPersistentVolumeClaim, err) // nobody else knows how long it is to be kept
 	}
 	return err
 }
@@ -89,19 +91,6 @@ func namedByOther(ctx context.Context, from client.Reader, s *vdi.VDISession, cl
 	return list.Items[i].Name, nil
 }
 
-// hadHome tells whether the claim is the very one this session had as its home
-// to the end.
-func hadHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	home := s.Status.Home
-	return homeClaim(s) == claim.Name && s.Spec.Persistence.ExistingClaim == "" &&
-		home != nil && home.CreatedByOperator && home.UID != "" && home.UID == claim.UID
-}
-
-// ownHome tells whether the operator made the claim for this session's user.
-func ownHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	return homes.MadeByOperator(claim) && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
-}
-
 // retainFor reads the template for its default. A template that is gone has none.
 func (r *Reconciler) retainFor(ctx context.Context, s *vdi.VDISession) (time.Duration, error) {
 	t := &vdi.VDITemplate{}
@@ -109,20 +98,14 @@ func (r *Reconciler) retainFor(ctx context.Context, s *vdi.VDISession) (time.Dur
 	if err != nil && !apierrors.IsNotFound(err) {
 		return 0, fmt.Errorf("read template %q: %w", s.Spec.Template, err)
 	}
-	return retainForOf(s.Spec, t.Spec.Lifecycle), nil
-}
-
-// retainForOf is how long a home is kept after its session: the session's wish,
-// else the template's default. 0 means for ever.
-func retainForOf(spec vdi.VDISessionSpec, rules vdi.TemplateLifecycle) time.Duration {
-	return durationOr(spec.Persistence.RetainFor, durationOr(rules.RetainHomesFor, 0))
+	return homes.RetainFor(s.Spec, t.Spec.Lifecycle), nil
 }
 
 // takeHome removes the mark from a home that its user's session has again, also
 // while no desktop starts on it: whoever was about to delete it finds it changed.
-func (r *Reconciler) takeHome(ctx context.Context, p *pass) error {
-	claim := p.seen.claim
-	if homeClaim(p.session) != claim.Name || !homes.Left(claim) || !homes.MadeByOperator(claim) {
+func (r *Reconciler) takeHome(ctx context.Context, p *plan.Pass) error {
+	claim := p.Seen.Claim
+	if homes.ClaimName(p.Session) != claim.Name || !homes.Left(claim) || !homes.MadeByOperator(claim) {
 		return nil
 	}
 	logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)

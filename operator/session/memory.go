@@ -1,32 +1,45 @@
 package session
 
 import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // memory is what the operator knows of its sessions beside what is written. All
 // of it is lost with the operator and none of it is missed then: it only saves
 // requests and work. The zero value is ready to use.
 type memory struct {
-	superseded superseded
-	untold     untold
-	settled    settled
-	turnLogins turnLogins
-	held       held
-	released   released
-	endedPods  endedPods
-	written    written
-	news       news
-	routes     questions[error]
-	uses       questions[use]
+	superseded  superseded
+	firstStarts firstStarts
+	settled     settled
+	turnLogins  turnLogins
+	held        held
+	released    released
+	endedPods   endedPods
+	written     written
+	news        news
+	routes      questions[error]
+	uses        questions[use]
 }
 
 // forget is called for a session that is gone.
 func (m *memory) forget(key types.NamespacedName) {
 	m.superseded.delete(key)
-	m.untold.delete(key)
+	m.firstStarts.delete(key)
 	m.settled.delete(key)
 	m.turnLogins.delete(key)
 	m.held.delete(key)
@@ -53,3 +66,192 @@ func (m *perSession[T]) load(key types.NamespacedName) (T, bool) {
 func (m *perSession[T]) store(key types.NamespacedName, value T) { m.values.Store(key, value) }
 
 func (m *perSession[T]) delete(key types.NamespacedName) { m.values.Delete(key) }
+
+// endedPods remember when each session's pod was first seen to have ended: a node's
+// clock has no say in how long it stays.
+type endedPods struct{ perSession[endedPod] }
+
+type endedPod struct {
+	pod types.UID
+	at  time.Time
+}
+
+// age is how long ago the pass' pod was first seen to have ended.
+func (f *endedPods) age(p *plan.Pass) time.Duration {
+	key := client.ObjectKeyFromObject(p.Session)
+	seen, found := f.load(key)
+	if !found || seen.pod != p.Seen.Pod.UID || seen.at.After(p.Now) {
+		seen = endedPod{p.Seen.Pod.UID, p.Now}
+		f.store(key, seen)
+	}
+	return p.Now.Sub(seen.at)
+}
+
+// cacheLag is when a session is looked at again whose cached state is older than
+// our own last write; the watch event is on its way.
+const cacheLag = 20 * time.Millisecond
+
+// longestLag bounds that wait. After a restore the API server knows nothing of our
+// last writes, and nothing newer may ever come; a cache that is later than that
+// costs a conflict.
+const longestLag = time.Second
+
+// superseded remembers, until the cache shows something newer, the resource
+// versions of sessions that our own writes replaced. A pass that began from one
+// of them would decide on the past, and each of its writes would be a conflict.
+type superseded struct{ perSession[replaced] }
+
+type replaced struct {
+	versions []string
+	at       time.Time
+}
+
+// isStale tells whether the cache has not seen our last write yet.
+func (s *superseded) isStale(key types.NamespacedName, version string, now time.Time) bool {
+	last, known := s.load(key)
+	if !known {
+		return false
+	}
+	if slices.Contains(last.versions, version) && now.Sub(last.at).Abs() < longestLag {
+		return true
+	}
+	s.delete(key)
+	return false
+}
+
+// remember keeps what a pass replaced.
+func (s *superseded) remember(key types.NamespacedName, versions []string, now time.Time) {
+	if len(versions) > 0 {
+		s.store(key, replaced{versions, now})
+	}
+}
+
+// written remembers when this operator last wrote the status of each session.
+type written struct{ perSession[time.Time] }
+
+// ownWrite is how long after that a change of the status may be our own: longer than a
+// cache takes to show it, and shorter than the API server is away while it is restored.
+const ownWrite = 10 * time.Second
+
+// held remembers which claim each session became the holder of for the start
+// that it is trying: while the pod is refused once a minute, nothing is written
+// and looked at again.
+type held struct{ perSession[holding] }
+
+type holding struct {
+	session, claim types.UID
+	holder         string
+}
+
+func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
+	return holding{s.UID, claim.UID, claim.Annotations[wire.AnnotationHolder]}
+}
+
+func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	known, found := h.load(client.ObjectKeyFromObject(s))
+	return found && homes.HolderOf(claim) == s.UID && known == holdingOf(s, claim)
+}
+
+func (h *held) remember(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) {
+	h.store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
+}
+
+// released remembers of each stopped session, by claim, the last hold that it has
+// let go of: claims that are not watched are read once, and what was written is
+// not written again while the cache does not show it yet.
+type released struct{ perSession[map[string]string] }
+
+func (r *released) remember(s *vdi.VDISession, claim, holder string) {
+	key := client.ObjectKeyFromObject(s)
+	known, _ := r.load(key)
+	known = maps.Clone(known)
+	if known == nil {
+		known = map[string]string{}
+	}
+	known[claim] = holder
+	r.store(key, known)
+}
+
+// of is the hold that was let go of; found is also true of a claim that was read
+// and not held.
+func (r *released) of(s *vdi.VDISession, claim string) (holder string, found bool) {
+	known, _ := r.load(client.ObjectKeyFromObject(s))
+	holder, found = known[claim]
+	return holder, found
+}
+
+// settled remembers of each session what it was last compared with and found in
+// order, as a hash. While nothing of that changes, rendering again and comparing
+// would come to the same: most passes are news of the pod alone. What is
+// remembered is lost with the operator; the next pass then renders once more.
+type settled struct{ perSession[uint64] }
+
+var settledSeed = maphash.MakeSeed()
+
+// unchanged tells whether the living desktop of this pass is in order.
+func (s *settled) unchanged(p *plan.Pass) bool {
+	known, found := s.load(client.ObjectKeyFromObject(p.Session))
+	return found && p.Seen.PodLives() && p.Decision.Want == plan.Run && known == fingerprint(p)
+}
+
+// note remembers a pass that compared everything and left nothing to do or to tell.
+func (s *settled) remember(p *plan.Pass, failed error) {
+	key := client.ObjectKeyFromObject(p.Session)
+	switch {
+	case failed == nil && p.InOrder():
+		s.store(key, fingerprint(p))
+	case p.Desired != nil:
+		s.delete(key)
+	}
+}
+
+// fingerprint is a hash of all that rendering and comparing depend on: the renderer's
+// input, and the versions of the objects that are there. The pod counts by its
+// identity, since it is never changed, the home by what is read of it, and the
+// encoder by its name: where a streamer has one name for all, the choice before
+// the start and the one read from the pod may differ.
+func fingerprint(p *plan.Pass) uint64 {
+	var h maphash.Hash
+	h.SetSeed(settledSeed)
+	small := p.Input // by their generations instead
+	small.Session, small.Template, small.Platform = vdi.VDISession{}, vdi.VDITemplate{}, platform.Config{}
+	small.Encoder = vdi.EncoderChoice(platform.EncoderFor(p.Encoder, p.Template.Spec.Streamer, *p.Resources.GPU))
+	fmt.Fprint(&h, small, p.Session.UID, p.Session.Generation, p.Template.UID, p.Template.Generation, p.Seen.Pod.UID, homes.Fingerprint(p.Seen.Claim))
+	for _, version := range versions(p) {
+		fmt.Fprint(&h, " ", version)
+	}
+	return h.Sum64()
+}
+
+// versions are those of the children that are compared, in a fixed order.
+func versions(p *plan.Pass) []string {
+	versions := make([]string, 0, len(p.Seen.Others))
+	for key, o := range p.Seen.Others {
+		versions = append(versions, key.Kind+"/"+key.Name+"@"+string(o.GetUID())+"@"+o.GetResourceVersion())
+	}
+	slices.Sort(versions)
+	return versions
+}
+
+// firstStarts remembers by which rules of its template a desktop was started for the first time,
+// until they are in the status: the template may go meanwhile.
+type firstStarts struct{ perSession[unreported] }
+
+type unreported struct {
+	session types.UID
+	rules   *vdi.TemplateLifecycle
+}
+
+func (u *firstStarts) remember(key types.NamespacedName, p *plan.Pass) {
+	u.store(key, unreported{p.Session.UID, p.LastRules()})
+}
+
+// recall gives the pass what was remembered of its session.
+func (u *firstStarts) recall(p *plan.Pass) {
+	key := client.ObjectKeyFromObject(p.Session)
+	known, found := u.load(key)
+	u.delete(key)
+	if found && known.session == p.Session.UID {
+		p.StartedBy = known.rules
+	}
+}

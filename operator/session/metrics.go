@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 )
 
 // Metrics counts what happens to sessions. No user's name is ever a label.
@@ -112,15 +113,15 @@ func allPhases() []vdi.Phase {
 }
 
 // observe counts the starts and stops that one pass made.
-func (m *Metrics) observe(before, after *vdi.VDISession, p *pass) {
+func (m *Metrics) observe(before, after *vdi.VDISession, p *plan.Pass) {
 	template := after.Spec.Template
 	begun, was := after.Status.StartTime, before.Status.StartTime
 	if was == nil && begun != nil && after.Status.Timings != nil && after.Status.Timings.Queued != nil {
 		m.start.WithLabelValues(template).Observe(begun.Sub(after.Status.Timings.Queued.Time).Seconds())
 	}
-	if was != nil && (begun == nil || p.letGo) {
+	if was != nil && (begun == nil || p.LetGo) {
 		m.stops.WithLabelValues(string(stopReasonOf(after))).Inc()
-		m.observeRun(before.Status, template, p.now)
+		m.observeRun(before.Status, template, p.Now)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 )
 
 // samples are the values of all counters, and the sums and counts of all
@@ -35,14 +37,14 @@ func samples(t *testing.T, m *Metrics) map[string]float64 {
 }
 
 // A run of two slices, started in 30 seconds, last used after 40 minutes and
-// ended after an hour.
+// Ended after an hour.
 func TestMetricsOfARun(t *testing.T) {
-	waiting := aSession()
-	waiting.Status.Timings = &vdi.TimingsStatus{Queued: at(noon.Add(-30 * time.Second))}
+	waiting := fixture.Session()
+	waiting.Status.Timings = &vdi.TimingsStatus{Queued: fixture.At(fixture.Noon.Add(-30 * time.Second))}
 	running := waiting.DeepCopy()
-	running.Status.StartTime = at(noon)
+	running.Status.StartTime = fixture.At(fixture.Noon)
 	running.Status.GPU = &vdi.GPUStatus{Count: 2}
-	running.Status.Activity = &vdi.ActivityStatus{LastActivityTime: at(noon.Add(40 * time.Minute))}
+	running.Status.Activity = &vdi.ActivityStatus{LastActivityTime: fixture.At(fixture.Noon.Add(40 * time.Minute))}
 	started := map[string]float64{"vdi_session_start_seconds tpl": 30, "vdi_session_start_seconds tpl count": 1}
 	ended := func(reason string) map[string]float64 {
 		return map[string]float64{
@@ -78,11 +80,11 @@ func TestMetricsOfARun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := NewMetrics(nil)
-			m.observe(waiting, running, &pass{now: noon})
-			m.observe(running, running, &pass{now: noon.Add(time.Minute)})
-			m.observe(running, c.after, &pass{now: noon.Add(time.Hour), letGo: c.letGo})
+			m.observe(waiting, running, &plan.Pass{Now: fixture.Noon})
+			m.observe(running, running, &plan.Pass{Now: fixture.Noon.Add(time.Minute)})
+			m.observe(running, c.after, &plan.Pass{Now: fixture.Noon.Add(time.Hour), LetGo: c.letGo})
 			require.Equal(t, c.want, samples(t, m))
-			m.observe(c.after, c.after, &pass{now: noon.Add(2 * time.Hour)})
+			m.observe(c.after, c.after, &plan.Pass{Now: fixture.Noon.Add(2 * time.Hour)})
 			require.Equal(t, c.want, samples(t, m), "counted once")
 		})
 	}

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -44,7 +44,7 @@ type newsKey struct{ namespace, kind string }
 
 // report is what was said of the objects of one kind in a namespace.
 type report struct {
-	turn  chan struct{} // holds one word while somebody reads; who comes meanwhile takes the same answer
+	turn  chan struct{} // unchanged one word while somebody reads; who comes meanwhile takes the same answer
 	read  time.Time
 	about map[string]said // name → the latest
 	err   error           // why it could not be read; that is not tried again at once either
@@ -134,9 +134,9 @@ func lasting(note string) string { return passing.ReplaceAllString(note, "$1…"
 
 // timeOf is when an event was last seen. The kubelet still writes the older fields.
 func timeOf(e *eventsv1.Event) time.Time {
-	last := later(e.EventTime.Time, e.DeprecatedLastTimestamp.Time)
+	last := plan.Later(e.EventTime.Time, e.DeprecatedLastTimestamp.Time)
 	if e.Series != nil {
-		last = later(last, e.Series.LastObservedTime.Time)
+		last = plan.Later(last, e.Series.LastObservedTime.Time)
 	}
 	return last
 }
@@ -156,27 +156,24 @@ func tellingReasons() []string {
 func isGrowth(reason string) bool { return reason == "TriggeredScaleUp" || reason == "Nominated" }
 
 // aboutPod is what was last said of the pass' pod; false when nothing was.
-func (r *Reconciler) aboutPod(ctx context.Context, p *pass) (said, bool) {
-	word, found := r.heard(ctx, p, wire.KindPod, p.seen.pod.Name)
-	return word, found && word.uid == p.seen.pod.UID
+func (r *Reconciler) aboutPod(ctx context.Context, p *plan.Pass) (said, bool) {
+	word, found := r.heard(ctx, p, wire.KindPod, p.Seen.Pod.Name)
+	return word, found && word.uid == p.Seen.Pod.UID
 }
 
 // aboutHome is what was last said of the pass' home.
-func (r *Reconciler) aboutHome(ctx context.Context, p *pass) (said, bool) {
-	word, found := r.heard(ctx, p, wire.KindPersistentVolumeClaim, p.homeInForce())
-	claim := p.seen.claimNamed(p.homeInForce())
+func (r *Reconciler) aboutHome(ctx context.Context, p *plan.Pass) (said, bool) {
+	word, found := r.heard(ctx, p, wire.KindPersistentVolumeClaim, p.HomeInForce())
+	claim := p.Seen.ClaimNamed(p.HomeInForce())
 	return word, found && (claim == nil || claim.UID == word.uid)
 }
 
 // heard is what was last said of an object. A start that is late goes on without an
 // answer: nothing depends on it but words, and the question is asked again.
-func (r *Reconciler) heard(ctx context.Context, p *pass, kind, name string) (said, bool) {
-	word, found, err := r.news.about(ctx, r.Live, newsKey{p.session.Namespace, kind}, name, p.now)
+func (r *Reconciler) heard(ctx context.Context, p *plan.Pass, kind, name string) (said, bool) {
+	word, found, err := r.news.about(ctx, r.Live, newsKey{p.Session.Namespace, kind}, name, p.Now)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "what keeps this start is unknown")
 	}
 	return word, found
 }
-
-// age is how long ago an object was made.
-func age(o *corev1.Pod, now time.Time) time.Duration { return now.Sub(o.CreationTimestamp.Time) }

@@ -15,13 +15,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // Kinds of children that have rules of their own.
 var (
-	serviceKind       = childKind(wire.KindService)
 	statementKeysKind = childKind(wire.KindConfigMap)
 	budgetKind        = childKind(wire.KindPodDisruptionBudget)
 	routeKind         = childKind(wire.KindIngressRoute)
@@ -58,15 +59,15 @@ func (r *Reconciler) compared(session string) []child {
 }
 
 // observe reads the session's objects from the cache.
-func (r *Reconciler) observe(ctx context.Context, p *pass) error {
+func (r *Reconciler) observe(ctx context.Context, p *plan.Pass) error {
 	if err := r.observePod(ctx, p); err != nil {
 		return err
 	}
 	if err := r.observeClaim(ctx, p); err != nil {
 		return err
 	}
-	p.seen.others = map[objectKey]*unstructured.Unstructured{}
-	for _, c := range r.compared(p.session.Name) {
+	p.Seen.Others = map[plan.Key]*unstructured.Unstructured{}
+	for _, c := range r.compared(p.Session.Name) {
 		if err := r.observeOther(ctx, p, c); err != nil {
 			return err
 		}
@@ -74,24 +75,24 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func (r *Reconciler) observePod(ctx context.Context, p *pass) error {
+func (r *Reconciler) observePod(ctx context.Context, p *plan.Pass) error {
 	pod := &corev1.Pod{}
-	err := r.Client.Get(ctx, client.ObjectKeyFromObject(p.session), pod)
+	err := r.Client.Get(ctx, client.ObjectKeyFromObject(p.Session), pod)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	if ours(p.session, pod) {
+	if ours(p.Session, pod) {
 		r.seePod(p, pod)
 	}
 	return nil
 }
 
-func (r *Reconciler) observeClaim(ctx context.Context, p *pass) error {
+func (r *Reconciler) observeClaim(ctx context.Context, p *plan.Pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
-	key := client.ObjectKey{Namespace: p.session.Namespace, Name: renderer.HomeClaimName(p.session.Name)}
+	key := client.ObjectKey{Namespace: p.Session.Namespace, Name: renderer.HomeClaimName(p.Session.Name)}
 	err := r.Client.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -99,27 +100,27 @@ func (r *Reconciler) observeClaim(ctx context.Context, p *pass) error {
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	p.seen.claim = claim
+	p.Seen.Claim = claim
 	return nil
 }
 
-func (r *Reconciler) observeOther(ctx context.Context, p *pass, c child) error {
+func (r *Reconciler) observeOther(ctx context.Context, p *plan.Pass, c child) error {
 	o := c.object
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.session.Namespace, Name: c.name}, o)
-	if apierrors.IsNotFound(err) || isRouteKindMissing(err) || isNotWatched(err) {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: c.name}, o)
+	if apierrors.IsNotFound(err) || objects.IsKindMissing(err) || isNotWatched(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %T: %w", o, err)
 	}
-	if !ours(p.session, o) {
+	if !ours(p.Session, o) {
 		return nil
 	}
 	u, err := r.asUnstructured(o)
 	if err != nil {
 		return err
 	}
-	p.seen.others[keyOf(u)] = u
+	p.Seen.Others[plan.KeyOf(u)] = u
 	return nil
 }
 

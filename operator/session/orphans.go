@@ -2,20 +2,18 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -48,7 +46,7 @@ func lettingGo(s *vdi.VDISession) bool {
 // it has no owner; 0 for all others.
 func untilOrphanGoes(s *vdi.VDISession, o metav1.Object) time.Duration {
 	if orphaned(s, o) || lettingGo(s) {
-		return ownerGoneRetry
+		return verdict.OwnerGoneRetry
 	}
 	return 0
 }
@@ -57,60 +55,53 @@ func untilOrphanGoes(s *vdi.VDISession, o metav1.Object) time.Duration {
 // collector is done: it takes all of it when the session goes. The operator itself may
 // not delete most of these kinds. Caches may not show yet that it was at work, so the
 // Secret is asked for, which every session owns that was started; without one, all is.
-func (r *Reconciler) finalizeOrphans(ctx context.Context, p *pass) error {
-	if lettingGo(p.session) {
-		return &halt{
-			condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
-			message: "The session's objects are being removed", retry: ownerGoneRetry,
+func (r *Reconciler) finalizeOrphans(ctx context.Context, p *plan.Pass) error {
+	if lettingGo(p.Session) {
+		return &verdict.Verdict{
+			Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating,
+			Message: "The session's objects are being removed", Retry: verdict.OwnerGoneRetry,
 		}
 	}
-	secret := newSecretMetadata(renderer.CredentialsName(p.session.Name))
-	if _, err := r.findOrphan(ctx, p.session, secret); err != nil {
+	secret := newSecretMetadata(renderer.CredentialsName(p.Session.Name))
+	if _, err := r.findOrphan(ctx, p.Session, secret); err != nil {
 		return err
 	}
-	if metav1.IsControlledBy(secret, p.session) && len(p.seen.which(func(o *unstructured.Unstructured) bool { return orphaned(p.session, o) })) == 0 {
+	if metav1.IsControlledBy(secret, p.Session) && len(p.Seen.Which(func(o *unstructured.Unstructured) bool { return orphaned(p.Session, o) })) == 0 {
 		return nil
 	}
 	if err := r.removeOrphanedPod(ctx, p); err != nil {
 		return err
 	}
-	all := []*metav1.PartialObjectMetadata{newSecretMetadata(renderer.TURNLoginName(p.session.Name))}
-	for _, c := range r.compared(p.session.Name) {
+	all := []*metav1.PartialObjectMetadata{newSecretMetadata(renderer.TURNLoginName(p.Session.Name))}
+	for _, c := range r.compared(p.Session.Name) {
 		kind, err := r.Client.GroupVersionKindFor(c.object)
 		if err != nil {
 			return fmt.Errorf("look for orphans: %w", err)
 		}
-		all = append(all, newMetadata(kind, c.name))
+		all = append(all, objects.Metadata(kind, c.name))
 	}
 	for _, o := range append(all, secret) { // it is by the Secret that the next pass sees that some are left
-		if err := r.adoptOrphan(ctx, p.session, o); err != nil {
+		if err := r.adoptOrphan(ctx, p.Session, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// newMetadata is what is read of an object of which only its owner counts.
-func newMetadata(kind schema.GroupVersionKind, name string) *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	m.SetGroupVersionKind(kind)
-	return m
-}
-
 // removeOrphanedPod ends a desktop that has no owner any more and that the cache does not
 // show.
-func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *pass) error {
-	pod := newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.session.Name)
-	lost, err := r.findOrphan(ctx, p.session, pod)
+func (r *Reconciler) removeOrphanedPod(ctx context.Context, p *plan.Pass) error {
+	pod := objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.Session.Name)
+	lost, err := r.findOrphan(ctx, p.Session, pod)
 	if err != nil || !lost {
 		return err
 	}
-	if err := r.remove(ctx, pod); err != nil {
+	if err := r.objects().Remove(ctx, pod); err != nil {
 		return err
 	}
-	return &halt{
-		condition: vdi.ConditionReady, reason: vdi.ReasonTerminating, phase: vdi.PhaseTerminating,
-		message: "The desktop is shutting down", retry: ownerGoneRetry,
+	return &verdict.Verdict{
+		Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating,
+		Message: "The desktop is shutting down", Retry: verdict.OwnerGoneRetry,
 	}
 }
 
@@ -130,19 +121,7 @@ func (r *Reconciler) readLive(ctx context.Context, s *vdi.VDISession, o *metav1.
 		}
 		return found != nil, err
 	}
-	return r.getLive(ctx, s.Namespace, o)
-}
-
-func (r *Reconciler) getLive(ctx context.Context, namespace string, o *metav1.PartialObjectMetadata) (there bool, err error) {
-	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: o.Name}, o)
-	switch {
-	case apierrors.IsNotFound(err), isRouteKindMissing(err):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("make sure of %s %q: %w", o.Kind, o.Name, err)
-	default:
-		return true, nil
-	}
+	return r.objects().ReadMetadata(ctx, s.Namespace, o)
 }
 
 func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) error {
@@ -153,19 +132,5 @@ func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *meta
 	if o.Kind == wire.KindSecret { // nobody logs in any more: nothing of what it held is needed
 		return r.replaceSecret(ctx, secretVersion{o.UID, o.ResourceVersion}, givenBack(blankSecret(s, o.Name)))
 	}
-	return r.adopt(ctx, s, o)
-}
-
-// adopt makes the session the owner of exactly the object that was looked at.
-func (r *Reconciler) adopt(ctx context.Context, s *vdi.VDISession, o client.Object) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": o.GetUID(), "resourceVersion": o.GetResourceVersion(), "ownerReferences": []metav1.OwnerReference{ownerReference(s)},
-	}})
-	if err == nil {
-		err = r.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldOwner))
-	}
-	if err != nil {
-		return fmt.Errorf("adopt orphaned %s %q: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
-	}
-	return nil
+	return r.objects().Adopt(ctx, ownerReference(s), o)
 }

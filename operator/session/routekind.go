@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/vdi-platform/vdi-platform/operator/retry"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
 
 // RouteCRD is the one definition the operator looks at.
@@ -82,7 +83,7 @@ func (w *routeWatcher) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 		return w.wakeAgain(definition.UID)
 	case w.found != definition.UID, !servesRoutes(w.mgr):
 		w.found = definition.UID
-		return ctrl.Result{RequeueAfter: ownerGoneRetry}, nil
+		return ctrl.Result{RequeueAfter: verdict.OwnerGoneRetry}, nil
 	}
 	late := !w.watching
 	if err := w.watch(); err != nil {

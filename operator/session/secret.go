@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -42,7 +44,7 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 	name := asked.Name
 	if !r.Config.Admission.Enabled { // there the operator has the right to read Secrets
 		found := newSecretMetadata(name)
-		if there, err := r.getLive(ctx, s.Namespace, found); err != nil || !there {
+		if there, err := r.objects().ReadMetadata(ctx, s.Namespace, found); err != nil || !there {
 			return nil, err
 		}
 		return found, nil
@@ -114,7 +116,7 @@ func isSaid(err error, words string) bool {
 
 // newSecretMetadata is what the operator knows of a Secret: nothing secret.
 func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
-	return newMetadata(corev1.SchemeGroupVersion.WithKind(wire.KindSecret), name)
+	return objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindSecret), name)
 }
 
 // secretVersion is one state of one Secret.
@@ -130,7 +132,7 @@ func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fre
 	fresh.UID, fresh.ResourceVersion = found.uid, found.version
 	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
 		fresh.UID, fresh.ResourceVersion = "", "" // it may have to be made
-		return classify(wire.KindSecret, err)
+		return verdict.OfWrite(wire.KindSecret, err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -46,10 +48,10 @@ type turnLogin struct {
 
 // holdsFor tells how long the login of the pass' session is good enough: 0 when
 // a new one is due. A clock that went back makes it due, too.
-func (l *turnLogins) holdsFor(p *pass, secret string) time.Duration {
-	login, found := l.load(client.ObjectKeyFromObject(p.session))
-	left := login.renewAt.Sub(p.now)
-	if !found || login.session != p.session.UID || login.signer != sha256.Sum256([]byte(secret)) || left > turnRenewal {
+func (l *turnLogins) holdsFor(p *plan.Pass, secret string) time.Duration {
+	login, found := l.load(client.ObjectKeyFromObject(p.Session))
+	left := login.renewAt.Sub(p.Now)
+	if !found || login.session != p.Session.UID || login.signer != sha256.Sum256([]byte(secret)) || left > turnRenewal {
 		return 0
 	}
 	return max(left, 0)
@@ -57,8 +59,8 @@ func (l *turnLogins) holdsFor(p *pass, secret string) time.Duration {
 
 // startTURNLogin gives a desktop that is about to start a login at the relay,
 // where it needs one.
-func (r *Reconciler) startTURNLogin(ctx context.Context, p *pass) error {
-	if !platform.UsesRelay(p.template.Spec) {
+func (r *Reconciler) startTURNLogin(ctx context.Context, p *plan.Pass) error {
+	if !platform.UsesRelay(p.Template.Spec) {
 		return nil
 	}
 	secret, err := r.relaySecret()
@@ -72,26 +74,26 @@ func (r *Reconciler) startTURNLogin(ctx context.Context, p *pass) error {
 // template. It stops with the run: after that the relay takes nobody in for
 // longer than the last login holds. A desktop is not disturbed by a login that
 // cannot be made; it says so.
-func (r *Reconciler) renewTURNLogin(ctx context.Context, p *pass) error {
-	if p.decision.want != wantRun || !p.seen.podLives() || p.seen.pod.Annotations[wire.AnnotationTransport] != string(vdi.TransportWebRTC) {
+func (r *Reconciler) renewTURNLogin(ctx context.Context, p *plan.Pass) error {
+	if p.Decision.Want != plan.Run || !p.Seen.PodLives() || p.Seen.Pod.Annotations[wire.AnnotationTransport] != string(vdi.TransportWebRTC) {
 		return nil
 	}
 	err := r.keepTURNLogin(ctx, p)
-	var h *halt
+	var h *verdict.Verdict
 	if errors.As(err, &h) {
-		p.refuse(h)
+		p.Refuse(h)
 		return nil
 	}
 	return err
 }
 
-func (r *Reconciler) keepTURNLogin(ctx context.Context, p *pass) error {
+func (r *Reconciler) keepTURNLogin(ctx context.Context, p *plan.Pass) error {
 	secret, err := r.relaySecret()
 	if err != nil {
 		return err
 	}
 	if left := r.turnLogins.holdsFor(p, secret); left > 0 {
-		p.look(left)
+		p.LookAgainAfter(left)
 		return nil
 	}
 	return r.makeTURNLogin(ctx, p, secret)
@@ -108,39 +110,39 @@ func (r *Reconciler) relaySecret() (string, error) {
 		}
 		problem, reason = err, vdi.ReasonRelaySecretMissing
 	}
-	return "", &halt{
-		condition: vdi.ConditionReachable, reason: reason, phase: vdi.PhasePending, waiting: vdi.WaitingForRoute, stalled: true,
-		message: "Nobody could see the desktop through the TURN relay: " + problem.Error(),
+	return "", &verdict.Verdict{
+		Condition: vdi.ConditionReachable, Reason: reason, Phase: vdi.PhasePending, Waiting: vdi.WaitingForRoute, Stalled: true,
+		Message: "Nobody could see the desktop through the TURN relay: " + problem.Error(),
 	}
 }
 
 // makeTURNLogin writes a new login and asks for the pass that renews it.
-func (r *Reconciler) makeTURNLogin(ctx context.Context, p *pass, secret string) error {
-	login := platform.SignTURNLogin(r.Config.Sessions.TURN, secret, string(p.session.UID), p.now.Add(platform.TURNLoginLife))
+func (r *Reconciler) makeTURNLogin(ctx context.Context, p *plan.Pass, secret string) error {
+	login := platform.SignTURNLogin(r.Config.Sessions.TURN, secret, string(p.Session.UID), p.Now.Add(platform.TURNLoginLife))
 	written, err := r.writeTURNLogin(ctx, p, login)
 	if err != nil {
 		return err
 	}
-	r.turnLogins.store(client.ObjectKeyFromObject(p.session), turnLogin{p.session.UID, p.now.Add(turnRenewal), sha256.Sum256([]byte(secret)), written})
-	p.look(turnRenewal)
+	r.turnLogins.store(client.ObjectKeyFromObject(p.Session), turnLogin{p.Session.UID, p.Now.Add(turnRenewal), sha256.Sum256([]byte(secret)), written})
+	p.LookAgainAfter(turnRenewal)
 	return nil
 }
 
 // writeTURNLogin puts the login into the session's Secret and tells which state
 // that is. One of that name that is not this session's is left alone: its maker
 // could read what is written there. What we wrote ourselves last is not read again.
-func (r *Reconciler) writeTURNLogin(ctx context.Context, p *pass, login platform.TURNLogin) (secretVersion, error) {
+func (r *Reconciler) writeTURNLogin(ctx context.Context, p *plan.Pass, login platform.TURNLogin) (secretVersion, error) {
 	text, err := json.Marshal(login)
 	if err != nil {
 		return secretVersion{}, fmt.Errorf("make login at the TURN relay: %w", err)
 	}
-	fresh := newSecret(p.session, renderer.TURNLoginName(p.session.Name), corev1.SecretTypeOpaque, map[string][]byte{wire.KeyTURNLogin: text})
-	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.session))
-	if known && last.session == p.session.UID {
+	fresh := newSecret(p.Session, renderer.TURNLoginName(p.Session.Name), corev1.SecretTypeOpaque, map[string][]byte{wire.KeyTURNLogin: text})
+	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.Session))
+	if known && last.session == p.Session.UID {
 		err = r.replaceSecret(ctx, last.written, fresh)
 	}
-	if !known || last.session != p.session.UID || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		err = r.replaceTURNLogin(ctx, p.session, fresh)
+	if !known || last.session != p.Session.UID || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		err = r.replaceTURNLogin(ctx, p.Session, fresh)
 	}
 	return secretVersion{fresh.UID, fresh.ResourceVersion}, err
 }
@@ -150,10 +152,10 @@ func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fr
 	found, err := r.lookAtSecret(ctx, s, blankSecret(s, fresh.Name))
 	switch {
 	case err != nil:
-		return classify(wire.KindSecret, err)
+		return verdict.OfWrite(wire.KindSecret, err)
 	case found == nil:
 		if err := r.Client.Create(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
-			return classify(wire.KindSecret, err)
+			return verdict.OfWrite(wire.KindSecret, err)
 		}
 		return nil
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/fairqueue"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -92,7 +93,7 @@ func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) err
 			return []string{o.(*vdi.VDISession).Spec.Template}
 		}),
 		indexer.IndexField(ctx, &vdi.VDISession{}, claimIndex, func(o client.Object) []string {
-			return []string{homeClaim(o.(*vdi.VDISession))}
+			return []string{homes.ClaimName(o.(*vdi.VDISession))}
 		}),
 		indexer.IndexField(ctx, &corev1.Pod{}, claimIndex, func(o client.Object) []string {
 			return homes.ClaimsOf(o.(*corev1.Pod))
@@ -161,7 +162,7 @@ func (r *Reconciler) sessionsOn(ctx context.Context, namespace, claim string, wh
 	}
 	var found []reconcile.Request
 	for i := range list.Items {
-		if s := &list.Items[i]; homeClaim(s) == claim && which(s) {
+		if s := &list.Items[i]; homes.ClaimName(s) == claim && which(s) {
 			found = append(found, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
 		}
 	}
@@ -173,7 +174,7 @@ func (r *Reconciler) sessionsOn(ctx context.Context, namespace, claim string, wh
 func podOnHome() predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return !podEnded(e.ObjectOld.(*corev1.Pod)) && podEnded(e.ObjectNew.(*corev1.Pod))
+			return !desktop.Ended(e.ObjectOld.(*corev1.Pod)) && desktop.Ended(e.ObjectNew.(*corev1.Pod))
 		},
 	}
 }
@@ -204,7 +205,7 @@ func (r *Reconciler) podChanged() predicate.Predicate {
 		CreateFunc: r.appearedLate,
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.Pod), e.ObjectNew.(*corev1.Pod)
-			return !equality.Semantic.DeepEqual(podNews(before), podNews(after))
+			return !equality.Semantic.DeepEqual(desktop.News(before), desktop.News(after))
 		},
 	}
 }
@@ -227,7 +228,7 @@ func (t together) Update(ctx context.Context, e event.UpdateEvent, q workqueue.T
 
 // isUnsettled tells whether more news of the pod are to be expected.
 func isUnsettled(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp == nil && !podReady(pod) && !podEnded(pod)
+	return pod.DeletionTimestamp == nil && !desktop.Ready(pod) && !desktop.Ended(pod)
 }
 
 // waitingQueue adds later; what is added by somebody else meanwhile is not delayed.
@@ -238,25 +239,6 @@ type waitingQueue struct {
 // Add adds after the time in which further steps are waited for.
 func (q waitingQueue) Add(request reconcile.Request) { q.AddAfter(request, stepsTogether) }
 
-// podNews is the part of a pod that can change what we do or say.
-func podNews(p *corev1.Pod) []any {
-	news := []any{p.DeletionTimestamp != nil, p.Spec.NodeName, p.Status.Phase, p.Status.Reason, containerRunning(p)}
-	for _, kind := range []corev1.PodConditionType{corev1.PodReady, corev1.PodScheduled, corev1.DisruptionTarget} {
-		if c := podCondition(p, kind); c != nil {
-			news = append(news, c.Status, c.Message)
-		}
-	}
-	for _, c := range allContainers(p) {
-		if w := waitingContainer(p, c, false); w != nil { // the plain steps of a start are no news
-			news = append(news, c.Name, w.reason, w.message)
-		}
-	}
-	if last, found := lastExit(p, false); found { // also one that was over before anybody saw it
-		news = append(news, last.container, *last.ended)
-	}
-	return news
-}
-
 // claimChanged wakes when a home is labelled, leaves, is gone or has lost its volume.
 func (r *Reconciler) claimChanged() predicate.Predicate {
 	return predicate.Funcs{
@@ -264,7 +246,7 @@ func (r *Reconciler) claimChanged() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*corev1.PersistentVolumeClaim), e.ObjectNew.(*corev1.PersistentVolumeClaim)
 			return !equality.Semantic.DeepEqual(before.Labels, after.Labels) ||
-				(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) || isLost(before) != isLost(after)
+				(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) || homes.IsLost(before) != homes.IsLost(after)
 		},
 	}
 }

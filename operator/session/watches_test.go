@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 )
 
 // delays notes how long after now each request is to be looked at.
@@ -63,7 +64,7 @@ func TestStepsAreToldTogether(t *testing.T) {
 // A spec that the cache has not seen is news whatever the generations say.
 func TestSpecChanged(t *testing.T) {
 	t.Parallel()
-	before := aSession()
+	before := fixture.Session()
 	for name, c := range map[string]struct {
 		change func(*vdi.VDISession)
 		want   bool

@@ -1,0 +1,319 @@
+// Package plan is what is decided about a session: what a pass knows of it, whether its
+// desktop should run, when its present state ends, and which of its objects are as they
+// should be. Everything here is pure: it reads no clock, no cache and no API server.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+// Pass is one look at one session: what was read, what was decided, what came of it. The
+// status is computed from it alone.
+type Pass struct {
+	Session  *vdi.VDISession
+	Now      time.Time
+	OIDC     bool             // visitors of a desktop that starts now log in at an identity provider
+	Template *vdi.VDITemplate // nil when it does not exist
+	// startedBy are the rules of the template by which a desktop was started that
+	// was not reported yet.
+	StartedBy *vdi.TemplateLifecycle
+
+	Host      string
+	URL       string
+	HasHost   bool // nobody else has it
+	Resources vdi.SessionResources
+	Encoder   vdi.EncoderChoice // what the template's encoder comes to
+	Decision  Decision
+	Input     renderer.Input
+	Desired   []*unstructured.Unstructured // in install order; nil when nothing had to be rendered
+
+	Claims []string // that the pod mounts beside its home
+
+	Seen        Children
+	HomeSeen    bool             // the pass has looked at the home
+	Credentials bool             // the Secret of this session exists
+	Verifier    string           // of its password, where the pass knows it
+	SharedWith  *corev1.Pod      // another desktop on the home of this living one
+	Pending     []string         // what the next start will change
+	Refusal     *verdict.Verdict // why the next start would be refused as things are; this desktop lives, or is to stop
+	SizeRefused *verdict.Verdict // why the home stays as large as it is
+	HomeDiffers string           // in what the home is not as asked for
+	HomeGone    bool             // the claim of this living desktop's home does not exist any more
+	Cause       *verdict.Verdict // what keeps the pod from starting, where it does not say itself
+	Repaired    []string         // kinds that had drifted and were put back
+	Altered     bool             // somebody changed an object on its way into the cluster
+	Reach       Reach
+	Asking      bool      // the desktop's agent has been asked for its use and has not answered yet
+	Replaced    []string  // resource versions of the session that this pass replaced
+	Confirmed   bool      // the API server itself was asked for the session
+	Made        bool      // this pass made the pod
+	Ended       bool      // the session's end was recorded and its deletion sent
+	HomeKept    *KeptHome // the deleted session was to take it along
+	LetGo       bool      // the deleted session was let go
+
+	// What the status says next of these, beside what follows from the rest.
+	Activity *vdi.ActivityStatus // the last known use
+	Failures int32
+	Downtime *vdi.DowntimeStatus
+
+	StoppedBy    *verdict.Verdict
+	RequeueAfter time.Duration
+}
+
+// NewPass begins a look at a session.
+func NewPass(s *vdi.VDISession, now time.Time, oidc bool) *Pass {
+	return &Pass{
+		Session: s, Now: now, OIDC: oidc,
+		Activity: s.Status.Activity, Failures: s.Status.Failures, Downtime: s.Status.Downtime,
+	}
+}
+
+// State is the session with what the pass knows of its use and its troubles, of which the
+// status may not speak yet. It is a copy that shares everything else.
+func (p *Pass) State() *vdi.VDISession {
+	s := *p.Session
+	s.Status.Activity, s.Status.Failures, s.Status.Downtime = p.Activity, p.Failures, p.Downtime
+	return &s
+}
+
+// Children are a session's objects as they were last seen. Each is nil when absent.
+type Children struct {
+	Pod *corev1.Pod
+	// claim is the session's own home, existing the claim that its spec names
+	// instead; the latter is read only when a desktop starts on it.
+	Claim, Existing *corev1.PersistentVolumeClaim
+	// others are the policy, service, route and further rendered kinds, by kind and name.
+	Others map[Key]*unstructured.Unstructured
+}
+
+// Key names a child within its session's namespace.
+type Key struct{ Kind, Name string }
+
+// KeyOf is the key of an object.
+func KeyOf(o *unstructured.Unstructured) Key { return Key{o.GetKind(), o.GetName()} }
+
+// PodLives tells whether a desktop is there that must not be disturbed.
+func (c Children) PodLives() bool {
+	return c.Pod != nil && c.Pod.DeletionTimestamp == nil && !desktop.Ended(c.Pod)
+}
+
+// Which are the further children of which that holds, always in the same order: the
+// same knowledge makes the same writes.
+func (c Children) Which(holds func(*unstructured.Unstructured) bool) (found []*unstructured.Unstructured) {
+	for _, o := range c.Others {
+		if holds(o) {
+			found = append(found, o)
+		}
+	}
+	slices.SortFunc(found, func(a, b *unstructured.Unstructured) int {
+		return cmp.Or(cmp.Compare(a.GetKind(), b.GetKind()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return found
+}
+
+// ClaimNamed is the claim of that name, if it was seen.
+func (c Children) ClaimNamed(name string) *corev1.PersistentVolumeClaim {
+	for _, claim := range []*corev1.PersistentVolumeClaim{c.Existing, c.Claim} {
+		if claim != nil && claim.Name == name {
+			return claim
+		}
+	}
+	return nil
+}
+
+// MayBeRefused tells whether nothing starts now: a desktop lives, or none should.
+func (p *Pass) MayBeRefused() bool { return p.Seen.PodLives() || p.Decision.Want != Run }
+
+// MayLack tells whether a child that is refused is only reported. A desktop that
+// has never run waits for all it needs but its home, which its pod has or not.
+func (p *Pass) MayLack(kind string) bool {
+	begun := p.Session.Status.StartTime != nil && !p.Made
+	return p.MayBeRefused() && (p.Decision.Want != Run || begun || kind == wire.KindPersistentVolumeClaim)
+}
+
+// Refuse notes why the next start would be refused: the first reason counts, but
+// that the session itself is not accepted comes before all others.
+func (p *Pass) Refuse(h *verdict.Verdict) {
+	if p.Refusal == nil || h.Condition == vdi.ConditionAccepted {
+		p.Refusal = h
+	}
+	p.LookAgainAfter(h.Retry)
+}
+
+// LookAgainAfter asks for another pass after d, unless an earlier one is already asked for.
+func (p *Pass) LookAgainAfter(d time.Duration) {
+	if d > 0 && (p.RequeueAfter == 0 || d < p.RequeueAfter) {
+		p.RequeueAfter = d
+	}
+}
+
+// Starting tells whether this pass is to create a pod.
+func (p *Pass) Starting() bool { return p.Decision.Want == Run && p.Seen.Pod == nil }
+
+// LateBy tells whether the pod was made so long ago; if not, the pass is made again then.
+func (p *Pass) LateBy(bound time.Duration) bool {
+	left := bound - desktop.Age(p.Seen.Pod, p.Now)
+	p.LookAgainAfter(left)
+	return left <= 0
+}
+
+// Gone tells whether the session left the cluster during the pass.
+func (p *Pass) Gone() bool {
+	return p.Ended || (p.Session.DeletionTimestamp != nil &&
+		!controllerutil.ContainsFinalizer(p.Session, wire.Finalizer))
+}
+
+// HasWorked tells whether the desktop has been Running in this run.
+func (p *Pass) HasWorked() bool { return p.Session.Status.StartTime != nil }
+
+// EncoderName is what the desktop encodes with, or will.
+func (p *Pass) EncoderName() string {
+	streamer := p.Template.Spec.Streamer
+	if p.Seen.PodLives() {
+		if name := desktop.Encoder(streamer, p.Seen.Pod); name != "" {
+			return name
+		}
+	}
+	return platform.EncoderFor(p.Encoder, streamer, *p.Resources.GPU)
+}
+
+// Wrote notes which version of the session a write has replaced by which. A write that
+// changed nothing replaced nothing.
+func (p *Pass) Wrote(before, after *vdi.VDISession) {
+	if before.ResourceVersion != after.ResourceVersion {
+		p.Replaced = append(p.Replaced, before.ResourceVersion)
+	}
+}
+
+// HomeInForce is the claim that the session's pod mounts as its home; while
+// there is none, the one that the next pod will.
+func (p *Pass) HomeInForce() string {
+	if p.Seen.Pod == nil {
+		return homes.ClaimName(p.Session)
+	}
+	for _, v := range p.Seen.Pod.Spec.Volumes {
+		if v.Name == wire.VolumeHome && v.PersistentVolumeClaim != nil {
+			return v.PersistentVolumeClaim.ClaimName
+		}
+	}
+	return ""
+}
+
+// HadHome tells whether the session had a home of its own name, as it is to have now.
+func (p *Pass) HadHome() bool {
+	home, name := p.Session.Status.Home, p.HomeInForce()
+	return name == renderer.HomeClaimName(p.Session.Name) && home != nil && home.ClaimName == name && home.UID != ""
+}
+
+// RouteRefused tells whether a part of the way in is missing because it was refused.
+func (p *Pass) RouteRefused() bool {
+	return p.Refusal != nil && p.Refusal.Condition == vdi.ConditionReachable && slices.ContainsFunc(p.Desired, func(o *unstructured.Unstructured) bool {
+		return verdict.IsProxyKind(o.GetKind()) && p.Seen.Others[KeyOf(o)] == nil
+	})
+}
+
+// SilentFor is how long it is known that the proxy does not lead to this pod.
+func (p *Pass) SilentFor() time.Duration {
+	c := meta.FindStatusCondition(p.Session.Status.Conditions, vdi.ConditionReachable)
+	if c == nil || c.Reason != vdi.ReasonRouteNotAnswering || !p.SamePod() {
+		return 0
+	}
+	return p.Now.Sub(c.LastTransitionTime.Time)
+}
+
+// SamePod tells whether the condition in the status speaks of the pod that runs now.
+func (p *Pass) SamePod() bool {
+	t := p.Session.Status.Timings
+	return t != nil && t.Queued != nil && t.Queued.Time.Equal(p.Seen.Pod.CreationTimestamp.Time)
+}
+
+// HealthPath answers without credentials where the streamer has such a path.
+func (p *Pass) HealthPath() string {
+	if p.Template == nil {
+		return "/"
+	}
+	spec := p.Template.Spec
+	return cmp.Or(spec.HealthPath, platform.FactsOf(spec.Streamer).HealthPath, "/")
+}
+
+// HostName is the host decided in this pass, else the one the session has.
+func (p *Pass) HostName() string {
+	if p.Host != "" {
+		return p.Host
+	}
+	return p.Session.Status.Host
+}
+
+// InOrder tells whether the pass compared everything and left nothing to do or to report.
+func (p *Pass) InOrder() bool {
+	return p.Desired != nil && p.StoppedBy == nil && p.Decision.Want == Run && p.Seen.PodLives() &&
+		len(p.Pending) == 0 && len(p.Repaired) == 0 && p.Refusal == nil && p.SizeRefused == nil && p.HomeDiffers == "" && !p.Altered
+}
+
+// NotAccepted is why the session itself was not accepted; nil when it was.
+func (p *Pass) NotAccepted() *verdict.Verdict {
+	for _, h := range []*verdict.Verdict{p.StoppedBy, p.Refusal} {
+		if h != nil && h.Condition == vdi.ConditionAccepted {
+			return h
+		}
+	}
+	return nil
+}
+
+// GPUResource is the name of the resource that the desktop asks for as its GPU.
+func (p *Pass) GPUResource() string {
+	if p.Template != nil {
+		return p.Template.Spec.GPU.ResourceName
+	}
+	if g := p.Session.Status.GPU; g != nil {
+		return g.ResourceName
+	}
+	return ""
+}
+
+// IsFirstStart tells whether this pass did nothing but start a session for the
+// first time. The pod's first news follows within milliseconds and tells more, so
+// one status write is saved. A crash in between loses nothing: the next pass
+// finds the pod without a status. An existing claim is not watched: what the pass
+// has seen of it is recorded now.
+func (p *Pass) IsFirstStart() bool {
+	return p.Made && p.StoppedBy == nil && p.Session.Status.Phase == "" && p.Session.DeletionTimestamp == nil && p.Seen.Existing == nil
+}
+
+// KeptHome is a home that stays although its session was to take it along, and why.
+type KeptHome struct {
+	Claim *corev1.PersistentVolumeClaim
+	Why   string
+}
+
+// Note says it in an event.
+func (k KeptHome) Note(s *vdi.VDISession) string {
+	return fmt.Sprintf("The session %s is gone, and was to take its home along (reclaimPolicy Delete), but the home is kept: %s", s.Name, k.Why)
+}
+
+// Reach is what is known about the way through the proxy.
+type Reach string
+
+const (
+	ReachUnknown     Reach = ""            // nothing to ask about yet
+	ReachAnswered    Reach = "Answered"    // the proxy led to the desktop
+	ReachSilent      Reach = "Silent"      // it does not yet
+	ReachRefused     Reach = "Refused"     // the cluster does not let the route be made
+	ReachNotVerified Reach = "NotVerified" // nobody asks: sessions.verifyRoute is off
+)

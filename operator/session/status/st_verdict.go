@@ -1,0 +1,64 @@
+package status
+
+import (
+	"fmt"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/verdict"
+)
+
+// verdict is the one thing to say about the session now.
+func (p view) verdict(failed error) *verdict.Verdict {
+	switch {
+	case p.Session.DeletionTimestamp != nil:
+		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating, Message: "The session is being removed"}
+	case p.StoppedBy != nil:
+		return p.StoppedBy
+	case failed != nil:
+		return p.interrupted(failed)
+	case p.Decision.Want != plan.Run:
+		return p.stopped()
+	case p.Seen.Pod == nil:
+		return &verdict.Verdict{Condition: vdi.ConditionScheduled, Reason: vdi.ReasonProgressing, Phase: vdi.PhasePending, Message: "The desktop is about to start"}
+	case p.Seen.Pod.DeletionTimestamp != nil:
+		return desktop.WhyLeaving(p.Seen.Pod, p.Session.Status.StartTime != nil)
+	case !desktop.Ready(p.Seen.Pod):
+		return desktop.Wait(p.Seen.Pod, p.GPUResource(), p.HasWorked(), p.Cause)
+	case p.Reach == plan.ReachRefused:
+		return &verdict.Verdict{
+			Condition: vdi.ConditionReachable, Reason: p.Refusal.Reason, Phase: vdi.PhaseCreating,
+			Waiting: vdi.WaitingForRoute, Message: "The desktop is up, and nothing leads to it. " + p.Refusal.Message, Stalled: true,
+		}
+	case p.Reach == plan.ReachSilent:
+		return &verdict.Verdict{
+			Condition: vdi.ConditionReachable, Reason: vdi.ReasonRouteNotAnswering, Phase: vdi.PhaseCreating,
+			Waiting: vdi.WaitingForRoute, Message: "The desktop is up; the proxy does not lead to it yet",
+		}
+	default:
+		return &verdict.Verdict{Reason: vdi.ReasonAsExpected, Phase: vdi.PhaseRunning, Message: "The desktop is ready at " + p.link()}
+	}
+}
+
+// interrupted: a write failed and is being retried. The former phase stands.
+func (p view) interrupted(failed error) *verdict.Verdict {
+	phase := p.Session.Status.Phase
+	if phase == "" {
+		phase = vdi.PhasePending
+	}
+	return &verdict.Verdict{
+		Condition: vdi.ConditionReady, Reason: vdi.ReasonUnknown, Phase: phase,
+		Message: "The API server could not be asked: " + failed.Error(),
+	}
+}
+
+func (p view) stopped() *verdict.Verdict {
+	switch pod := p.Seen.Pod; {
+	case pod != nil && desktop.NodeSilent(pod):
+		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: vdi.PhaseRunning, Message: fmt.Sprintf("The desktop is to stop, and its node %s does not answer; it is over when the node is back or has been removed from the cluster. The home is kept", pod.Spec.NodeName)}
+	case pod != nil:
+		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: vdi.PhaseRunning, Message: "The desktop is shutting down; the home is kept"}
+	}
+	return &verdict.Verdict{Reason: vdi.ReasonSuspended, Phase: vdi.PhaseSuspended, Message: "Suspended: the home is kept and the GPU is free; set spec.runPolicy to Running to go on"}
+}

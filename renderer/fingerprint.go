@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Fingerprint is a hash of all that rendering reads of an Input.
@@ -85,7 +86,7 @@ type readTemplate struct {
 
 // readPlatform leaves out what decides about hosts, logins and GPUs before rendering.
 type readPlatform struct {
-	Mode        platform.AccessMode
+	Mode        wire.AccessMode
 	ForwardAuth string
 	TLS         *platform.TLS
 	Agent       *platform.Agent

@@ -1,15 +1,12 @@
 package renderer
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -106,54 +103,21 @@ func patched(doc []byte, patch platform.Overlay) ([]byte, error) {
 // rewriteImages moves images to the site's registries and adds the site's pull
 // secrets.
 func rewriteImages(images platform.Images) step {
-	prefixes := longestFirst(images.Rewrite)
+	rewrite := images.Rewriter()
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(wire.KindPod) {
 			for _, c := range containersOf(pod) {
-				c["image"] = rewritten(text(c["image"]), prefixes, images.Rewrite)
+				c["image"] = rewrite(text(c["image"]))
 			}
 			for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
 				if image, isMap := v["image"].(map[string]any); isMap {
-					image["reference"] = rewritten(text(image["reference"]), prefixes, images.Rewrite)
+					image["reference"] = rewrite(text(image["reference"]))
 				}
 			}
 			addPullSecrets(pod, images.PullSecrets)
 		}
 		return nil
 	}
-}
-
-func longestFirst(rewrite map[string]string) []string {
-	return slices.SortedFunc(maps.Keys(rewrite), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
-	})
-}
-
-// rewritten replaces the first prefix that ends where a part of the image's
-// name ends: "ghcr.io" is no prefix of "ghcr.io.example.com/x".
-func rewritten(image string, prefixes []string, to map[string]string) string {
-	for _, name := range []string{image, fullName(image)} {
-		for _, prefix := range prefixes {
-			rest, found := strings.CutPrefix(name, prefix)
-			if found && (rest == "" || strings.ContainsRune("/:@", rune(rest[0]))) {
-				return to[prefix] + rest
-			}
-		}
-	}
-	return image
-}
-
-// fullName spells out the registry that container runtimes assume for short
-// names (distribution/reference, ParseNormalizedNamed).
-func fullName(image string) string {
-	registry, _, hasPath := strings.Cut(image, "/")
-	switch {
-	case image == "" || hasPath && (strings.ContainsAny(registry, ".:") || registry == "localhost"):
-		return image
-	case hasPath:
-		return "docker.io/" + image
-	}
-	return "docker.io/library/" + image
 }
 
 func addPullSecrets(pod *unstructured.Unstructured, names []string) {

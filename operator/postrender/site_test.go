@@ -1,7 +1,6 @@
-package renderer
+package postrender
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -96,9 +95,9 @@ func site() Site {
 
 func postRender(t *testing.T, s Site, in string) string {
 	t.Helper()
-	out, err := PostRenderer{Site: s}.Run(bytes.NewBufferString(in))
+	out, err := s.render([]byte(in))
 	require.NoError(t, err)
-	return out.String()
+	return string(out)
 }
 
 func TestPostRender(t *testing.T) {
@@ -169,8 +168,29 @@ func TestPostRenderRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := site()
 			c.change(&s)
-			_, err := PostRenderer{Site: s}.Run(bytes.NewBufferString(c.in))
+			_, err := s.render([]byte(c.in))
 			require.ErrorContains(t, err, c.want)
 		})
+	}
+}
+
+// A line may be as long as a bundle of files is.
+func TestPostRenderLongLines(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 1<<16)
+	out := postRender(t, Site{}, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: files\nbinaryData:\n  bundle: "+long+"\n")
+	assert.Contains(t, out, "bundle: "+long+"\n")
+}
+
+// Blank documents say nothing and go.
+func TestPostRenderBlankDocuments(t *testing.T) {
+	out := postRender(t, Site{}, "\n---\n\n---\r\napiVersion: v1\r\nkind: ConfigMap\r\n--- # the end\n---\n")
+	assert.Equal(t, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", out)
+}
+
+// A text keeps the line break at its end, also where it ends the document.
+func TestPostRenderKeepsLastLineBreak(t *testing.T) {
+	for _, end := range []string{"", "---\nkind: A\napiVersion: v1\n"} {
+		out := postRender(t, Site{}, "apiVersion: v1\nkind: ConfigMap\ndata:\n  file: |\n    a: b\n"+end)
+		assert.Contains(t, out, "file: |\n    a: b\n")
 	}
 }

@@ -1,4 +1,4 @@
-package renderer
+package postrender
 
 import (
 	"errors"
@@ -17,11 +17,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/vdi-platform/vdi-platform/platform"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
-
-// ErrSite means that the site's settings or rules refuse an object, or make no sense.
-var ErrSite = errors.New("refused by the site's rules")
 
 // Site is what an administrator wants of every object of the platform itself,
 // whichever chart it comes from.
@@ -46,15 +42,14 @@ type Site struct {
 	Privileged []string `json:"privileged,omitempty"`
 }
 
-// PostRender applies the site's wishes to the objects of any chart. It keeps
-// their number and order, and doing it twice changes nothing more. Errors are
-// ErrSite.
-func PostRender(objects []*unstructured.Unstructured, site Site) error {
-	if err := site.validate(); err != nil {
+// apply changes the objects of any chart. It keeps their number and order, and
+// doing it twice changes nothing more. Errors are ErrSite.
+func (s Site) apply(objects []*unstructured.Unstructured) error {
+	if err := s.validate(); err != nil {
 		return err
 	}
 	for _, obj := range objects {
-		if err := site.onObject(obj); err != nil {
+		if err := s.onObject(obj); err != nil {
 			return fmt.Errorf("%w: %s %s: %w", ErrSite, obj.GetKind(), obj.GetName(), err)
 		}
 	}
@@ -130,25 +125,10 @@ func addNew(metadata map[string]any, field string, more map[string]string) error
 	return nil
 }
 
-// podOf finds the pod an object is or makes.
-func podOf(obj *unstructured.Unstructured) (pod map[string]any, found bool) {
-	where := map[string][]string{
-		wire.KindPod: {}, "PodTemplate": {"template"},
-		"Deployment": {"spec", "template"}, "StatefulSet": {"spec", "template"}, "DaemonSet": {"spec", "template"},
-		"ReplicaSet": {"spec", "template"}, "ReplicationController": {"spec", "template"}, "Job": {"spec", "template"},
-		"CronJob": {"spec", "jobTemplate", "spec", "template"},
-	}
-	at, known := where[obj.GetKind()]
-	if !known {
-		return nil, false
-	}
-	pod, found = nested(obj.Object, at...).(map[string]any)
-	return pod, found
-}
-
 func (s Site) onPod(maker, pod *unstructured.Unstructured) error {
 	for _, c := range containersOf(pod) {
-		image, err := s.imageOf(text(c["image"]))
+		written, _ := c["image"].(string)
+		image, err := s.imageOf(written)
 		if err != nil {
 			return err
 		}
@@ -156,7 +136,9 @@ func (s Site) onPod(maker, pod *unstructured.Unstructured) error {
 	}
 	addPullSecrets(pod, s.Images.PullSecrets)
 	if maker.GetKind() != "DaemonSet" {
-		s.place(ensureMap(pod.Object, "spec"))
+		if err := s.place(ensureMap(pod.Object, "spec")); err != nil {
+			return err
+		}
 	}
 	return s.judge(maker, pod)
 }
@@ -164,7 +146,7 @@ func (s Site) onPod(maker, pod *unstructured.Unstructured) error {
 // imageOf pins first: a digest is the same in every registry.
 func (s Site) imageOf(image string) (string, error) {
 	if !strings.Contains(image, "@") {
-		for _, name := range []string{image, fullName(image)} {
+		for _, name := range []string{image, platform.FullImageName(image)} {
 			if digest := s.Digests[name]; digest != "" {
 				image += "@" + digest
 				break
@@ -174,36 +156,36 @@ func (s Site) imageOf(image string) (string, error) {
 	if s.RequireDigests && !strings.Contains(image, "@") {
 		return "", fmt.Errorf("image %s is not pinned: add its digest, or leave requireDigests out", image)
 	}
-	for _, to := range s.Images.Rewrite {
-		if isBelow(image, to) {
-			return image, nil // it has been moved already
-		}
+	if s.Images.IsRewritten(image) {
+		return image, nil
 	}
-	return rewritten(image, longestFirst(s.Images.Rewrite), s.Images.Rewrite), nil
-}
-
-func isBelow(image, prefix string) bool {
-	rest, found := strings.CutPrefix(image, prefix)
-	return found && (rest == "" || strings.ContainsRune("/:@", rune(rest[0])))
+	return s.Images.Rewriter()(image), nil
 }
 
 // place keeps what a chart chose.
-func (s Site) place(spec map[string]any) {
+func (s Site) place(spec map[string]any) error {
 	if len(s.NodeSelector) > 0 {
 		selector := ensureMap(spec, "nodeSelector")
 		for key, value := range s.NodeSelector {
-			setDefault(selector, key, value)
+			if _, chosen := selector[key]; !chosen {
+				selector[key] = value
+			}
 		}
 	}
-	tolerations := list(spec["tolerations"])
-	for _, toleration := range list(plainJSON(s.Tolerations)) {
-		if !slices.ContainsFunc(tolerations, func(t any) bool { return reflect.DeepEqual(t, toleration) }) {
+	tolerations, _ := spec["tolerations"].([]any)
+	for i := range s.Tolerations {
+		toleration, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&s.Tolerations[i])
+		if err != nil {
+			return fmt.Errorf("write tolerations: %w", err)
+		}
+		if !slices.ContainsFunc(tolerations, func(t any) bool { return reflect.DeepEqual(t, any(toleration)) }) {
 			tolerations = append(tolerations, toleration)
 		}
 	}
 	if len(tolerations) > 0 {
 		spec["tolerations"] = tolerations
 	}
+	return nil
 }
 
 // judge asks the API server's own code whether a pod keeps Pod Security

@@ -26,6 +26,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/folder"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -205,7 +206,7 @@ func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, *en
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("build client: %w", err)
 	}
-	namespaces := strings.FieldsFunc(f.WatchNamespaces, func(r rune) bool { return r == ',' || r == ' ' })
+	namespaces := program.List(f.WatchNamespaces)
 	known, err := NewWatched(ctx, cluster, namespaces)
 	if err != nil {
 		return nil, nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -44,8 +45,8 @@ type livingPod struct {
 }
 
 func (j job) podRules(secrets []string) podRules {
-	list := func(text string) []string { return strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) }
-	return podRules{list(j.options.podVolumes), list(j.options.podSources), list(j.options.podCapabilities), secrets}
+	o := j.options
+	return podRules{program.List(o.podVolumes), program.List(o.podSources), program.List(o.podCapabilities), secrets}
 }
 
 // changedPod is a living desktop's that could not be made again as it is.

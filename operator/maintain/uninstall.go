@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -21,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -154,7 +154,7 @@ func (j job) letGo(ctx context.Context) error {
 
 // sessionNamespaces are the ones this operator serves; "" is all of them.
 func (j job) sessionNamespaces() []string {
-	listed := strings.FieldsFunc(j.options.watchNamespaces, func(r rune) bool { return r == ',' || r == ' ' })
+	listed := program.List(j.options.watchNamespaces)
 	if len(listed) == 0 {
 		return []string{""}
 	}

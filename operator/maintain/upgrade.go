@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -84,7 +85,7 @@ func checkUpgrade(ctx context.Context, j job) error {
 
 // reportFindings says what was found, what is not confirmed last.
 func (j job) reportFindings(findings []finding) error {
-	confirmed := strings.FieldsFunc(j.options.confirmed, func(r rune) bool { return r == ',' || r == ' ' })
+	confirmed := program.List(j.options.confirmed)
 	var open []string
 	for _, f := range findings {
 		if slices.Contains(confirmed, f.key) || slices.Contains(confirmed, "*") {
@@ -124,7 +125,7 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 		return u, err
 	}
 	u.release, u.admission = j.options.namespace, j.options.admission
-	u.reads = strings.FieldsFunc(j.options.proxyReads, func(r rune) bool { return r == ',' })
+	u.reads = program.List(j.options.proxyReads)
 	if u.foreign, err = j.foreignRoutes(ctx); err != nil {
 		return u, err
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +34,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
@@ -91,9 +91,13 @@ func (o *Options) Register(f *flag.FlagSet) {
 }
 
 // Run runs the operator until the context ends.
-func Run(ctx context.Context, cluster *rest.Config, o Options) error {
+func Run(ctx context.Context, o Options) error {
 	if err := setLogger(o.LogLevel); err != nil {
 		return err
+	}
+	cluster, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
 	}
 	mgr, err := New(ctx, cluster, o)
 	if err != nil {
@@ -253,7 +257,7 @@ func CacheOptions(namespaces string) cache.Options {
 			crdMetadata():                   {Label: labels.Everything(), Field: fields.OneTermEqualSelector("metadata.name", session.RouteCRD)},
 		},
 	}
-	for _, ns := range strings.FieldsFunc(namespaces, func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, ns := range program.List(namespaces) {
 		if opts.DefaultNamespaces == nil {
 			opts.DefaultNamespaces = map[string]cache.Config{}
 		}

@@ -13,8 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
+	"github.com/vdi-platform/vdi-platform/operator/relaysecret"
 )
 
 func main() {
@@ -30,38 +29,30 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "create":
-			return runCreate(ctx, args[1:])
+			return create(ctx, args[1:])
 		case "config":
-			return runConfig(ctx, args[1:])
+			return config(ctx, args[1:])
 		}
 	}
 	return errors.New("say what to do: create or config")
 }
 
-func runCreate(ctx context.Context, args []string) error {
-	var namespace, name string
+func create(ctx context.Context, args []string) error {
+	var o relaysecret.CreateOptions
 	flags := flag.NewFlagSet("vdi-turn-secret create", flag.ContinueOnError)
-	flags.StringVar(&namespace, "namespace", "", "namespace of the Secret")
-	flags.StringVar(&name, "name", "", "name of the Secret")
+	o.Register(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if namespace == "" || name == "" {
-		return errors.New("create: --namespace and --name are required")
-	}
-	core, err := connect()
-	if err != nil {
-		return err
-	}
-	return create(ctx, core.Secrets(namespace), name)
+	return relaysecret.Create(ctx, o)
 }
 
-// connect finds the cluster as kubectl does, and inside a pod by its account.
-func connect() (*corev1.CoreV1Client, error) {
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
-	config, err := loader.ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
+func config(ctx context.Context, args []string) error {
+	var o relaysecret.ConfigOptions
+	flags := flag.NewFlagSet("vdi-turn-secret config", flag.ContinueOnError)
+	o.Register(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
-	return corev1.NewForConfig(config)
+	return relaysecret.WriteConfig(ctx, o)
 }

@@ -1,4 +1,4 @@
-package main
+package relaysecret
 
 import (
 	"bytes"
@@ -13,54 +13,56 @@ import (
 	"slices"
 	"strings"
 
-	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
-// options of `config`.
-type options struct {
-	base, secrets, out string
-	listen, external   string
-	node               string
+// ConfigOptions are the flags of WriteConfig.
+type ConfigOptions struct {
+	// Base is the configuration without secrets and addresses, Secrets a folder with
+	// the Secret's keys, Out the file to write.
+	Base, Secrets, Out string
+	// Listen are the relay's own addresses, External those that users see; empty: the
+	// same. Both are lists with commas.
+	Listen, External string
+	// Node takes the external addresses from this node's status instead.
+	Node string
 }
 
-func runConfig(ctx context.Context, args []string) error {
-	var o options
-	flags := flag.NewFlagSet("vdi-turn-secret config", flag.ContinueOnError)
-	flags.StringVar(&o.base, "base", "", "configuration without secrets and addresses")
-	flags.StringVar(&o.secrets, "secrets", "", "folder with the Secret's keys")
-	flags.StringVar(&o.out, "out", "", "file to write")
-	flags.StringVar(&o.listen, "listen", "", "comma-separated addresses of the relay")
-	flags.StringVar(&o.external, "external", "", "comma-separated addresses that users see; empty: those of --listen")
-	flags.StringVar(&o.node, "external-of-node", "", "take the external addresses from this node's status")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	return writeConfig(ctx, o)
+// Register declares the flags.
+func (o *ConfigOptions) Register(f *flag.FlagSet) {
+	f.StringVar(&o.Base, "base", "", "configuration without secrets and addresses")
+	f.StringVar(&o.Secrets, "secrets", "", "folder with the Secret's keys")
+	f.StringVar(&o.Out, "out", "", "file to write")
+	f.StringVar(&o.Listen, "listen", "", "comma-separated addresses of the relay")
+	f.StringVar(&o.External, "external", "", "comma-separated addresses that users see; empty: those of --listen")
+	f.StringVar(&o.Node, "external-of-node", "", "take the external addresses from this node's status")
 }
 
-func writeConfig(ctx context.Context, o options) error {
-	base, err := os.ReadFile(o.base)
+// WriteConfig writes the relay's configuration file, which the relay's own user
+// alone can read.
+func WriteConfig(ctx context.Context, o ConfigOptions) error {
+	base, err := os.ReadFile(o.Base)
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	secrets, err := secretsOf(func(key string) ([]byte, error) { return readKey(o.secrets, key) })
+	secrets, err := secretsOf(func(key string) ([]byte, error) { return readKey(o.Secrets, key) })
 	if err != nil {
 		return err
 	}
-	if o.node != "" {
-		if o.external, err = externalOf(ctx, o.node); err != nil {
+	if o.Node != "" {
+		if o.External, err = externalOf(ctx, o.Node); err != nil {
 			return err
 		}
 	}
-	addresses, err := addressesOf(o.listen, o.external)
+	addresses, err := addressesOf(o.Listen, o.External)
 	if err != nil {
 		return err
 	}
-	// Only the relay's own user reads it.
-	return os.WriteFile(o.out, configOf(base, addresses, secrets), 0o400)
+	return os.WriteFile(o.Out, configOf(base, addresses, secrets), 0o400)
 }
 
 // readKey returns nothing for a key that the Secret does not hold.
@@ -101,17 +103,17 @@ func externalOf(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	node, err := client.Nodes().Get(ctx, name, meta.GetOptions{})
+	node, err := client.Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("read node %q: %w", name, err)
 	}
 	return externalIPs(node)
 }
 
-func externalIPs(node *core.Node) (string, error) {
+func externalIPs(node *corev1.Node) (string, error) {
 	var found []string
 	for _, a := range node.Status.Addresses {
-		if a.Type == core.NodeExternalIP {
+		if a.Type == corev1.NodeExternalIP {
 			found = append(found, a.Address)
 		}
 	}
@@ -126,11 +128,11 @@ type address struct{ listen, external netip.Addr }
 
 // addressesOf pairs each address with the external one of its family.
 func addressesOf(listen, external string) ([]address, error) {
-	own, err := parse(listen)
+	own, err := parseAddresses(listen)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := parse(external)
+	seen, err := parseAddresses(external)
 	if err != nil {
 		return nil, err
 	}
@@ -149,9 +151,9 @@ func addressesOf(listen, external string) ([]address, error) {
 	return pairs, nil
 }
 
-func parse(list string) ([]netip.Addr, error) {
+func parseAddresses(list string) ([]netip.Addr, error) {
 	var all []netip.Addr
-	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+	for _, text := range program.List(list) {
 		ip, err := netip.ParseAddr(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q is no address: %w", text, err)

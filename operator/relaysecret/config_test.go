@@ -1,4 +1,4 @@
-package main
+package relaysecret
 
 import (
 	"os"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	core "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
 var (
@@ -72,29 +72,28 @@ func TestSecretsOf(t *testing.T) {
 
 func TestWriteConfig(t *testing.T) {
 	dir := t.TempDir()
-	o := options{base: filepath.Join(dir, "base"), secrets: dir, out: filepath.Join(dir, "out"), listen: "10.0.0.1"}
-	require.Error(t, writeConfig(t.Context(), o), "no base")
-	require.NoError(t, os.WriteFile(o.base, []byte("realm=a"), 0o600))
-	require.ErrorContains(t, writeConfig(t.Context(), o), "current")
+	o := ConfigOptions{Base: filepath.Join(dir, "base"), Secrets: dir, Out: filepath.Join(dir, "out"), Listen: "10.0.0.1"}
+	require.Error(t, WriteConfig(t.Context(), o), "no base")
+	require.NoError(t, os.WriteFile(o.Base, []byte("realm=a"), 0o600))
+	require.ErrorContains(t, WriteConfig(t.Context(), o), "current")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, keyCurrent), []byte(oldSecret), 0o600))
-	require.NoError(t, writeConfig(t.Context(), o))
-	info, err := os.Stat(o.out)
+	require.NoError(t, WriteConfig(t.Context(), o))
+	info, err := os.Stat(o.Out)
 	require.NoError(t, err)
 	require.EqualValues(t, 0o400, info.Mode().Perm())
 }
 
 func TestExternalIPs(t *testing.T) {
-	node := &core.Node{}
+	node := &corev1.Node{}
 	node.Name = "a"
 	_, err := externalIPs(node)
 	require.ErrorContains(t, err, "address.external")
-	node.Status.Addresses = []core.NodeAddress{{Type: core.NodeInternalIP, Address: "10.0.0.1"}, {Type: core.NodeExternalIP, Address: "192.0.2.1"}}
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.1"}, {Type: corev1.NodeExternalIP, Address: "192.0.2.1"}}
 	got, err := externalIPs(node)
 	require.NoError(t, err)
 	require.Equal(t, "192.0.2.1", got)
 }
 
-func TestRun(t *testing.T) {
-	require.ErrorContains(t, run(t.Context(), nil), "create or config")
-	require.ErrorContains(t, run(t.Context(), []string{"create"}), "--name")
+func TestCreateNeedsNames(t *testing.T) {
+	require.ErrorContains(t, Create(t.Context(), CreateOptions{Namespace: "a"}), "--name")
 }

@@ -71,13 +71,6 @@ func chartObjects(t *testing.T, values ...string) []*unstructured.Unstructured {
 	return objects
 }
 
-func find(t *testing.T, objects []*unstructured.Unstructured, kind string) *unstructured.Unstructured {
-	t.Helper()
-	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == kind })
-	require.GreaterOrEqual(t, i, 0, "the chart has no %s", kind)
-	return objects[i]
-}
-
 // grant makes the chart's ServiceAccounts with its permissions and its policies.
 func (p *plane) grant(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
@@ -123,9 +116,9 @@ func (in installed) startReplica(t *testing.T) *prometheus.Registry {
 // file of the test's and without servers.
 func argsOf(t *testing.T, objects []*unstructured.Unstructured) []string {
 	t.Helper()
-	containers, _, _ := unstructured.NestedSlice(find(t, objects, "Deployment").Object, "spec", "template", "spec", "containers")
+	containers, _, _ := unstructured.NestedSlice(named(t, objects, "Deployment", operatorName).Object, "spec", "template", "spec", "containers")
 	args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
-	settings, _, _ := unstructured.NestedString(find(t, objects, "ConfigMap").Object, "data", "config.yaml")
+	settings, _, _ := unstructured.NestedString(named(t, objects, "ConfigMap", operatorName+"-config").Object, "data", "config.yaml")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(settings), 0o600))
 	return append(args, "--config="+path, "--metrics-bind-address=0", "--health-probe-bind-address=0")

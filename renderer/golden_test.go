@@ -1,15 +1,21 @@
 package renderer
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden outputs (make golden); read the diff before committing it")
@@ -38,29 +44,91 @@ func goldenInputs(t testing.TB) map[string]Input {
 	return inputs
 }
 
-// outcome is what a golden file holds: objects and revision, or an error.
-func outcome(t testing.TB, got Rendered, err error) string {
-	t.Helper()
-	if err != nil {
-		text, yamlErr := yaml.Marshal(map[string]string{"error": err.Error()})
-		require.NoError(t, yamlErr)
-		return string(text)
+// fullSessions are written whole, the others as what differs from "defaults".
+func fullSessions() []string { return []string{"defaults", "oidc", "webrtc"} }
+
+// objectsOf are the rendered objects as a list, named by kind, without the hashes,
+// which change with everything else and have a test of their own (TestRevisions).
+func objectsOf(got Rendered) []any {
+	out := make([]any, len(got.Objects))
+	for i, obj := range got.Objects {
+		out[i] = withoutRevisions(obj).Object
 	}
-	docs := []string{"# revision " + got.Revision + "\n"}
-	for _, obj := range got.Objects {
-		text, err := yaml.Marshal(obj.Object)
-		require.NoError(t, err)
-		docs = append(docs, string(text))
+	return out
+}
+
+func withoutRevisions(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	obj = obj.DeepCopy()
+	annotations := obj.GetAnnotations()
+	delete(annotations, vdi.AnnotationRevision)
+	delete(annotations, AnnotationSessionRevision)
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	obj.SetAnnotations(annotations)
+	return obj
+}
+
+func renderedObjects(t testing.TB, r *Renderer, in Input) []any {
+	t.Helper()
+	got, err := r.Render(in)
+	require.NoError(t, err)
+	return objectsOf(got)
+}
+
+// full is all that is rendered, in order.
+func full(t testing.TB, objects []any) string {
+	t.Helper()
+	docs := make([]string, len(objects))
+	for i, obj := range objects {
+		docs[i] = toText(t, obj)
 	}
 	return strings.Join(docs, "---\n")
 }
 
+// beside is what differs from the session "defaults".
+func beside(t testing.TB, defaults, objects []any) string {
+	t.Helper()
+	change := difference(defaults, objects)
+	if change == nil {
+		change = map[string]any{}
+	}
+	return "# Beside defaults.out.yaml:\n" + toText(t, change)
+}
+
+func toText(t testing.TB, v any) string {
+	t.Helper()
+	text, err := yaml.Marshal(v)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// refusal is the reason by which callers sort an error, and its words.
+func refusal(t testing.TB, err error) string {
+	t.Helper()
+	for reason, kind := range map[string]error{"values": ErrValues, "guard": ErrGuard, "resources": ErrResources, "no relay": platform.ErrNoRelay} {
+		if errors.Is(err, kind) {
+			return toText(t, map[string]string{"refused": reason, "words": err.Error()})
+		}
+	}
+	require.Fail(t, "an error without a reason", err)
+	return ""
+}
+
 func TestRenderGolden(t *testing.T) {
-	r := newRenderer(t)
-	for name, in := range goldenInputs(t) {
+	r, inputs := newRenderer(t), goldenInputs(t)
+	defaults := renderedObjects(t, r, inputs["defaults"])
+	for name, in := range inputs {
 		t.Run(name, func(t *testing.T) {
-			got, err := r.Render(in)
-			text := outcome(t, got, err)
+			var text string
+			switch got, err := r.Render(in); {
+			case err != nil:
+				text = refusal(t, err)
+			case slices.Contains(fullSessions(), name):
+				text = full(t, objectsOf(got))
+			default:
+				text = beside(t, defaults, objectsOf(got))
+			}
 			file := filepath.Join("testdata", name+".out.yaml")
 			if *update {
 				require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -69,5 +137,15 @@ func TestRenderGolden(t *testing.T) {
 			require.NoError(t, err, "run: make golden")
 			assert.Equal(t, string(want), text)
 		})
+	}
+}
+
+// TestGoldenLeftOvers fails on outputs of sessions that are gone.
+func TestGoldenLeftOvers(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	inputs := goldenInputs(t)
+	for _, file := range files {
+		assert.Contains(t, inputs, strings.TrimSuffix(filepath.Base(file), ".out.yaml"), "remove %s", file)
 	}
 }

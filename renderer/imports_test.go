@@ -41,7 +41,7 @@ func clocks() []string {
 	return []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer"}
 }
 
-// TestNoClock: whoever decides is told the time.
+// TestNoClock: whoever decides gets the time as an argument.
 func TestNoClock(t *testing.T) {
 	for _, dir := range []string{".", "../platform", "../platform/wire"} {
 		for file := range importsOf(t, dir) {
@@ -59,7 +59,8 @@ func TestNoClock(t *testing.T) {
 	}
 }
 
-// TestPurePackages: no client, manager, file, process, network, chance.
+// TestPurePackages: no client, manager, file, process, network, chance. Who may import
+// whom is in tests/style_test.go.
 func TestPurePackages(t *testing.T) {
 	for _, dir := range []string{".", "../platform", "../platform/wire"} {
 		for file, imports := range importsOf(t, dir) {
@@ -71,48 +72,6 @@ func TestPurePackages(t *testing.T) {
 					assert.False(t, strings.HasPrefix(name, banned), "%s/%s imports %s", dir, file, name)
 				}
 			}
-		}
-	}
-}
-
-func TestOnlyTheEngineImportsHelm(t *testing.T) {
-	for _, dir := range []string{".", "../platform", "../charts"} {
-		for file, imports := range importsOf(t, dir) {
-			for _, name := range imports {
-				if strings.HasPrefix(name, "helm.sh/") {
-					assert.Equal(t, "engine.go", file)
-				}
-			}
-		}
-	}
-}
-
-func TestImportsGoOneWay(t *testing.T) {
-	const module = "github.com/vdi-platform/vdi-platform/"
-	allowed := map[string][]string{
-		".":                {"charts", "platform", "platform/wire", "operator/api/v1alpha1"},
-		"../platform":      {"platform/wire", "operator/api/v1alpha1"},
-		"../platform/wire": {},
-		"../charts":        {},
-	}
-	for dir, packages := range allowed {
-		for file, imports := range importsOf(t, dir) {
-			for _, name := range imports {
-				if own, isOurs := strings.CutPrefix(name, module); isOurs {
-					assert.Contains(t, packages, own, "%s/%s", dir, file)
-				}
-			}
-		}
-	}
-}
-
-// TestWireImportsNothing but the standard library, whose paths have no dot before their
-// first slash.
-func TestWireImportsNothing(t *testing.T) {
-	for file, imports := range importsOf(t, "../platform/wire") {
-		for _, name := range imports {
-			first, _, _ := strings.Cut(name, "/")
-			assert.NotContains(t, first, ".", "%s imports %s", file, name)
 		}
 	}
 }

@@ -56,25 +56,41 @@ func sources(t *testing.T) []source {
 	return all
 }
 
-// Imports go one way: operator → renderer → charts, and everybody may use
-// platform and the API types; only the renderer knows Helm.
-func TestImportsGoOneWay(t *testing.T) {
-	forbidden := map[string][]string{
-		"charts/":       {module},
-		"operator/api/": {module, "sigs.k8s.io/controller-runtime"},
-		"platform/":     {module + "renderer", module + "charts", module + "operator/session", module + "operator/run", "helm.sh/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
-		"renderer/":     {module + "operator/session", module + "operator/run", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
-		"operator/":     {"helm.sh/"},
+// layer is what the packages below a folder may import.
+type layer struct {
+	folder string
+	ours   []string // our packages, by the beginnings of their paths
+	banned []string // others' packages that stay away from here
+}
+
+// layers go one way: operator → renderer → charts, and everybody may use platform and
+// the API types. Only the renderer's engine knows Helm, and only the operator a cluster.
+func layers() []layer {
+	const api = "operator/api/v1alpha1"
+	cluster := []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
+	withoutHelm := append(cluster, "helm.sh/")
+	return []layer{
+		{"charts/", nil, withoutHelm},
+		{"platform/", []string{api, "platform/"}, withoutHelm},
+		{"renderer/engine.go", []string{"charts", "platform", api}, cluster},
+		{"renderer/", []string{"charts", "platform", api}, withoutHelm},
+		{"operator/api/", nil, withoutHelm},
+		{"operator/", []string{"charts", "operator/", "platform", "renderer"}, []string{"helm.sh/"}},
 	}
+}
+
+func TestImportsGoOneWay(t *testing.T) {
 	for _, s := range sources(t) {
-		for dir, prefixes := range forbidden {
-			if !strings.HasPrefix(s.path, dir) {
-				continue
-			}
-			for _, i := range s.file.Imports {
-				for _, prefix := range prefixes {
-					assert.False(t, strings.HasPrefix(strings.Trim(i.Path.Value, `"`), prefix), "%s must not import %s", s.path, i.Path.Value)
-				}
+		i := slices.IndexFunc(layers(), func(l layer) bool { return strings.HasPrefix(s.path, l.folder) })
+		require.GreaterOrEqual(t, i, 0, "%s is in no layer", s.path)
+		l := layers()[i]
+		for _, spec := range s.file.Imports {
+			name := strings.Trim(spec.Path.Value, `"`)
+			begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+			assert.False(t, slices.ContainsFunc(l.banned, begins), "%s must not import %s", s.path, name)
+			if own, isOurs := strings.CutPrefix(name, module); isOurs {
+				allowed := slices.ContainsFunc(l.ours, func(prefix string) bool { return strings.HasPrefix(own, prefix) })
+				assert.True(t, allowed, "%s must not import %s: imports go one way", s.path, name)
 			}
 		}
 	}

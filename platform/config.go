@@ -10,8 +10,8 @@ import "k8s.io/apimachinery/pkg/runtime"
 type Config struct {
 	// Sessions are settings of every session.
 	Sessions Sessions `json:"sessions"`
-	// GPUSharing says how the cluster's GPUs are shared by time.
-	GPUSharing Sharing `json:"gpuSharing,omitempty"`
+	// TimeSlicing says how the device plugin shares the cluster's GPUs by time.
+	TimeSlicing TimeSlicing `json:"gpuSharing,omitempty"`
 	// Encoder says how the platform knows which GPUs can encode video.
 	Encoder Encoder `json:"encoder,omitempty"`
 	// Access says how people show that a desktop is theirs.
@@ -66,8 +66,8 @@ type Sessions struct {
 	Overlay []Overlay `json:"overlay,omitempty"`
 	// Allowed lists what templates may name beyond a session's own objects.
 	Allowed Allowed `json:"allowed,omitempty"`
-	// GPUSharing says how GPUs are shared, so that wishes that cannot work are
-	// refused in words.
+	// GPUSharing is what sessions must know of that, so that wishes that cannot work
+	// are refused in words.
 	GPUSharing GPUSharing `json:"gpuSharing,omitempty"`
 }
 
@@ -160,7 +160,7 @@ type Overlay struct {
 	JSONPatch []map[string]any `json:"jsonPatch,omitempty"`
 }
 
-// GPUSharing says how GPUs are shared.
+// GPUSharing is what sessions must know of how GPUs are shared.
 type GPUSharing struct {
 	// Sliced resource names, such as nvidia.com/gpu: more than one of them per
 	// session is refused, because two slices are not twice a GPU.

@@ -34,7 +34,7 @@ func (c Config) WithDefaults() Config {
 	if s.ExternalPort == 0 {
 		s.ExternalPort = 443
 	}
-	c.GPUSharing = c.GPUSharing.withDefaults()
+	c.TimeSlicing = c.TimeSlicing.withDefaults()
 	c.Access = c.Access.withDefaults(s.Operator)
 	return c
 }

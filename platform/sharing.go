@@ -28,15 +28,16 @@ const (
 	renamedSuffix   = ".shared" // name of a sliced resource with renameByDefault
 )
 
-// Defaults of Sharing: the names the GPU Operator's own documentation uses.
+// Defaults of TimeSlicing: the names the GPU Operator's own documentation uses.
 const (
 	DefaultSharingConfigMap = "time-slicing-config"
 	DefaultSharingKey       = "any"
 	DefaultReplicas         = 8
 )
 
-// Sharing says how the cluster's GPUs are shared by time, and who says so.
-type Sharing struct {
+// TimeSlicing says how the device plugin shares the cluster's GPUs by time, and who
+// writes its configuration.
+type TimeSlicing struct {
 	// Enabled lets the operator restart the device plugin after a change and
 	// compare what nodes offer with the plan.
 	Enabled bool `json:"enabled,omitempty"`
@@ -63,7 +64,7 @@ type Slicing struct {
 	FailRequestsGreaterThanOne bool `json:"failRequestsGreaterThanOne,omitempty"`
 }
 
-func (s Sharing) withDefaults() Sharing {
+func (s TimeSlicing) withDefaults() TimeSlicing {
 	if s.ConfigMap == "" {
 		s.ConfigMap = DefaultSharingConfigMap
 	}
@@ -76,7 +77,7 @@ func (s Sharing) withDefaults() Sharing {
 	return s
 }
 
-func (s Sharing) problems() (out []string) {
+func (s TimeSlicing) problems() (out []string) {
 	if s.ManagePolicy && !s.Enabled {
 		out = append(out, "gpuSharing.managePolicy: set, but gpuSharing.enabled is off; switch it on")
 	}
@@ -96,7 +97,7 @@ func (s Sharing) problems() (out []string) {
 
 // ConfigMapData renders the values into the device plugin's own format. Equal
 // values give equal bytes.
-func (s Sharing) ConfigMapData() map[string]string {
+func (s TimeSlicing) ConfigMapData() map[string]string {
 	data := make(map[string]string, len(s.Configs))
 	for key, slicing := range s.Configs {
 		data[key] = slicing.render()

@@ -92,7 +92,7 @@ func TestParsePluginConfigRefuses(t *testing.T) {
 
 // What the values render to is what the plan reads.
 func TestSharingRoundTrip(t *testing.T) {
-	s := Sharing{Enabled: true, ManagePolicy: true, Configs: map[string]Slicing{
+	s := TimeSlicing{Enabled: true, ManagePolicy: true, Configs: map[string]Slicing{
 		"any": {Replicas: 8}, "dedicated": {Replicas: 1}, "apart": {Replicas: 4, RenameByDefault: true, FailRequestsGreaterThanOne: true},
 	}}.withDefaults()
 	require.Empty(t, s.problems())
@@ -111,11 +111,11 @@ func TestSharingRoundTrip(t *testing.T) {
 }
 
 func TestSharingDefaultsAndProblems(t *testing.T) {
-	managed := Sharing{Enabled: true, ManagePolicy: true}.withDefaults()
+	managed := TimeSlicing{Enabled: true, ManagePolicy: true}.withDefaults()
 	assert.Equal(t, map[string]Slicing{"any": {Replicas: 8}}, managed.Configs)
 	assert.Equal(t, "time-slicing-config", managed.ConfigMap)
-	assert.Empty(t, Sharing{Enabled: true}.withDefaults().Configs, "the ConfigMap is the only truth when somebody else writes it")
-	for want, s := range map[string]Sharing{
+	assert.Empty(t, TimeSlicing{Enabled: true}.withDefaults().Configs, "the ConfigMap is the only truth when somebody else writes it")
+	for want, s := range map[string]TimeSlicing{
 		"gpuSharing.enabled is off":              {ManagePolicy: true},
 		"written only with":                      {Enabled: true, Configs: map[string]Slicing{"any": {Replicas: 2}}},
 		"gpuSharing.configs.any.replicas: 0":     {Enabled: true, ManagePolicy: true, Configs: map[string]Slicing{"any": {}}},

@@ -38,7 +38,7 @@ type Reconciler struct {
 	// Live reads from the API server: only the status that is to be written.
 	Live client.Reader
 	// Settings of sharing, with defaults filled in.
-	Settings platform.Sharing
+	Settings platform.TimeSlicing
 	// Namespace the operator runs in.
 	Namespace string
 	// Clock is the time; a fake one in tests.

@@ -116,7 +116,7 @@ func named(policy *unstructured.Unstructured) (configMap, byDefault string) {
 }
 
 // plan computes every GPU node's slices from the configuration itself.
-func (p *pass) plan(s platform.Sharing) {
+func (p *pass) plan(s platform.TimeSlicing) {
 	if p.data == nil {
 		p.tell("there is no ConfigMap %s in namespace %s: GPUs are not shared by this platform", s.ConfigMap, s.Namespace)
 		return

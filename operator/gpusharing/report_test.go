@@ -33,7 +33,7 @@ func gpuNode(name, allocatable string, labels map[string]string) corev1.Node {
 // look judges nodes against a configuration, without a cluster.
 func look(data map[string]string, nodes ...corev1.Node) *pass {
 	p := &pass{data: data, byDefault: "any", raw: nodes}
-	p.plan(platform.Sharing{ConfigMap: "time-slicing-config", Namespace: "gpu-operator"})
+	p.plan(platform.TimeSlicing{ConfigMap: "time-slicing-config", Namespace: "gpu-operator"})
 	return p
 }
 

@@ -173,7 +173,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, ServerTime: serverTime,
 		Events: mgr.GetEventRecorder(wire.Operator),
 	}
-	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.GPUSharing, now, o))
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.TimeSlicing, now, o))
 }
 
 // watchNodes lets templates and sessions know what the nodes have, where that is wanted.
@@ -185,7 +185,7 @@ func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder
 }
 
 // addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
-func addGPUSharing(mgr ctrl.Manager, settings platform.Sharing, now clock.PassiveClock, o Options) error {
+func addGPUSharing(mgr ctrl.Manager, settings platform.TimeSlicing, now clock.PassiveClock, o Options) error {
 	if !settings.Enabled {
 		return nil
 	}

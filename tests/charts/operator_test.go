@@ -83,10 +83,10 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Contains(t, s.Values, "service")
 	require.Len(t, s.Overlay, 2)
 	require.Equal(t, []string{"nvidia.com/gpu"}, s.GPUSharing.Sliced)
-	require.Equal(t, platform.Sharing{
+	require.Equal(t, platform.TimeSlicing{
 		Enabled: true, ManagePolicy: true, Namespace: "gpu-operator", ConfigMap: "sharing", Default: "shared",
 		Configs: map[string]platform.Slicing{"shared": {Replicas: 4, FailRequestsGreaterThanOne: true}, "dedicated": {Replicas: 1}},
-	}, config.GPUSharing)
+	}, config.TimeSlicing)
 }
 
 // TestConfigDefaults: the default proxy is the one of the release.

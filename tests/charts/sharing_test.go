@@ -33,9 +33,9 @@ func TestSharingByTheGPUOperator(t *testing.T) {
 	require.Equal(t, "none", mig, "the GPU Operator's setting beats the configuration's")
 
 	settings := settingsOf(t, objs)
-	require.Equal(t, "vdi-system", settings.GPUSharing.Namespace)
-	require.False(t, settings.GPUSharing.ManagePolicy)
-	require.Empty(t, settings.GPUSharing.Configs, "one source of truth")
+	require.Equal(t, "vdi-system", settings.TimeSlicing.Namespace)
+	require.False(t, settings.TimeSlicing.ManagePolicy)
+	require.Empty(t, settings.TimeSlicing.Configs, "one source of truth")
 	require.Equal(t, []string{"nvidia.com/gpu"}, settings.Sessions.GPUSharing.Sliced)
 	require.NotContains(t, verbsOn(t, objs, "configmaps"), "patch")
 	require.NotContains(t, verbsOn(t, objs, "clusterpolicies"), "patch")
@@ -72,7 +72,7 @@ func TestSharingByUs(t *testing.T) {
 	t.Parallel()
 	objs := objects(t, platformChart(nil, inRepository("values", "bring-your-own.yaml")))
 	require.Empty(t, ofKind(objs, "ClusterPolicy", "DaemonSet"), "nothing of theirs is installed")
-	sharing := settingsOf(t, objs).GPUSharing
+	sharing := settingsOf(t, objs).TimeSlicing
 	require.True(t, sharing.ManagePolicy)
 	require.Equal(t, "gpu-operator", sharing.Namespace)
 	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, sharing.ConfigMapData(), ""))

@@ -76,7 +76,7 @@ func TestGPUSharing(t *testing.T) {
 func (g *gpus) restart(replicas int) {
 	g.sharing = &gpusharing.Reconciler{
 		Client: g.client, Live: g.client, Namespace: g.ns, Clock: g.clock, Events: g.events, Metrics: gpusharing.NewMetrics(),
-		Settings: platform.Sharing{
+		Settings: platform.TimeSlicing{
 			Enabled: true, ManagePolicy: true, Namespace: gpuNamespace, ConfigMap: "time-slicing-config", Default: "any",
 			Configs: map[string]platform.Slicing{"any": {Replicas: replicas}, "dedicated": {Replicas: 1}},
 		},

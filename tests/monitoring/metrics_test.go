@@ -98,7 +98,7 @@ func gpus(t *testing.T) prometheus.Collector {
 		ObjectMeta: metav1.ObjectMeta{Name: "gpu-node", Labels: map[string]string{"nvidia.com/gpu.count": "1"}},
 		Status:     corev1.NodeStatus{Allocatable: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("8")}},
 	})
-	settings := platform.Config{GPUSharing: platform.Sharing{Enabled: true, ManagePolicy: true, Namespace: namespace}}.WithDefaults().GPUSharing
+	settings := platform.Config{TimeSlicing: platform.TimeSlicing{Enabled: true, ManagePolicy: true, Namespace: namespace}}.WithDefaults().TimeSlicing
 	looker := &gpusharing.Reconciler{
 		Client: w.client, Live: w.client, Settings: settings, Namespace: namespace,
 		Clock: w.clock, Events: events.NewFakeRecorder(100), Metrics: gpusharing.NewMetrics(),

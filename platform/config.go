@@ -22,7 +22,7 @@ type Config struct {
 
 // Admission says what bounds the operator's own account.
 type Admission struct {
-	// Enabled tells that the chart's admission policies are installed. They answer
+	// Enabled says that the chart's admission policies are installed. They answer
 	// whose a Secret is; without them the operator reads it.
 	Enabled bool `json:"enabled,omitempty"`
 }
@@ -44,7 +44,7 @@ type Sessions struct {
 	VerifyRoute *bool `json:"verifyRoute,omitempty"`
 	// Agent is the program beside every desktop that lets visitors in.
 	Agent Agent `json:"agent,omitempty"`
-	// Operator tells where the operator runs; sessions admit its questions.
+	// Operator says where the operator runs; sessions admit its requests.
 	Operator Peer `json:"operator,omitempty"`
 	// Proxy is the proxy that carries the sessions.
 	Proxy Proxy `json:"proxy,omitempty"`
@@ -175,7 +175,7 @@ type GPUSharing struct {
 type Encoder struct {
 	// ReadNodes lets the operator read the nodes: the labels of those with GPUs, so
 	// that encoder Auto of a template takes NVENC where all of them have it, and what
-	// they offer, so that a GPU is told which none has. Without it Auto takes what
+	// they offer, so that a GPU that no node has is reported. Without it Auto takes what
 	// works everywhere.
 	ReadNodes bool `json:"readNodes,omitempty"`
 }

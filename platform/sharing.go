@@ -131,7 +131,7 @@ func (g GPUSharing) CheckCount(gpus int32, resource string, nodeSelector map[str
 	return fmt.Errorf("spec.resources.gpu: %d slices of the shared GPU %s were asked for, but slices share one card and two are not twice a GPU: ask for 1, or %s", gpus, resource, g.wayToWholeGPUs())
 }
 
-// wayToWholeGPUs ends a sentence that says no.
+// wayToWholeGPUs ends the sentence of a refusal.
 func (g GPUSharing) wayToWholeGPUs() string {
 	if len(g.Dedicated) == 0 {
 		return "let the administrator keep the GPUs of a node pool whole (gpuSharing.dedicated) and offer a template for it"
@@ -264,7 +264,7 @@ func (c PluginConfigs) Problems() (out []string) {
 	return out
 }
 
-// IsBroken tells whether a key is there and cannot be used.
+// IsBroken says whether a key is there and cannot be used.
 func (c PluginConfigs) IsBroken(key string) bool { return c.broken[key] != nil }
 
 // SharingKey is the key that applies to a node: its label beats the default.
@@ -276,7 +276,7 @@ func SharingKey(labels map[string]string, byDefault string) string {
 	return byDefault
 }
 
-// IsGPUNode tells whether a node has GPUs, or is labelled to share some.
+// IsGPUNode says whether a node has GPUs, or is labelled to share some.
 func IsGPUNode(labels map[string]string) bool {
 	return labels[gpuPresentLabel] == "true" || labels[DefaultGPUResource+countSuffix] != "" || labels[SharingLabel] != ""
 }

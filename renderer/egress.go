@@ -21,9 +21,9 @@ func caVariables() []string {
 	return []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"}
 }
 
-// showTheWayOut tells programs in the desktop the site's proxies and authorities.
-// It overrides nothing: a template may know a better way.
-func showTheWayOut(e platform.Egress) step {
+// injectEgress sets the variables by which programs find the site's proxies and
+// authorities. It overrides nothing: a template may know a better way.
+func injectEgress(e platform.Egress) step {
 	settings := settingsOf(e)
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(wire.KindPod) {
@@ -88,7 +88,7 @@ func caVolumeOf(b platform.CABundle) map[string]any {
 }
 
 // addEnv leaves alone what is set in any case: http_proxy beside another
-// HTTP_PROXY would be a riddle.
+// HTTP_PROXY would be ambiguous.
 func addEnv(c map[string]any, settings []platform.Setting) {
 	written := mapsIn(c["env"])
 	for _, s := range settings {

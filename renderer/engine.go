@@ -146,7 +146,7 @@ func (e *engine) objects(rel release, values map[string]any) ([]*unstructured.Un
 	for _, file := range e.files {
 		before := stream.Len()
 		if err := e.execute(&stream, file, rel, values); err != nil {
-			return nil, fmt.Errorf("%w: %s", ErrValues, saidBy(err))
+			return nil, fmt.Errorf("%w: %s", ErrValues, templateMessage(err))
 		}
 		if isBlank(stream.Bytes()[before:]) {
 			stream.Truncate(before)
@@ -177,9 +177,9 @@ func (e *engine) execute(out io.Writer, file string, rel release, values map[str
 	})
 }
 
-// saidBy is what "required" or "fail" said, without text/template's account of
+// templateMessage is the message of "required" or "fail", without text/template's account of
 // where in the chart it was called; other errors stay whole.
-func saidBy(err error) string {
+func templateMessage(err error) string {
 	text := err.Error()
 	for _, call := range []string{"error calling required: ", "error calling fail: "} {
 		if i := strings.LastIndex(text, call); i >= 0 {

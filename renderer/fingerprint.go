@@ -104,7 +104,7 @@ type readPlatform struct {
 }
 
 func (in *Input) read() *read {
-	gpus := gpuWish(in.Session.Spec, in.Template.Spec.Resources)
+	gpus := requestedGPUs(in.Session.Spec, in.Template.Spec.Resources)
 	return &read{
 		Session:       readOfSession(&in.Session),
 		Template:      readOfTemplate(&in.Template),

@@ -9,9 +9,9 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// closeMetadata takes the clouds' metadata services out of every wider range that a
+// excludeMetadataServices takes the clouds' metadata services out of every wider range that a
 // desktop may reach, whoever opened it.
-func closeMetadata(r *Rendered) error {
+func excludeMetadataServices(r *Rendered) error {
 	metadata := platform.MetadataAddresses()
 	for _, policy := range r.ofKind(wire.KindNetworkPolicy) {
 		for _, rule := range mapsIn(nested(policy.Object, "spec", "egress")) {
@@ -20,7 +20,7 @@ func closeMetadata(r *Rendered) error {
 			}
 			for _, peer := range mapsIn(rule["to"]) {
 				if block, isMap := peer["ipBlock"].(map[string]any); isMap {
-					closeIn(block, metadata)
+					excludeFrom(block, metadata)
 				}
 			}
 		}
@@ -28,8 +28,8 @@ func closeMetadata(r *Rendered) error {
 	return nil
 }
 
-// closeIn leaves alone what has no wider range: the guard judges that.
-func closeIn(block map[string]any, metadata []netip.Addr) {
+// excludeFrom leaves alone what has no wider range: the guard judges that.
+func excludeFrom(block map[string]any, metadata []netip.Addr) {
 	for _, address := range reached(block, metadata) {
 		if cidr, err := netip.ParsePrefix(text(block["cidr"])); err == nil && !cidr.IsSingleIP() {
 			block["except"] = append(list(block["except"]), netip.PrefixFrom(address, address.BitLen()).String())

@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden outputs (make golden); read the diff before committing it")
@@ -60,8 +60,8 @@ func objectsOf(got Rendered) []any {
 func withoutRevisions(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	obj = obj.DeepCopy()
 	annotations := obj.GetAnnotations()
-	delete(annotations, vdi.AnnotationRevision)
-	delete(annotations, AnnotationSessionRevision)
+	delete(annotations, wire.AnnotationRevision)
+	delete(annotations, wire.AnnotationSessionRevision)
 	if len(annotations) == 0 {
 		annotations = nil
 	}

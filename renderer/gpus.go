@@ -27,9 +27,9 @@ func gpuVariables() map[string]string {
 // noGPUs is no device's name.
 const noGPUs = "void"
 
-// ruleOverGPUs are variables that count for privileged containers alone, which a desktop
+// gpuManagementVariables are variables that count for privileged containers alone, which a desktop
 // has not.
-func ruleOverGPUs() []string {
+func gpuManagementVariables() []string {
 	return []string{"NVIDIA_MIG_CONFIG_DEVICES", "NVIDIA_MIG_MONITOR_DEVICES"}
 }
 
@@ -69,8 +69,8 @@ func isSetFor(variable, resource string) bool {
 	return vendor != "" && (!known || strings.HasPrefix(resource, vendor))
 }
 
-// checkGPUWishes refuses what asks for GPUs past the device plugin.
-func checkGPUWishes(f *findings, at string, c map[string]any) {
+// checkGPURequests refuses what asks for GPUs past the device plugin.
+func checkGPURequests(f *findings, at string, c map[string]any) {
 	for i, m := range mapsIn(c["volumeMounts"]) {
 		mounted := path.Clean("/" + text(m["mountPath"]))
 		wish := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
@@ -80,6 +80,6 @@ func checkGPUWishes(f *findings, at string, c map[string]any) {
 		name := text(entry["name"])
 		_, gives := gpuVariables()[name]
 		none := entry["value"] == noGPUs && len(entry) == 2
-		f.refuse(gives && !none || slices.Contains(ruleOverGPUs(), name), "%senv: %s asks for GPUs past the device plugin", at, name)
+		f.refuse(gives && !none || slices.Contains(gpuManagementVariables(), name), "%senv: %s asks for GPUs past the device plugin", at, name)
 	}
 }

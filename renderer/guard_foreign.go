@@ -62,7 +62,7 @@ func (e expectation) checkAnnotationKeys(f *findings, at string, annotations map
 		_, site := e.foreign.site[key]
 		known := site || slices.Contains(ownAnnotations(), key) || e.foreign.AllowsAnnotation(key)
 		switch {
-		case isOldSecurity(key):
+		case isLegacySecurity(key):
 			f.add("%s: %s is not allowed", at, key)
 		case !known:
 			f.add("%s: %s is not allowed; an administrator can add it to sessions.allowed.annotations", at, key)
@@ -70,8 +70,8 @@ func (e expectation) checkAnnotationKeys(f *findings, at string, annotations map
 	}
 }
 
-// isOldSecurity knows the old spelling of security settings, which no list allows.
-func isOldSecurity(key string) bool {
+// isLegacySecurity knows the old spelling of security settings, which no list allows.
+func isLegacySecurity(key string) bool {
 	return strings.HasPrefix(key, "container.apparmor.security.") || strings.Contains(key, "seccomp.security.")
 }
 
@@ -141,7 +141,7 @@ func (e expectation) isLogin(entry map[string]any) bool {
 }
 
 // checkContent judges what a volume holds. Only the agent mounts those with the
-// session's own Secrets (checkStranger).
+// session's own Secrets (checkOtherContainer).
 func (e expectation) checkContent(f *findings, at string, v map[string]any) {
 	if _, found := v["secret"]; found && !e.isAgents(v) {
 		e.checkSecret(f, at+"secret.secretName", nested(v, "secret", "secretName"))

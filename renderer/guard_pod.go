@@ -205,16 +205,16 @@ func (e expectation) checkAgent(f *findings, spec map[string]any) {
 		for i, c := range mapsIn(spec[field]) {
 			at := fmt.Sprintf("spec.%s[%d].", field, i)
 			e.checkSources(f, at, c, field == "containers" && i == 0)
-			checkGPUWishes(f, at, c)
+			checkGPURequests(f, at, c)
 			if agent := field == "initContainers" && i == 0; !agent {
-				checkStranger(f, at, c)
+				checkOtherContainer(f, at, c)
 			}
 		}
 	}
 }
 
-// checkStranger keeps others than the agent from its name, its user, its ports and its files.
-func checkStranger(f *findings, at string, c map[string]any) {
+// checkOtherContainer keeps others than the agent from its name, its user, its ports and its files.
+func checkOtherContainer(f *findings, at string, c map[string]any) {
 	security, _ := c["securityContext"].(map[string]any)
 	checkUsers(f, at+"securityContext.", security)
 	for i, m := range mapsIn(c["volumeMounts"]) {

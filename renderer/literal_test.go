@@ -146,10 +146,10 @@ func TestEnvPassesLoginsOn(t *testing.T) {
 }
 
 // TestEnvWithoutExpansionStays: what the kubelet leaves alone is written as it is,
-// or desktops would be told to restart for nothing.
+// or desktops would be reported as outdated for nothing.
 func TestEnvWithoutExpansionStays(t *testing.T) {
 	for _, value := range []string{"", "plain", "$HOME", "5$", "a$b$c", "${A}", "日本"} {
-		assert.Equal(t, value, literally(value, nil))
+		assert.Equal(t, value, escapeExpansion(value, nil))
 	}
 }
 
@@ -177,7 +177,7 @@ func TestLiterallyByChance(t *testing.T) {
 		for i := range value {
 			value[i] = letters[random.IntN(len(letters))]
 		}
-		assert.Equal(t, string(value), kubelet(literally(string(value), platform.FactsOf("").PasswordVariables), loginsOnly))
+		assert.Equal(t, string(value), kubelet(escapeExpansion(string(value), platform.FactsOf("").PasswordVariables), loginsOnly))
 	}
 }
 
@@ -186,6 +186,6 @@ func FuzzLiterally(f *testing.F) {
 	f.Add("ab$$cd")
 	f.Add("$$$(A)")
 	f.Fuzz(func(t *testing.T, value string) {
-		assert.Equal(t, value, kubelet(literally(value, nil), loginsOnly))
+		assert.Equal(t, value, kubelet(escapeExpansion(value, nil), loginsOnly))
 	})
 }

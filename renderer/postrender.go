@@ -30,20 +30,20 @@ func installRank(kind string) int {
 type step func(*Rendered) error
 
 // stepsOf are the post-render steps, in order. What a person can influence
-// comes first, what the platform insists on later, the guard last.
+// comes first, what the platform enforces later, the guard last.
 func stepsOf(in Input, want expectation) []step {
 	site := in.Platform.Sessions
 	return []step{
 		overlay(site.Overlay),
 		rewriteImages(site.Images),
-		showTheWayOut(site.Egress),
+		injectEgress(site.Egress),
 		addMetadata(site.Labels, site.Annotations),
-		insistOnLabels(in),
+		enforceLabels(in),
 		securityFloor(gpuResource(in.Template.Spec)),
-		closeMetadata,
+		excludeMetadataServices,
 		setOwner(in.Session),
-		stampRevisions,
-		markForProxy,
+		annotateRevisions,
+		labelForProxy,
 		guard(want),
 	}
 }
@@ -156,9 +156,9 @@ func addAll(metadata map[string]any, field string, more map[string]string) {
 	}
 }
 
-// insistOnLabels sets our own labels and annotations last, so that nobody
+// enforceLabels sets our own labels and annotations last, so that nobody
 // overrides them.
-func insistOnLabels(in Input) step {
+func enforceLabels(in Input) step {
 	return func(r *Rendered) error {
 		for _, obj := range r.Objects {
 			metadata := ensureMap(obj.Object, "metadata")
@@ -234,10 +234,10 @@ func ownerOf(s vdi.VDISession) map[string]any {
 	}
 }
 
-// stampRevisions notes on each object the hash of what was rendered, and on the
+// annotateRevisions notes on each object the hash of what was rendered, and on the
 // pod the hash over all objects too, but for the statement keys: these change
 // while the pod runs.
-func stampRevisions(r *Rendered) error {
+func annotateRevisions(r *Rendered) error {
 	all := sha256.New()
 	for _, obj := range r.Objects {
 		text, err := json.Marshal(obj.Object) // sorts keys
@@ -257,9 +257,9 @@ func stampRevisions(r *Rendered) error {
 	return nil
 }
 
-// markForProxy puts the label by which the platform's own proxy knows its objects. It is
+// labelForProxy sets the label by which the platform's own proxy knows its objects. It is
 // no part of a revision: living desktops get it too, and are not changed by it.
-func markForProxy(r *Rendered) error {
+func labelForProxy(r *Rendered) error {
 	for _, obj := range r.Objects {
 		if isProxyKind(obj.GetKind()) {
 			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{wire.LabelProxy: wire.LabelOn})
@@ -272,7 +272,7 @@ func isProxyKind(kind string) bool {
 	return kind == wire.KindIngressRoute || kind == wire.KindMiddleware
 }
 
-// short is 128 bits of a hash in hexadecimal: enough to tell renderings apart.
+// short is 128 bits of a hash in hexadecimal: enough to distinguish renderings.
 func short(sum []byte) string { return hex.EncodeToString(sum[:16]) }
 
 func annotate(obj *unstructured.Unstructured, key, value string) {

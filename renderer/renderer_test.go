@@ -89,14 +89,14 @@ func TestRevisions(t *testing.T) {
 		}
 		all := sha256.New()
 		for _, obj := range got.Objects {
-			revision := obj.GetAnnotations()[vdi.AnnotationRevision]
+			revision := obj.GetAnnotations()[wire.AnnotationRevision]
 			obj = withoutRevisions(obj)
 			labels := obj.GetLabels()
-			delete(labels, vdi.LabelProxy)
+			delete(labels, wire.LabelProxy)
 			obj.SetLabels(labels)
 			sum := sha256.Sum256([]byte(jsonOf(t, obj.Object)))
 			assert.Equal(t, hex.EncodeToString(sum[:16]), revision, "%s: %s", name, obj.GetKind())
-			if obj.GetKind() != kindKeys {
+			if obj.GetKind() != wire.KindConfigMap {
 				all.Write(sum[:])
 			}
 		}

@@ -43,7 +43,7 @@ func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResour
 }
 
 func gpusOf(s vdi.VDISessionSpec, t vdi.TemplateResources) (int32, error) {
-	gpus := gpuWish(s, t)
+	gpus := requestedGPUs(s, t)
 	switch {
 	case gpus < 0 || gpus > maxGPUs:
 		return 0, fmt.Errorf("%w: resources.gpu: %d is not between 0 and %d", ErrResources, gpus, maxGPUs)
@@ -55,9 +55,9 @@ func gpusOf(s vdi.VDISessionSpec, t vdi.TemplateResources) (int32, error) {
 	return gpus, nil
 }
 
-// gpuWish is the session's number, else the template's or the built-in one, moved into
+// requestedGPUs is the session's number, else the template's or the built-in one, moved into
 // the template's bounds.
-func gpuWish(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
+func requestedGPUs(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
 	if s.Resources.GPU != nil {
 		return *s.Resources.GPU
 	}

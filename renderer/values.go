@@ -188,16 +188,16 @@ func commandValues(t vdi.VDITemplateSpec) values {
 	out := values{}
 	for key, words := range map[string][]string{"command": t.Command, "args": t.Args} {
 		if len(words) > 0 {
-			out[key] = literalWords(words)
+			out[key] = escapedWords(words)
 		}
 	}
 	return out
 }
 
-func literalWords(words []string) []any {
+func escapedWords(words []string) []any {
 	out := make([]any, len(words))
 	for i, word := range words {
-		out[i] = literally(word, nil)
+		out[i] = escapeExpansion(word, nil)
 	}
 	return out
 }
@@ -299,7 +299,7 @@ func envValues(in Input, gpus int32, below values) ([]any, error) {
 	env = setTimeZone(env, in.Template.Spec.TimeZone)
 	logins := loginsOf(in.Template.Spec)
 	for _, v := range in.Template.Spec.Env {
-		entry := values{"name": v.Name, "value": literally(v.Value, logins)}
+		entry := values{"name": v.Name, "value": escapeExpansion(v.Value, logins)}
 		if v.ValueFrom != nil {
 			if v.Value != "" {
 				return nil, fmt.Errorf("%w: template %q: spec.env: %s has value and valueFrom; give one", ErrValues, in.Template.Name, v.Name)
@@ -395,7 +395,7 @@ func agentValues(in Input) values {
 		"input":        facts.Input,
 		"endpoints":    facts.Endpoints,
 		"fileTransfer": string(platform.FileTransferOf(in.Template.Spec.Streamer, in.Template.Spec.Policy)),
-		// Only they tell the front door's words from a forger's.
+		// By them alone the agent knows the front door's statements from forged ones.
 		"statementKeys": anyMap(in.statementKeys()),
 	}
 }
@@ -426,7 +426,7 @@ func streamerValues(in Input, policy []platform.Setting) values {
 // GPU the encoder is one of them: a hardware encoder would end the desktop.
 func fixedEnv(in Input, facts platform.StreamerFacts) []any {
 	fixed := facts.Fixed
-	gpus := gpuWish(in.Session.Spec, in.Template.Spec.Resources)
+	gpus := requestedGPUs(in.Session.Spec, in.Template.Spec.Resources)
 	if gpus == 0 && facts.EncoderVariable != "" {
 		fixed = append(fixed, encoderSetting(in, facts, 0))
 	}

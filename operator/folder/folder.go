@@ -19,7 +19,7 @@ import (
 const kubeletData = "..data"
 
 // Folder is the content of a mounted folder, read again whenever it changes.
-// Content that cannot be used is told and the last good one stays.
+// Content that cannot be used is logged and the last good one stays.
 type Folder[T any] struct {
 	dir     string
 	read    func(fs.FS) (T, error)

@@ -42,7 +42,7 @@ func TestPlainFolder(t *testing.T) {
 }
 
 // The kubelet swaps a link, so all files change at once; content that cannot be
-// used is not taken, and each change is told with what was there before.
+// used is not taken, and each change is reported with what was there before.
 func TestMountedFolder(t *testing.T) {
 	dir := t.TempDir()
 	state := func(name string) string {
@@ -56,8 +56,8 @@ func TestMountedFolder(t *testing.T) {
 	}
 	write(t, "one", state("..1"), "a")
 	swap("..1")
-	told := make(chan [2]string, 100) // also of events that changed nothing
-	f, err := Watch(dir, slog.New(slog.DiscardHandler), text, func(before, after string) { told <- [2]string{before, after} })
+	reported := make(chan [2]string, 100) // also of events that changed nothing
+	f, err := Watch(dir, slog.New(slog.DiscardHandler), text, func(before, after string) { reported <- [2]string{before, after} })
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 
@@ -65,7 +65,7 @@ func TestMountedFolder(t *testing.T) {
 	swap("..2")
 	write(t, "three", state("..3"), "a")
 	swap("..3")
-	for change := range told {
+	for change := range reported {
 		if change[1] == "three" {
 			assert.Equal(t, "one", change[0], "the state without the file was not taken")
 			break

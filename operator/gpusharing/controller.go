@@ -1,4 +1,4 @@
-// Package gpusharing keeps the way GPUs are shared and what people were told
+// Package gpusharing keeps the way GPUs are shared and what is configured
 // about it the same: it restarts the device plugin after a change of its
 // configuration, compares what every node offers with the plan, and says so in
 // a status ConfigMap, events and metrics. Where a GPU Operator already runs it
@@ -22,16 +22,16 @@ import (
 const (
 	// FieldOwner of everything this controller writes.
 	FieldOwner = "vdi-operator-gpu-sharing"
-	// StatusName is the ConfigMap, beside the operator, that tells people how
-	// GPUs are shared.
+	// StatusName is the ConfigMap, beside the operator, that shows how GPUs are
+	// shared.
 	StatusName = "vdi-gpu-sharing-status"
 
-	// settle is how long a node may take to offer what a restarted plugin tells
-	// the kubelet before the difference is called one.
+	// settle is how long a node may take to offer what a restarted plugin reports
+	// to the kubelet before the difference is called one.
 	settle = time.Minute
 )
 
-// Reconciler looks at the whole cluster's GPU sharing at once.
+// Reconciler reconciles the whole cluster's GPU sharing at once.
 type Reconciler struct {
 	// Client reads from this controller's own cache and writes to the API server.
 	Client client.Client
@@ -43,9 +43,9 @@ type Reconciler struct {
 	Namespace string
 	// Clock is the time; a fake one in tests.
 	Clock clock.PassiveClock
-	// Events tell people what changed.
+	// Events take what changed.
 	Events events.EventRecorder
-	// Metrics show the last look.
+	// Metrics show the last pass.
 	Metrics *Metrics
 
 	differsSince map[string]time.Time // by node and plan: when a difference was first seen
@@ -56,31 +56,31 @@ type Reconciler struct {
 
 // Reconcile brings configuration, device plugin and report up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
-	again, err := r.watchLate()
+	again, err := r.ensurePolicyWatch()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	p, err := r.look(ctx)
+	p, err := r.observe(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	failed := errors.Join(r.writeConfig(ctx, p), r.writePolicy(ctx, p))
 	p.plan(r.Settings)
 	failed = errors.Join(failed, r.restartPlugin(ctx, p))
-	status, err := r.lastReport(ctx)
+	status, err := r.readStatus(ctx)
 	if err != nil {
 		return ctrl.Result{}, errors.Join(failed, err)
 	}
 	before, now := parseReport(status.Data), r.Clock.Now()
-	after := reportOf(p, before, r.waited(p, now))
+	after := reportOf(p, before, r.overdue(p, now))
 	r.Metrics.show(after)
-	err = r.publish(ctx, status, before, after)
-	return ctrl.Result{RequeueAfter: sooner(again, r.lookAgain(now))}, errors.Join(failed, err)
+	err = r.writeStatus(ctx, status, before, after)
+	return ctrl.Result{RequeueAfter: sooner(again, r.requeueAfter(now))}, errors.Join(failed, err)
 }
 
-// waited says which nodes have differed from their plan for too long. What
+// overdue says which nodes have differed from their plan for too long. What
 // matches, or has another plan, is forgotten.
-func (r *Reconciler) waited(p *pass, now time.Time) map[string]bool {
+func (r *Reconciler) overdue(p *pass, now time.Time) map[string]bool {
 	since, late := map[string]time.Time{}, map[string]bool{}
 	for _, n := range p.nodes {
 		if n.problem != nil || n.asPlanned() {
@@ -98,8 +98,8 @@ func (r *Reconciler) waited(p *pass, now time.Time) map[string]bool {
 	return late
 }
 
-// lookAgain is when the next difference is old enough to be told.
-func (r *Reconciler) lookAgain(now time.Time) (again time.Duration) {
+// requeueAfter is when the next difference is old enough to be reported.
+func (r *Reconciler) requeueAfter(now time.Time) (again time.Duration) {
 	for _, began := range r.differsSince {
 		if rest := settle - now.Sub(began); rest > 0 {
 			again = sooner(again, rest)

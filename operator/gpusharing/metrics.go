@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics show what the last look saw.
+// Metrics show what the last pass observed.
 type Metrics struct {
 	mu       sync.Mutex
 	last     report
@@ -14,7 +14,7 @@ type Metrics struct {
 	problems *prometheus.Desc
 }
 
-// NewMetrics makes the metrics; they say nothing before the first look.
+// NewMetrics makes the metrics; they say nothing before the first pass.
 func NewMetrics() *Metrics {
 	return &Metrics{
 		slices: prometheus.NewDesc("vdi_gpu_slices",

@@ -59,8 +59,8 @@ type report struct {
 	nodes  map[string]NodeReport
 }
 
-// reportOf puts a look into words. A node that differs is given time, unless
-// the same difference was told before.
+// reportOf puts a pass into words. A node that differs is given time, unless
+// the same difference was reported before.
 func reportOf(p *pass, before report, late map[string]bool) report {
 	after := report{
 		config: ConfigReport{State: AsPlanned, Messages: []string{"The configuration can be used"}},
@@ -101,19 +101,19 @@ func amounts(of map[string]int64) (text string) {
 
 // data is the report as the status ConfigMap holds it.
 func (r report) data() map[string]string {
-	data := map[string]string{configKey: text(r.config)}
+	data := map[string]string{configKey: toYAML(r.config)}
 	for name, n := range r.nodes {
-		data[nodePrefix+name] = text(n)
+		data[nodePrefix+name] = toYAML(n)
 	}
 	return data
 }
 
-func text(v any) string {
+func toYAML(v any) string {
 	out, _ := yaml.Marshal(v) // words and numbers can always be written
 	return string(out)
 }
 
-// parseReport reads back what was told; what cannot be read was not told.
+// parseReport reads back what was reported; what cannot be read was not.
 func parseReport(data map[string]string) report {
 	r := report{nodes: map[string]NodeReport{}}
 	_ = yaml.Unmarshal([]byte(data[configKey]), &r.config)
@@ -126,21 +126,21 @@ func parseReport(data map[string]string) report {
 	return r
 }
 
-// happening is one thing to tell.
-type happening struct {
+// eventRecord is one event to record.
+type eventRecord struct {
 	kind, reason, note string
 	node               string
 }
 
-// news are the transitions between two reports; what stays is silent. A node
-// that matches at the first sight is no news.
-func news(before, after report) (list []happening) {
+// eventsBetween are the transitions between two reports; what stays gives none. Nor does
+// a node that matches at the first sight.
+func eventsBetween(before, after report) (list []eventRecord) {
 	if what := strings.Join(after.config.Messages, "; "); after.config.State != before.config.State || what != strings.Join(before.config.Messages, "; ") {
 		switch {
 		case after.config.State == WrongConfig:
-			list = append(list, happening{corev1.EventTypeWarning, "GPUSharingWrong", what, ""})
+			list = append(list, eventRecord{corev1.EventTypeWarning, "GPUSharingWrong", what, ""})
 		case before.config.State == WrongConfig:
-			list = append(list, happening{corev1.EventTypeNormal, "GPUSharingCorrected", what, ""})
+			list = append(list, eventRecord{corev1.EventTypeNormal, "GPUSharingCorrected", what, ""})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(after.nodes)) {
@@ -150,23 +150,23 @@ func news(before, after report) (list []happening) {
 		}
 		switch {
 		case is.State == Mismatch || is.State == WrongConfig:
-			list = append(list, happening{corev1.EventTypeWarning, "GPUSlicesMismatch", is.Message, name})
+			list = append(list, eventRecord{corev1.EventTypeWarning, "GPUSlicesMismatch", is.Message, name})
 		case is.State == AsPlanned && was.State != "":
-			list = append(list, happening{corev1.EventTypeNormal, "GPUSlicesAsPlanned", is.Message, name})
+			list = append(list, eventRecord{corev1.EventTypeNormal, "GPUSlicesAsPlanned", is.Message, name})
 		}
 	}
 	return list
 }
 
-// lastReport is what people were told last, also by an operator before us.
-func (r *Reconciler) lastReport(ctx context.Context) (*corev1.ConfigMap, error) {
+// readStatus is what was reported last, also by an operator before us.
+func (r *Reconciler) readStatus(ctx context.Context) (*corev1.ConfigMap, error) {
 	status := &corev1.ConfigMap{}
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: StatusName}, status)
 	return status, client.IgnoreNotFound(err)
 }
 
-// publish writes the status, if it differs, and tells what changed.
-func (r *Reconciler) publish(ctx context.Context, status *corev1.ConfigMap, before, after report) error {
+// writeStatus writes the status, if it differs, and records an event for what changed.
+func (r *Reconciler) writeStatus(ctx context.Context, status *corev1.ConfigMap, before, after report) error {
 	data := after.data()
 	if maps.Equal(status.Data, data) {
 		return nil
@@ -186,13 +186,13 @@ func (r *Reconciler) publish(ctx context.Context, status *corev1.ConfigMap, befo
 	if err != nil {
 		return fmt.Errorf("write status of GPU sharing: %w", err)
 	}
-	r.announce(status, news(before, after))
+	r.recordEvents(status, eventsBetween(before, after))
 	return nil
 }
 
-// announce makes the events; they hang on the status ConfigMap, in the
-// operator's own namespace, and name the node.
-func (r *Reconciler) announce(status *corev1.ConfigMap, list []happening) {
+// recordEvents records the events on the status ConfigMap, in the operator's own
+// namespace; they name the node.
+func (r *Reconciler) recordEvents(status *corev1.ConfigMap, list []eventRecord) {
 	for _, h := range list {
 		var about runtime.Object // an interface that is nil where no node is meant
 		if h.node != "" {

@@ -30,8 +30,8 @@ func gpuNode(name, allocatable string, labels map[string]string) corev1.Node {
 	return n
 }
 
-// look judges nodes against a configuration, without a cluster.
-func look(data map[string]string, nodes ...corev1.Node) *pass {
+// observe judges nodes against a configuration, without a cluster.
+func observe(data map[string]string, nodes ...corev1.Node) *pass {
 	p := &pass{data: data, byDefault: "any", raw: nodes}
 	p.plan(platform.TimeSlicing{ConfigMap: "time-slicing-config", Namespace: "gpu-operator"})
 	return p
@@ -39,7 +39,7 @@ func look(data map[string]string, nodes ...corev1.Node) *pass {
 
 func TestReport(t *testing.T) {
 	data := map[string]string{"any": configOf("4")}
-	r := reportOf(look(data,
+	r := reportOf(observe(data,
 		gpuNode("good", "4", nil), gpuNode("late", "8", nil), gpuNode("slow", "8", nil),
 		gpuNode("lost", "8", map[string]string{platform.SharingLabel: "huge"}),
 		corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "plain"}},
@@ -55,39 +55,39 @@ func TestReport(t *testing.T) {
 	assert.Equal(t, Changing, r.nodes["slow"].State)
 	assert.Equal(t, WrongConfig, r.nodes["lost"].State)
 	assert.Contains(t, r.nodes["lost"].Message, "nvidia.com/device-plugin.config=huge names no configuration; there is any")
-	assert.Equal(t, r, parseReport(r.data()), "an operator that starts anew reads what was told")
+	assert.Equal(t, r, parseReport(r.data()), "an operator that starts anew reads what was reported")
 }
 
-// A difference that was told stays told, also by an operator that starts anew;
+// A difference that was reported stays so, also by an operator that starts anew;
 // a new plan gets its time.
-func TestToldMismatchStays(t *testing.T) {
-	four := look(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))
+func TestReportedMismatchStays(t *testing.T) {
+	four := observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))
 	before := reportOf(four, report{}, map[string]bool{"a": true})
 	assert.Equal(t, Mismatch, reportOf(four, before, nil).nodes["a"].State)
-	two := look(map[string]string{"any": configOf("2")}, gpuNode("a", "8", nil))
+	two := observe(map[string]string{"any": configOf("2")}, gpuNode("a", "8", nil))
 	assert.Equal(t, Changing, reportOf(two, before, nil).nodes["a"].State)
 }
 
-func TestNews(t *testing.T) {
+func TestEventsBetween(t *testing.T) {
 	steps := []struct {
 		pass *pass
 		late bool
 		want []string
 	}{
-		{pass: look(map[string]string{"any": configOf("8")}, gpuNode("a", "8", nil))},
-		{pass: look(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))},
-		{pass: look(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil)), late: true, want: []string{"Warning GPUSlicesMismatch"}},
-		{pass: look(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil)), late: true},
-		{pass: look(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), want: []string{"Normal GPUSlicesAsPlanned"}},
-		{pass: look(map[string]string{"any": configOf("0")}, gpuNode("a", "4", nil)), want: []string{"Warning GPUSharingWrong", "Warning GPUSlicesMismatch"}},
-		{pass: look(nil), want: []string{"Warning GPUSharingWrong"}},
-		{pass: look(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), want: []string{"Normal GPUSharingCorrected"}},
+		{pass: observe(map[string]string{"any": configOf("8")}, gpuNode("a", "8", nil))},
+		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))},
+		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil)), late: true, want: []string{"Warning GPUSlicesMismatch"}},
+		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil)), late: true},
+		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), want: []string{"Normal GPUSlicesAsPlanned"}},
+		{pass: observe(map[string]string{"any": configOf("0")}, gpuNode("a", "4", nil)), want: []string{"Warning GPUSharingWrong", "Warning GPUSlicesMismatch"}},
+		{pass: observe(nil), want: []string{"Warning GPUSharingWrong"}},
+		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), want: []string{"Normal GPUSharingCorrected"}},
 	}
 	before := report{}
 	for i, step := range steps {
 		after := reportOf(step.pass, before, map[string]bool{"a": step.late})
 		var got []string
-		for _, h := range news(before, after) {
+		for _, h := range eventsBetween(before, after) {
 			got = append(got, h.kind+" "+h.reason)
 		}
 		assert.Equal(t, step.want, got, "step %d", i)
@@ -99,20 +99,20 @@ func TestNews(t *testing.T) {
 // come would choke on; a broken key that nobody uses does not hold it up.
 func TestBrokenConfigInUse(t *testing.T) {
 	broken := map[string]string{"any": configOf("4"), "odd": configOf("0")}
-	assert.False(t, look(broken, gpuNode("a", "4", nil)).broken)
-	assert.True(t, look(broken, gpuNode("a", "4", map[string]string{platform.SharingLabel: "odd"})).broken)
-	assert.True(t, look(map[string]string{"any": "version: v2"}).broken)
-	assert.Len(t, look(broken).problems, 1, "but it is told")
+	assert.False(t, observe(broken, gpuNode("a", "4", nil)).broken)
+	assert.True(t, observe(broken, gpuNode("a", "4", map[string]string{platform.SharingLabel: "odd"})).broken)
+	assert.True(t, observe(map[string]string{"any": "version: v2"}).broken)
+	assert.Len(t, observe(broken).problems, 1, "but it is reported")
 }
 
 func TestWaiting(t *testing.T) {
 	r, began := &Reconciler{}, time.Now()
-	p := look(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))
-	assert.Equal(t, map[string]bool{"a": false}, r.waited(p, began))
-	assert.Equal(t, settle, r.lookAgain(began))
-	assert.Equal(t, map[string]bool{"a": true}, r.waited(p, began.Add(settle)))
-	assert.Zero(t, r.lookAgain(began.Add(settle)), "told once, nothing to wait for")
-	assert.Empty(t, r.waited(look(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), began))
+	p := observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))
+	assert.Equal(t, map[string]bool{"a": false}, r.overdue(p, began))
+	assert.Equal(t, settle, r.requeueAfter(began))
+	assert.Equal(t, map[string]bool{"a": true}, r.overdue(p, began.Add(settle)))
+	assert.Zero(t, r.requeueAfter(began.Add(settle)), "reported once, nothing to wait for")
+	assert.Empty(t, r.overdue(observe(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), began))
 	assert.Empty(t, r.differsSince)
 	assert.Equal(t, time.Second, sooner(0, time.Second))
 	assert.Equal(t, time.Second, sooner(time.Minute, time.Second))
@@ -125,8 +125,8 @@ func TestMetrics(t *testing.T) {
 	registry.MustRegister(m)
 	empty, err := registry.Gather()
 	require.NoError(t, err)
-	assert.Empty(t, empty, "nothing is claimed before the first look")
-	m.show(reportOf(look(map[string]string{"any": configOf("4"), "odd": "?"}, gpuNode("a", "8", nil)), report{}, map[string]bool{"a": true}))
+	assert.Empty(t, empty, "nothing is claimed before the first pass")
+	m.show(reportOf(observe(map[string]string{"any": configOf("4"), "odd": "?"}, gpuNode("a", "8", nil)), report{}, map[string]bool{"a": true}))
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	got := map[string]float64{}
@@ -164,7 +164,7 @@ func TestKept(t *testing.T) {
 	policy.SetGroupVersionKind(policyGVK)
 	small, err := keepPluginConfig(policy)
 	require.NoError(t, err)
-	configMap, byDefault := named(small.(*unstructured.Unstructured))
+	configMap, byDefault := policyConfig(small.(*unstructured.Unstructured))
 	assert.Equal(t, "a b", configMap+" "+byDefault)
 	assert.NotContains(t, small.(*unstructured.Unstructured).Object["spec"], "driver")
 }

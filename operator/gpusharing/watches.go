@@ -33,8 +33,8 @@ import (
 // PolicyCRD defines the kind ClusterPolicy.
 const PolicyCRD = "clusterpolicies.nvidia.com"
 
-// servedSoon is how long a definition may take to be served.
-const servedSoon = 2 * time.Second
+// servingDelay is how long a definition may take to be served.
+const servingDelay = 2 * time.Second
 
 // Setup registers the controller. It has a cache of its own: nodes and the GPU
 // Operator's objects lie outside the namespaces that sessions live in, and only
@@ -62,29 +62,29 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 
 func (r *Reconciler) watch(from cache.Cache, c controller.Controller) error {
 	for _, o := range []client.Object{&corev1.ConfigMap{}, &appsv1.DaemonSet{}, &corev1.Node{}, definition()} {
-		if err := c.Watch(source.Kind(from, o, wake(), changed())); err != nil {
+		if err := c.Watch(source.Kind(from, o, enqueueSharing(), changed())); err != nil {
 			return err
 		}
 	}
-	// A cluster may have none of these objects yet, and is looked at all the same.
+	// A cluster may have none of these objects yet, and is reconciled all the same.
 	return c.Watch(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		queue.Add(everything())
+		queue.Add(sharingRequest())
 		return nil
 	}))
 }
 
-// everything is the one request: sharing is looked at as a whole.
-func everything() reconcile.Request {
+// sharingRequest is the one request: sharing is reconciled as a whole.
+func sharingRequest() reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Name: "gpu-sharing"}}
 }
 
-func wake() handler.EventHandler {
+func enqueueSharing() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		return []reconcile.Request{everything()}
+		return []reconcile.Request{sharingRequest()}
 	})
 }
 
-// changed lets pass what the cache keeps of an object: the rest is no news.
+// changed lets pass what the cache keeps of an object: the rest does not matter.
 func changed() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, after := e.ObjectOld.DeepCopyObject().(client.Object), e.ObjectNew.DeepCopyObject().(client.Object)
@@ -121,11 +121,11 @@ func policyWatcher(gpus cluster.Cluster, c controller.Controller) func() (time.D
 			return 0, client.IgnoreNotFound(err)
 		}
 		if _, err := gpus.GetRESTMapper().RESTMapping(policyGVK.GroupKind(), policyGVK.Version); err != nil {
-			return servedSoon, nil // defined, not served yet
+			return servingDelay, nil // defined, not served yet
 		}
 		policy := &unstructured.Unstructured{}
 		policy.SetGroupVersionKind(policyGVK)
-		if err := c.Watch(source.Kind(gpus.GetCache(), client.Object(policy), wake(), changed())); err != nil {
+		if err := c.Watch(source.Kind(gpus.GetCache(), client.Object(policy), enqueueSharing(), changed())); err != nil {
 			return 0, err
 		}
 		watching = true
@@ -133,8 +133,8 @@ func policyWatcher(gpus cluster.Cluster, c controller.Controller) func() (time.D
 	}
 }
 
-// watchLate starts what could not be watched at the start.
-func (r *Reconciler) watchLate() (time.Duration, error) {
+// ensurePolicyWatch starts the watch that may not be possible at the start.
+func (r *Reconciler) ensurePolicyWatch() (time.Duration, error) {
 	if r.watchPolicy == nil {
 		return 0, nil
 	}
@@ -203,7 +203,7 @@ func keepPluginConfig(o any) (any, error) {
 	kept.SetName(u.GetName())
 	kept.SetUID(u.GetUID())
 	kept.SetResourceVersion(u.GetResourceVersion())
-	configMap, byDefault := named(u)
+	configMap, byDefault := policyConfig(u)
 	return kept, unstructured.SetNestedStringMap(kept.Object, map[string]string{"name": configMap, "default": byDefault}, "spec", "devicePlugin", "config")
 }
 

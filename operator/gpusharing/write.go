@@ -24,7 +24,7 @@ func (r *Reconciler) writeConfig(ctx context.Context, p *pass) error {
 		return nil
 	}
 	data := r.Settings.ConfigMapData()
-	if p.config != nil && p.config.Annotations[wire.AnnotationSharingRendered] == platform.HashOf(data) && holds(p.config.Data, data) {
+	if p.config != nil && p.config.Annotations[wire.AnnotationSharingRendered] == platform.HashOf(data) && containsAll(p.config.Data, data) {
 		return nil
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": wire.KindConfigMap}}
@@ -40,8 +40,8 @@ func (r *Reconciler) writeConfig(ctx context.Context, p *pass) error {
 	return err
 }
 
-// holds tells whether all of want is in have.
-func holds(have, want map[string]string) bool {
+// containsAll says whether all of want is in have.
+func containsAll(have, want map[string]string) bool {
 	for key, text := range want {
 		if have[key] != text {
 			return false
@@ -54,16 +54,16 @@ func holds(have, want map[string]string) bool {
 // nothing else of it.
 func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
 	if p.policy == nil {
-		p.tellMissingPolicy(r.Settings.ManagePolicy)
+		p.addMissingPolicy(r.Settings.ManagePolicy)
 		return nil
 	}
-	configMap, byDefault := named(p.policy)
+	configMap, byDefault := policyConfig(p.policy)
 	p.byDefault = byDefault
 	switch {
 	case configMap == r.Settings.ConfigMap && (byDefault == r.Settings.Default || !r.Settings.ManagePolicy):
 		return nil
 	case !r.Settings.ManagePolicy:
-		p.tell("ClusterPolicy %s uses the configuration %q (spec.devicePlugin.config.name), not ConfigMap %s: set that field, or gpuSharing.configMap", platform.ClusterPolicyName, configMap, r.Settings.ConfigMap)
+		p.addProblem("ClusterPolicy %s uses the configuration %q (spec.devicePlugin.config.name), not ConfigMap %s: set that field, or gpuSharing.configMap", platform.ClusterPolicyName, configMap, r.Settings.ConfigMap)
 		return nil
 	}
 	u := &unstructured.Unstructured{}
@@ -80,12 +80,12 @@ func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
 	return err
 }
 
-func (p *pass) tellMissingPolicy(managed bool) {
+func (p *pass) addMissingPolicy(managed bool) {
 	switch {
 	case managed && !p.kindKnown:
-		p.tell("the kind ClusterPolicy is not installed: install NVIDIA's GPU Operator, or switch gpuSharing.managePolicy off")
+		p.addProblem("the kind ClusterPolicy is not installed: install NVIDIA's GPU Operator, or switch gpuSharing.managePolicy off")
 	case managed:
-		p.tell("there is no ClusterPolicy %s: the GPU Operator is not set up", platform.ClusterPolicyName)
+		p.addProblem("there is no ClusterPolicy %s: the GPU Operator is not set up", platform.ClusterPolicyName)
 	}
 }
 
@@ -96,10 +96,10 @@ func (r *Reconciler) applyOurs(ctx context.Context, p *pass, u *unstructured.Uns
 	err = r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldOwner))
 	switch {
 	case apierrors.IsConflict(err):
-		p.tell("%s is set by somebody else and was left alone: %s. Remove it there, or switch gpuSharing.managePolicy off", what, oneLine(err))
+		p.addProblem("%s is set by somebody else and was left alone: %s. Remove it there, or switch gpuSharing.managePolicy off", what, oneLine(err))
 		return false, nil
 	case err != nil:
-		p.tell("%s cannot be written: %s", what, oneLine(err))
+		p.addProblem("%s cannot be written: %s", what, oneLine(err))
 		return false, fmt.Errorf("apply %s: %w", what, err)
 	}
 	logf.FromContext(ctx).Info("wrote GPU sharing", "object", what)
@@ -117,11 +117,11 @@ func (r *Reconciler) restartPlugin(ctx context.Context, p *pass) error {
 	case p.data == nil || p.wrote || p.plugin == nil || p.plugin.Spec.Template.Annotations[wire.AnnotationSharingHash] == hash:
 		return nil
 	case p.broken:
-		p.tell("the device plugin goes on with the configuration it was started with until this is corrected")
+		p.addProblem("the device plugin goes on with the configuration it was started with until this is corrected")
 		return nil
 	}
 	if err := r.annotate(ctx, p.plugin, hash); err != nil {
-		p.tell("DaemonSet %s cannot be restarted: %s", platform.DevicePluginDaemonSet, oneLine(err))
+		p.addProblem("DaemonSet %s cannot be restarted: %s", platform.DevicePluginDaemonSet, oneLine(err))
 		return err
 	}
 	logf.FromContext(ctx).Info("restarted the device plugin", "config", hash)

@@ -21,11 +21,11 @@ func check(ctx context.Context, j job) error {
 	if err := j.checkReady(ctx); err != nil {
 		return err
 	}
-	j.say("the operator is ready")
+	j.report("the operator is ready")
 	if err := j.checkKinds(); err != nil {
 		return err
 	}
-	j.say("its kinds are served")
+	j.report("its kinds are served")
 	return j.checkProxy(ctx)
 }
 
@@ -33,7 +33,7 @@ func check(ctx context.Context, j job) error {
 // after an install, and the proxy reads routes by itself.
 func (j job) checkProxy(ctx context.Context) error {
 	if j.options.proxy == "" {
-		j.say("the proxy was not asked: no route leads to the front door, or sessions.verifyRoute is off")
+		j.report("the proxy was not asked: no route leads to the front door, or sessions.verifyRoute is off")
 		return nil
 	}
 	var last error
@@ -47,17 +47,17 @@ func (j job) checkProxy(ctx context.Context) error {
 		case err == nil && passes:
 			return fmt.Errorf("%w: %s", ErrRefused, proxycheck.Advice)
 		case err == nil:
-			j.say("the proxy keeps what follows a CONNECT to itself")
+			j.report("the proxy keeps what follows a CONNECT to itself")
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			if errors.Is(err, proxycheck.ErrNotLetIn) {
-				j.say("it is not known whether the proxy is safe: %v", err)
+				j.report("it is not known whether the proxy is safe: %v", err)
 				return nil
 			}
 			return fmt.Errorf("%w; check sessions.proxy and that the proxy serves the route of the front door", err)
-		case <-time.After(lookAgain):
+		case <-time.After(pollInterval):
 		}
 	}
 }

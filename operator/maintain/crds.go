@@ -45,20 +45,20 @@ func (j job) applyCRD(ctx context.Context, crd *unstructured.Unstructured) error
 	case err != nil:
 		return err
 	case newer != "":
-		j.say("left CRD %s as it is: it is of version %s, newer than this release's %s", name, newer, versionOf(crd))
+		j.report("left CRD %s as it is: it is of version %s, newer than this release's %s", name, newer, versionOf(crd))
 		return nil
 	}
 	config := client.ApplyConfigurationFromUnstructured(crd)
 	if err := j.client.Apply(ctx, config, client.FieldOwner(crdOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply CRD %s: %w", name, err)
 	}
-	err = wait.PollUntilContextCancel(ctx, lookAgain, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		return j.isEstablished(ctx, name)
 	})
 	if err != nil {
 		return fmt.Errorf("wait until CRD %s is established: %w", name, err)
 	}
-	j.say("applied CRD %s", name)
+	j.report("applied CRD %s", name)
 	return nil
 }
 

@@ -29,8 +29,8 @@ import (
 // ErrRefused is the kind of every error that a second try cannot heal.
 var ErrRefused = errors.New("refused")
 
-// lookAgain is how often something that is under way is looked at.
-const lookAgain = 250 * time.Millisecond
+// pollInterval is how often something that is under way is polled.
+const pollInterval = 250 * time.Millisecond
 
 // job is what a command has to work with.
 type job struct {
@@ -161,5 +161,5 @@ func scheme() *runtime.Scheme {
 	return s
 }
 
-// say tells what was done, one line each.
-func (j job) say(format string, args ...any) { fmt.Fprintf(j.out, format+"\n", args...) }
+// report writes what was done, one line each.
+func (j job) report(format string, args ...any) { fmt.Fprintf(j.out, format+"\n", args...) }

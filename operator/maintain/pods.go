@@ -31,15 +31,15 @@ type podRules struct {
 	secrets      []string // besides the desktop's own
 }
 
-// trespass is what admission would refuse in a pod.
-type trespass struct {
+// violation is what admission would refuse in a pod.
+type violation struct {
 	key   string // as in a finding
 	what  string // after "has"
 	allow string // the value that allows it; "": none does
 }
 
-// livingPod is a desktop's, in the form in which it is stored.
-type livingPod struct {
+// runningPod is a desktop's pod, in the form in which it is stored.
+type runningPod struct {
 	name string
 	spec map[string]any
 }
@@ -49,14 +49,14 @@ func (j job) podRules(secrets []string) podRules {
 	return podRules{program.List(o.podVolumes), program.List(o.podSources), program.List(o.podCapabilities), secrets}
 }
 
-// changedPod is a living desktop's that could not be made again as it is.
-type changedPod struct {
+// refusedPod is a running desktop's pod that could not be made again as it is.
+type refusedPod struct {
 	name     string // NAMESPACE/NAME
 	template string // as its label says
-	by       []trespass
+	by       []violation
 }
 
-func (j job) changedPods(ctx context.Context, rules podRules) (out []changedPod, err error) {
+func (j job) refusedPods(ctx context.Context, rules podRules) (out []refusedPod, err error) {
 	if !j.options.admission {
 		return nil, nil
 	}
@@ -67,8 +67,8 @@ func (j job) changedPods(ctx context.Context, rules podRules) (out []changedPod,
 				return nil
 			}
 			spec, _ := o.Object["spec"].(map[string]any)
-			if by := rules.judge(livingPod{o.GetName(), spec}); len(by) > 0 {
-				out = append(out, changedPod{o.GetNamespace() + "/" + o.GetName(), o.GetLabels()[wire.LabelTemplate], by})
+			if by := rules.judge(runningPod{o.GetName(), spec}); len(by) > 0 {
+				out = append(out, refusedPod{o.GetNamespace() + "/" + o.GetName(), o.GetLabels()[wire.LabelTemplate], by})
 			}
 			return nil
 		}, client.InNamespace(namespace), ofSessions)
@@ -79,11 +79,11 @@ func (j job) changedPods(ctx context.Context, rules podRules) (out []changedPod,
 	return out, nil
 }
 
-// changedPods are those that admission would refuse at the next start. What a template says
+// refusedPods are those that admission would refuse at the next start. What a template says
 // that is refused is a finding of its own ([refusedTemplates]), and no webhook's doing.
-func changedPods(u upgrade) (out []finding) {
-	found, where := map[string]trespass{}, map[string][]string{}
-	for _, pod := range u.changed {
+func refusedPods(u upgrade) (out []finding) {
+	found, where := map[string]violation{}, map[string][]string{}
+	for _, pod := range u.pods {
 		if slices.ContainsFunc(u.templates, func(t sampled) bool { return t.err != nil && platform.TemplateLabel(t.Name) == pod.template }) {
 			continue
 		}
@@ -100,13 +100,13 @@ func changedPods(u upgrade) (out []finding) {
 		if t.allow != "" {
 			advice = "name it in " + t.allow
 		}
-		out = append(out, finding{key, fmt.Sprintf("the pod of %s has %s. Where a webhook of the cluster adds it, no desktop could start there any more, though those that run go on; %s", some(where[key]), t.what, advice)})
+		out = append(out, finding{key, fmt.Sprintf("the pod of %s has %s. Where a webhook of the cluster adds it, no desktop could start there any more, though those that run go on; %s", abbreviated(where[key]), t.what, advice)})
 	}
 	return out
 }
 
-// some names a few of many.
-func some(names []string) string {
+// abbreviated are the first few names, and how many more there are.
+func abbreviated(names []string) string {
 	const few = 3
 	slices.Sort(names)
 	if len(names) <= few {
@@ -117,45 +117,46 @@ func some(names []string) string {
 
 // judge returns what admission would refuse in a pod. A node in its spec says nothing: the
 // scheduler has written it.
-func (r podRules) judge(pod livingPod) (out []trespass) {
+func (r podRules) judge(pod runningPod) (out []violation) {
 	out = slices.Concat(r.ofNode(pod.spec), r.ofVolumes(pod), r.ofSecurity(pod.spec["securityContext"], "the pod"))
 	for _, c := range containersOf(pod.spec) {
 		out = slices.Concat(out, r.ofSecurity(c["securityContext"], "the container "+textOf(c["name"])), r.ofEnv(pod, c))
 		for _, port := range mapsOf(c["ports"]) {
 			if port["hostPort"] != nil {
-				out = append(out, never("hostPort", "a port of its node, hostPort"))
+				out = append(out, forbidden("hostPort", "a port of its node, hostPort"))
 			}
 		}
 	}
 	return out
 }
 
-func never(field, what string) trespass { return trespass{key: "pod/" + field, what: what} }
+// forbidden is a violation that no setting allows.
+func forbidden(field, what string) violation { return violation{key: "pod/" + field, what: what} }
 
 func containersOf(spec map[string]any) []map[string]any {
 	return slices.Concat(mapsOf(spec["containers"]), mapsOf(spec["initContainers"]))
 }
 
-func (r podRules) ofNode(spec map[string]any) (out []trespass) {
+func (r podRules) ofNode(spec map[string]any) (out []violation) {
 	if account := textOf(spec["serviceAccountName"]); account != "" && account != "default" {
-		out = append(out, never("serviceAccountName", "an account of its own, "+account))
+		out = append(out, forbidden("serviceAccountName", "an account of its own, "+account))
 	}
 	if spec["automountServiceAccountToken"] != false {
-		out = append(out, never("automountServiceAccountToken", "a token of its account, automountServiceAccountToken"))
+		out = append(out, forbidden("automountServiceAccountToken", "a token of its account, automountServiceAccountToken"))
 	}
 	for _, field := range []string{"hostNetwork", "hostPID", "hostIPC"} {
 		if spec[field] == true {
-			out = append(out, never(field, "something of its node, "+field))
+			out = append(out, forbidden(field, "something of its node, "+field))
 		}
 	}
 	return out
 }
 
-func (r podRules) ofVolumes(pod livingPod) (out []trespass) {
+func (r podRules) ofVolumes(pod runningPod) (out []violation) {
 	for _, v := range mapsOf(pod.spec["volumes"]) {
 		for _, kind := range slices.Sorted(maps.Keys(v)) {
 			if !slices.Contains(r.volumes, kind) {
-				out = append(out, trespass{"pod-volume/" + kind, fmt.Sprintf("a volume of the kind %s, %s", kind, textOf(v["name"])), "admission.pods.volumes"})
+				out = append(out, violation{"pod-volume/" + kind, fmt.Sprintf("a volume of the kind %s, %s", kind, textOf(v["name"])), "admission.pods.volumes"})
 			}
 		}
 		secret, _ := v["secret"].(map[string]any)
@@ -164,7 +165,7 @@ func (r podRules) ofVolumes(pod livingPod) (out []trespass) {
 		for _, source := range mapsOf(projected["sources"]) {
 			for _, kind := range slices.Sorted(maps.Keys(source)) {
 				if !slices.Contains(r.sources, kind) {
-					out = append(out, trespass{"pod-volume/" + kind, fmt.Sprintf("a volume with the source %s, %s", kind, textOf(v["name"])), "admission.pods.volumes"})
+					out = append(out, violation{"pod-volume/" + kind, fmt.Sprintf("a volume with the source %s, %s", kind, textOf(v["name"])), "admission.pods.volumes"})
 				}
 			}
 			secret, _ := source["secret"].(map[string]any)
@@ -173,14 +174,14 @@ func (r podRules) ofVolumes(pod livingPod) (out []trespass) {
 		claim, _, _ := unstructured.NestedMap(v, "ephemeral", "volumeClaimTemplate", "spec")
 		for _, field := range []string{"volumeName", "dataSource", "dataSourceRef", "selector"} {
 			if claim[field] != nil {
-				out = append(out, never("ephemeral."+field, fmt.Sprintf("a claim made with a %s, by the volume %s", field, textOf(v["name"]))))
+				out = append(out, forbidden("ephemeral."+field, fmt.Sprintf("a claim made with a %s, by the volume %s", field, textOf(v["name"]))))
 			}
 		}
 	}
 	return out
 }
 
-func (r podRules) ofEnv(pod livingPod, container map[string]any) (out []trespass) {
+func (r podRules) ofEnv(pod runningPod, container map[string]any) (out []violation) {
 	for _, e := range mapsOf(container["env"]) {
 		name, _, _ := unstructured.NestedString(e, "valueFrom", "secretKeyRef", "name")
 		out = append(out, r.ofSecret(pod, name)...)
@@ -192,15 +193,15 @@ func (r podRules) ofEnv(pod livingPod, container map[string]any) (out []trespass
 	return out
 }
 
-func (r podRules) ofSecret(pod livingPod, named any) []trespass {
+func (r podRules) ofSecret(pod runningPod, named any) []violation {
 	name := textOf(named)
 	if name == "" || name == renderer.CredentialsName(pod.name) || name == renderer.TURNLoginName(pod.name) || slices.Contains(r.secrets, name) {
 		return nil
 	}
-	return []trespass{{"pod-secret/" + name, "the Secret " + name, "sessions.allowed.secrets"}}
+	return []violation{{"pod-secret/" + name, "the Secret " + name, "sessions.allowed.secrets"}}
 }
 
-func (r podRules) ofSecurity(context any, whose string) (out []trespass) {
+func (r podRules) ofSecurity(context any, whose string) (out []violation) {
 	s, _ := context.(map[string]any)
 	text := func(fields ...string) string {
 		value, _, _ := unstructured.NestedString(s, fields...)
@@ -219,13 +220,13 @@ func (r podRules) ofSecurity(context any, whose string) (out []trespass) {
 		"seLinuxOptions":  !slices.Contains(labels, text("seLinuxOptions", "type")),
 	} {
 		if refused {
-			out = append(out, never(field, fmt.Sprintf("a securityContext that Pod Security %q refuses, %s of %s", "baseline", field, whose)))
+			out = append(out, forbidden(field, fmt.Sprintf("a securityContext that Pod Security %q refuses, %s of %s", "baseline", field, whose)))
 		}
 	}
 	added, _, _ := unstructured.NestedStringSlice(s, "capabilities", "add")
 	for _, c := range added {
 		if !slices.Contains(r.capabilities, c) {
-			out = append(out, trespass{"pod-capability/" + c, fmt.Sprintf("the capability %s, in %s", c, whose), "admission.pods.capabilities"})
+			out = append(out, violation{"pod-capability/" + c, fmt.Sprintf("the capability %s, in %s", c, whose), "admission.pods.capabilities"})
 		}
 	}
 	return out

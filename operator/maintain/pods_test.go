@@ -117,7 +117,7 @@ func TestJudge(t *testing.T) {
 			spec, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&pod.Spec)
 			require.NoError(t, err)
 			var keys []string
-			for _, found := range testRules().judge(livingPod{pod.Name, spec}) {
+			for _, found := range testRules().judge(runningPod{pod.Name, spec}) {
 				keys = append(keys, found.key)
 			}
 			require.Equal(t, c.keys, keys)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// reachTime is how long one address has to take a connection. What a
+// dialTimeout is how long one address has to take a connection. What a
 // NetworkPolicy drops is never answered.
-const reachTime = 3 * time.Second
+const dialTimeout = 3 * time.Second
 
 // checkReach tries every address once, all at the same time, and writes a line
 // for each, in the order given: `HOST:PORT reached`, or `HOST:PORT not reached` and why.
@@ -45,7 +45,7 @@ func checkReach(ctx context.Context, addresses []string, out io.Writer) error {
 }
 
 func reach(ctx context.Context, address string) error {
-	conn, err := (&net.Dialer{Timeout: reachTime}).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

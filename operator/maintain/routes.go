@@ -48,7 +48,7 @@ func labelRoutes(ctx context.Context, j job) error {
 			return err
 		}
 		if total += labelled; labelled == 0 {
-			j.say("every route of the platform has the label %s=true; %d had to get it", wire.LabelProxy, total)
+			j.report("every route of the platform has the label %s=true; %d had to get it", wire.LabelProxy, total)
 			return nil
 		}
 	}
@@ -230,6 +230,6 @@ func (j job) label(ctx context.Context, o *unstructured.Unstructured) error {
 	if err != nil {
 		return fmt.Errorf("label %s %s/%s: %w", o.GetKind(), o.GetNamespace(), o.GetName(), err)
 	}
-	j.say("labelled %s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
+	j.report("labelled %s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
 	return nil
 }

@@ -123,6 +123,6 @@ func (j job) applyTemplate(ctx context.Context, t *vdi.VDITemplate) error {
 	if err != nil {
 		return fmt.Errorf("apply template %q: %w", t.Name, err)
 	}
-	j.say("applied template %s", t.Name)
+	j.report("applied template %s", t.Name)
 	return nil
 }

@@ -31,7 +31,7 @@ const (
 	lease = wire.Operator
 )
 
-// uninstall stops the operator and lets go of every session: an object whose
+// uninstall stops the operator and takes its finalizer off every session: an object whose
 // finalizer nobody serves could never be deleted again. Sessions, desktops and
 // homes stay; an operator that is installed later picks them up.
 func uninstall(ctx context.Context, j job) error {
@@ -42,7 +42,7 @@ func uninstall(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	if err := j.asLeader(ctx, j.letGo); err != nil {
+	if err := j.asLeader(ctx, j.releaseSessions); err != nil {
 		// An uninstall that does not happen leaves the platform as it was.
 		return errors.Join(err, j.scale(context.WithoutCancel(ctx), before))
 	}
@@ -71,7 +71,7 @@ func (j job) stopOperator(ctx context.Context) (before int32, err error) {
 	if err := j.scale(ctx, 0); err != nil {
 		return before, err
 	}
-	err = wait.PollUntilContextCancel(ctx, lookAgain, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		pods := &corev1.PodList{}
 		err := j.client.List(ctx, pods, client.InNamespace(j.options.namespace), client.MatchingLabels(deployment.Spec.Selector.MatchLabels))
 		return !slices.ContainsFunc(pods.Items, isAlive), err
@@ -79,7 +79,7 @@ func (j job) stopOperator(ctx context.Context) (before int32, err error) {
 	if err != nil {
 		return before, errors.Join(fmt.Errorf("wait until the operator has stopped: %w", err), j.scale(context.WithoutCancel(ctx), before))
 	}
-	j.say("the operator has stopped")
+	j.report("the operator has stopped")
 	return before, nil
 }
 
@@ -136,15 +136,15 @@ func (j job) asLeader(ctx context.Context, do func(context.Context) error) error
 	}
 }
 
-// letGo takes our finalizer off every session that has it, and nothing else.
-func (j job) letGo(ctx context.Context) error {
+// releaseSessions takes our finalizer off every session that has it, and nothing else.
+func (j job) releaseSessions(ctx context.Context) error {
 	for _, namespace := range j.sessionNamespaces() {
 		sessions := &vdi.VDISessionList{}
 		if err := j.client.List(ctx, sessions, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("list sessions: %w", err)
 		}
 		for i := range sessions.Items {
-			if err := j.letGoOf(ctx, &sessions.Items[i]); err != nil {
+			if err := j.release(ctx, &sessions.Items[i]); err != nil {
 				return err
 			}
 		}
@@ -161,7 +161,7 @@ func (j job) sessionNamespaces() []string {
 	return listed
 }
 
-func (j job) letGoOf(ctx context.Context, s *vdi.VDISession) error {
+func (j job) release(ctx context.Context, s *vdi.VDISession) error {
 	before := s.DeepCopy()
 	if !controllerutil.RemoveFinalizer(s, wire.Finalizer) {
 		return nil
@@ -170,19 +170,19 @@ func (j job) letGoOf(ctx context.Context, s *vdi.VDISession) error {
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	err := j.client.Patch(ctx, s, patch, client.FieldOwner(uninstaller))
 	if apierrors.IsConflict(err) {
-		return j.letGoAgain(ctx, s)
+		return j.releaseAgain(ctx, s)
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("let go of session %s/%s: %w", s.Namespace, s.Name, err)
 	}
-	j.say("let go of session %s/%s", s.Namespace, s.Name)
+	j.report("let go of session %s/%s", s.Namespace, s.Name)
 	return nil
 }
 
-func (j job) letGoAgain(ctx context.Context, s *vdi.VDISession) error {
+func (j job) releaseAgain(ctx context.Context, s *vdi.VDISession) error {
 	key := client.ObjectKeyFromObject(s)
 	if err := j.client.Get(ctx, key, s); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	return j.letGoOf(ctx, s)
+	return j.release(ctx, s)
 }

@@ -37,7 +37,7 @@ type upgrade struct {
 	foreign   []string // IngressRoutes of others without the proxy's label, by NAMESPACE/NAME
 	reads     []string // kinds of others that the proxy will read
 	admission bool     // whether admission policies will hold
-	changed   []changedPod
+	pods      []refusedPod
 }
 
 // isFirst reports whether the release is of a version that knew nothing of these checks.
@@ -66,7 +66,7 @@ type finding struct {
 
 // upgradeChecks are all that is looked for. A further one is a function more.
 func upgradeChecks() []func(upgrade) []finding {
-	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes, changedPods}
+	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes, refusedPods}
 }
 
 // checkUpgrade stops an upgrade that would refuse what works, until that is changed or
@@ -83,24 +83,24 @@ func checkUpgrade(ctx context.Context, j job) error {
 	return j.reportFindings(findings)
 }
 
-// reportFindings says what was found, what is not confirmed last.
+// reportFindings writes what was found, what is not confirmed last.
 func (j job) reportFindings(findings []finding) error {
 	confirmed := program.List(j.options.confirmed)
 	var open []string
 	for _, f := range findings {
 		if slices.Contains(confirmed, f.key) || slices.Contains(confirmed, "*") {
-			j.say("warning, confirmed: %s: %s", f.key, f.text)
+			j.report("warning, confirmed: %s: %s", f.key, f.text)
 			continue
 		}
 		open = append(open, f.key)
 	}
 	for _, f := range findings {
 		if slices.Contains(open, f.key) {
-			j.say("%s: %s", f.key, f.text)
+			j.report("%s: %s", f.key, f.text)
 		}
 	}
 	if len(open) == 0 {
-		j.say("nothing else that works now would be refused after the upgrade")
+		j.report("nothing else that works now would be refused after the upgrade")
 		return nil
 	}
 	return fmt.Errorf("%w: after this upgrade something would be refused that works now, see above; nothing is changed yet. Change it, or confirm it: --set '%s={%s}' (or {*} for all)",
@@ -111,13 +111,13 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 	if u.after, err = readConfig(j.options.config); err != nil {
 		return u, fmt.Errorf("the settings after the upgrade: %w", err)
 	}
-	if u.before, err = j.presentSettings(ctx); err != nil {
+	if u.before, err = j.currentSettings(ctx); err != nil {
 		return u, err
 	}
-	if u.templates, err = j.templatesToBe(ctx, u.after); err != nil {
+	if u.templates, err = j.upgradedTemplates(ctx, u.after); err != nil {
 		return u, err
 	}
-	if u.uses, err = j.usesOfTemplates(ctx); err != nil {
+	if u.uses, err = j.namespacesByTemplate(ctx); err != nil {
 		return u, err
 	}
 	u.claims, err = j.markedClaims(ctx, u)
@@ -129,12 +129,12 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 	if u.foreign, err = j.foreignRoutes(ctx); err != nil {
 		return u, err
 	}
-	u.changed, err = j.changedPods(ctx, j.podRules(u.after.Sessions.Allowed.Secrets))
+	u.pods, err = j.refusedPods(ctx, j.podRules(u.after.Sessions.Allowed.Secrets))
 	return u, err
 }
 
-// presentSettings are read leniently: another version wrote them.
-func (j job) presentSettings(ctx context.Context) (*settings, error) {
+// currentSettings are read leniently: another version wrote them.
+func (j job) currentSettings(ctx context.Context) (*settings, error) {
 	found := &corev1.ConfigMap{}
 	err := j.client.Get(ctx, client.ObjectKey{Namespace: j.options.namespace, Name: j.options.settings}, found)
 	if j.options.settings == "" || apierrors.IsNotFound(err) {
@@ -150,8 +150,8 @@ func (j job) presentSettings(ctx context.Context) (*settings, error) {
 	return s, nil
 }
 
-// templatesToBe are the stored ones; those that the values hold too will be as these say.
-func (j job) templatesToBe(ctx context.Context, after platform.Config) ([]sampled, error) {
+// upgradedTemplates are the stored ones; those that the values hold too will be as these say.
+func (j job) upgradedTemplates(ctx context.Context, after platform.Config) ([]sampled, error) {
 	values, err := readTemplates(j.options.templates)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -178,7 +178,7 @@ func (j job) templatesToBe(ctx context.Context, after platform.Config) ([]sample
 	return out, nil
 }
 
-func (j job) usesOfTemplates(ctx context.Context) (map[string][]string, error) {
+func (j job) namespacesByTemplate(ctx context.Context) (map[string][]string, error) {
 	out := map[string][]string{}
 	for _, namespace := range j.sessionNamespaces() {
 		sessions := &vdi.VDISessionList{}

@@ -21,9 +21,9 @@ import (
 // agentAnswerLimit bounds the answer of an agent, in bytes; it is a few words.
 const agentAnswerLimit = 64 << 10
 
-// agree is how far an agent's clock may be from the API server's without being
-// put right: answers take their time, and both tell theirs in whole seconds.
-const agree = 2 * time.Second
+// clockTolerance is how far an agent's clock may be from the API server's without being
+// put right: answers take their time, and both clocks are read in whole seconds.
+const clockTolerance = 2 * time.Second
 
 // agents asks the agent in a session's pod.
 type agents struct {
@@ -63,17 +63,17 @@ func (a agents) LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.Activity
 		return vdi.ActivityStatus{}, fmt.Errorf("read the agent's answer: %w", err)
 	}
 	if last := activity.LastActivityTime; last != nil {
-		last.Time = onOurClock(last.Time, answer.Header.Get("Date"), a.clock.Now())
+		last.Time = toOurClock(last.Time, answer.Header.Get("Date"), a.clock.Now())
 	}
 	return activity, nil
 }
 
-// onOurClock is the time of something that an agent reports, by our clock: its
+// toOurClock is the time of something that an agent reports, by our clock: its
 // node's may be wrong. The answer says what time it is there. What has not come
 // yet counts as now.
-func onOurClock(reported time.Time, date string, now time.Time) time.Time {
+func toOurClock(reported time.Time, date string, now time.Time) time.Time {
 	there, err := http.ParseTime(date)
-	if off := now.Truncate(time.Second).Sub(there); err == nil && off.Abs() > agree {
+	if off := now.Truncate(time.Second).Sub(there); err == nil && off.Abs() > clockTolerance {
 		reported = reported.Add(off)
 	}
 	if reported.After(now) {

@@ -53,11 +53,11 @@ func TestActivityIsOnOurClock(t *testing.T) {
 	used := now.Add(-10 * time.Minute).Truncate(time.Second)
 	for _, off := range []time.Duration{-1000 * time.Hour, -time.Minute, 0, time.Second, time.Minute, 1000 * time.Hour} {
 		date := now.Add(off).Format(http.TimeFormat)
-		require.WithinDuration(t, used, onOurClock(used.Add(off), date, now), agree, off)
-		require.False(t, onOurClock(now.Add(off+time.Hour), date, now).After(now), "what has not come yet")
+		require.WithinDuration(t, used, toOurClock(used.Add(off), date, now), clockTolerance, off)
+		require.False(t, toOurClock(now.Add(off+time.Hour), date, now).After(now), "what has not come yet")
 	}
-	require.Equal(t, used, onOurClock(used, now.Add(-time.Second).Format(http.TimeFormat), now), "clocks that agree change nothing")
-	require.Equal(t, used, onOurClock(used, "", now), "nor does an answer without a date")
+	require.Equal(t, used, toOurClock(used, now.Add(-time.Second).Format(http.TimeFormat), now), "clocks that agree change nothing")
+	require.Equal(t, used, toOurClock(used, "", now), "nor does an answer without a date")
 }
 
 // An agent cannot make the operator ask somebody else.

@@ -17,10 +17,10 @@ import (
 // askTimeout bounds one request to the proxy.
 const askTimeout = 5 * time.Second
 
-// serverTimeHolds is how long one answer of the API server is carried on by our
+// serverTimeLifetime is how long one answer of the API server is carried on by our
 // own clock: a thousand sessions may end in one second. Elapsed time is measured
 // by the monotonic clock, which nobody sets.
-const serverTimeHolds = time.Second
+const serverTimeLifetime = time.Second
 
 // newServerTime returns a function that reads the API server's clock from the
 // Date header of an answer (RFC 9110; resolution one second).
@@ -49,22 +49,22 @@ type serverClock struct {
 	ask func(context.Context) (time.Time, error)
 
 	mutex    sync.Mutex
-	said     time.Time // by the API server
-	answered time.Time // by our clock
+	server   time.Time // what the API server answered
+	received time.Time // when, by our clock
 }
 
 func (c *serverClock) now(ctx context.Context) (time.Time, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if elapsed := time.Since(c.answered); !c.said.IsZero() && elapsed < serverTimeHolds {
-		return c.said.Add(elapsed), nil
+	if elapsed := time.Since(c.received); !c.server.IsZero() && elapsed < serverTimeLifetime {
+		return c.server.Add(elapsed), nil
 	}
-	said, err := c.ask(ctx)
+	server, err := c.ask(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	c.said, c.answered = said, time.Now()
-	return said, nil
+	c.server, c.received = server, time.Now()
+	return server, nil
 }
 
 // newRouteProbe returns a function that asks the proxy for a session's page as a
@@ -82,13 +82,13 @@ func newRouteProbe(s platform.Sessions) proxycheck.Probe {
 		if err != nil {
 			return err
 		}
-		return reached(answer.StatusCode)
+		return routeError(answer.StatusCode)
 	}
 }
 
-// reached: 404 is the proxy that knows no such route, 502 to 504 is the proxy
+// routeError: 404 is the proxy that knows no such route, 502 to 504 is the proxy
 // that does not get through, or the front door in the desktop's place.
-func reached(code int) error {
+func routeError(code int) error {
 	switch code {
 	case http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return fmt.Errorf("the proxy answered %d", code)

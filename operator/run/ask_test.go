@@ -31,14 +31,14 @@ func TestServerTimeIsAskedOnce(t *testing.T) {
 		all.Wait()
 		require.Equal(t, 1, questions)
 
-		time.Sleep(serverTimeHolds / 2)
+		time.Sleep(serverTimeLifetime / 2)
 		now, err := c.now(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, says.Add(serverTimeHolds/2), now, "our clock carries it on")
+		require.Equal(t, says.Add(serverTimeLifetime/2), now, "our clock carries it on")
 		require.Equal(t, 1, questions)
 
 		says = says.Add(-time.Hour)
-		time.Sleep(serverTimeHolds / 2)
+		time.Sleep(serverTimeLifetime / 2)
 		now, err = c.now(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, says, now)

@@ -14,13 +14,13 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/folder"
 )
 
-// followed is what is read of a mounted folder, with word of its changes.
+// followed is what is read of a mounted folder, and signals its changes.
 type followed[T any] struct {
 	*folder.Folder[T]
 	changed chan event.GenericEvent
 }
 
-// Changed says when what was read is another. Changes that nobody has looked at
+// Changed signals that what was read is another. Changes that nobody has received
 // yet are one.
 func (f *followed[T]) Changed() <-chan event.GenericEvent { return f.changed }
 

@@ -18,7 +18,7 @@ const noSecret = "its shared secret (key \"current\")"
 var someRelay = platform.TURN{Host: "turn.example.com"}
 
 // TestRelaySecret: a Secret that is mounted later is taken up, and every change
-// of the key that signs is told; the other keys of a rotation are the relay's.
+// of the key that signs is signalled; the other keys of a rotation are the relay's.
 func TestRelaySecret(t *testing.T) {
 	dir := t.TempDir()
 	s, err := watchRelaySecret(t.Context(), someRelay, dir)
@@ -45,7 +45,7 @@ func TestRelaySecret(t *testing.T) {
 	require.ErrorContains(t, err, noSecret+" must be 32 to 512 letters")
 	require.NotContains(t, err.Error(), "canary")
 	<-s.Changed()
-	require.Empty(t, s.Changed(), "what did not change the signing key is not told")
+	require.Empty(t, s.Changed(), "what did not change the signing key is not signalled")
 }
 
 // mounter changes a folder as the kubelet does: all files at once.

@@ -66,7 +66,7 @@ type Options struct {
 	HealthAddress string
 	// PprofAddress of the profiler (net/http/pprof); "0" switches it off.
 	PprofAddress string
-	// Workers is how many sessions are looked at at the same time.
+	// Workers is how many sessions are reconciled at the same time.
 	Workers int
 	// LogLevel: debug, info, warn or error.
 	LogLevel string
@@ -176,7 +176,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.TimeSlicing, now, o))
 }
 
-// watchNodes lets templates and sessions know what the nodes have, where that is wanted.
+// watchNodes watches the nodes for templates and sessions, where that is configured.
 func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder) (gpunodes.Reader, error) {
 	if !settings.ReadNodes {
 		return nil, nil
@@ -184,7 +184,7 @@ func watchNodes(ctx context.Context, mgr ctrl.Manager, settings platform.Encoder
 	return gpunodes.Watch(ctx, mgr.GetCache())
 }
 
-// addGPUSharing adds what looks after the sharing of GPUs, where it is wanted.
+// addGPUSharing adds the controller of GPU sharing, where it is configured.
 func addGPUSharing(mgr ctrl.Manager, settings platform.TimeSlicing, now clock.PassiveClock, o Options) error {
 	if !settings.Enabled {
 		return nil

@@ -35,7 +35,7 @@ func TestStatementKeysAreFollowed(t *testing.T) {
 	oidc := platform.Access{Mode: wire.AccessOIDC}
 	keys, err := watchStatementKeys(t.Context(), oidc, dir)
 	require.NoError(t, err)
-	assert.Empty(t, keys.Get(), "the front door has not told any")
+	assert.Empty(t, keys.Get(), "the front door has not published any")
 
 	one := publicKey(t, "a")
 	write("1.pem", one)

@@ -1,4 +1,4 @@
-// Package template tells on every VDITemplate whether sessions can start from
+// Package template writes into every VDITemplate's status whether sessions can start from
 // it, how many name it and which encoder they get. It never changes a session.
 package template
 
@@ -49,23 +49,23 @@ type Reconciler struct {
 	// Clock is the time; a fake one in tests.
 	Clock clock.PassiveClock
 
-	judged sync.Map // name → judgement
+	verdicts sync.Map // name → verdict
 }
 
-// judgement is why no session can start from a template, or that it can: its status
+// verdict is why no session can start from a template, or that it can: its status
 // changes with every session, and to render it costs milliseconds.
-type judgement struct {
+type verdict struct {
 	spec vdi.VDITemplateSpec
 	err  error
 }
 
 // validate judges each spec of a template once.
 func (r *Reconciler) validate(t *vdi.VDITemplate) error {
-	if last, found := r.judged.Load(t.Name); found && equality.Semantic.DeepEqual(last.(judgement).spec, t.Spec) {
-		return last.(judgement).err
+	if last, found := r.verdicts.Load(t.Name); found && equality.Semantic.DeepEqual(last.(verdict).spec, t.Spec) {
+		return last.(verdict).err
 	}
 	err := r.Renderer.ValidateTemplate(t, r.Config)
-	r.judged.Store(t.Name, judgement{*t.Spec.DeepCopy(), err})
+	r.verdicts.Store(t.Name, verdict{*t.Spec.DeepCopy(), err})
 	return err
 }
 
@@ -73,7 +73,7 @@ func (r *Reconciler) validate(t *vdi.VDITemplate) error {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	t := &vdi.VDITemplate{}
 	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
-		r.judged.Delete(req.Name)
+		r.verdicts.Delete(req.Name)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	sessions := &vdi.VDISessionList{}
@@ -85,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	lacking, err := gpunodes.Lacking(ctx, r.Nodes, askedBy(t.Spec))
+	lacking, err := gpunodes.Lacking(ctx, r.Nodes, defaultRequests(t.Spec))
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -105,9 +105,9 @@ func (r *Reconciler) nodes(ctx context.Context, t *vdi.VDITemplate) ([]platform.
 	return r.Nodes.GPUs(ctx, t.Spec)
 }
 
-// askedBy is what a session that takes every default of a template asks a device
+// defaultRequests is what a session that takes every default of a template asks a device
 // plugin for.
-func askedBy(t vdi.VDITemplateSpec) corev1.ResourceList {
+func defaultRequests(t vdi.VDITemplateSpec) corev1.ResourceList {
 	limits, err := renderer.ResourcesOf(vdi.VDISessionSpec{}, t)
 	if err != nil {
 		return nil // the template is not valid, which says more
@@ -128,7 +128,7 @@ type seen struct {
 func statusOf(t *vdi.VDITemplate, s seen, now metav1.Time) vdi.VDITemplateStatus {
 	st := *t.Status.DeepCopy()
 	st.ObservedGeneration = t.Generation
-	st.Sessions = countOf(s.sessions)
+	st.Sessions = countSessions(s.sessions)
 	st.Encoder = platform.EncoderOutcome(t.Spec, s.nodes)
 	c := metav1.Condition{
 		Type: vdi.ConditionValid, Status: metav1.ConditionTrue, Reason: vdi.ReasonAsExpected,
@@ -155,7 +155,7 @@ func notOffered(s gpunodes.Shortage) string {
 	return fmt.Sprintf("no node offers more than %s of %s at present; its sessions ask for %s", s.Most.String(), s.Resource, s.Asked.String())
 }
 
-func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
+func countSessions(sessions []vdi.VDISession) vdi.TemplateSessions {
 	count := vdi.TemplateSessions{Total: int32(len(sessions))}
 	for i := range sessions {
 		if sessions[i].Status.Phase == vdi.PhaseRunning {
@@ -169,17 +169,17 @@ func countOf(sessions []vdi.VDISession) vdi.TemplateSessions {
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("template").
 		For(&vdi.VDITemplate{}, builder.WithPredicates(session.SpecChanged())).
-		Watches(&vdi.VDISession{}, countLater()).
+		Watches(&vdi.VDISession{}, enqueueTemplateLater()).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()})
 	if r.Nodes != nil {
-		b = b.Watches(&corev1.Node{}, r.allLater(), builder.WithPredicates(gpunodes.Changed()))
+		b = b.Watches(&corev1.Node{}, r.enqueueAllLater(), builder.WithPredicates(gpunodes.Changed()))
 	}
 	return b.Complete(r)
 }
 
-// allLater wakes all templates a while after a node changed: a pool that grows
-// is looked at once. Sessions are not woken: a change is for the next start.
-func (r *Reconciler) allLater() handler.EventHandler {
+// enqueueAllLater enqueues all templates a while after a node changed: a pool that grows
+// is counted once. Sessions are not enqueued: a change is for the next start.
+func (r *Reconciler) enqueueAllLater() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	later := func(ctx context.Context, q queue) {
 		list := &vdi.VDITemplateList{}
@@ -197,9 +197,9 @@ func (r *Reconciler) allLater() handler.EventHandler {
 	}
 }
 
-// countLater wakes a template a while after its sessions changed, so that a
+// enqueueTemplateLater enqueues a template a while after its sessions changed, so that a
 // thousand starts cost a few writes.
-func countLater() handler.EventHandler {
+func enqueueTemplateLater() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	later := func(o client.Object, q queue) {
 		name := o.(*vdi.VDISession).Spec.Template

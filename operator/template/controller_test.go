@@ -40,7 +40,7 @@ func TestStatusOf(t *testing.T) {
 	require.True(t, meta.IsStatusConditionTrue(template.Status.Conditions, vdi.ConditionValid), "the former status is not touched")
 }
 
-// The status tells what the encoder comes to, and a demand that nodes cannot
+// The status says what the encoder comes to, and a demand that nodes cannot
 // meet is a warning: sessions start all the same, and a node may come.
 func TestStatusOfEncoder(t *testing.T) {
 	now := metav1.NewTime(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
@@ -101,7 +101,7 @@ func TestAskedBy(t *testing.T) {
 		},
 		"not valid": {vdi.VDITemplateSpec{Resources: vdi.TemplateResources{DefaultGPU: new(int32(-1))}}, nil},
 	} {
-		got := askedBy(c.spec)
+		got := defaultRequests(c.spec)
 		require.Len(t, got, len(c.want), name)
 		for resourceName, amount := range c.want {
 			require.True(t, amount.Equal(got[resourceName]), "%s: %v", name, got)

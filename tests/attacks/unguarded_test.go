@@ -75,7 +75,7 @@ func removals() []removal {
 		{"renderer/values.go", "problems, err := r.schema.check(all)", "problems = nil"},
 		{"renderer/guard.go", "func guard(e expectation) step {", "return func(*Rendered) error { return nil }"},
 		{"renderer/postrender.go", "func installRank(kind string) int {", "return -slices.Index(wire.Kinds(), kind)"},
-		{"renderer/postrender.go", "func insistOnLabels(in Input) step {", theirLabelsWin},
+		{"renderer/postrender.go", "func enforceLabels(in Input) step {", theirLabelsWin},
 		{"renderer/postrender.go", "func securityFloor(gpuResource string) step {", "return mountToken"},
 	}
 }

@@ -25,7 +25,7 @@ var policyGVK = schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind
 // vendorPrefix of NVIDIA's labels and resources.
 const vendorPrefix = "nvidia.com/"
 
-// pass is one look: what was seen, and what is wrong.
+// pass is one reconciliation: what was observed, and what is wrong.
 type pass struct {
 	config    *corev1.ConfigMap          // nil: not there
 	policy    *unstructured.Unstructured // nil: not there
@@ -41,7 +41,8 @@ type pass struct {
 	broken    bool // a configuration in use cannot be read
 }
 
-func (p *pass) tell(words string, args ...any) {
+// addProblem adds a sentence to the report.
+func (p *pass) addProblem(words string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(words, args...))
 }
 
@@ -53,15 +54,15 @@ type node struct {
 	problem            error
 }
 
-// look reads everything that matters, all of it from the cache.
-func (r *Reconciler) look(ctx context.Context) (*pass, error) {
+// observe reads everything that matters, all of it from the cache.
+func (r *Reconciler) observe(ctx context.Context) (*pass, error) {
 	p := &pass{byDefault: r.Settings.Default}
 	nodes := &corev1.NodeList{}
 	err := errors.Join(
 		r.Client.List(ctx, nodes),
-		r.lookAtConfig(ctx, p),
-		r.lookAtPlugin(ctx, p),
-		r.lookAtPolicy(ctx, p),
+		r.observeConfig(ctx, p),
+		r.observePlugin(ctx, p),
+		r.observePolicy(ctx, p),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("look at GPU sharing: %w", err)
@@ -71,7 +72,7 @@ func (r *Reconciler) look(ctx context.Context) (*pass, error) {
 	return p, nil
 }
 
-func (r *Reconciler) lookAtConfig(ctx context.Context, p *pass) error {
+func (r *Reconciler) observeConfig(ctx context.Context, p *pass) error {
 	config := &corev1.ConfigMap{}
 	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Settings.Namespace, Name: r.Settings.ConfigMap}, config)
 	if err == nil {
@@ -80,7 +81,7 @@ func (r *Reconciler) lookAtConfig(ctx context.Context, p *pass) error {
 	return client.IgnoreNotFound(err)
 }
 
-func (r *Reconciler) lookAtPlugin(ctx context.Context, p *pass) error {
+func (r *Reconciler) observePlugin(ctx context.Context, p *pass) error {
 	plugin := &appsv1.DaemonSet{}
 	err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Settings.Namespace, Name: platform.DevicePluginDaemonSet}, plugin)
 	if err == nil {
@@ -89,9 +90,9 @@ func (r *Reconciler) lookAtPlugin(ctx context.Context, p *pass) error {
 	return client.IgnoreNotFound(err)
 }
 
-// lookAtPolicy reads the ClusterPolicy. A cluster may lack its kind: then there
+// observePolicy reads the ClusterPolicy. A cluster may lack its kind: then there
 // is nothing to read, and a watch on the kind's definition wakes us when it comes.
-func (r *Reconciler) lookAtPolicy(ctx context.Context, p *pass) error {
+func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(policyGVK)
 	err := r.Client.Get(ctx, types.NamespacedName{Name: platform.ClusterPolicyName}, policy)
@@ -108,8 +109,8 @@ func (r *Reconciler) lookAtPolicy(ctx context.Context, p *pass) error {
 	return err
 }
 
-// named is what a ClusterPolicy says about the device plugin's configuration.
-func named(policy *unstructured.Unstructured) (configMap, byDefault string) {
+// policyConfig is what a ClusterPolicy says about the device plugin's configuration.
+func policyConfig(policy *unstructured.Unstructured) (configMap, byDefault string) {
 	configMap, _, _ = unstructured.NestedString(policy.Object, "spec", "devicePlugin", "config", "name")
 	byDefault, _, _ = unstructured.NestedString(policy.Object, "spec", "devicePlugin", "config", "default")
 	return configMap, byDefault
@@ -118,12 +119,12 @@ func named(policy *unstructured.Unstructured) (configMap, byDefault string) {
 // plan computes every GPU node's slices from the configuration itself.
 func (p *pass) plan(s platform.TimeSlicing) {
 	if p.data == nil {
-		p.tell("there is no ConfigMap %s in namespace %s: GPUs are not shared by this platform", s.ConfigMap, s.Namespace)
+		p.addProblem("there is no ConfigMap %s in namespace %s: GPUs are not shared by this platform", s.ConfigMap, s.Namespace)
 		return
 	}
 	configs := platform.ParsePluginConfigs(p.data)
 	for _, problem := range configs.Problems() {
-		p.tell("ConfigMap %s, %s", s.ConfigMap, problem)
+		p.addProblem("ConfigMap %s, %s", s.ConfigMap, problem)
 	}
 	p.broken = configs.IsBroken(p.byDefault)
 	for i := range p.raw {
@@ -144,17 +145,17 @@ func (p *pass) plan(s platform.TimeSlicing) {
 func offered(n *corev1.Node, planned map[string]int64) map[string]int64 {
 	var have map[string]int64
 	for resource := range planned {
-		have = with(have, resource, n)
+		have = addAllocatable(have, resource, n)
 	}
 	for resource := range n.Status.Allocatable {
 		if planned == nil && strings.HasPrefix(string(resource), vendorPrefix) {
-			have = with(have, string(resource), n)
+			have = addAllocatable(have, string(resource), n)
 		}
 	}
 	return have
 }
 
-func with(have map[string]int64, resource string, n *corev1.Node) map[string]int64 {
+func addAllocatable(have map[string]int64, resource string, n *corev1.Node) map[string]int64 {
 	if have == nil {
 		have = map[string]int64{}
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"sync"
 
 	"k8s.io/utils/lru"
@@ -14,7 +13,7 @@ import (
 type remembering struct {
 	*renderer.Renderer
 
-	rendered *lru.Cache // by all of the input that counts, as JSON
+	rendered *lru.Cache // by the input's fingerprint
 }
 
 type outcome struct {
@@ -24,19 +23,16 @@ type outcome struct {
 
 // Render implements session.Renderer.
 func (r remembering) Render(in renderer.Input) (renderer.Rendered, error) {
-	s := in.Session
-	input, err := json.Marshal([]any{
-		s.Namespace, s.Name, s.UID, s.Spec, in.Template.Name, in.Template.Spec, in.Platform.Sessions.HostTemplate, in.Host, in.StatementKeys, in.Encoder,
-	})
+	fingerprint, err := in.Fingerprint()
 	if err != nil {
-		return renderer.Rendered{}, err
+		return r.Renderer.Render(in)
 	}
-	if known, found := r.rendered.Get(string(input)); found {
+	if known, found := r.rendered.Get(fingerprint); found {
 		o := known.(outcome)
 		return o.Rendered, o.err
 	}
 	rendered, err := r.Renderer.Render(in)
-	r.rendered.Add(string(input), outcome{rendered, err})
+	r.rendered.Add(fingerprint, outcome{rendered, err})
 	return rendered, err
 }
 

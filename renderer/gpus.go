@@ -33,7 +33,7 @@ func gpuManagementVariables() []string {
 	return []string{"NVIDIA_MIG_CONFIG_DEVICES", "NVIDIA_MIG_MONITOR_DEVICES"}
 }
 
-// gpuFolders are where NVIDIA's container toolkit takes a mount for a wish for the GPU
+// gpuFolders are where NVIDIA's container toolkit takes a mount for a request of the GPU
 // of that name (accept-nvidia-visible-devices-as-volume-mounts).
 func gpuFolders() []string {
 	return []string{"/var/run/nvidia-container-devices", "/run/nvidia-container-devices"}
@@ -73,8 +73,8 @@ func isSetFor(variable, resource string) bool {
 func checkGPURequests(f *findings, at string, c map[string]any) {
 	for i, m := range mapsIn(c["volumeMounts"]) {
 		mounted := path.Clean("/" + text(m["mountPath"]))
-		wish := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
-		f.refuse(wish, "%svolumeMounts[%d].mountPath: %s asks for GPUs past the device plugin", at, i, mounted)
+		requests := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
+		f.refuse(requests, "%svolumeMounts[%d].mountPath: %s asks for GPUs past the device plugin", at, i, mounted)
 	}
 	for _, entry := range mapsIn(c["env"]) {
 		name := text(entry["name"])

@@ -174,7 +174,7 @@ func checkHandlers(f *findings, at string, c map[string]any) {
 	}
 }
 
-// checkDesktop insists on container 0 and on a login that comes from the
+// checkDesktop requires container 0 and a login that comes from the
 // session's Secret and from nowhere else.
 func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 	if len(containers) == 0 || containers[0]["name"] != wire.ContainerDesktop {
@@ -192,7 +192,7 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 	checkUnique(f, containers[0])
 }
 
-// checkAgent insists on the way in: nobody takes the agent's place, and nobody
+// checkAgent keeps the way in: nobody takes the agent's place, and nobody
 // but it reads the session's Secret as files or has the agent's own folder.
 func (e expectation) checkAgent(f *findings, spec map[string]any) {
 	first := mapsIn(spec["initContainers"])

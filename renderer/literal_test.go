@@ -81,7 +81,7 @@ func TestEnvIsLiteral(t *testing.T) {
 	}
 }
 
-// TestTimeZone: the session's wish, else TZ in env, else the template's time zone,
+// TestTimeZone: the session's zone, else TZ in env, else the template's time zone,
 // else what free-form values say.
 func TestTimeZone(t *testing.T) {
 	r, in := newRenderer(t), goldenInputs(t)["defaults"]

@@ -9,7 +9,7 @@ import (
 )
 
 // policySettings are the streamer's settings for the template's policy. env is
-// what the template and the layers below it wish for: a wish for one of them is
+// what the template and the layers below it ask for: asking for one of them is
 // refused, or people would believe that it holds.
 func policySettings(in Input, env []any) ([]platform.Setting, error) {
 	t := in.Template

@@ -104,7 +104,7 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-func TestRevisionsTellWhatChanged(t *testing.T) {
+func TestRevisionsShowWhatChanged(t *testing.T) {
 	r, in := newRenderer(t), goldenInputs(t)["defaults"]
 	before, err := r.Render(in)
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ const (
 // maxGPUs is the API's bound on GPU slices per session.
 const maxGPUs = 64
 
-// ResourcesOf returns the limits in force: the session's wish, which must lie within the
+// ResourcesOf returns the limits in force: the session's request, which must lie within the
 // template's bounds, else the template's default, else the built-in one, moved into the
 // bounds. Errors are ErrResources and name the field.
 func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResources, error) {
@@ -31,11 +31,11 @@ func ResourcesOf(s vdi.VDISessionSpec, t vdi.VDITemplateSpec) (vdi.SessionResour
 		return vdi.SessionResources{}, err
 	}
 	r := t.Resources
-	memory, err := sizeOf(wishes{"memory", bytesIn, s.Resources.Memory, r.DefaultMemory, DefaultMemory, r.Min.Memory, r.Max.Memory})
+	memory, err := sizeOf(sizing{"memory", bytesIn, s.Resources.Memory, r.DefaultMemory, DefaultMemory, r.Min.Memory, r.Max.Memory})
 	if err != nil {
 		return vdi.SessionResources{}, err
 	}
-	cpu, err := sizeOf(wishes{"cpu", coresIn, s.Resources.CPU, r.DefaultCPU, DefaultCPU, r.Min.CPU, r.Max.CPU})
+	cpu, err := sizeOf(sizing{"cpu", coresIn, s.Resources.CPU, r.DefaultCPU, DefaultCPU, r.Min.CPU, r.Max.CPU})
 	if err != nil {
 		return vdi.SessionResources{}, err
 	}
@@ -74,8 +74,9 @@ func requestedGPUs(s vdi.VDISessionSpec, t vdi.TemplateResources) int32 {
 	return gpus
 }
 
-// wishes are what people say about memory or CPU, and the reader of its unit.
-type wishes struct {
+// sizing is what session, template and platform say of memory or CPU, and the reader
+// of its unit.
+type sizing struct {
 	field                                   string
 	read                                    reader
 	session, template, builtIn, least, most vdi.Quantity
@@ -83,35 +84,35 @@ type wishes struct {
 
 // sizeOf is the session's size, if it lies within the bounds that are set; else the
 // template's or the built-in one, moved into the bounds.
-func sizeOf(w wishes) (vdi.Quantity, error) {
-	chosen := w.session
+func sizeOf(s sizing) (vdi.Quantity, error) {
+	chosen := s.session
 	if chosen == "" {
-		chosen = vdi.Quantity(atMost(atLeast(string(cmp.Or(w.template, w.builtIn)), w.least), w.most))
+		chosen = vdi.Quantity(atMost(atLeast(string(cmp.Or(s.template, s.builtIn)), s.least), s.most))
 	}
-	q, err := w.read("resources."+w.field, chosen)
+	q, err := s.read("resources."+s.field, chosen)
 	if err != nil {
 		return "", err
 	}
-	return chosen, w.checkBounds(q)
+	return chosen, s.checkBounds(q)
 }
 
-func (w wishes) checkBounds(q resource.Quantity) error {
-	if w.least != "" {
-		bound, err := w.read("template's resources.min."+w.field, w.least)
+func (s sizing) checkBounds(q resource.Quantity) error {
+	if s.least != "" {
+		bound, err := s.read("template's resources.min."+s.field, s.least)
 		if err != nil {
 			return err
 		}
 		if q.Cmp(bound) < 0 {
-			return fmt.Errorf("%w: resources.%s: %s is less than the template's minimum of %s", ErrResources, w.field, q.String(), w.least)
+			return fmt.Errorf("%w: resources.%s: %s is less than the template's minimum of %s", ErrResources, s.field, q.String(), s.least)
 		}
 	}
-	if w.most != "" {
-		bound, err := w.read("template's resources.max."+w.field, w.most)
+	if s.most != "" {
+		bound, err := s.read("template's resources.max."+s.field, s.most)
 		if err != nil {
 			return err
 		}
 		if q.Cmp(bound) > 0 {
-			return fmt.Errorf("%w: resources.%s: %s is more than the template's maximum of %s", ErrResources, w.field, q.String(), w.most)
+			return fmt.Errorf("%w: resources.%s: %s is more than the template's maximum of %s", ErrResources, s.field, q.String(), s.most)
 		}
 	}
 	return nil
@@ -149,9 +150,9 @@ func positive(field string, text vdi.Quantity, examples string) (resource.Quanti
 	return q, nil
 }
 
-// requestsOf are what the scheduler reserves: the wish where there is one, else
+// requestsOf are what the scheduler reserves: what was requested, where something was, else
 // a quarter of the CPU and half of the memory, and never more than the limits.
-func requestsOf(limits vdi.SessionResources, wish vdi.TemplateRequests) (vdi.TemplateRequests, error) {
+func requestsOf(limits vdi.SessionResources, requested vdi.TemplateRequests) (vdi.TemplateRequests, error) {
 	cpu, err := coresIn("resources.cpu", limits.CPU)
 	if err != nil {
 		return vdi.TemplateRequests{}, err
@@ -163,18 +164,18 @@ func requestsOf(limits vdi.SessionResources, wish vdi.TemplateRequests) (vdi.Tem
 	quarter := resource.NewMilliQuantity(max(cpu.MilliValue()/4, 1), resource.DecimalSI)
 	half := resource.NewQuantity(max(memory.Value()/2, 1), memory.Format)
 	out := vdi.TemplateRequests{}
-	if out.CPU, err = requestOf("requests.cpu", coresIn, wish.CPU, *quarter, cpu); err != nil {
+	if out.CPU, err = requestOf("requests.cpu", coresIn, requested.CPU, *quarter, cpu); err != nil {
 		return out, err
 	}
-	out.Memory, err = requestOf("requests.memory", bytesIn, wish.Memory, *half, memory)
+	out.Memory, err = requestOf("requests.memory", bytesIn, requested.Memory, *half, memory)
 	return out, err
 }
 
-func requestOf(field string, read reader, wish vdi.Quantity, share, limit resource.Quantity) (vdi.Quantity, error) {
-	if wish == "" {
+func requestOf(field string, read reader, requested vdi.Quantity, share, limit resource.Quantity) (vdi.Quantity, error) {
+	if requested == "" {
 		return vdi.Quantity(share.String()), nil
 	}
-	q, err := read(field, wish)
+	q, err := read(field, requested)
 	if err != nil {
 		return "", err
 	}

@@ -68,12 +68,12 @@ func TestResourcesOf(t *testing.T) {
 
 func TestRequestsOf(t *testing.T) {
 	limits := vdi.SessionResources{CPU: "2", Memory: "4Gi"}
-	for name, c := range map[string]struct{ wish, want vdi.TemplateRequests }{
+	for name, c := range map[string]struct{ requested, want vdi.TemplateRequests }{
 		"shares":           {want: vdi.TemplateRequests{CPU: "500m", Memory: "2Gi"}},
-		"wish":             {wish: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}, want: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}},
-		"never over limit": {wish: vdi.TemplateRequests{CPU: "3", Memory: "8Gi"}, want: vdi.TemplateRequests{CPU: "2", Memory: "4Gi"}},
+		"requested":        {requested: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}, want: vdi.TemplateRequests{CPU: "1500m", Memory: "1Gi"}},
+		"never over limit": {requested: vdi.TemplateRequests{CPU: "3", Memory: "8Gi"}, want: vdi.TemplateRequests{CPU: "2", Memory: "4Gi"}},
 	} {
-		got, err := requestsOf(limits, c.wish)
+		got, err := requestsOf(limits, c.requested)
 		require.NoError(t, err, name)
 		assert.Equal(t, c.want, got, name)
 	}

@@ -158,7 +158,7 @@ func typedValues(in Input, below values) (values, error) {
 	if err != nil {
 		return nil, err
 	}
-	requests, err := requestsOf(limits, requestWish(in.Template.Spec.Requests, below))
+	requests, err := requestsOf(limits, requestedBy(in.Template.Spec.Requests, below))
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +208,8 @@ func loginsOf(t vdi.VDITemplateSpec) []string {
 	return slices.Concat(facts.UserVariables, facts.PasswordVariables)
 }
 
-// requestWish is the template's typed wish, else the one in the values below.
-func requestWish(typed vdi.TemplateRequests, below values) vdi.TemplateRequests {
+// requestedBy are the template's typed requests, else those in the values below.
+func requestedBy(typed vdi.TemplateRequests, below values) vdi.TemplateRequests {
 	if typed.CPU == "" {
 		typed.CPU = vdi.Quantity(textAt(below, "resources", "requests", "cpu"))
 	}

@@ -91,7 +91,7 @@ func (r *Reconciler) observePlugin(ctx context.Context, p *pass) error {
 }
 
 // observePolicy reads the ClusterPolicy. A cluster may lack its kind: then there
-// is nothing to read, and a watch on the kind's definition wakes us when it comes.
+// is nothing to read, and a watch on the kind's definition enqueues a pass when it comes.
 func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(policyGVK)

@@ -90,10 +90,10 @@ func isAlive(pod corev1.Pod) bool {
 
 func (j job) scale(ctx context.Context, replicas int32) error {
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: j.options.namespace, Name: j.options.deployment}}
-	wish := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
+	scale := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
 	patch := []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas))
 	err := j.client.SubResource("scale").Patch(ctx, deployment, client.RawPatch("application/merge-patch+json", patch),
-		client.WithSubResourceBody(wish), client.FieldOwner(uninstaller))
+		client.WithSubResourceBody(scale), client.FieldOwner(uninstaller))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("scale the operator to %d: %w", replicas, err)
 	}

@@ -1,4 +1,4 @@
-// Package postrender is the program vdi-postrender: it applies a site's wishes to
+// Package postrender is the program vdi-postrender: it applies a site's settings to
 // the YAML that Helm renders of any chart, between Helm and the cluster.
 //
 // It must not read the cluster, nor import Helm, whose versions 3 and 4 run it

@@ -130,7 +130,7 @@ func TestPostRenderTwice(t *testing.T) {
 	assert.Equal(t, once, postRender(t, site(), chartOutput))
 }
 
-func TestPostRenderWithoutWishes(t *testing.T) {
+func TestPostRenderWithoutSettings(t *testing.T) {
 	s := Site{Privileged: []string{"DaemonSet/*"}}
 	out := postRender(t, s, chartOutput)
 	assert.NotContains(t, out, "cost-center")

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// render applies the site's wishes to a stream of documents. It keeps their order
+// render applies the site's settings to a stream of documents. It keeps their order
 // and comments; each has its keys sorted. A document without an object stays.
 func (s Site) render(stream []byte) ([]byte, error) {
 	documents, err := documentsOf(stream)

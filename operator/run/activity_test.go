@@ -38,7 +38,7 @@ func podOf(server *httptest.Server) *corev1.Pod {
 	return pod
 }
 
-func TestAgentTellsItsActivity(t *testing.T) {
+func TestAgentReportsActivity(t *testing.T) {
 	pod := podAt(t, `{"lastActivityTime":"2026-01-02T12:00:00Z","clients":1}`, http.StatusOK)
 	activity, err := newAgents(clock.RealClock{}).LastActivity(t.Context(), pod)
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-// vdi-postrender applies a site's wishes to what Helm renders, from standard
+// vdi-postrender applies a site's settings to what Helm renders, from standard
 // input to standard output: labels, registries, digests, placement, and no
 // privileged pod that is not listed. Helm 3 runs it by its path, Helm 4 as the
 // plugin of plugin.yaml.

@@ -98,8 +98,7 @@ func TestActivityOfSelkies(t *testing.T) {
 
 // dialCookie is a cookie without a login that would count as use.
 func (w *world) dialCookie() string {
-	login := w.agent.credentials.Get()
-	return wire.CookieLogin + "=" + cookie{"quiet", w.agent.config.Now().Add(time.Hour)}.seal(login, testUID, testHost)
+	return wire.CookieLogin + "=" + sealed(w.t, cookie{"quiet", w.agent.config.Now().Add(time.Hour)})
 }
 
 func TestActivityByPresence(t *testing.T) {

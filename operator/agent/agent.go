@@ -19,6 +19,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -154,7 +155,7 @@ func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case no != nil:
 		a.refuse(e, no)
-	case isOwnPath(r.URL.Path):
+	case web.IsOwnPath(r.URL.Path):
 		a.ownPage(e)
 	default:
 		a.come(e) // by whom? then on to the desktop

@@ -1,71 +1,108 @@
 package agent
 
 import (
-	"crypto/hmac"
+	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
-	"net/http"
-	"strconv"
-	"strings"
+	"encoding/json"
 	"time"
 
-	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/go-jose/go-jose/v4"
 )
 
-const cookieVersion = "v2"
+const (
+	// cookieType keeps cookies apart from whatever else the same key may sign
+	// (RFC 8725 §3.11).
+	cookieType = "vdi-agent-cookie+jwt"
+	// cookieAlgorithm is the only one: what a cookie says about its own counts for
+	// nothing (RFC 8725 §3.1).
+	cookieAlgorithm = jose.HS256
+	maxCookie       = 1 << 10 // bytes; a cookie has about 200
+)
 
-// cookie is what a login leaves in the browser: "v2.EXPIRES.ID.MAC", where
-// EXPIRES is in milliseconds since 1970 and ID names this login.
+// cookie is what a login leaves in the browser: a compact JWS (RFC 7515) with
+// HMAC-SHA256.
 type cookie struct {
+	// id names this login.
 	id      string
 	expires time.Time
 }
 
+// cookieClaims are its claims. The time is in milliseconds since 1970, which "exp"
+// (RFC 7519 §4.1.4) is not: see [revoked.next].
+type cookieClaims struct {
+	ID      string `json:"jti"`
+	Expires int64  `json:"expMillis"`
+}
+
 // seal makes the value of a cookie. It holds for one session, host and password
 // only, so a new password ends all logins.
-func (c cookie) seal(login credentials, sessionUID, host string) string {
-	expires := strconv.FormatInt(c.expires.UnixMilli(), 10)
-	mac := cookieMAC(login, sessionUID, host, expires, c.id)
-	return strings.Join([]string{cookieVersion, expires, c.id, base64.RawURLEncoding.EncodeToString(mac)}, ".")
+func (c cookie) seal(login credentials, sessionUID, host string) (string, error) {
+	key, err := cookieKey(login, sessionUID, host)
+	if err != nil {
+		return "", err
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: cookieAlgorithm, Key: key}, (&jose.SignerOptions{}).WithType(cookieType))
+	if err != nil {
+		return "", err
+	}
+	claims, err := json.Marshal(cookieClaims{c.id, c.expires.UnixMilli()})
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(claims)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
 }
 
 // openCookie returns the cookie in a value that was sealed with the same
 // arguments and has not expired.
 func openCookie(value string, login credentials, sessionUID, host string, now time.Time) (cookie, bool) {
-	parts := strings.Split(value, ".")
-	if len(parts) != 4 || parts[0] != cookieVersion || len(login.cookieKey) < minCookieKey {
+	if len(value) > maxCookie || len(login.cookieKey) < minCookieKey {
 		return cookie{}, false
 	}
-	mac, err := base64.RawURLEncoding.Strict().DecodeString(parts[3])
-	if err != nil || !hmac.Equal(mac, cookieMAC(login, sessionUID, host, parts[1], parts[2])) {
+	c, valid := openSigned(value, login, sessionUID, host)
+	if !valid {
+		c, valid = openOldCookie(value, login, sessionUID, host)
+	}
+	return c, valid && now.Before(c.expires)
+}
+
+func openSigned(value string, login credentials, sessionUID, host string) (cookie, bool) {
+	jws, err := jose.ParseSignedCompact(value, []jose.SignatureAlgorithm{cookieAlgorithm})
+	if err != nil || jws.Signatures[0].Protected.ExtraHeaders[jose.HeaderType] != cookieType {
 		return cookie{}, false
 	}
-	milliseconds, err := strconv.ParseInt(parts[1], 10, 64)
-	c := cookie{id: parts[2], expires: time.UnixMilli(milliseconds)}
-	return c, err == nil && now.Before(c.expires)
-}
-
-// cookieMAC binds everything that a login depends on. Every part is preceded by
-// its length, so that no two lists of parts look the same.
-func cookieMAC(login credentials, parts ...string) []byte {
-	mac := hmac.New(sha256.New, login.cookieKey)
-	for _, part := range append([]string{cookieVersion, login.username, login.password}, parts...) {
-		_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part)))) // a hash never fails
-		_, _ = mac.Write([]byte(part))
+	// One cookie has one spelling: the library decodes base64 less strictly than it writes it.
+	if again, err := jws.CompactSerialize(); err != nil || again != value {
+		return cookie{}, false
 	}
-	return mac.Sum(nil)
+	key, err := cookieKey(login, sessionUID, host)
+	if err != nil {
+		return cookie{}, false
+	}
+	verified, err := jws.Verify(key)
+	if err != nil {
+		return cookie{}, false
+	}
+	var claims cookieClaims
+	err = json.Unmarshal(verified, &claims)
+	return cookie{claims.ID, time.UnixMilli(claims.Expires)}, err == nil && claims.ID != ""
 }
 
-// setCookie hands a login to the browser. Lax, not Strict: whoever follows a
-// link to the desktop from a mail stays logged in. What Lax would let through
-// besides is refused by checkFetch and checkOrigin.
-func setCookie(w http.ResponseWriter, value string, maxAge time.Duration) {
-	http.SetCookie(w, &http.Cookie{
-		Name: wire.CookieLogin, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
-		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
+// cookieKey is derived from everything that a login depends on (HKDF, RFC 5869).
+func cookieKey(login credentials, sessionUID, host string) ([]byte, error) {
+	info := inParts(cookieType, login.username, login.password, sessionUID, host)
+	return hkdf.Key(sha256.New, login.cookieKey, nil, string(info), sha256.Size)
 }
 
-// clearCookie takes the login out of the browser.
-func clearCookie(w http.ResponseWriter) { setCookie(w, "", -time.Second) }
+// inParts precedes every part by its length, so that no two lists of parts look the same.
+func inParts(parts ...string) (out []byte) {
+	for _, part := range parts {
+		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
+		out = append(out, part...)
+	}
+	return out
+}

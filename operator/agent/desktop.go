@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/web"
 )
 
 const (
@@ -56,7 +58,7 @@ func newDesktop(address, health string, byAddress bool, login func() credentials
 // room for (selkies 2.1.0, websockets_mode.py, RECONNECT_DEBOUNCE_MS, and
 // stream_server.py).
 func (d *desktop) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d.byAddress && (isWebSocket(r.Header) || !isSafe(r.Method)) {
+	if d.byAddress && (web.IsWebSocket(r.Header) || !web.IsSafe(r.Method)) {
 		return d.own.RoundTrip(r)
 	}
 	return d.shared.RoundTrip(r)

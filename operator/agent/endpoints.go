@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -58,7 +59,7 @@ func judge(r *http.Request, e platform.Endpoint) *refusal {
 	switch {
 	case !slices.Contains(e.Methods, r.Method):
 		return &refusal{http.StatusMethodNotAllowed, reasonMethod, notThisWay}
-	case isWebSocket(r.Header) && !e.WebSocket:
+	case web.IsWebSocket(r.Header) && !e.WebSocket:
 		return &refusal{http.StatusForbidden, reasonEndpoint, noStream}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -73,7 +74,7 @@ func TestEndpoints(t *testing.T) {
 			before := w.desktop.requests()
 			for r, want := range refused {
 				got := w.ask(r.method, r.path, header, "").StatusCode
-				if !uploads(policy) && !isSafe(r.method) {
+				if !uploads(policy) && !web.IsSafe(r.method) {
 					want = http.StatusForbidden // nothing is taken at all
 				} else if !downloads(policy) && isDownload(strings.ReplaceAll(r.path, "%2F", "/")) {
 					want = http.StatusForbidden

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 )
 
 // reasonFiles is a value of the label reason of vdi_agent_denied_total.
@@ -27,7 +28,7 @@ var errDownload = errors.New("the desktop answered with a file")
 // Selkies sends nothing else there.
 func checkFiles(r *http.Request, allowed vdi.FileTransferPolicy) *refusal {
 	switch {
-	case !isSafe(r.Method) && !uploads(allowed):
+	case !web.IsSafe(r.Method) && !uploads(allowed):
 		return &refusal{http.StatusForbidden, reasonFiles, noUpload}
 	case isDownload(r.URL.Path) && !downloads(allowed):
 		return &refusal{http.StatusForbidden, reasonFiles, noDownload}

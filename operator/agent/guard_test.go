@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -28,7 +28,7 @@ func TestHost(t *testing.T) {
 		a := w.ask(http.MethodGet, "/", map[string]string{"Cookie": cookie, "Host": host}, "")
 		assert.Equal(t, want, a.StatusCode, host)
 	}
-	assert.Equal(t, testHost, strings.ToLower(origin.Host(w.desktop.last(t).Host)), "the desktop sees the session's host")
+	assert.Equal(t, testHost, strings.ToLower(web.Host(w.desktop.last(t).Host)), "the desktop sees the session's host")
 }
 
 // raw sends the bytes of a request and returns the status of the answer.
@@ -60,7 +60,7 @@ func TestRequestTricks(t *testing.T) {
 		"no host":                    {"GET / HTTP/1.0\r\n" + login + "\r\n", 421},
 		"two hosts":                  {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nHost: bob.vdi.example.com\r\n" + login + "\r\n", 400},
 		"two lengths":                {"POST / HTTP/1.1\r\nHost: " + testHost + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
-		"large header":               {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nA: " + strings.Repeat("a", 2*MaxHeaderBytes) + "\r\n\r\n", 431},
+		"large header":               {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nA: " + strings.Repeat("a", 2*web.MaxHeaderBytes) + "\r\n\r\n", 431},
 		"blank in a header's name":   {"GET / HTTP/1.1\r\nHost: " + testHost + "\r\nCookie : " + cookie + "\r\n\r\n", 400},
 		"own path, encoded":          {"GET /%2evdi/login HTTP/1.1\r\nHost: " + testHost + "\r\n\r\n", 200},
 		"own path, not there":        {"GET /.vdi/../ HTTP/1.1\r\nHost: " + testHost + "\r\n" + login + "\r\n", 404},
@@ -228,17 +228,6 @@ func TestAnswerStripped(t *testing.T) {
 	assert.Equal(t, http.StatusBadGateway, closed.StatusCode)
 	assert.Empty(t, closed.Header["Www-Authenticate"])
 	assert.Contains(t, w.log.String(), errDesktopLogin.Error())
-}
-
-func TestAddressOf(t *testing.T) {
-	for given, want := range map[string]string{
-		"": "10.0.0.1", "192.0.2.1": "192.0.2.1", "forged, 192.0.2.1": "192.0.2.1", "192.0.2.1, forged": "10.0.0.1", " 2001:db8::1 ": "2001:db8::1",
-	} {
-		r := &http.Request{RemoteAddr: "10.0.0.1:1234", Header: http.Header{"X-Forwarded-For": {given}}}
-		assert.Equal(t, want, origin.Address(r), given)
-	}
-	r := &http.Request{RemoteAddr: "10.0.0.1:1234", Header: http.Header{"X-Forwarded-For": {"192.0.2.1", "192.0.2.2"}}}
-	assert.Equal(t, "192.0.2.2", origin.Address(r))
 }
 
 // Many kinds of nonsense: every one is answered, nobody comes in, nothing breaks.

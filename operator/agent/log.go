@@ -6,11 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 )
-
-// maxLoggedPath bounds what a visitor can write into one line, in bytes.
-const maxLoggedPath = 256
 
 // logExchange writes one line of the access log: who, from where, what, how
 // much. It never holds a query, a header or a body: they may carry secrets.
@@ -39,16 +36,14 @@ func (a *Agent) logOpened(e *exchange) {
 func whoAndWhat(e *exchange) []slog.Attr {
 	r := e.request
 	attrs := []slog.Attr{
-		slog.String("from", origin.Address(r)), slog.String("peer", origin.Peer(r)),
-		slog.String("method", short(r.Method)), slog.String("path", short(r.URL.EscapedPath())),
+		slog.String("from", web.ClientIP(r)), slog.String("peer", web.Peer(r)),
+		slog.String("method", web.Truncate(r.Method)), slog.String("path", web.Truncate(r.URL.EscapedPath())),
 	}
 	if e.visitor.login != "" {
 		attrs = append(attrs, slog.String("login", e.visitor.login), slog.String("who", e.visitor.name))
 	}
 	return attrs
 }
-
-func short(text string) string { return text[:min(len(text), maxLoggedPath)] }
 
 // newErrorLog takes what net/http has to say.
 func newErrorLog(to *slog.Logger) *log.Logger { return slog.NewLogLogger(to.Handler(), slog.LevelWarn) }

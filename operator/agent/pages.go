@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 )
 
 //go:embed pages
@@ -76,8 +76,8 @@ func (p *pages) message(w http.ResponseWriter, r *http.Request, status int, sent
 		refresh = part("refresh.html")
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	if !isNavigation(r) {
-		ownHeaders(w.Header())
+	if !web.IsNavigation(r.Method, r.Header) {
+		web.SetSecurityHeaders(w.Header())
 		http.Error(w, sentence, status)
 		return
 	}
@@ -89,21 +89,9 @@ func (p *pages) show(w http.ResponseWriter, status int, title, refresh, content 
 	page := strings.NewReplacer("{title}", html.EscapeString(title), "{style}", p.style,
 		"{refresh}", refresh, "{content}", content).Replace(part("page.html"))
 	h := w.Header()
-	ownHeaders(h)
+	web.SetSecurityHeaders(h)
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(page)) // a visitor who has gone needs no page
-}
-
-// ownHeaders are for the agent's own answers; the desktop's are its own affair.
-// The referrer policy is not "no-referrer": browsers would then send the origin
-// "null" with the form (https://fetch.spec.whatwg.org/#origin-header).
-func ownHeaders(h http.Header) {
-	httpserver.Strict(h)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -63,7 +64,7 @@ func (a *Agent) login(e *exchange) {
 		a.refuse(e, &refusal{http.StatusBadRequest, reasonForm, "The form could not be read; open the page again."})
 		return
 	}
-	next := localPath(r.PostForm.Get("next"))
+	next := web.ReturnPath(r.PostForm.Get("next"))
 	// A password is often pasted together with a blank or a line end.
 	no := a.judgePassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get(wire.FieldPassword))))
 	if no != nil {
@@ -79,8 +80,14 @@ func (a *Agent) login(e *exchange) {
 func (a *Agent) logIn(e *exchange, next string) {
 	login := a.credentials.Get()
 	c := cookie{id: rand.Text(), expires: a.revoked.next(a.config.MaxSessionAge)}
+	sealed, err := c.seal(login, a.config.SessionUID, a.config.Host)
+	if err != nil {
+		a.log.Error("a login cannot be sealed", "error", err.Error())
+		a.pages.message(e, e.request, http.StatusServiceUnavailable, "You could not be logged in; try again in a moment.")
+		return
+	}
 	e.visitor = visitor{login: loginCookie, name: login.username}
-	setCookie(e, c.seal(login, a.config.SessionUID, a.config.Host), a.config.MaxSessionAge)
+	web.SetCookie(e, wire.CookieLogin, sealed, a.config.MaxSessionAge)
 	a.activity.used()
 	redirect(e, next)
 }
@@ -103,7 +110,7 @@ func (a *Agent) logout(e *exchange) {
 			a.keepRevoked(a.revoked.keep())
 		}
 	}
-	clearCookie(e)
+	web.ClearCookie(e, wire.CookieLogin)
 	// What the desktop's page has left there is not for whoever logs in next.
 	e.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
 	redirect(e, wire.PathLogin) // which is the front door's "/" in OIDC mode
@@ -111,7 +118,7 @@ func (a *Agent) logout(e *exchange) {
 
 // redirect makes the browser GET a path of this host.
 func redirect(e *exchange, path string) {
-	ownHeaders(e.Header())
+	web.SetSecurityHeaders(e.Header())
 	e.Header().Set("Location", path)
 	e.WriteHeader(http.StatusSeeOther)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
-	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -38,7 +38,7 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", a.config.Desktop
 	p.Out.Trailer = nil // would be headers that nobody looked at
 	forDesktop(p.Out.Header, a.credentials.Get())
-	p.Out.Header.Set(wire.HeaderForwardedFor, origin.Address(p.In))
+	p.Out.Header.Set(wire.HeaderForwardedFor, web.ClientIP(p.In))
 	p.Out.Header.Set(wire.HeaderForwardedHost, p.In.Host)
 	p.Out.Header.Set(wire.HeaderForwardedProto, "https")
 }
@@ -76,7 +76,7 @@ func (a *Agent) noAnswer(w http.ResponseWriter, r *http.Request, err error) {
 // forward hands a visitor's request to the desktop, and stays as long as the
 // answer or the WebSocket lasts.
 func (a *Agent) forward(e *exchange) {
-	socket := isWebSocket(e.request.Header)
+	socket := web.IsWebSocket(e.request.Header)
 	if !socket {
 		// Nothing but WebSockets may take the connection over.
 		e.request.Header.Del("Upgrade")
@@ -90,7 +90,7 @@ func (a *Agent) forward(e *exchange) {
 		return
 	}
 	httpserver.LetIn(e) // an upload may take its time, and errors are the desktop's
-	if a.input != nil && !isSafe(e.request.Method) {
+	if a.input != nil && !web.IsSafe(e.request.Method) {
 		a.activity.used() // an upload, for example
 	}
 	a.activity.enter()

@@ -3,6 +3,7 @@ package agent
 import (
 	"net/http"
 
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -20,8 +21,8 @@ func (a *Agent) refuse(e *exchange, no *refusal) {
 	switch no.status {
 	case http.StatusUnauthorized:
 		h.Set("Www-Authenticate", a.challenge(r))
-		if isNavigation(r) && a.config.Mode == wire.AccessPassword {
-			a.pages.login(e, no.status, localPath(r.URL.RequestURI()), "")
+		if web.IsNavigation(r.Method, r.Header) && a.config.Mode == wire.AccessPassword {
+			a.pages.login(e, no.status, web.ReturnPath(r.URL.RequestURI()), "")
 			return
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -36,7 +37,7 @@ const retryAfter = "5"
 // challenge is what the answer 401 asks for. Browsers get one that they do not
 // know: at "Basic" they would open a dialog of their own over the page.
 func (a *Agent) challenge(r *http.Request) string {
-	if a.config.Mode == wire.AccessPassword && !isBrowser(r.Header) && !isNavigation(r) {
+	if a.config.Mode == wire.AccessPassword && !isBrowser(r.Header) && !web.IsNavigation(r.Method, r.Header) {
 		return `Basic realm="desktop", charset="UTF-8"`
 	}
 	return `Vdi-Login realm="desktop"`

@@ -96,8 +96,7 @@ func TestStatementRefused(t *testing.T) {
 		"underscore alone":  {"X_VDI_STATEMENT": good},
 		"another header":    {"X-Forwarded-User": aliceID, "Remote-User": aliceID},
 		"the password":      {"Authorization": basic(testUser, testPassword)},
-		"a cookie": {"Cookie": wire.CookieLogin + "=" + cookie{"id", time.Now().Add(time.Hour)}.seal(
-			credentials{username: testUser, password: testPassword, cookieKey: testCookieKey}, testUID, testHost)},
+		"a cookie":          {"Cookie": wire.CookieLogin + "=" + sealed(t, cookie{"id", time.Now().Add(time.Hour)})},
 	} {
 		a := w.ask(http.MethodGet, "/", given, "")
 		assert.Equal(t, http.StatusUnauthorized, a.StatusCode, name)

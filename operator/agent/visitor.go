@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -53,7 +53,7 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	if no := a.judgePassword(r, rightUser && rightPassword); no != nil {
 		return visitor{}, no
 	}
-	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + origin.Address(r), until: now.Add(a.config.MaxSessionAge)}, nil
+	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + web.ClientIP(r), until: now.Add(a.config.MaxSessionAge)}, nil
 }
 
 func noLogin() *refusal {
@@ -67,7 +67,7 @@ func (a *Agent) judgePassword(r *http.Request, right bool) *refusal {
 	if right {
 		return nil
 	}
-	if !a.attempts.allow(origin.Host(r.Host) + " " + origin.Address(r)) { // of hosts there may be several, see NoDesktop
+	if !a.attempts.allow(web.Host(r.Host) + " " + web.ClientIP(r)) { // of hosts there may be several, see NoDesktop
 		a.metrics.logins.WithLabelValues(resultLimited).Inc()
 		return &refusal{http.StatusTooManyRequests, reasonLimited, "Too many wrong passwords came from this address; wait a few seconds."}
 	}
@@ -88,7 +88,7 @@ func same(a, b string) bool {
 // visitorByStatement accepts what the front door says about a visitor.
 func (a *Agent) visitorByStatement(r *http.Request) (visitor, *refusal) {
 	no := &refusal{http.StatusUnauthorized, reasonStatement, "Open this desktop through its front door, which asks who you are."}
-	token, once := onlyHeader(r.Header, wire.HeaderStatement)
+	token, once := web.OnlyHeader(r.Header, wire.HeaderStatement)
 	if !once {
 		return visitor{}, no
 	}

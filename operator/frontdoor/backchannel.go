@@ -16,6 +16,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -95,7 +96,7 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	account, issued, err := d.Provider.loggedOut(ctx, tokens[0], d.Now())
 	switch {
 	case errors.Is(err, errIdentity):
-		d.Log.Warn("a logout of the identity provider is refused", "error", short(err.Error()))
+		d.Log.Warn("a logout of the identity provider is refused", "error", web.Truncate(err.Error()))
 		d.noBackChannel(w, http.StatusBadRequest, "invalid_request", "the logout token is not accepted")
 		return
 	case err != nil:
@@ -121,14 +122,14 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	if !wrote {
 		d.Log.Info("a logout of the identity provider ends nothing: no name belongs to the account, or it was taken before")
 	}
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	w.WriteHeader(http.StatusOK)
 }
 
 // noBackChannel answers as OAuth 2.0 does (RFC 6749 §5.2).
 func (d *Door) noBackChannel(w http.ResponseWriter, status int, code, sentence string) {
 	d.Metrics.logins.WithLabelValues("logout-by-provider-refused").Inc()
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": sentence}) // whoever has gone needs no answer

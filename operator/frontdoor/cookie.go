@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -33,18 +34,6 @@ const (
 	maxFlows = 8
 )
 
-// setCookie hands a value to the browser. Lax, not Strict: whoever follows a
-// link to a desktop from a mail stays logged in. Every change needs more than
-// the cookie (see isFrom and form tickets).
-func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
-	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: int(lifetime / time.Second),
-		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-}
-
-func clearCookie(w http.ResponseWriter, name string) { setCookie(w, name, "", -time.Second) }
-
 // ticketIn returns the first valid ticket in the cookies of a name.
 func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
 	for _, c := range v.at.CookiesNamed(name) {
@@ -62,7 +51,7 @@ func (d *Door) browser(w http.ResponseWriter, v visit) string {
 		return hash
 	}
 	value := random()
-	setCookie(w, browserCookie, value, browserLifetime)
+	web.SetCookie(w, browserCookie, value, browserLifetime)
 	return digest(value)
 }
 
@@ -95,6 +84,6 @@ func forgetFlows(w http.ResponseWriter, v visit) {
 		return
 	}
 	for _, name := range begun {
-		clearCookie(w, name)
+		web.ClearCookie(w, name)
 	}
 }

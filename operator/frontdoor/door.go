@@ -20,6 +20,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -224,7 +225,7 @@ var errForgery = errors.New("the form is not one of this page")
 // submitted reads a form that our own page on this very host, in this very
 // browser, has sent. Each of the three signs would do in a current browser.
 func (d *Door) submitted(w http.ResponseWriter, v visit) error {
-	if !v.isFrom(d.origin(v.host)) {
+	if !web.IsFrom(v.header, d.origin(v.host)) {
 		return errForgery
 	}
 	if d.isKnown(v) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 )
 
 // heartbeat keeps proxies from closing a quiet stream, finds out that nobody
@@ -23,7 +24,7 @@ type change struct {
 
 // events reports to a page of its user what changes. Watching starts and keeps nothing alive.
 func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
-	if v.isFromElsewhere() { // or a page elsewhere could use up what there is for this one
+	if web.IsFromElsewhere(v.header) { // or a page elsewhere could use up what there is for this one
 		d.forged(w, v)
 		return
 	}
@@ -42,7 +43,7 @@ func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 	// A page that reads nothing must not outlast its login either. Fails only where there
 	// is no connection.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(who.login.Expires, 0))
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	d.Metrics.followers.Inc()

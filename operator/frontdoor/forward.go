@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -111,7 +112,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 	}
 	d.Metrics.forwardAuth.WithLabelValues(string(allowed)).Inc()
 	httpserver.LetIn(w)
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	w.Header().Set(wire.HeaderStatement, statement)
 	w.WriteHeader(http.StatusOK)
 }
@@ -121,7 +122,7 @@ func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
 // that has ended still does that much. Only the desktop's own page may ask for
 // it; the agent checks that, too.
 func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
-	if !v.isFrom(d.origin(v.host)) {
+	if !web.IsFrom(v.header, d.origin(v.host)) {
 		d.refuse(w, v, http.StatusForbidden, "forged", "This did not come from the desktop's own page.")
 		return
 	}
@@ -146,7 +147,7 @@ func (d *Door) refuseStranger(w http.ResponseWriter, v visit) {
 
 // redirect sends the browser to an absolute address.
 func (d *Door) redirect(w http.ResponseWriter, address string, status int) {
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	w.Header().Set("Location", address)
 	w.Header().Set("Content-Length", "0") // also to HEAD, whose answer says else nothing of it
 	w.WriteHeader(status)

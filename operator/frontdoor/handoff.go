@@ -8,6 +8,7 @@ import (
 	"time"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -89,8 +90,8 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 	}
 	note(w, code)
 	d.Metrics.logins.WithLabelValues("desktop").Inc()
-	clearCookie(w, browserCookie)
-	setCookie(w, wire.CookieLogin, sealed, time.Unix(code.LoginExpires, 0).Sub(d.Now()))
+	web.ClearCookie(w, browserCookie)
+	web.SetCookie(w, wire.CookieLogin, sealed, time.Unix(code.LoginExpires, 0).Sub(d.Now()))
 	d.redirect(w, d.origin(v.host)+code.Path, http.StatusSeeOther)
 }
 

@@ -5,12 +5,10 @@ import (
 	"net/http"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
-
-// maxLogged bounds what a visitor can write into one field, in bytes.
-const maxLogged = 256
 
 // watchedAnswer remembers what was answered, and to whom.
 type watchedAnswer struct {
@@ -60,10 +58,8 @@ func (d *Door) logged(serve http.HandlerFunc) http.Handler {
 			level = slog.LevelDebug
 		}
 		d.Log.LogAttrs(r.Context(), level, "request",
-			slog.String("from", v.from), slog.String("method", short(v.method)), slog.String("host", short(v.host)), slog.String("path", short(v.path)),
+			slog.String("from", v.from), slog.String("method", web.Truncate(v.method)), slog.String("host", web.Truncate(v.host)), slog.String("path", web.Truncate(v.path)),
 			slog.Int("status", answer.status), slog.String("identity", answer.identity), slog.Duration("duration", d.Now().Sub(began)),
 		)
 	}))
 }
-
-func short(text string) string { return text[:min(len(text), maxLogged)] }

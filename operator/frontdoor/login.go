@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -89,7 +90,7 @@ func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket, afresh 
 		return
 	}
 	forgetFlows(w, v)
-	setCookie(w, flowName(f.state), sealed, startLifetime)
+	web.SetCookie(w, flowName(f.state), sealed, startLifetime)
 	d.redirect(w, address, http.StatusFound)
 }
 
@@ -106,7 +107,7 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 		})
 		return
 	}
-	clearCookie(w, flowName(state))
+	web.ClearCookie(w, flowName(state))
 	if v.query.Get("error") != "" || v.query.Get("code") == "" {
 		d.Metrics.logins.WithLabelValues("denied").Inc()
 		d.pages.message(w, v, http.StatusForbidden, "Not logged in", "The identity provider did not log you in.")
@@ -174,8 +175,8 @@ func (d *Door) welcome(w http.ResponseWriter, v visit, user string, start ticket
 	}
 	note(w, login)
 	d.Metrics.logins.WithLabelValues("accepted").Inc()
-	clearCookie(w, leftCookie)
-	setCookie(w, loginCookie, sealed, d.LoginLifetime)
+	web.ClearCookie(w, leftCookie)
+	web.SetCookie(w, loginCookie, sealed, d.LoginLifetime)
 	d.handOff(w, v, login, start)
 }
 
@@ -226,8 +227,8 @@ func (d *Door) logout(w http.ResponseWriter, v visit) {
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
-	clearCookie(w, loginCookie)
-	setCookie(w, leftCookie, "1", leftLifetime)
+	web.ClearCookie(w, loginCookie)
+	web.SetCookie(w, leftCookie, "1", leftLifetime)
 	d.pages.show(w, http.StatusOK, "message.html", page{
 		Title: "Logged out", Text: "No desktop opens with this login any more.", Link: doorLogin, LinkText: "Log in again", Frames: frames,
 		Elsewhere: d.Provider.logoutAddress(v.at.Context()),

@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -188,7 +189,7 @@ func (d *Door) leavePage(w http.ResponseWriter, v visit) {
 		}
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
-	clearCookie(w, d.hostCookie())
+	web.ClearCookie(w, d.hostCookie())
 	// What the desktop's page has left there is not for whoever logs in next.
 	w.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
 	next := d.origin(v.host) + "/"

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -111,7 +111,7 @@ func (p *pages) show(w http.ResponseWriter, status int, name string, content pag
 		policy += "; frame-src " + originsOf(content.Frames)
 	}
 	h := w.Header()
-	ownHeaders(h)
+	web.SetSecurityHeaders(h)
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
@@ -133,7 +133,7 @@ func originsOf(addresses []string) string {
 func (p *pages) showFramed(w http.ResponseWriter, parent string) {
 	script := embedded("pages/signout.js")
 	h := w.Header()
-	ownHeaders(h)
+	web.SetSecurityHeaders(h)
 	h.Del("X-Frame-Options") // it knows no single parent; the policy does
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src "+sourceOf(script)+"; connect-src 'self'; base-uri 'none'; frame-ancestors "+parent)
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -147,18 +147,6 @@ func (p *pages) message(w http.ResponseWriter, v visit, status int, title, sente
 		p.show(w, status, "message.html", page{Title: title, Text: sentence})
 		return
 	}
-	ownHeaders(w.Header())
+	web.SetSecurityHeaders(w.Header())
 	http.Error(w, sentence, status)
-}
-
-// ownHeaders keep answers out of caches, frames and other sites' hands. The
-// referrer policy is not "no-referrer": browsers would then send the origin
-// "null" with forms (https://fetch.spec.whatwg.org/#origin-header).
-func ownHeaders(h http.Header) {
-	httpserver.Strict(h)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
 }

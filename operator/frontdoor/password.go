@@ -6,6 +6,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/agent"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -36,7 +37,7 @@ func (d *Door) newNoDesktop() http.Handler {
 // as long as at an agent.
 func (d *Door) maxHeaderBytes() int {
 	if d.Access.Mode == wire.AccessPassword {
-		return agent.MaxHeaderBytes
+		return web.MaxHeaderBytes
 	}
 	return maxHeaderBytes
 }
@@ -80,6 +81,6 @@ func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 		return
 	}
 	note(w, login)
-	setCookie(w, pageCookie, sealed, pageLifetime)
+	web.SetCookie(w, pageCookie, sealed, pageLifetime)
 	d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 }

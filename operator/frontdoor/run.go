@@ -37,10 +37,8 @@ var ErrFlags = errors.New("invalid flag")
 // DefaultEndedLogins begins the names of the ConfigMaps of ended logins.
 const DefaultEndedLogins = "vdi-frontdoor-ended-logins"
 
-const (
-	maxHeaderBytes = 64 << 10
-	shutdownGrace  = 5 * time.Second
-)
+// maxHeaderBytes is how long the head of a request may be.
+const maxHeaderBytes = 64 << 10
 
 // Flags are the program's flags; each is a value of the operator chart.
 type Flags struct {
@@ -188,9 +186,13 @@ func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.
 	group.Go(func() error { return published.run(ctx) })
 	group.Go(func() error { return known.Start(ctx) })
 	group.Go(func() error { return logins.Start(ctx) })
-	serveOn(ctx, group, log, l.Metrics, probes(registry, known.Ready, logins.Ready), maxHeaderBytes)
-	serveOn(ctx, group, log, l.People, door.Pages(), door.maxHeaderBytes())
-	serveOn(ctx, group, log, l.Proxy, door.ForwardAuth(), maxHeaderBytes)
+	servers := []httpserver.Listening{
+		{Server: httpserver.New(probes(registry, known.Ready, logins.Ready), log, maxHeaderBytes), Listener: l.Metrics},
+		{Server: httpserver.New(door.Pages(), log, door.maxHeaderBytes()), Listener: l.People},
+		{Server: httpserver.New(door.ForwardAuth(), log, maxHeaderBytes), Listener: l.Proxy},
+	}
+	// Open pages end by themselves and find another replica, see Options.Closing.
+	group.Go(func() error { return httpserver.Serve(ctx, servers, nil) })
 	return group.Wait()
 }
 
@@ -260,27 +262,6 @@ func probes(registry *prometheus.Registry, read ...func(context.Context) bool) h
 		}
 	})
 	return httpserver.Guard(mux)
-}
-
-// serveOn serves until the context ends, then lets short requests finish; open
-// pages find another replica by themselves.
-func serveOn(ctx context.Context, group *errgroup.Group, log *slog.Logger, listener net.Listener, h http.Handler, maxHeaderBytes int) {
-	server := httpserver.New(h, log, maxHeaderBytes)
-	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-		defer cancel()
-		if server.Shutdown(grace) != nil {
-			return server.Close() // what is left is cut
-		}
-		return nil
-	})
 }
 
 // keysRead logs that a change of the keys has arrived, and nothing of them.

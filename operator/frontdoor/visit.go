@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/vdi-platform/vdi-platform/operator/origin"
+	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -58,8 +58,7 @@ func forwardedVisit(r *http.Request) (visit, bool) {
 // replaces those of its own names alone.
 func imitatesProxy(h http.Header) bool {
 	for name := range h {
-		lookalike := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-		if name != lookalike && strings.HasPrefix(lookalike, wire.HeaderForwarded) {
+		if read := web.HeaderName(name); name != read && strings.HasPrefix(read, wire.HeaderForwarded) {
 			return true
 		}
 	}
@@ -85,60 +84,17 @@ func newVisit(r *http.Request, host, method, target string) visit {
 		}
 	}
 	return visit{
-		host: origin.Host(host), method: method, path: path, query: values, target: target,
-		header: r.Header, from: origin.Address(r), at: r,
+		host: web.Host(host), method: method, path: path, query: values, target: target,
+		header: r.Header, from: web.ClientIP(r), at: r,
 	}
 }
 
-// isNavigation says whether a person's browser asks for a page of its own, not
-// a script, a frame or a WebSocket (https://www.w3.org/TR/fetch-metadata/).
-func (v visit) isNavigation() bool {
-	oneOf := func(name string, words ...string) bool {
-		value := v.header.Get(name)
-		for _, word := range words {
-			if value == word {
-				return true
-			}
-		}
-		return value == ""
-	}
-	return (v.method == http.MethodGet || v.method == http.MethodHead) && strings.Contains(v.header.Get("Accept"), "text/html") &&
-		oneOf("Sec-Fetch-Mode", "navigate") && oneOf("Sec-Fetch-Dest", "document")
-}
-
-// isFrom says whether a page of this origin, and no other, made the request.
-// Hosts of other desktops are the same site, so SameSite cookies do not tell
-// them apart.
-func (v visit) isFrom(origin string) bool {
-	origins := v.header["Origin"]
-	return !v.isFromElsewhere() && len(origins) == 1 && strings.EqualFold(origins[0], origin)
-}
-
-// isFromElsewhere says whether a current browser sends this for another page than
-// one of this host (https://www.w3.org/TR/fetch-metadata/). Others do not say.
-func (v visit) isFromElsewhere() bool {
-	sites := v.header["Sec-Fetch-Site"]
-	return len(sites) > 1 || len(sites) == 1 && sites[0] != "same-origin"
-}
-
-// maxPath is the longest path to come back to after a login, in bytes: it
-// travels in a cookie.
-const maxPath = 1 << 10
-
-// backTo is the path to come back to after a login: "/" for everything that
-// could lead elsewhere or to our own pages.
+// backTo is the path to come back to after a login. Only a GET can be repeated.
 func (v visit) backTo() string {
-	const home = "/"
-	if len(v.target) > maxPath || !strings.HasPrefix(v.target, "/") || strings.HasPrefix(v.target, "//") || v.method != http.MethodGet {
-		return home
+	if v.method != http.MethodGet {
+		return "/"
 	}
-	// Browsers read a backslash as a slash and drop tabs and line ends.
-	if strings.ContainsFunc(v.target, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }) {
-		return home
-	}
-	target, err := url.Parse(v.target)
-	if err != nil || target.Scheme != "" || target.Host != "" || strings.HasPrefix(target.Path+"/", wire.PathOwn) {
-		return home
-	}
-	return v.target
+	return web.ReturnPath(v.target)
 }
+
+func (v visit) isNavigation() bool { return web.IsNavigation(v.method, v.header) }

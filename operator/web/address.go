@@ -1,7 +1,11 @@
-// Package origin reads from a request which host was asked and who asked, for
-// the agent and the front door alike: where they decide who comes in, they must
-// not read the same header in two ways.
-package origin
+// Package web is what the agent and the front door must do alike with browsers: which
+// host was asked and by whom, whether a page of one's own asks, where a login may lead
+// back to, how a cookie is set, and which headers guard an answer. Where two programs
+// decide who comes in, they must not read the same header in two ways.
+//
+// It must know no session, no login and no Kubernetes client: the agent runs beside
+// every desktop. Connections and their limits are httpserver's.
+package web
 
 import (
 	"net"
@@ -25,9 +29,9 @@ func Host(header string) string {
 	return strings.ToLower(host)
 }
 
-// Address tells where a request came from: the last hop that the proxy tells,
-// else the peer itself.
-func Address(r *http.Request) string {
+// ClientIP is where a request came from: the last hop that the proxy names, else the
+// peer itself. Hops before that are the visitor's own claim.
+func ClientIP(r *http.Request) string {
 	hops := strings.Split(strings.Join(r.Header[wire.HeaderForwardedFor], ","), ",")
 	if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
 		return last

@@ -37,8 +37,8 @@ func newActivity(byPresence bool, now func() time.Time) *activity {
 	return &activity{now: now, byPresence: byPresence, last: now(), viewers: map[string]int{}}
 }
 
-// used is called for everything that a person did.
-func (a *activity) used() {
+// recordUse is called for everything that a person did.
+func (a *activity) recordUse() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = a.now()

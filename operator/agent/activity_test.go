@@ -36,8 +36,8 @@ func (c *clock) add(d time.Duration) time.Time {
 	return c.now
 }
 
-// told is the answer of /activity as the operator reads it.
-func (w *world) told() vdi.ActivityStatus {
+// reported is the answer of /activity as the operator reads it.
+func (w *world) reported() vdi.ActivityStatus {
 	w.t.Helper()
 	a := w.askStatus(wire.PathActivity)
 	require.Equal(w.t, http.StatusOK, a.StatusCode)
@@ -48,7 +48,7 @@ func (w *world) told() vdi.ActivityStatus {
 
 func (w *world) lastUse() time.Time {
 	w.t.Helper()
-	s := w.told()
+	s := w.reported()
 	require.NotNil(w.t, s.LastActivityTime)
 	return s.LastActivityTime.Time
 }
@@ -59,12 +59,12 @@ func TestActivityOfSelkies(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Now = at.Now; c.MaxSessionAge = 1000 * time.Hour })
 	started := at.Now()
 	assert.True(t, w.lastUse().Equal(started), "an agent that has just begun knows of no use before")
-	assert.EqualValues(t, 0, *w.told().Clients)
+	assert.EqualValues(t, 0, *w.reported().Clients)
 
 	loggedIn := at.add(time.Hour)
 	stream := w.dial(w.login())
 	assert.True(t, w.lastUse().Equal(loggedIn), "giving the password is use")
-	assert.EqualValues(t, 1, *w.told().Clients)
+	assert.EqualValues(t, 1, *w.reported().Clients)
 
 	at.add(time.Hour)
 	for _, noise := range []string{
@@ -91,7 +91,7 @@ func TestActivityOfSelkies(t *testing.T) {
 	assert.True(t, w.lastUse().Equal(now), "an upload is use")
 	at.add(time.Minute)
 	require.NoError(t, stream.CloseNow())
-	require.Eventually(t, func() bool { return *w.told().Clients == 0 }, waitFor, lookEvery)
+	require.Eventually(t, func() bool { return *w.reported().Clients == 0 }, waitFor, lookEvery)
 	assert.True(t, w.lastUse().Equal(now), "going away is not use")
 	assert.Equal(t, time.UTC, w.agent.activity.status().LastActivityTime.Location())
 }
@@ -110,7 +110,7 @@ func TestActivityByPresence(t *testing.T) {
 	assert.True(t, w.lastUse().Equal(watching), "somebody is there")
 	left := at.add(10 * time.Minute)
 	require.NoError(t, stream.CloseNow())
-	require.Eventually(t, func() bool { return *w.told().Clients == 0 }, waitFor, lookEvery)
+	require.Eventually(t, func() bool { return *w.reported().Clients == 0 }, waitFor, lookEvery)
 	at.add(time.Minute)
 	assert.True(t, w.lastUse().Equal(left), "nobody is there any more")
 	polled := at.add(time.Minute)
@@ -126,7 +126,7 @@ func TestActivityByPresence(t *testing.T) {
 	assert.False(t, w.lastUse().Equal(refused), "who is not let in does not count")
 }
 
-// Unknown is never idle: no time is told while a stream cannot be read.
+// Unknown is never idle: no time is reported while a stream cannot be read.
 func TestActivityUnknown(t *testing.T) {
 	w := newWorld(t, nil)
 	w.desktop.handle = func(rw http.ResponseWriter, _ *http.Request) {
@@ -146,11 +146,11 @@ func TestActivityUnknown(t *testing.T) {
 	_, err = conn.Write([]byte("GET / HTTP/1.1\r\nHost: " + testHost + "\r\nAuthorization: " + basic(testUser, testPassword) +
 		"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nthese are no frames"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return w.told().LastActivityTime == nil }, waitFor, lookEvery)
+	require.Eventually(t, func() bool { return w.reported().LastActivityTime == nil }, waitFor, lookEvery)
 	assert.Contains(t, w.askStatus(wire.PathActivity).body, `"known":false`)
-	assert.EqualValues(t, 1, *w.told().Clients)
+	assert.EqualValues(t, 1, *w.reported().Clients)
 	require.NoError(t, conn.Close())
-	require.Eventually(t, func() bool { return w.told().LastActivityTime != nil }, waitFor, lookEvery)
+	require.Eventually(t, func() bool { return w.reported().LastActivityTime != nil }, waitFor, lookEvery)
 }
 
 func TestReady(t *testing.T) {

@@ -32,8 +32,8 @@ type Agent struct {
 	statementKeys *folder.Folder[[]ed25519.PublicKey] // nil in Password mode
 	turn          *folder.Folder[platform.TURNLogin]  // nil without WebRTC
 	visitorOf     func(*http.Request) (visitor, *refusal)
-	// isPassword judges a password; admit and welcome answer whoever has a login, or
-	// has just shown the password.
+	// isPassword checks a password; admit answers whoever has a login, welcome whoever
+	// has just sent the password.
 	isPassword func(r *http.Request, password string) bool
 	admit      func(e *exchange)
 	welcome    func(e *exchange, next string)
@@ -68,27 +68,27 @@ func New(c Config) (*Agent, error) {
 		pages: newPages(), metrics: newMetrics(),
 	}
 	a.metrics.observe(a.activity)
-	a.readRevoked()
+	a.loadRevoked()
 	if err := a.watchFolders(); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	a.desktop = newDesktop(c.Desktop, c.DesktopHealth, c.Endpoints == platform.EndpointsSelkies, a.credentials.Get)
 	a.proxy = a.newProxy()
-	a.isPassword, a.admit, a.welcome = a.isOwnPassword, a.enter, a.logIn
+	a.isPassword, a.admit, a.welcome = a.isOwnPassword, a.authorize, a.grantLogin
 	return a, nil
 }
 
-// readRevoked takes over the logins that an earlier container of this pod has ended.
-func (a *Agent) readRevoked() {
-	err := a.revoked.read(a.config.MaxSessionAge)
+// loadRevoked takes over the logins that an earlier container of this pod has ended.
+func (a *Agent) loadRevoked() {
+	err := a.revoked.load(a.config.MaxSessionAge)
 	if err == nil {
 		return
 	}
 	a.log.Error("the list of ended logins cannot be read; whoever logged in before has to do so again", "error", err.Error())
-	a.keepRevoked(a.revoked.keep())
+	a.logSaveError(a.revoked.save())
 }
 
-func (a *Agent) keepRevoked(err error) {
+func (a *Agent) logSaveError(err error) {
 	if err != nil {
 		a.log.Error("the list of ended logins cannot be written; it is forgotten when the agent's container starts again", "error", err.Error())
 	}
@@ -148,48 +148,48 @@ func (a *Agent) Session() http.Handler { return httpserver.Guard(http.HandlerFun
 func (a *Agent) serve(w http.ResponseWriter, r *http.Request) {
 	e := a.begin(w, r)
 	defer a.finish(e)
-	no := checkTarget(r, a.config.Host) // for this desktop?
-	if no == nil {
-		no = checkFetch(r) // not on behalf of another site?
+	denied := checkTarget(r, a.config.Host) // for this desktop?
+	if denied == nil {
+		denied = checkFetch(r) // not on behalf of another site?
 	}
 	switch {
-	case no != nil:
-		a.refuse(e, no)
+	case denied != nil:
+		a.refuse(e, denied)
 	case web.IsOwnPath(r.URL.Path):
-		a.ownPage(e)
+		a.serveOwnPage(e)
 	default:
-		a.come(e) // by whom? then on to the desktop
+		a.authenticate(e) // by whom? then on to the desktop
 	}
 }
 
-// come asks a visitor who they are.
-func (a *Agent) come(e *exchange) {
-	v, no := a.visitorOf(e.request)
-	if no != nil {
-		a.refuse(e, no)
+// authenticate finds out who the visitor is.
+func (a *Agent) authenticate(e *exchange) {
+	v, denied := a.visitorOf(e.request)
+	if denied != nil {
+		a.refuse(e, denied)
 		return
 	}
 	e.visitor = v
 	a.admit(e)
 }
 
-// enter lets a visitor through to the desktop.
-func (a *Agent) enter(e *exchange) {
-	no := a.checkStopping() // strangers do not learn of it
-	if no == nil {
-		no = checkOrigin(e.request, e.visitor.login != loginBasic)
+// authorize lets a visitor through to the desktop, where everything speaks for it.
+func (a *Agent) authorize(e *exchange) {
+	denied := a.checkStopping() // strangers do not learn of it
+	if denied == nil {
+		denied = checkOrigin(e.request, e.visitor.login != loginBasic)
 	}
-	if no == nil {
-		no = checkBody(e.request)
+	if denied == nil {
+		denied = checkBody(e.request)
 	}
-	if no == nil {
-		no = checkFiles(e.request, a.config.FileTransfer)
+	if denied == nil {
+		denied = checkFiles(e.request, a.config.FileTransfer)
 	}
-	if no == nil {
-		no = a.checkEndpoint(e.request)
+	if denied == nil {
+		denied = a.checkEndpoint(e.request)
 	}
-	if no != nil {
-		a.refuse(e, no)
+	if denied != nil {
+		a.refuse(e, denied)
 		return
 	}
 	a.forward(e)

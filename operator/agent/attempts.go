@@ -30,7 +30,7 @@ func newAttempts(now func() time.Time) *attempts {
 	return &attempts{now: now, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
 }
 
-// allow counts one wrong password, and says whether not too many came from there.
+// allow counts one wrong password, and reports whether not too many came from there.
 func (a *attempts) allow(from string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

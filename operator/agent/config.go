@@ -18,7 +18,7 @@ import (
 // ErrConfig is the kind of every error about the agent's settings.
 var ErrConfig = errors.New("invalid setting")
 
-// Config is everything that an agent is told at its start. Secrets are not in
+// Config is everything that an agent gets at its start. Secrets are not in
 // it: they are files.
 type Config struct {
 	// Desktop is the desktop's address, host:port.

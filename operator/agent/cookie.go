@@ -29,7 +29,7 @@ type cookie struct {
 }
 
 // cookieClaims are its claims. The time is in milliseconds since 1970, which "exp"
-// (RFC 7519 §4.1.4) is not: see [revoked.next].
+// (RFC 7519 §4.1.4) is not: see [revoked.nextExpiry].
 type cookieClaims struct {
 	ID      string `json:"jti"`
 	Expires int64  `json:"expMillis"`

@@ -27,7 +27,7 @@ type credentials struct {
 	desktopUsername, desktopPassword string
 }
 
-// sameLogin says whether a visitor's login of before still holds.
+// sameLogin reports whether a visitor's login of before still holds.
 func (c credentials) sameLogin(other credentials) bool {
 	return c.username == other.username && c.password == other.password && bytes.Equal(c.cookieKey, other.cookieKey)
 }

@@ -89,7 +89,7 @@ func (d *desktop) ready(ctx context.Context) error {
 	return nil
 }
 
-// open says whether the desktop's port is open.
+// open reports whether the desktop's port is open.
 func (d *desktop) open(ctx context.Context) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.address)
 	if err != nil {

@@ -34,19 +34,19 @@ func (a *Agent) checkEndpoint(r *http.Request) *refusal {
 	}
 	if !isBelow(at, platform.EndpointsRoot) {
 		// The page, and what a newer version of it is made of.
-		return judge(r, platform.Endpoint{Methods: []string{http.MethodGet, http.MethodHead}})
+		return checkMethod(r, platform.Endpoint{Methods: []string{http.MethodGet, http.MethodHead}})
 	}
 	e, found := endpointAt(endpoints, at)
 	if !found {
 		return &refusal{http.StatusForbidden, reasonEndpoint, notForVisitors}
 	}
-	if no := judge(r, e); no != nil {
-		return no
+	if denied := checkMethod(r, e); denied != nil {
+		return denied
 	}
-	return a.checkNeed(e.Needs)
+	return a.checkTransfer(e.Needs)
 }
 
-// isServiceWorker says whether a browser asks for a service worker's script
+// isServiceWorker reports whether a browser asks for a service worker's script
 // (https://www.w3.org/TR/service-workers/). Selkies has none (2.1.0, selkies_web). One
 // that a program in the desktop had left in the browser would see the host's later
 // pages, its login included.
@@ -54,8 +54,8 @@ func isServiceWorker(h http.Header) bool {
 	return len(h["Service-Worker"]) > 0 || h.Get("Sec-Fetch-Dest") == "serviceworker"
 }
 
-// judge refuses other methods than an endpoint's, and WebSockets where it has none.
-func judge(r *http.Request, e platform.Endpoint) *refusal {
+// checkMethod refuses other methods than an endpoint's, and WebSockets where it has none.
+func checkMethod(r *http.Request, e platform.Endpoint) *refusal {
 	switch {
 	case !slices.Contains(e.Methods, r.Method):
 		return &refusal{http.StatusMethodNotAllowed, reasonMethod, notThisWay}
@@ -65,7 +65,7 @@ func judge(r *http.Request, e platform.Endpoint) *refusal {
 	return nil
 }
 
-func (a *Agent) checkNeed(need platform.Need) *refusal {
+func (a *Agent) checkTransfer(need platform.Need) *refusal {
 	switch {
 	case need == platform.NeedUpload && !uploads(a.config.FileTransfer):
 		return &refusal{http.StatusForbidden, reasonFiles, noUpload}
@@ -95,7 +95,7 @@ func (a *Agent) farewellAt(r *http.Request) platform.Farewell {
 // cleaned is a decoded path as the most lenient server would read it.
 func cleaned(decoded string) string { return strings.ToLower(path.Clean("/" + decoded)) }
 
-// isBelow says whether a cleaned path is another or under it.
+// isBelow reports whether a cleaned path is another or under it.
 func isBelow(at, root string) bool { return at == root || strings.HasPrefix(at, root+"/") }
 
 // asAttachment keeps files of the desktop from running as pages of its host: a

@@ -58,7 +58,7 @@ func TestEndpoints(t *testing.T) {
 		{"POST", "/"}: 405, {"PUT", "/assets/index.js"}: 405, {"DELETE", "/any"}: 405, {"OPTIONS", "/"}: 405,
 		{"GET", "/api/upload"}: 405, {"PUT", "/api/upload"}: 405, {"POST", "/api/status"}: 405, {"DELETE", "/api/files/a"}: 405, {"POST", "/api/websockets"}: 405,
 	}
-	for policy, no := range map[vdi.FileTransferPolicy][]request{
+	for policy, denied := range map[vdi.FileTransferPolicy][]request{
 		vdi.FileTransferBoth: nil, vdi.FileTransferUpload: down, vdi.FileTransferDownload: up, vdi.FileTransferNone: slices.Concat(up, down),
 	} {
 		t.Run(string(policy), func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestEndpoints(t *testing.T) {
 			header := map[string]string{"Cookie": w.login(), "Origin": testOrigin}
 			for _, r := range slices.Concat(served, up, down) {
 				want := http.StatusOK
-				if slices.Contains(no, r) {
+				if slices.Contains(denied, r) {
 					want = http.StatusForbidden
 				}
 				assert.Equal(t, want, w.ask(r.method, r.path, header, "").StatusCode, "%v", r)

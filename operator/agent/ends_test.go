@@ -100,7 +100,7 @@ func TestEndWithinAFrame(t *testing.T) {
 	_, _ = io.ReadAll(from) // it ends, if by a reset
 }
 
-// A page of Selkies is told such that it does not come back, but it shall when its
+// A page of Selkies learns of it such that it does not come back, but it shall when its
 // desktop stops: the front door says what happens.
 func TestFarewellOfSelkies(t *testing.T) {
 	kill := append(textFrame("KILL revoked"), closeFrame(closePolicy, "revoked")...)
@@ -166,7 +166,7 @@ func TestEndOfADeafDesktop(t *testing.T) {
 	assert.NoError(t, patience.Err())
 }
 
-// What the desktop answers to its own end comes after the visitor was told why.
+// What the desktop answers to its own end comes after the visitor got the reason.
 func TestVisitorHearsOurReasonFirst(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()

@@ -50,7 +50,7 @@ func (c *counts) wrote(n int) {
 	}
 }
 
-// ending is what the viewer is told at the end.
+// ending is the code and reason of the close frame that a viewer gets.
 type ending struct {
 	code   uint16
 	reason string
@@ -67,7 +67,7 @@ func (a *Agent) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	return e
 }
 
-// finish is called when everything has been said, also after a panic of
+// finish is called when everything is answered, also after a panic of
 // net/http's own (http.ErrAbortHandler).
 func (a *Agent) finish(e *exchange) {
 	e.cancel()
@@ -124,19 +124,19 @@ func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	defer e.mu.Unlock()
 	e.stream = s
 	if e.ending != nil { // it came to an end during the handshake
-		e.say(*e.ending)
+		e.closeStream(*e.ending)
 	}
 	return s, buffered, nil
 }
 
-// end closes a WebSocket with words, and anything else without.
+// end closes a WebSocket with a close frame, and anything else without.
 func (e *exchange) end(why ending) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ending = &why
 	switch {
 	case e.stream != nil:
-		e.say(why)
+		e.closeStream(why)
 	case why.code != closeGoingAway: // what is short may finish before the desktop stops
 		e.cancel()
 		// A visitor who reads nothing would hold it for ever. Fails only where there is
@@ -145,8 +145,8 @@ func (e *exchange) end(why ending) {
 	}
 }
 
-// say does not wait for the viewer, nor for a desktop that reads nothing.
-func (e *exchange) say(why ending) {
+// closeStream does not wait for the viewer, nor for a desktop that reads nothing.
+func (e *exchange) closeStream(why ending) {
 	e.stream.end(why)
 	time.AfterFunc(closeGrace, e.cancel)
 }

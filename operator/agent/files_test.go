@@ -43,14 +43,14 @@ func TestFileTransfer(t *testing.T) {
 	} {
 		t.Run(string(policy), func(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.FileTransfer = policy })
-			visitor, no := w.login(), map[request]bool{}
+			visitor, denied := w.login(), map[request]bool{}
 			for _, r := range refused {
-				no[r] = true
+				denied[r] = true
 			}
 			for _, r := range slices.Concat(up, down, always) {
 				before := w.desktop.requests()
 				got := w.ask(r.method, r.path, map[string]string{"Cookie": visitor, "Origin": testOrigin}, "")
-				if no[r] {
+				if denied[r] {
 					assert.Equal(t, http.StatusForbidden, got.StatusCode, "%v", r)
 					assert.Equal(t, before, w.desktop.requests(), "%v reached the desktop", r)
 				} else {

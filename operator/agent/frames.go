@@ -41,12 +41,12 @@ type frames struct {
 	headLen   int
 	looking   bool // the head of a message is being collected
 	partial   bool // more frames of this message are to come
-	broken    bool
+	malformed bool
 }
 
 // feed takes the next bytes.
 func (f *frames) feed(p []byte) {
-	for len(p) > 0 && !f.broken {
+	for len(p) > 0 && !f.malformed {
 		p = p[f.step(p):]
 	}
 }
@@ -55,14 +55,14 @@ func (f *frames) feed(p []byte) {
 // many those were. At a boundary it takes none.
 func (f *frames) untilBoundary(p []byte) int {
 	taken := 0
-	for taken < len(p) && !f.broken && !f.atBoundary() {
+	for taken < len(p) && !f.malformed && !f.atBoundary() {
 		taken += f.step(p[taken:])
 	}
 	return taken
 }
 
-// atBoundary says whether a frame has just ended, so that another may be put in.
-func (f *frames) atBoundary() bool { return f.have == 0 && f.remaining == 0 && !f.broken }
+// atBoundary reports whether a frame has just ended, so that another may be put in.
+func (f *frames) atBoundary() bool { return f.have == 0 && f.remaining == 0 && !f.malformed }
 
 // step takes at least one byte and returns how many it took.
 func (f *frames) step(p []byte) int {
@@ -107,7 +107,7 @@ func (f *frames) begin() {
 	case 127:
 		length, rest = binary.BigEndian.Uint64(rest), rest[8:]
 	}
-	if f.broken = f.impossible(header, length); f.broken {
+	if f.malformed = f.impossible(header, length); f.malformed {
 		return
 	}
 	if f.opcode < opClose {

@@ -86,7 +86,7 @@ func TestFramesBroken(t *testing.T) {
 		"HTTP after upgrade": []byte("GET / HTTP/1.1\r\n\r\n"),
 	} {
 		got, f := heads(append(bad, frame(fin|opText, []byte("kd"), testMask)...), 1)
-		assert.True(t, f.broken, name)
+		assert.True(t, f.malformed, name)
 		assert.Empty(t, got, name)
 		assert.False(t, f.atBoundary(), name)
 	}
@@ -122,7 +122,7 @@ func FuzzFrames(f *testing.F) {
 		whole, a := heads(stream, len(stream)+1)
 		pieces, b := heads(stream, piece)
 		assert.Equal(t, whole, pieces)
-		assert.Equal(t, a.broken, b.broken)
+		assert.Equal(t, a.malformed, b.malformed)
 		assert.Equal(t, a.atBoundary(), b.atBoundary())
 		for _, m := range whole {
 			assert.LessOrEqual(t, len(m), 2+maxHead)

@@ -55,7 +55,7 @@ func ListenLocal(ctx context.Context, stateDir, port string) (net.Listener, erro
 	return listener, nil
 }
 
-// IsLoopback says whether a listener's address can be reached from this pod only.
+// IsLoopback reports whether a listener's address can be reached from this pod only.
 func IsLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
@@ -99,12 +99,12 @@ func SendGoodbye(ctx context.Context, network, address string) error {
 		return fmt.Errorf("reach the agent: %w", err)
 	}
 	defer answer.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(answer.Body, maxForm))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxForm))
 	if err != nil {
 		return fmt.Errorf("read the agent's answer: %w", err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the agent answered %s: %s", answer.Status, strings.TrimSpace(string(said)))
+		return fmt.Errorf("the agent answered %s: %s", answer.Status, strings.TrimSpace(string(text)))
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func TestFarewellBetweenFrames(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
-// Where no frame can be told from another, the connection just ends.
+// Where no frame can be distinguished from another, the connection just ends.
 func TestFarewellWithoutFrames(t *testing.T) {
 	near, far := onWire(t)
 	s := newStream(near, nil, &counts{}, nil, func() {})

@@ -50,7 +50,7 @@ func checkTarget(r *http.Request, host string) *refusal {
 
 // checkFetch refuses what other sites make a browser load, frame or send from
 // here; following a link is allowed. Desktops of other users are the same site,
-// so cookies alone do not tell them apart. Old browsers and command-line clients
+// so cookies alone do not keep them apart. Old browsers and command-line clients
 // send no such headers (https://www.w3.org/TR/fetch-metadata/).
 func checkFetch(r *http.Request) *refusal {
 	if !web.IsFromElsewhere(r.Header) || slices.Equal(r.Header["Sec-Fetch-Site"], []string{"none"}) {
@@ -88,5 +88,5 @@ func checkBody(r *http.Request) *refusal {
 	return &refusal{http.StatusForbidden, reasonBody, "A request that only asks for something may carry nothing."}
 }
 
-// isBrowser says whether a request carries headers that only browsers send.
+// isBrowser reports whether a request carries headers that only browsers send.
 func isBrowser(h http.Header) bool { return h.Get("Sec-Fetch-Mode") != "" }

@@ -256,7 +256,7 @@ func TestRandomRequests(t *testing.T) {
 	assert.Equal(t, http.StatusOK, w.ask(http.MethodGet, "/", map[string]string{"Cookie": w.login()}, "").StatusCode)
 }
 
-// randomRequest says whether the answer let somebody in.
+// randomRequest reports whether the answer let somebody in.
 func (w *world) randomRequest(seed int) bool {
 	random := newRandom(seed)
 	conn, err := net.Dial("tcp", w.session)

@@ -8,7 +8,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// trustedPrefixes begin names of headers in which proxies tell applications who
+// trustedPrefixes begin names of headers in which proxies inform applications who
 // the visitor is or where a request came from. A desktop that believed one of
 // them would believe the visitor.
 func trustedPrefixes() []string {
@@ -19,7 +19,7 @@ func trustedPrefixes() []string {
 	}
 }
 
-// trusted says whether a header may have been meant for an application behind a
+// trusted reports whether a header may have been meant for an application behind a
 // proxy. Names with an underscore are, too: CGI and WSGI read them as the name
 // with a hyphen.
 func trusted(name string) bool {

@@ -8,8 +8,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// inputRule says whether a WebSocket message from the browser is a person's
-// doing, by its opcode and first ≤ 16 bytes. nil: nobody can tell, so an open
+// inputRule reports whether a WebSocket message from the browser is a person's
+// doing, by its opcode and first ≤ 16 bytes. nil: that cannot be known, so an open
 // connection counts as use.
 type inputRule func(opcode byte, head []byte) bool
 

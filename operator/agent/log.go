@@ -28,7 +28,7 @@ func (a *Agent) logExchange(e *exchange) {
 	a.log.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
 }
 
-// logOpened tells of a WebSocket when it begins: it may last for days.
+// logOpened writes a line when a WebSocket begins: it may last for days.
 func (a *Agent) logOpened(e *exchange) {
 	a.log.LogAttrs(context.Background(), slog.LevelInfo, "stream opened", whoAndWhat(e)...)
 }

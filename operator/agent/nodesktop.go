@@ -14,7 +14,7 @@ import (
 // serves it there. It answers strangers by the very code of an agent, so that nobody
 // learns at which hosts there is a desktop, or a session at all.
 type NoDesktop struct {
-	// IsPassword says whether a password is the one of the session at a request's host.
+	// IsPassword reports whether a password is the one of the session at a request's host.
 	// It takes the same time whether there is such a session or not.
 	IsPassword func(r *http.Request, password string) bool
 	// Welcome answers whoever has just sent the password with the login form.
@@ -42,7 +42,7 @@ func (n NoDesktop) Handler() http.Handler {
 		if !given {
 			return visitor{}, noLogin()
 		}
-		return visitor{login: loginBasic}, a.judgePassword(r, a.isPassword(r, password))
+		return visitor{login: loginBasic}, a.checkPassword(r, a.isPassword(r, password))
 	}
 	return http.HandlerFunc(a.serve)
 }

@@ -12,8 +12,8 @@ import (
 
 const maxForm = 4 << 10 // bytes
 
-// ownPage serves the agent's own pages.
-func (a *Agent) ownPage(e *exchange) {
+// serveOwnPage serves the agent's own pages.
+func (a *Agent) serveOwnPage(e *exchange) {
 	r := e.request
 	switch r.Method + " " + r.URL.Path {
 	case "GET " + wire.PathLogout, "HEAD " + wire.PathLogout:
@@ -25,15 +25,15 @@ func (a *Agent) ownPage(e *exchange) {
 	case "POST " + wire.PathLogin:
 		a.login(e)
 	default:
-		a.noPage(e)
+		a.notFound(e)
 	}
 }
 
-// noPage asks whoever is a stranger for a login first: what there is to see is not
+// notFound asks whoever is a stranger for a login first: what there is to see is not
 // for them.
-func (a *Agent) noPage(e *exchange) {
-	if _, no := a.visitorOf(e.request); no != nil {
-		a.refuse(e, no)
+func (a *Agent) notFound(e *exchange) {
+	if _, denied := a.visitorOf(e.request); denied != nil {
+		a.refuse(e, denied)
 		return
 	}
 	a.pages.message(e, e.request, http.StatusNotFound, "There is no such page.")
@@ -41,7 +41,7 @@ func (a *Agent) noPage(e *exchange) {
 
 // loginPage needs no page for who is logged in already.
 func (a *Agent) loginPage(e *exchange) {
-	if _, no := a.visitorOf(e.request); no == nil || a.config.Mode != wire.AccessPassword {
+	if _, denied := a.visitorOf(e.request); denied == nil || a.config.Mode != wire.AccessPassword {
 		redirect(e, "/")
 		return
 	}
@@ -52,11 +52,11 @@ func (a *Agent) loginPage(e *exchange) {
 func (a *Agent) login(e *exchange) {
 	r := e.request
 	if a.config.Mode != wire.AccessPassword {
-		a.noPage(e)
+		a.notFound(e)
 		return
 	}
-	if no := checkOrigin(r, true); no != nil {
-		a.refuse(e, no)
+	if denied := checkOrigin(r, true); denied != nil {
+		a.refuse(e, denied)
 		return
 	}
 	r.Body = http.MaxBytesReader(e.ResponseWriter, r.Body, maxForm)
@@ -66,20 +66,20 @@ func (a *Agent) login(e *exchange) {
 	}
 	next := web.ReturnPath(r.PostForm.Get("next"))
 	// A password is often pasted together with a blank or a line end.
-	no := a.judgePassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get(wire.FieldPassword))))
-	if no != nil {
-		a.deny(e, no)
-		a.pages.login(e, no.status, next, no.sentence)
+	denied := a.checkPassword(r, a.isPassword(r, strings.TrimSpace(r.PostForm.Get(wire.FieldPassword))))
+	if denied != nil {
+		a.deny(e, denied)
+		a.pages.login(e, denied.status, next, denied.sentence)
 		return
 	}
 	a.metrics.logins.WithLabelValues(resultAccepted).Inc()
 	a.welcome(e, next)
 }
 
-// logIn gives a visitor a cookie.
-func (a *Agent) logIn(e *exchange, next string) {
+// grantLogin gives a visitor a cookie.
+func (a *Agent) grantLogin(e *exchange, next string) {
 	login := a.credentials.Get()
-	c := cookie{id: rand.Text(), expires: a.revoked.next(a.config.MaxSessionAge)}
+	c := cookie{id: rand.Text(), expires: a.revoked.nextExpiry(a.config.MaxSessionAge)}
 	sealed, err := c.seal(login, a.config.SessionUID, a.config.Host)
 	if err != nil {
 		a.log.Error("a login cannot be sealed", "error", err.Error())
@@ -88,26 +88,26 @@ func (a *Agent) logIn(e *exchange, next string) {
 	}
 	e.visitor = visitor{login: loginCookie, name: login.username}
 	web.SetCookie(e, wire.CookieLogin, sealed, a.config.MaxSessionAge)
-	a.activity.used()
+	a.activity.recordUse()
 	redirect(e, next)
 }
 
 // logout takes the login out of the browser, makes copies of it worthless, and
 // ends everything that came by it.
 func (a *Agent) logout(e *exchange) {
-	v, no := a.visitorOf(e.request)
+	v, denied := a.visitorOf(e.request)
 	if forbidden := checkOrigin(e.request, v.login != loginBasic); forbidden != nil {
 		a.refuse(e, forbidden)
 		return
 	}
-	if no == nil {
+	if denied == nil {
 		e.visitor = v
 		if v.login == loginCookie {
-			a.revoked.note(v.cookie)
+			a.revoked.revoke(v.cookie)
 		}
 		a.exchanges.end(func(other *exchange) bool { return other.visitor.key == v.key }, ending{closePolicy, "you have logged out"})
 		if v.login == loginCookie { // the disk may be slow, and nothing but the answer waits for it
-			a.keepRevoked(a.revoked.keep())
+			a.logSaveError(a.revoked.save())
 		}
 	}
 	web.ClearCookie(e, wire.CookieLogin)

@@ -147,9 +147,9 @@ func TestLogout(t *testing.T) {
 	assert.Equal(t, http.StatusSeeOther, a.StatusCode)
 	require.Len(t, a.Cookies(), 1)
 	assert.Negative(t, a.Cookies()[0].MaxAge)
-	told := closedWith(t, myStream)
-	assert.EqualValues(t, closePolicy, told.Code)
-	assert.Equal(t, "you have logged out", told.Reason)
+	farewell := closedWith(t, myStream)
+	assert.EqualValues(t, closePolicy, farewell.Code)
+	assert.Equal(t, "you have logged out", farewell.Reason)
 	assert.Equal(t, http.StatusUnauthorized, w.ask(http.MethodGet, "/", map[string]string{"Cookie": mine}, "").StatusCode, "a copy of the cookie is worthless")
 	say(t, otherStream, "another login goes on")
 }
@@ -179,8 +179,8 @@ func TestLogoutInBetween(t *testing.T) {
 	r.Header.Set("Cookie", w.login())
 	answer := httptest.NewRecorder()
 	e := w.agent.begin(answer, r)
-	v, no := w.agent.visitorOf(e.request)
-	require.Nil(t, no)
+	v, denied := w.agent.visitorOf(e.request)
+	require.Nil(t, denied)
 	e.visitor = v
 	require.NoError(t, w.agent.revoked.add(v.cookie))
 	w.agent.forward(e)
@@ -198,9 +198,9 @@ func TestLogoutOfNobody(t *testing.T) {
 func TestLoginEndsWithItsAge(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.MaxSessionAge = 2 * time.Second })
 	stream := w.dial(w.login())
-	told := closedWith(t, stream)
-	assert.EqualValues(t, closePolicy, told.Code)
-	assert.Equal(t, "your login has ended", told.Reason)
+	farewell := closedWith(t, stream)
+	assert.EqualValues(t, closePolicy, farewell.Code)
+	assert.Equal(t, "your login has ended", farewell.Reason)
 }
 
 func TestLoginFormIsBounded(t *testing.T) {

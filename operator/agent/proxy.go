@@ -27,7 +27,7 @@ func (a *Agent) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: a.rewrite, Transport: a.desktop,
 		FlushInterval: -1, BufferPool: newBuffers(),
-		ModifyResponse: a.checkAnswer, ErrorHandler: a.noAnswer,
+		ModifyResponse: a.checkResponse, ErrorHandler: a.proxyError,
 		ErrorLog: newErrorLog(a.log),
 	}
 }
@@ -43,10 +43,10 @@ func (a *Agent) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Header.Set(wire.HeaderForwardedProto, "https")
 }
 
-// checkAnswer keeps the desktop from asking visitors for a login that the agent
+// checkResponse keeps the desktop from asking visitors for a login that the agent
 // would strip, from setting cookies of others, from taking TLS back, and from
 // giving files away where none may leave.
-func (a *Agent) checkAnswer(answer *http.Response) error {
+func (a *Agent) checkResponse(answer *http.Response) error {
 	challenge := strings.Join(answer.Header["Www-Authenticate"], ",")
 	if answer.StatusCode == http.StatusUnauthorized && strings.Contains(strings.ToLower(challenge), "basic") {
 		return errDesktopLogin
@@ -60,8 +60,8 @@ func (a *Agent) checkAnswer(answer *http.Response) error {
 	return nil
 }
 
-// noAnswer tells the visitor that the desktop did not answer; why is for the log.
-func (a *Agent) noAnswer(w http.ResponseWriter, r *http.Request, err error) {
+// proxyError answers the visitor when the desktop did not; the error is for the log.
+func (a *Agent) proxyError(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errDownload) {
 		a.metrics.denied.WithLabelValues(reasonFiles).Inc()
 		a.pages.message(w, r, http.StatusForbidden, noDownload)
@@ -85,13 +85,13 @@ func (a *Agent) forward(e *exchange) {
 	defer a.exchanges.remove(e)
 	// From here on a change of password or key, or a logout, ends this exchange;
 	// one that came in between has not seen it.
-	if _, no := a.visitorOf(e.request); no != nil {
-		a.refuse(e, no)
+	if _, denied := a.visitorOf(e.request); denied != nil {
+		a.refuse(e, denied)
 		return
 	}
 	httpserver.LetIn(e) // an upload may take its time, and errors are the desktop's
 	if a.input != nil && !web.IsSafe(e.request.Method) {
-		a.activity.used() // an upload, for example
+		a.activity.recordUse() // an upload, for example
 	}
 	a.activity.enter()
 	defer a.activity.leave()
@@ -111,7 +111,7 @@ func (a *Agent) open(e *exchange, conn net.Conn, early *bufio.Reader) *stream {
 	if a.input != nil {
 		message = func(opcode byte, head []byte) {
 			if a.input(opcode, head) {
-				a.activity.used()
+				a.activity.recordUse()
 			}
 		}
 	}
@@ -131,7 +131,7 @@ func (a *Agent) closed(e *exchange) {
 	}
 }
 
-// Goodbye tells all viewers that the desktop stops, lets nobody else in from now
+// Goodbye sends all viewers the end of the desktop, lets nobody else in from now
 // on, and returns when all have gone, at the latest when the context ends. It
 // returns how many viewers there were.
 func (a *Agent) Goodbye(ctx context.Context) int {

@@ -8,27 +8,27 @@ import (
 )
 
 // deny notes a refusal in log and metrics.
-func (a *Agent) deny(e *exchange, no *refusal) {
-	e.refused = no.reason
-	a.metrics.denied.WithLabelValues(no.reason).Inc()
+func (a *Agent) deny(e *exchange, denied *refusal) {
+	e.refused = denied.reason
+	a.metrics.denied.WithLabelValues(denied.reason).Inc()
 }
 
 // refuse answers a request that goes no further: people get a page, and where a
 // password is missing the login page; programs get a sentence.
-func (a *Agent) refuse(e *exchange, no *refusal) {
-	a.deny(e, no)
+func (a *Agent) refuse(e *exchange, denied *refusal) {
+	a.deny(e, denied)
 	r, h := e.request, e.Header()
-	switch no.status {
+	switch denied.status {
 	case http.StatusUnauthorized:
 		h.Set("Www-Authenticate", a.challenge(r))
 		if web.IsNavigation(r.Method, r.Header) && a.config.Mode == wire.AccessPassword {
-			a.pages.login(e, no.status, web.ReturnPath(r.URL.RequestURI()), "")
+			a.pages.login(e, denied.status, web.ReturnPath(r.URL.RequestURI()), "")
 			return
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", retryAfter)
 	}
-	a.pages.message(e, r, no.status, no.sentence)
+	a.pages.message(e, r, denied.status, denied.sentence)
 }
 
 // retryAfter is in seconds.

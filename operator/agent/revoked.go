@@ -35,7 +35,7 @@ type revoked struct {
 	changes int
 
 	writing sync.Mutex
-	kept    int // of changes, in the folder
+	saved   int // of changes, in the folder
 }
 
 // revokedFile is the list in the folder, in milliseconds since 1970.
@@ -49,10 +49,10 @@ func newRevoked(now func() time.Time, dir string) *revoked {
 	return &revoked{now: now, dir: dir, ids: map[string]time.Time{}}
 }
 
-// read takes over what an earlier container of this pod has left. Where that cannot
+// load takes over what an earlier container of this pod has left. Where that cannot
 // be read, all logins of before have ended, which hold for no longer than age, and
 // the error says why.
-func (v *revoked) read(age time.Duration) error {
+func (v *revoked) load(age time.Duration) error {
 	if v.dir == "" {
 		return nil
 	}
@@ -96,9 +96,9 @@ func readRevoked(path string) (list revokedFile, err error) {
 	return list, nil
 }
 
-// note ends a login. It is forgotten when the agent's container starts again, unless it
+// revoke ends a login. It is forgotten when the agent's container starts again, unless it
 // is kept.
-func (v *revoked) note(c cookie) {
+func (v *revoked) revoke(c cookie) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.changes++
@@ -118,9 +118,9 @@ func (v *revoked) note(c cookie) {
 	}
 }
 
-// keep writes the list where it outlives the container. Nobody who comes in waits for
+// save writes the list where it outlives the container. Nobody who comes in waits for
 // it, and one write may be for several logouts.
-func (v *revoked) keep() error {
+func (v *revoked) save() error {
 	if v.dir == "" {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (v *revoked) keep() error {
 	v.mu.Unlock()
 	v.writing.Lock()
 	defer v.writing.Unlock()
-	if v.kept >= mine {
+	if v.saved >= mine {
 		return nil
 	}
 	data, latest, err := v.encode()
@@ -137,7 +137,7 @@ func (v *revoked) keep() error {
 		err = replaceFile(v.dir, fileRevoked, data)
 	}
 	if err == nil {
-		v.kept = latest
+		v.saved = latest
 	}
 	return err
 }
@@ -184,15 +184,15 @@ func syncFile(file *os.File, err error) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-func (v *revoked) has(c cookie) bool {
+func (v *revoked) contains(c cookie) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, found := v.ids[c.id]
 	return found || !c.expires.After(v.all)
 }
 
-// next is the end of a cookie that is made now and holds for a while.
-func (v *revoked) next(age time.Duration) time.Time {
+// nextExpiry is the end of a cookie that is made now and holds for a while.
+func (v *revoked) nextExpiry(age time.Duration) time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	end := v.now().Add(age).Truncate(time.Millisecond)

@@ -20,8 +20,8 @@ import (
 
 // add ends a login and keeps that.
 func (v *revoked) add(c cookie) error {
-	v.note(c)
-	return v.keep()
+	v.revoke(c)
+	return v.save()
 }
 
 func TestRevokedIsBounded(t *testing.T) {
@@ -29,8 +29,8 @@ func TestRevokedIsBounded(t *testing.T) {
 	v := newRevoked(func() time.Time { return now }, "")
 	a, b := cookie{"a", now.Add(time.Hour)}, cookie{"b", now.Add(2 * time.Hour)}
 	require.NoError(t, errors.Join(v.add(a), v.add(b)))
-	assert.True(t, v.has(a) && v.has(b))
-	assert.False(t, v.has(cookie{"x", a.expires}))
+	assert.True(t, v.contains(a) && v.contains(b))
+	assert.False(t, v.contains(cookie{"x", a.expires}))
 	now = now.Add(90 * time.Minute)
 	require.NoError(t, v.add(cookie{"c", now.Add(time.Hour)}))
 	assert.Len(t, v.ids, 2, "cookies that have expired need no mark")
@@ -38,17 +38,17 @@ func TestRevokedIsBounded(t *testing.T) {
 	const age = time.Hour
 	var all []cookie
 	for n := range 10 * maxRevoked {
-		c := cookie{strconv.Itoa(n), v.next(age)}
-		assert.False(t, v.has(c), "a login after any number of logouts holds")
+		c := cookie{strconv.Itoa(n), v.nextExpiry(age)}
+		assert.False(t, v.contains(c), "a login after any number of logouts holds")
 		require.NoError(t, v.add(c))
 		all = append(all, c)
 		assert.LessOrEqual(t, len(v.ids), maxRevoked)
 		for _, ended := range all {
-			assert.True(t, v.has(ended))
+			assert.True(t, v.contains(ended))
 		}
 	}
 	now = now.Add(age)
-	assert.Equal(t, now.Add(age), v.next(age), "nobody's login becomes longer by it")
+	assert.Equal(t, now.Add(age), v.nextExpiry(age), "nobody's login becomes longer by it")
 }
 
 // TestLogoutOutlivesTheContainer: the agent starts again in the same pod.
@@ -80,15 +80,15 @@ func TestManyLogoutsOutliveTheContainer(t *testing.T) {
 	v := newRevoked(clock, dir)
 	var ended []cookie
 	for n := range 3*maxRevoked + 5 {
-		ended = append(ended, cookie{strings.Repeat("x", 24) + strconv.Itoa(n), v.next(time.Hour)})
+		ended = append(ended, cookie{strings.Repeat("x", 24) + strconv.Itoa(n), v.nextExpiry(time.Hour)})
 		require.NoError(t, v.add(ended[n]))
 		again := newRevoked(clock, dir)
-		require.NoError(t, again.read(time.Hour))
+		require.NoError(t, again.load(time.Hour))
 		for _, c := range ended {
-			require.True(t, again.has(c))
+			require.True(t, again.contains(c))
 		}
-		next := cookie{"new", again.next(time.Hour)}
-		require.False(t, again.has(next), "a login after any number of logouts holds")
+		next := cookie{"new", again.nextExpiry(time.Hour)}
+		require.False(t, again.contains(next), "a login after any number of logouts holds")
 	}
 	info, err := os.Stat(filepath.Join(dir, fileRevoked))
 	require.NoError(t, err)
@@ -105,11 +105,11 @@ func TestLogoutsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range 100 {
 		all.Go(func() {
-			c := cookie{strconv.Itoa(n), v.next(time.Hour)}
+			c := cookie{strconv.Itoa(n), v.nextExpiry(time.Hour)}
 			assert.NoError(t, v.add(c))
 			again := newRevoked(time.Now, dir)
-			assert.NoError(t, again.read(time.Hour))
-			assert.True(t, again.has(c))
+			assert.NoError(t, again.load(time.Hour))
+			assert.True(t, again.contains(c))
 		})
 	}
 	all.Wait()
@@ -138,7 +138,7 @@ func TestDamagedListOfLogouts(t *testing.T) {
 				second := newWorld(t, func(c *Config) { c.StateDir = dir })
 				assert.Equal(t, http.StatusUnauthorized, second.ask(http.MethodGet, "/", map[string]string{"Cookie": before}, "").StatusCode)
 				assert.Equal(t, http.StatusOK, second.ask(http.MethodGet, "/", map[string]string{"Cookie": second.login()}, "").StatusCode)
-				if second.agent.revoked.kept == 0 && name != "no file" {
+				if second.agent.revoked.saved == 0 && name != "no file" {
 					assert.NotContains(t, second.log.String(), "cannot be read", "it was replaced")
 				} else {
 					assert.Contains(t, second.log.String(), "whoever logged in before has to do so again")

@@ -23,13 +23,13 @@ func TestNoSecretLeaks(t *testing.T) {
 	cookie := w.login()
 	stream := w.dial(cookie)
 	say(t, stream, "cw,"+testPassword)
-	var told []string
+	var shown []string
 	keep := func(a answer) {
 		text := a.body
 		for name, values := range a.Header {
 			text += name + strings.Join(values, "\n")
 		}
-		told = append(told, text)
+		shown = append(shown, text)
 	}
 	login := map[string]string{"Authorization": basic(testUser, testPassword)}
 	almost := url.Values{"password": {testPassword + "x"}, "next": {"/?token=" + testPassword}}
@@ -56,10 +56,10 @@ func TestNoSecretLeaks(t *testing.T) {
 		return strings.Contains(w.log.String(), "cannot be used") && strings.Contains(w.log.String(), "stream closed")
 	}, waitFor, lookEvery)
 
-	told = append(told, w.log.String())
+	shown = append(shown, w.log.String())
 	key := string(testCookieKey)
 	value := strings.TrimPrefix(cookie, wire.CookieLogin+"=")
-	for _, text := range told {
+	for _, text := range shown {
 		for _, canary := range []string{
 			testPassword, desktopPass, key, base64.StdEncoding.EncodeToString([]byte(key)), value, "token=",
 			basic(testUser, testPassword), basic(desktopUser, desktopPass),
@@ -74,7 +74,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	assert.NotContains(t, w.log.String(), `"path":"/","login":"basic","who":"`+testPassword)
 }
 
-// The log tells who and from where, one object per line.
+// The log says who and from where, one object per line.
 func TestAccessLog(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ask(http.MethodGet, "/a%0Ab"+strings.Repeat("c", 500)+"?secret=1", map[string]string{"X-Forwarded-For": "198.51.100.7, 192.0.2.1", "Authorization": basic(testUser, testPassword)}, "")

@@ -45,7 +45,7 @@ func (s *sources) dial(ctx context.Context, network, address string) (net.Conn, 
 	return conn, err
 }
 
-// hasManyLoopbacks says whether an address is one that all of 127.0.0.0/8 may call:
+// hasManyLoopbacks reports whether an address is one that all of 127.0.0.0/8 may call:
 // Linux needs nothing for it, other systems have 127.0.0.1 alone.
 func hasManyLoopbacks(address string) bool {
 	to, err := netip.ParseAddrPort(address)

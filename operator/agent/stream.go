@@ -33,7 +33,7 @@ const (
 // and Write are each called by one goroutine at a time, end and farewell by any.
 type stream struct {
 	net.Conn
-	page platform.Farewell // how the page is told the end
+	page platform.Farewell // how the page learns of the end
 	// early are bytes that came together with the handshake.
 	early *bufio.Reader
 
@@ -50,11 +50,11 @@ type stream struct {
 	sent    frames     // to the desktop
 	desktop io.Writer  // set before begun is closed; nil: there was no stream
 
-	mu       sync.Mutex // guards out and what follows, and the order of writes
-	out      frames     // to the visitor
-	words    []byte     // the message to send before the goodbye
-	goodbye  []byte     // the close frame to send at the next boundary
-	departed bool       // it was sent; nothing may follow it
+	mu          sync.Mutex // guards out and what follows, and the order of writes
+	out         frames     // to the visitor
+	lastMessage []byte     // the message to send before the goodbye
+	goodbye     []byte     // the close frame to send at the next boundary
+	departed    bool       // it was sent; nothing may follow it
 }
 
 func newStream(conn net.Conn, early *bufio.Reader, c *counts, message func(byte, []byte), lost func()) *stream {
@@ -71,7 +71,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if s.why.Load() == nil { // later bytes are no use of the desktop
 		s.in.feed(p[:n])
 	}
-	if s.in.broken && s.lost.CompareAndSwap(false, true) {
+	if s.in.malformed && s.lost.CompareAndSwap(false, true) {
 		s.onLost()
 	}
 	if errors.Is(err, io.EOF) {
@@ -122,40 +122,40 @@ func (i input) Write(p []byte) (int, error) {
 	return i.s.desktop.Write(p)
 }
 
-// end stops the visitor's input at once and tells both sides. It waits for neither.
+// end stops the visitor's input at once and notifies both sides. It waits for neither.
 func (s *stream) end(why ending) {
 	if !s.why.CompareAndSwap(nil, &why) {
 		return
 	}
-	said := make(chan struct{})
+	farewellSent := make(chan struct{})
 	go func() {
 		<-s.begun
 		s.farewell(why.code, why.reason)
-		close(said)
+		close(farewellSent)
 	}()
 	go func() {
 		<-s.begun
-		s.hangUp(said)
+		s.hangUp(farewellSent)
 	}()
 }
 
-// hangUp tells the desktop that the visitor is gone. It must not depend on the
+// hangUp notifies the desktop that the visitor is gone. It must not depend on the
 // visitor's answer to the farewell: without a close frame Selkies waits for the
 // network to come back, with keys held and media flowing. Within a frame of the
 // visitor's there is no place for one, so the connection is cut when the visitor
-// has been told.
-func (s *stream) hangUp(said <-chan struct{}) {
-	if s.desktop == nil || s.sayToDesktop(maskedCloseFrame(closeGoingAway)) {
+// has the farewell.
+func (s *stream) hangUp(farewellSent <-chan struct{}) {
+	if s.desktop == nil || s.writeToDesktop(maskedCloseFrame(closeGoingAway)) {
 		return
 	}
-	<-said
+	<-farewellSent
 	if desktop, can := s.desktop.(io.Closer); can {
 		_ = desktop.Close() // the copying ends by it
 	}
 }
 
-// sayToDesktop says whether there was a place for a frame.
-func (s *stream) sayToDesktop(frame []byte) bool {
+// writeToDesktop reports whether there was a place for a frame.
+func (s *stream) writeToDesktop(frame []byte) bool {
 	s.up.Lock()
 	defer s.up.Unlock()
 	if !s.sent.atBoundary() {
@@ -205,7 +205,7 @@ func (s *stream) ReadFrom(r io.Reader) (int64, error) {
 // depart sends the goodbye if a frame has just ended.
 func (s *stream) depart() error {
 	switch {
-	case s.out.broken: // no place to put it in
+	case s.out.malformed: // no place to put it in
 		s.departed = true
 		return io.ErrClosedPipe
 	case !s.out.atBoundary():
@@ -214,13 +214,13 @@ func (s *stream) depart() error {
 	s.departed = true
 	last := s.goodbye
 	if !s.out.partial { // a message may not begin within another
-		last = append(s.words, last...)
+		last = append(s.lastMessage, last...)
 	}
 	_, err := s.write(last)
 	return err
 }
 
-// farewell tells the viewer that this is the end, and ends the connection when
+// farewell sends the viewer the end, and closes the connection when
 // the viewer answers, at the latest after closeGrace. A viewer who reads slowly
 // holds nobody up. Only the first farewell counts.
 func (s *stream) farewell(code uint16, reason string) {
@@ -237,7 +237,7 @@ func (s *stream) farewell(code uint16, reason string) {
 	}
 }
 
-// hasBegun tells whether the handshake is over: what is written before that is no frame.
+// hasBegun reports whether the handshake is over: what is written before that is no frame.
 func (s *stream) hasBegun() bool {
 	select {
 	case <-s.begun:
@@ -247,7 +247,7 @@ func (s *stream) hasBegun() bool {
 	}
 }
 
-// prepare sets what the viewer is told at the end. Only the first counts.
+// prepare sets what the viewer gets at the end. Only the first counts.
 func (s *stream) prepare(code uint16, reason string) {
 	if s.goodbye != nil {
 		return
@@ -255,7 +255,7 @@ func (s *stream) prepare(code uint16, reason string) {
 	if code == closePolicy { // else the page shall come back, and see what the front door says
 		switch s.page {
 		case platform.FarewellKill:
-			s.words = textFrame("KILL " + reason)
+			s.lastMessage = textFrame("KILL " + reason)
 		case platform.FarewellSuperseded:
 			code = closeSuperseded
 		}

@@ -70,7 +70,7 @@ func (a *Agent) serveTURN(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(turnAnswer{login.Username, login.Password, left, login.URIs}) // fails only when the reader has gone
 }
 
-// turnChanged tells that a login came; not which.
+// turnChanged logs that a login came; not which.
 func (a *Agent) turnChanged(before, after platform.TURNLogin) {
 	if before.Expires != after.Expires {
 		a.log.Info("new login at the TURN relay", "expires", after.Expires)

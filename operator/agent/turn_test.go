@@ -74,7 +74,7 @@ func TestTURNLogin(t *testing.T) {
 	require.NotContains(t, w.log.String(), w.agent.turn.Get().Password)
 }
 
-// TestTURNKeepsTheLastGoodLogin: what cannot be used is told, and what was good stays.
+// TestTURNKeepsTheLastGoodLogin: what cannot be used is logged, and what was good stays.
 func TestTURNKeepsTheLastGoodLogin(t *testing.T) {
 	w, login, _ := newTURNWorld(t)
 	for name, text := range map[string]string{

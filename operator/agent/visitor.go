@@ -13,7 +13,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// Kinds of logins, as the access log tells them.
+// Kinds of logins, as the access log names them.
 const (
 	loginCookie    = "cookie"
 	loginBasic     = "basic"
@@ -41,7 +41,7 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 	login, now := a.credentials.Get(), a.config.Now()
 	for _, c := range r.CookiesNamed(wire.CookieLogin) {
 		opened, valid := openCookie(c.Value, login, a.config.SessionUID, a.config.Host, now)
-		if valid && !a.revoked.has(opened) {
+		if valid && !a.revoked.contains(opened) {
 			return visitor{login: loginCookie, name: login.username, key: loginCookie + ":" + opened.id, until: opened.expires, cookie: opened}, nil
 		}
 	}
@@ -50,8 +50,8 @@ func (a *Agent) visitorByPassword(r *http.Request) (visitor, *refusal) {
 		return visitor{}, noLogin()
 	}
 	rightUser, rightPassword := same(username, login.username), a.isPassword(r, password)
-	if no := a.judgePassword(r, rightUser && rightPassword); no != nil {
-		return visitor{}, no
+	if denied := a.checkPassword(r, rightUser && rightPassword); denied != nil {
+		return visitor{}, denied
 	}
 	return visitor{login: loginBasic, name: login.username, key: loginBasic + ":" + web.ClientIP(r), until: now.Add(a.config.MaxSessionAge)}, nil
 }
@@ -60,10 +60,10 @@ func noLogin() *refusal {
 	return &refusal{http.StatusUnauthorized, reasonLogin, "Log in with this desktop's password."}
 }
 
-// judgePassword answers one attempt. The right password always comes in: it has
+// checkPassword answers one attempt. The right password always comes in: it has
 // 160 bits, so the limit is there for the processor and the log, and must not
 // give anybody a way to lock the owner out.
-func (a *Agent) judgePassword(r *http.Request, right bool) *refusal {
+func (a *Agent) checkPassword(r *http.Request, right bool) *refusal {
 	if right {
 		return nil
 	}
@@ -87,22 +87,22 @@ func same(a, b string) bool {
 
 // visitorByStatement accepts what the front door says about a visitor.
 func (a *Agent) visitorByStatement(r *http.Request) (visitor, *refusal) {
-	no := &refusal{http.StatusUnauthorized, reasonStatement, "Open this desktop through its front door, which asks who you are."}
-	token, once := web.OnlyHeader(r.Header, wire.HeaderStatement)
-	if !once {
-		return visitor{}, no
+	denied := &refusal{http.StatusUnauthorized, reasonStatement, "Open this desktop through its front door, which asks who you are."}
+	token, found := web.OnlyHeader(r.Header, wire.HeaderStatement)
+	if !found {
+		return visitor{}, denied
 	}
 	now := a.config.Now()
 	for _, key := range a.statementKeys.Get() {
 		s, err := platform.VerifyStatement(token, []ed25519.PublicKey{key}, a.config.SessionUID, a.config.Host, now)
 		if err == nil {
-			return a.stated(s, key, now), nil
+			return a.statementVisitor(s, key, now), nil
 		}
 	}
-	return visitor{}, no
+	return visitor{}, denied
 }
 
-func (a *Agent) stated(s platform.Statement, key ed25519.PublicKey, now time.Time) visitor {
+func (a *Agent) statementVisitor(s platform.Statement, key ed25519.PublicKey, now time.Time) visitor {
 	until := now.Add(a.config.MaxSessionAge)
 	if end := time.Unix(s.LoginExpires, 0); s.LoginExpires != 0 && end.Before(until) {
 		until = end

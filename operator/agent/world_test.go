@@ -232,7 +232,7 @@ func (w *world) tryDial(header map[string]string) (*websocket.Conn, *http.Respon
 }
 
 // fakeDesktop is a real web server that plays the streamer: a WebSocket that
-// sends back what it gets, and a page that tells the headers it got.
+// sends back what it gets, and a page that shows the headers it got.
 type fakeDesktop struct {
 	server *httptest.Server
 	mu     sync.Mutex
@@ -346,7 +346,7 @@ func (w *world) underWay() int {
 	return len(w.agent.exchanges.all)
 }
 
-// closedWith waits for the end of a WebSocket and returns how it was told.
+// closedWith waits for the end of a WebSocket and returns its close frame.
 func closedWith(t testing.TB, c *websocket.Conn) websocket.CloseError {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitFor)
@@ -356,8 +356,8 @@ func closedWith(t testing.TB, c *websocket.Conn) websocket.CloseError {
 		if err == nil {
 			continue
 		}
-		var told websocket.CloseError
-		require.ErrorAs(t, err, &told)
-		return told
+		var closed websocket.CloseError
+		require.ErrorAs(t, err, &closed)
+		return closed
 	}
 }

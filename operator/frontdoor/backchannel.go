@@ -89,7 +89,7 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 		tokens = v.at.PostForm["logout_token"]
 	}
 	if len(tokens) != 1 {
-		d.noBackChannel(w, http.StatusBadRequest, "invalid_request", "send one logout_token, as application/x-www-form-urlencoded")
+		d.backChannelError(w, http.StatusBadRequest, "invalid_request", "send one logout_token, as application/x-www-form-urlencoded")
 		return
 	}
 	ctx := v.at.Context()
@@ -97,14 +97,14 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	switch {
 	case errors.Is(err, errIdentity):
 		d.Log.Warn("a logout of the identity provider is refused", "error", web.Truncate(err.Error()))
-		d.noBackChannel(w, http.StatusBadRequest, "invalid_request", "the logout token is not accepted")
+		d.backChannelError(w, http.StatusBadRequest, "invalid_request", "the logout token is not accepted")
 		return
 	case err != nil:
 		d.Log.Error("a logout of the identity provider cannot be checked", "error", err.Error())
-		d.noBackChannel(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the token cannot be checked now; try again")
+		d.backChannelError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the token cannot be checked now; try again")
 		return
 	}
-	httpserver.Known(w)
+	httpserver.LoggedIn(w)
 	wrote, err := d.Ended.EndAccount(ctx, account, issued.Add(clockSkew))
 	if wrote {
 		// Requests are refused from now on. Streams that cannot be closed end with their
@@ -115,7 +115,7 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	}
 	if err != nil {
 		d.Log.Error("a logout cannot be written", "error", err.Error())
-		d.noBackChannel(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the logout could not be completed; try again")
+		d.backChannelError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the logout could not be completed; try again")
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout-by-provider").Inc()
@@ -126,8 +126,8 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// noBackChannel answers as OAuth 2.0 does (RFC 6749 §5.2).
-func (d *Door) noBackChannel(w http.ResponseWriter, status int, code, sentence string) {
+// backChannelError answers as OAuth 2.0 does (RFC 6749 §5.2).
+func (d *Door) backChannelError(w http.ResponseWriter, status int, code, sentence string) {
 	d.Metrics.logins.WithLabelValues("logout-by-provider-refused").Inc()
 	web.SetSecurityHeaders(w.Header())
 	w.Header().Set("Content-Type", "application/json")
@@ -228,5 +228,5 @@ func (d *Door) closeForUs(w http.ResponseWriter, v visit) {
 		d.refuse(w, v, http.StatusServiceUnavailable, "error", "There is no such desktop now.")
 		return
 	}
-	d.letIn(w, v, caller{standing: allowed, login: ticket{User: t.User, LoginExpires: d.Now().Add(platform.MaxStatementAge).Unix()}, session: s})
+	d.allow(w, v, caller{standing: allowed, login: ticket{User: t.User, LoginExpires: d.Now().Add(platform.MaxStatementAge).Unix()}, session: s})
 }

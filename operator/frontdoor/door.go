@@ -1,6 +1,6 @@
 // Package frontdoor is the way in to desktops that do not answer themselves, and
 // the only place that knows people: it logs them in at the identity provider,
-// tells the proxy who a visitor is and whose session they want (forward auth),
+// answers the proxy who a visitor is and whose session they want (forward auth),
 // and shows a page for a session that is suspended, starting, failed or gone.
 //
 // It keeps nothing in memory that another replica would need. It reads sessions
@@ -118,7 +118,7 @@ func CallbackURL(s platform.Sessions) string {
 // origin is the origin of a host's pages.
 func (d *Door) origin(host string) string { return platform.URL(d.Sessions, host) }
 
-// isSessionHost says whether a host could be a session's.
+// isSessionHost reports whether a host could be a session's.
 func (d *Door) isSessionHost(host string) bool {
 	label, under := strings.CutSuffix(host, "."+d.Sessions.Domain)
 	return under && host != d.authHost && platform.ValidHost(host) && !strings.Contains(label, ".")
@@ -138,10 +138,10 @@ const (
 	stranger standing = "stranger"
 )
 
-// judge compares a login on a session's host with the session there, which is
+// standingOf compares a login on a session's host with the session there, which is
 // nil where there is none. The same host may belong to a later session of the
 // same user: the login was for the one before.
-func judge(login ticket, host string, s *vdi.VDISession) standing {
+func standingOf(login ticket, host string, s *vdi.VDISession) standing {
 	switch {
 	case s == nil || login.User != s.Spec.User:
 		return stranger
@@ -177,25 +177,25 @@ func (d *Door) callerOf(v visit) (caller, error) {
 	if !has {
 		return caller{standing: anonymous, session: s}, nil
 	}
-	ended, err := d.Ended.Ended(ctx, login.endable())
+	ended, err := d.Ended.Ended(ctx, login.endedLogin())
 	switch {
 	case err != nil:
 		return caller{}, err
 	case ended:
-		return caller{standing: anonymous, login: login, ended: d.judge(login, v.host, s) == allowed, session: s}, nil
+		return caller{standing: anonymous, login: login, ended: d.standingOf(login, v.host, s) == allowed, session: s}, nil
 	}
-	return caller{standing: d.judge(login, v.host, s), login: login, session: s}, nil
+	return caller{standing: d.standingOf(login, v.host, s), login: login, session: s}, nil
 }
 
-func (d *Door) judge(login ticket, host string, s *vdi.VDISession) standing {
+func (d *Door) standingOf(login ticket, host string, s *vdi.VDISession) standing {
 	if d.Access.Mode == wire.AccessPassword {
-		return judgePage(login, host, s)
+		return pageStandingOf(login, host, s)
 	}
-	return judge(login, host, s)
+	return standingOf(login, host, s)
 }
 
-// judgePage is judge for a login by password, which names no user.
-func judgePage(login ticket, host string, s *vdi.VDISession) standing {
+// pageStandingOf is standingOf for a login by password, which names no user.
+func pageStandingOf(login ticket, host string, s *vdi.VDISession) standing {
 	if s == nil || login.User != "" || login.Host != host || login.SessionUID != string(s.UID) {
 		return anonymous
 	}
@@ -222,14 +222,14 @@ const (
 
 var errForgery = errors.New("the form is not one of this page")
 
-// submitted reads a form that our own page on this very host, in this very
+// parseForm reads a form that our own page on this very host, in this very
 // browser, has sent. Each of the three signs would do in a current browser.
-func (d *Door) submitted(w http.ResponseWriter, v visit) error {
+func (d *Door) parseForm(w http.ResponseWriter, v visit) error {
 	if !web.IsFrom(v.header, d.origin(v.host)) {
 		return errForgery
 	}
-	if d.isKnown(v) {
-		httpserver.Known(w)
+	if d.hasLogin(v) {
+		httpserver.LoggedIn(w)
 	}
 	v.at.Body = http.MaxBytesReader(w, v.at.Body, maxForm)
 	if err := v.at.ParseForm(); err != nil {
@@ -243,9 +243,9 @@ func (d *Door) submitted(w http.ResponseWriter, v visit) error {
 	return nil
 }
 
-// isKnown reports whether a visitor has a login that holds, on our own host or a
+// hasLogin reports whether a visitor has a login that holds, on our own host or a
 // session's.
-func (d *Door) isKnown(v visit) bool {
+func (d *Door) hasLogin(v visit) bool {
 	name, purpose := d.hostCookie(), forDesktop
 	if v.host == d.authHost {
 		name, purpose = loginCookie, forLogin
@@ -256,5 +256,5 @@ func (d *Door) isKnown(v visit) bool {
 
 // endLogin makes copies of a login worthless in all replicas.
 func (d *Door) endLogin(ctx context.Context, login ticket) error {
-	return d.Ended.End(ctx, login.endable())
+	return d.Ended.End(ctx, login.endedLogin())
 }

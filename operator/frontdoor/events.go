@@ -14,7 +14,7 @@ import (
 // listens any more, and that a login has ended meanwhile.
 const heartbeat = 25 * time.Second
 
-// change is what a page is told (server-sent events, HTML §9.2).
+// change is one event for a page (server-sent events, HTML §9.2).
 type change struct {
 	// HTML replaces what the page shows.
 	HTML string `json:"html"`
@@ -25,7 +25,7 @@ type change struct {
 // events reports to a page of its user what changes. Watching starts and keeps nothing alive.
 func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 	if web.IsFromElsewhere(v.header) { // or a page elsewhere could use up what there is for this one
-		d.forged(w, v)
+		d.forbidden(w, v)
 		return
 	}
 	changed, stop, ok := d.Known.Follow(v.host)
@@ -34,9 +34,10 @@ func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 		return
 	}
 	defer stop()
-	form, err := d.Keys().seal(forForm, ticket{Expires: d.Now().Add(formLifetime).Unix(), Host: v.host, Browser: who.browser(v)})
+	browser, _ := knownBrowser(v) // the stream's forms are good in this one alone
+	form, err := d.Keys().seal(forForm, ticket{Expires: d.Now().Add(formLifetime).Unix(), Host: v.host, Browser: browser})
 	if err != nil {
-		d.broken(w, v, "a form cannot be made", err)
+		d.serverError(w, v, "a form cannot be made", err)
 		return
 	}
 	httpserver.LetIn(w)
@@ -49,12 +50,6 @@ func (d *Door) events(w http.ResponseWriter, v visit, who caller) {
 	d.Metrics.followers.Inc()
 	defer d.Metrics.followers.Dec()
 	d.follow(w, v, form, changed)
-}
-
-// browser binds the forms of a stream to the browser that opened it.
-func (caller) browser(v visit) string {
-	hash, _ := knownBrowser(v)
-	return hash
 }
 
 // follow ends when the browser goes, the login ends, or the session is gone.

@@ -19,31 +19,31 @@ import (
 // The proxy's address alone may reach it: a NetworkPolicy says so.
 func (d *Door) ForwardAuth() http.Handler {
 	return d.logged(func(w http.ResponseWriter, r *http.Request) {
-		v, clear := forwardedVisit(r)
+		v, unambiguous := forwardedVisit(r)
 		switch {
 		case d.Access.Mode != wire.AccessOIDC:
 			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
-		case !clear:
-			d.unclear(w)
+		case !unambiguous:
+			d.badRequest(w)
 		case !d.isSessionHost(v.host):
 			d.refuseStranger(w, v)
-		case d.ownStep(w, v):
+		case d.serveLoginStep(w, v):
 		case isCloseForUs(v):
 			d.closeForUs(w, v)
 		default:
-			d.askWho(w, v)
+			d.authorize(w, v)
 		}
 	})
 }
 
-// unclear answers what could be read in two ways.
-func (d *Door) unclear(w http.ResponseWriter) {
+// badRequest answers what could be read in two ways.
+func (d *Door) badRequest(w http.ResponseWriter) {
 	d.refuse(w, visit{}, http.StatusBadRequest, "malformed", "The proxy's question cannot be read without doubt.")
 }
 
-// ownStep serves the steps of logins and logouts on a session's host, and reports
+// serveLoginStep serves the steps of logins and logouts on a session's host, and reports
 // whether this was one.
-func (d *Door) ownStep(w http.ResponseWriter, v visit) bool {
+func (d *Door) serveLoginStep(w http.ResponseWriter, v visit) bool {
 	switch v.path {
 	case pathCallback:
 		d.callback(w, v)
@@ -65,31 +65,31 @@ func (d *Door) refuse(w http.ResponseWriter, v visit, status int, result, senten
 	d.pages.message(w, v, status, "Your desktop", sentence)
 }
 
-func (d *Door) askWho(w http.ResponseWriter, v visit) {
+func (d *Door) authorize(w http.ResponseWriter, v visit) {
 	who, err := d.callerOf(v)
 	if err != nil {
-		d.unknown(w, v, err)
+		d.unavailable(w, v, err)
 		return
 	}
-	note(w, who.login)
+	recordIdentity(w, who.login)
 	switch {
 	case v.path == wire.PathLogout && v.method == http.MethodPost && (who.standing == allowed || who.ended):
 		d.logoutThroughAgent(w, v, who)
 	case who.standing == allowed:
-		d.letIn(w, v, who)
+		d.allow(w, v, who)
 	default:
-		d.turnAway(w, v, who)
+		d.reject(w, v, who)
 	}
 }
 
-// unknown answers when a visitor cannot be judged; then nobody comes in.
-func (d *Door) unknown(w http.ResponseWriter, v visit, err error) {
+// unavailable answers when a visitor cannot be judged; then nobody comes in.
+func (d *Door) unavailable(w http.ResponseWriter, v visit, err error) {
 	d.Log.Error("a visitor cannot be judged", "error", err.Error())
 	d.refuse(w, v, http.StatusServiceUnavailable, "error", "It cannot be known now whose desktop this is; try again in a moment.")
 }
 
-// turnAway answers whoever may not go on, whether a desktop runs there or not.
-func (d *Door) turnAway(w http.ResponseWriter, v visit, who caller) {
+// reject answers whoever may not go on, whether a desktop runs there or not.
+func (d *Door) reject(w http.ResponseWriter, v visit, who caller) {
 	if who.standing == stranger {
 		d.refuseStranger(w, v)
 		return
@@ -98,8 +98,8 @@ func (d *Door) turnAway(w http.ResponseWriter, v visit, who caller) {
 	d.startLogin(w, v)
 }
 
-// letIn answers who the visitor is and whose session this is.
-func (d *Door) letIn(w http.ResponseWriter, v visit, who caller) {
+// allow answers who the visitor is and whose session this is.
+func (d *Door) allow(w http.ResponseWriter, v visit, who caller) {
 	now := d.Now()
 	statement, err := platform.SignStatement(d.Keys().signing[0], platform.Statement{
 		SessionUID: string(who.session.UID), Host: v.host, Identity: platform.Identity(who.login.User),
@@ -127,7 +127,7 @@ func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
 		return
 	}
 	if who.ended {
-		d.letIn(w, v, who)
+		d.allow(w, v, who)
 		return
 	}
 	if err := d.endLogin(v.at.Context(), who.login); err != nil {
@@ -136,7 +136,7 @@ func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
-	d.letIn(w, v, who)
+	d.allow(w, v, who)
 }
 
 // refuseStranger says the same about other people's desktops and about none.

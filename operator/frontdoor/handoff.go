@@ -34,7 +34,7 @@ func (d *Door) startLogin(w http.ResponseWriter, v visit) {
 		Expires: d.Now().Add(startLifetime).Unix(), Host: v.host, Path: v.backTo(), Browser: d.browser(w, v),
 	})
 	if err != nil {
-		d.broken(w, v, "a login cannot be started", err)
+		d.serverError(w, v, "a login cannot be started", err)
 		return
 	}
 	d.redirect(w, d.origin(d.authHost)+doorLogin+"?"+url.Values{"to": {start}}.Encode(), http.StatusFound)
@@ -49,7 +49,7 @@ func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 	s, found, err := d.Known.ByHost(v.at.Context(), start.Host)
 	switch {
 	case err != nil:
-		d.broken(w, v, "a session cannot be looked up", err)
+		d.serverError(w, v, "a session cannot be looked up", err)
 	case !found || s.Spec.User != login.User:
 		d.Metrics.logins.WithLabelValues(string(stranger)).Inc()
 		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
@@ -64,7 +64,7 @@ func (d *Door) sendCode(w http.ResponseWriter, v visit, login, start ticket, s *
 		SessionUID: string(s.UID), User: login.User, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
 	})
 	if err != nil {
-		d.broken(w, v, "a code cannot be made", err)
+		d.serverError(w, v, "a code cannot be made", err)
 		return
 	}
 	d.redirect(w, d.origin(start.Host)+pathCallback+"?"+url.Values{"code": {code}}.Encode(), http.StatusSeeOther)
@@ -77,7 +77,7 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 	code, err := d.redeem(v)
 	if err != nil {
 		d.Metrics.logins.WithLabelValues("code").Inc()
-		d.startAgain(w, v)
+		d.restartLogin(w, v)
 		return
 	}
 	sealed, err := d.Keys().seal(forDesktop, ticket{
@@ -85,10 +85,10 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 		Login: code.Login, LoginIssued: code.LoginIssued, LoginExpires: code.LoginExpires,
 	})
 	if err != nil {
-		d.broken(w, v, "a login cannot be sealed", err)
+		d.serverError(w, v, "a login cannot be sealed", err)
 		return
 	}
-	note(w, code)
+	recordIdentity(w, code)
 	d.Metrics.logins.WithLabelValues("desktop").Inc()
 	web.ClearCookie(w, browserCookie)
 	web.SetCookie(w, wire.CookieLogin, sealed, time.Unix(code.LoginExpires, 0).Sub(d.Now()))
@@ -104,15 +104,15 @@ func (d *Door) redeem(v visit) (ticket, error) {
 		return ticket{}, errCode
 	}
 	code, err := d.Keys().open(forCode, codes[0], d.Now())
-	if err != nil || code.Host != v.host || code.Browser != browser || !d.used.first(code) {
+	if err != nil || code.Host != v.host || code.Browser != browser || !d.used.firstUse(code) {
 		return ticket{}, errCode
 	}
 	return code, nil
 }
 
-// startAgain is for codes that are too late, used, or another browser's. Whoever
+// restartLogin is for codes that are too late, used, or another browser's. Whoever
 // is logged in here already, perhaps in another tab, just goes on.
-func (d *Door) startAgain(w http.ResponseWriter, v visit) {
+func (d *Door) restartLogin(w http.ResponseWriter, v visit) {
 	if who, err := d.callerOf(v); err == nil && who.standing == allowed {
 		d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 		return
@@ -134,9 +134,9 @@ func newUsedCodes(now func() time.Time) *usedCodes {
 	return &usedCodes{now: now, ids: map[string]int64{}}
 }
 
-// first says whether a code comes for the first time. Only valid codes get here,
+// firstUse reports whether a code comes for the first time. Only valid codes get here,
 // so the list stays as small as the number of logins in half a minute.
-func (u *usedCodes) first(code ticket) bool {
+func (u *usedCodes) firstUse(code ticket) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for id, expires := range u.ids {

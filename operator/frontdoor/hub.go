@@ -8,8 +8,8 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
-// hub tells open pages that something they show has changed. It never waits
-// for a page: changes that come quickly are told once.
+// hub signals open pages that something they show has changed. It never waits
+// for a page: changes that come quickly are one signal.
 type hub struct {
 	mu        sync.Mutex
 	followers map[string]map[chan struct{}]bool // by host
@@ -45,9 +45,9 @@ func (h *hub) leave(host string, changed chan struct{}) {
 
 func (h *hub) handler() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(after any) { h.saw(nil, sessionIn(after)) },
-		UpdateFunc: func(before, after any) { h.saw(sessionIn(before), sessionIn(after)) },
-		DeleteFunc: func(before any) { h.saw(sessionIn(before), nil) },
+		AddFunc:    func(after any) { h.notify(nil, sessionIn(after)) },
+		UpdateFunc: func(before, after any) { h.notify(sessionIn(before), sessionIn(after)) },
+		DeleteFunc: func(before any) { h.notify(sessionIn(before), nil) },
 	}
 }
 
@@ -60,9 +60,9 @@ func sessionIn(o any) *vdi.VDISession {
 	return s
 }
 
-// saw wakes the pages of a session, and, where a queue has changed, those of
+// notify wakes the pages of a session, and, where a queue has changed, those of
 // everybody: each shows how many are before it.
-func (h *hub) saw(before, after *vdi.VDISession) {
+func (h *hub) notify(before, after *vdi.VDISession) {
 	poolBefore, poolAfter := "", ""
 	for _, s := range []*vdi.VDISession{before, after} {
 		if s != nil {

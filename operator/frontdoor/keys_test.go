@@ -52,13 +52,13 @@ func TestReadKeysOrder(t *testing.T) {
 		order = append(order, key.Public())
 	}
 	assert.Equal(t, []any{newest, old, next}, order)
-	told := map[string]ed25519.PublicKey{}
+	published := map[string]ed25519.PublicKey{}
 	for name, text := range keys.statementKeys {
 		assert.NotContains(t, text, "PRIVATE")
-		told[name], err = platform.ParseStatementKey([]byte(text))
+		published[name], err = platform.ParseStatementKey([]byte(text))
 		require.NoError(t, err)
 	}
-	assert.Equal(t, map[string]ed25519.PublicKey{"2026-01.pem": old, "2026-02.pem": newest, "next-2026-03.pem": next}, told, "agents know keys before they are used")
+	assert.Equal(t, map[string]ed25519.PublicKey{"2026-01.pem": old, "2026-02.pem": newest, "next-2026-03.pem": next}, published, "agents know keys before they are used")
 	assert.Len(t, keys.sealing, 1)
 }
 

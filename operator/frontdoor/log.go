@@ -10,22 +10,22 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// watchedAnswer remembers what was answered, and to whom.
-type watchedAnswer struct {
+// statusRecorder remembers what was answered, and to whom.
+type statusRecorder struct {
 	http.ResponseWriter
 	status   int
 	identity string
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *watchedAnswer) WriteHeader(status int) {
+func (w *statusRecorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *watchedAnswer) Write(p []byte) (int, error) {
+func (w *statusRecorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -33,11 +33,11 @@ func (w *watchedAnswer) Write(p []byte) (int, error) {
 }
 
 // Unwrap lets streams be flushed.
-func (w *watchedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// note tells the access log whose request it was; never by name.
-func note(w http.ResponseWriter, login ticket) {
-	if answer, ok := w.(*watchedAnswer); ok && login.User != "" {
+// recordIdentity notes for the access log whose request it was; never by name.
+func recordIdentity(w http.ResponseWriter, login ticket) {
+	if answer, ok := w.(*statusRecorder); ok && login.User != "" {
 		answer.identity = platform.Identity(login.User)
 	}
 }
@@ -47,7 +47,7 @@ func note(w http.ResponseWriter, login ticket) {
 // before every request of a desktop is logged at debug level where it was allowed.
 func (d *Door) logged(serve http.HandlerFunc) http.Handler {
 	return httpserver.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, began := &watchedAnswer{ResponseWriter: w}, d.Now()
+		answer, began := &statusRecorder{ResponseWriter: w}, d.Now()
 		serve(answer, r)
 		v, question := forwardedVisit(r)
 		level := slog.LevelInfo

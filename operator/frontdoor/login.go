@@ -10,8 +10,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// ownHost serves auth.DOMAIN: login, logout and the list of one's desktops.
-func (d *Door) ownHost(w http.ResponseWriter, v visit) {
+// serveOwnHost serves auth.DOMAIN: login, logout and the list of one's desktops.
+func (d *Door) serveOwnHost(w http.ResponseWriter, v visit) {
 	if d.Access.Mode != wire.AccessOIDC {
 		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "Open the address of your desktop; each has a password of its own.")
 		return
@@ -45,7 +45,7 @@ func (d *Door) loginIn(v visit, name string, p purpose) (login ticket, has bool,
 	if !has {
 		return ticket{}, false, nil
 	}
-	ended, err := d.Ended.Ended(v.at.Context(), login.endable())
+	ended, err := d.Ended.Ended(v.at.Context(), login.endedLogin())
 	return login, err == nil && !ended, err
 }
 
@@ -62,9 +62,9 @@ func (d *Door) login(w http.ResponseWriter, v visit) {
 	login, has, err := d.loginOf(v)
 	switch {
 	case err != nil:
-		d.broken(w, v, "a login cannot be checked", err)
+		d.serverError(w, v, "a login cannot be checked", err)
 	case has:
-		note(w, login)
+		recordIdentity(w, login)
 		d.handOff(w, v, login, start)
 	default:
 		_, ended := d.ticketIn(v, loginCookie, forLogin)
@@ -86,7 +86,7 @@ func (d *Door) askProvider(w http.ResponseWriter, v visit, start ticket, afresh 
 		State: f.state, Nonce: f.nonce, Verifier: f.verifier,
 	})
 	if err != nil {
-		d.broken(w, v, "a login cannot be started", err)
+		d.serverError(w, v, "a login cannot be started", err)
 		return
 	}
 	forgetFlows(w, v)
@@ -120,7 +120,7 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 	}
 	sessions, err := d.Known.ByUser(v.at.Context(), who.user)
 	if err != nil {
-		d.broken(w, v, "sessions cannot be listed", err)
+		d.serverError(w, v, "sessions cannot be listed", err)
 		return
 	}
 	// Where everybody may register at the provider, names of those who have nothing here
@@ -128,11 +128,11 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 	same, err := d.Ended.Pin(v.at.Context(), person(who.user, ""), who.account, len(sessions) > 0)
 	switch {
 	case err != nil:
-		d.broken(w, v, "the account of a login cannot be compared", err)
+		d.serverError(w, v, "the account of a login cannot be compared", err)
 	case !same:
 		d.otherAccount(w, v, who)
 	default:
-		d.welcome(w, v, who.user, begun)
+		d.completeLogin(w, v, who.user, begun)
 	}
 }
 
@@ -146,7 +146,7 @@ func (d *Door) otherAccount(w http.ResponseWriter, v visit, who identity) {
 		"Your name belongs to another account here, perhaps of somebody who had it before you, or of your own before it was made anew. Ask an administrator.")
 }
 
-// providerFailed tells the log why, and the person what to do.
+// providerFailed logs why, and answers the person what to do.
 func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
 	d.Log.Warn("login failed", "error", err.Error())
 	if errors.Is(err, errIdentity) {
@@ -159,21 +159,21 @@ func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
 	d.pages.message(w, v, http.StatusBadGateway, "Not logged in", "The identity provider does not answer as it should. Try again; if that does not help, ask an administrator.")
 }
 
-// welcome logs a person in on our own host and sends them on.
-func (d *Door) welcome(w http.ResponseWriter, v visit, user string, start ticket) {
+// completeLogin logs a person in on our own host and sends them on.
+func (d *Door) completeLogin(w http.ResponseWriter, v visit, user string, start ticket) {
 	issued, err := d.Ended.Stamp(v.at.Context(), person(user, ""))
 	if err != nil {
-		d.broken(w, v, "the list of ended logins cannot be read", err)
+		d.serverError(w, v, "the list of ended logins cannot be read", err)
 		return
 	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
 	login := ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: user, Login: random()}
 	sealed, err := d.Keys().seal(forLogin, login)
 	if err != nil {
-		d.broken(w, v, "a login cannot be sealed", err)
+		d.serverError(w, v, "a login cannot be sealed", err)
 		return
 	}
-	note(w, login)
+	recordIdentity(w, login)
 	d.Metrics.logins.WithLabelValues("accepted").Inc()
 	web.ClearCookie(w, leftCookie)
 	web.SetCookie(w, loginCookie, sealed, d.LoginLifetime)
@@ -185,13 +185,13 @@ func (d *Door) home(w http.ResponseWriter, v visit) {
 	login, has, err := d.loginOf(v)
 	switch {
 	case err != nil:
-		d.broken(w, v, "a login cannot be checked", err)
+		d.serverError(w, v, "a login cannot be checked", err)
 	case !has:
 		d.pages.show(w, http.StatusOK, "message.html", page{
 			Title: "Your desktops", Text: "You are not logged in.", Link: doorLogin, LinkText: "Log in",
 		})
 	default:
-		note(w, login)
+		recordIdentity(w, login)
 		d.list(w, v, login)
 	}
 }
@@ -199,12 +199,12 @@ func (d *Door) home(w http.ResponseWriter, v visit) {
 func (d *Door) list(w http.ResponseWriter, v visit, login ticket) {
 	sessions, err := d.Known.ByUser(v.at.Context(), login.User)
 	if err != nil {
-		d.broken(w, v, "sessions cannot be listed", err)
+		d.serverError(w, v, "sessions cannot be listed", err)
 		return
 	}
 	form, err := d.form(w, v)
 	if err != nil {
-		d.broken(w, v, "a form cannot be made", err)
+		d.serverError(w, v, "a form cannot be made", err)
 		return
 	}
 	d.pages.show(w, http.StatusOK, "list.html", page{Title: "Your desktops", User: login.User, Form: form, Desktops: desktopsOf(sessions)})
@@ -212,18 +212,18 @@ func (d *Door) list(w http.ResponseWriter, v visit, login ticket) {
 
 // logout ends the login in all replicas, on our own host and on all desktops'.
 func (d *Door) logout(w http.ResponseWriter, v visit) {
-	if err := d.submitted(w, v); err != nil {
-		d.forged(w, v)
+	if err := d.parseForm(w, v); err != nil {
+		d.forbidden(w, v)
 		return
 	}
 	login, has, err := d.loginOf(v)
 	var frames []string
 	if err == nil && has {
-		note(w, login)
+		recordIdentity(w, login)
 		frames, err = d.end(v, login)
 	}
 	if err != nil {
-		d.broken(w, v, "a logout cannot be written", err)
+		d.serverError(w, v, "a logout cannot be written", err)
 		return
 	}
 	d.Metrics.logins.WithLabelValues("logout").Inc()
@@ -253,8 +253,8 @@ const extension = time.Hour
 
 // extend moves the end of a run of one's own.
 func (d *Door) extend(w http.ResponseWriter, v visit) {
-	if err := d.submitted(w, v); err != nil {
-		d.forged(w, v)
+	if err := d.parseForm(w, v); err != nil {
+		d.forbidden(w, v)
 		return
 	}
 	login, has, err := d.loginOf(v)
@@ -262,16 +262,16 @@ func (d *Door) extend(w http.ResponseWriter, v visit) {
 		d.pages.message(w, v, http.StatusUnauthorized, "Your desktops", "Log in again.")
 		return
 	}
-	note(w, login)
+	recordIdentity(w, login)
 	s, found, err := d.Known.ByHost(v.at.Context(), v.at.PostForm.Get("host"))
 	switch {
 	case err != nil:
-		d.broken(w, v, "a session cannot be looked up", err)
+		d.serverError(w, v, "a session cannot be looked up", err)
 	case !found || s.Spec.User != login.User:
 		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
 	case s.Status.ExpiresAt == nil:
 		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
 	default:
-		d.changed(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.authHost)+doorHome)
+		d.respondToChange(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.authHost)+doorHome)
 	}
 }

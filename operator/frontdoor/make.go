@@ -21,7 +21,7 @@ import (
 const keyName = "20060102T150405"
 
 // MakeKeys makes the Secret with the front door's keys unless there is one, and
-// tells which of the two. It never changes one: whoever runs it again, or at the
+// reports which of the two. It never changes one: whoever runs it again, or at the
 // same time, gets what the first has made. A Secret that the front door could
 // not use is an error (ErrKeys).
 func MakeKeys(ctx context.Context, secrets typedcorev1.SecretInterface, name string, now time.Time) (made bool, err error) {

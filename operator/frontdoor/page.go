@@ -21,7 +21,7 @@ func (d *Door) Pages() http.Handler {
 		v := directVisit(r)
 		switch {
 		case v.host == d.authHost:
-			d.ownHost(w, v)
+			d.serveOwnHost(w, v)
 		case d.isSessionHost(v.host):
 			d.sessionHost(w, v)
 		default:
@@ -35,25 +35,25 @@ func (d *Door) Pages() http.Handler {
 // nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
 	oidc := d.Access.Mode == wire.AccessOIDC
-	if oidc && !v.isClear() {
-		d.unclear(w)
+	if oidc && !v.isUnambiguous() {
+		d.badRequest(w)
 		return
 	}
-	if oidc && (d.ownStep(w, v) || d.nothingToClose(w, v)) {
+	if oidc && (d.serveLoginStep(w, v) || d.nothingToClose(w, v)) {
 		return
 	}
 	who, err := d.callerOf(v)
 	switch {
 	case err != nil:
-		d.unknown(w, v, err)
+		d.unavailable(w, v, err)
 	case isQuestion(v, who.session):
-		d.absent(w, v)
+		d.desktopUnavailable(w, v)
 	case who.standing == allowed && (oidc || v.method+" "+v.path != "POST "+wire.PathLogin):
-		note(w, who.login)
-		d.ownPage(w, v, who)
+		recordIdentity(w, who.login)
+		d.serveSessionPage(w, v, who)
 	case oidc:
-		note(w, who.login)
-		d.turnAway(w, v, who)
+		recordIdentity(w, who.login)
+		d.reject(w, v, who)
 	default:
 		d.noDesktop.ServeHTTP(w, v.at)
 	}
@@ -65,38 +65,38 @@ func (d *Door) nothingToClose(w http.ResponseWriter, v visit) bool {
 		return false
 	}
 	if _, ours := d.mayClose(w, v); ours {
-		d.absent(w, v)
+		d.desktopUnavailable(w, v)
 	}
 	return true
 }
 
-// isQuestion says whether the operator asks for the route of a session.
+// isQuestion reports whether the operator asks for the route of a session.
 func isQuestion(v visit, s *vdi.VDISession) bool {
 	asked := v.header[platform.QuestionHeader]
 	return s != nil && s.UID != "" && len(asked) == 1 && subtle.ConstantTimeCompare([]byte(asked[0]), []byte(s.UID)) == 1
 }
 
-// ownPage serves the session's page to its user.
-func (d *Door) ownPage(w http.ResponseWriter, v visit, who caller) {
+// serveSessionPage serves the session's page to its user.
+func (d *Door) serveSessionPage(w http.ResponseWriter, v visit, who caller) {
 	switch v.method + " " + v.path {
 	case "GET " + pathEvents:
 		d.events(w, v, who)
 	case "POST " + pathResume:
 		d.resume(w, v, who.session)
 	case "POST " + wire.PathLogout:
-		d.leavePage(w, v)
+		d.logOutOfPage(w, v)
 	default:
 		if v.isNavigation() {
 			d.showState(w, v, who.session)
 			return
 		}
-		d.absent(w, v)
+		d.desktopUnavailable(w, v)
 	}
 }
 
-// absent says that no desktop answers, so that programs, and the operator, do not take
+// desktopUnavailable says that no desktop answers, so that programs, and the operator, do not take
 // us for one.
-func (d *Door) absent(w http.ResponseWriter, v visit) {
+func (d *Door) desktopUnavailable(w http.ResponseWriter, v visit) {
 	w.Header().Set("Retry-After", "5")
 	d.pages.message(w, v, http.StatusServiceUnavailable, "Your desktop", "No desktop answers here now.")
 }
@@ -104,12 +104,12 @@ func (d *Door) absent(w http.ResponseWriter, v visit) {
 func (d *Door) showState(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 	form, err := d.form(w, v)
 	if err != nil {
-		d.broken(w, v, "a form cannot be made", err)
+		d.serverError(w, v, "a form cannot be made", err)
 		return
 	}
 	now, err := d.stateOf(v, s)
 	if err != nil {
-		d.broken(w, v, "a queue cannot be counted", err)
+		d.serverError(w, v, "a queue cannot be counted", err)
 		return
 	}
 	shown := page{Title: now.Title, State: now, Form: form, Events: pathEvents, Door: d.door()}
@@ -143,14 +143,14 @@ func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 // resume starts a suspended desktop: for its user only, who pressed the button
 // on this very page. Nothing else does.
 func (d *Door) resume(w http.ResponseWriter, v visit, s *vdi.VDISession) {
-	if err := d.submitted(w, v); err != nil {
+	if err := d.parseForm(w, v); err != nil {
 		d.Metrics.resumes.WithLabelValues("forged").Inc()
-		d.forged(w, v)
+		d.forbidden(w, v)
 		return
 	}
 	err := d.Changer.Resume(v.at.Context(), s)
 	d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
-	d.changed(w, v, err, d.origin(v.host)+"/")
+	d.respondToChange(w, v, err, d.origin(v.host)+"/")
 }
 
 func resultOf(err error) string {
@@ -163,28 +163,28 @@ func resultOf(err error) string {
 	return "error"
 }
 
-// changed tells how a change went: by the page that shows it.
-func (d *Door) changed(w http.ResponseWriter, v visit, err error, next string) {
+// respondToChange answers how a change went: by the page that shows it.
+func (d *Door) respondToChange(w http.ResponseWriter, v visit, err error, next string) {
 	switch {
 	case errors.Is(err, errGone):
 		d.pages.message(w, v, http.StatusGone, "Your desktop", "This session is not there any more.")
 	case err != nil:
-		d.broken(w, v, "a session cannot be changed", err)
+		d.serverError(w, v, "a session cannot be changed", err)
 	default:
 		d.redirect(w, next, http.StatusSeeOther)
 	}
 }
 
-// leavePage ends a login on a session's page.
-func (d *Door) leavePage(w http.ResponseWriter, v visit) {
-	if err := d.submitted(w, v); err != nil {
-		d.forged(w, v)
+// logOutOfPage ends a login on a session's page.
+func (d *Door) logOutOfPage(w http.ResponseWriter, v visit) {
+	if err := d.parseForm(w, v); err != nil {
+		d.forbidden(w, v)
 		return
 	}
 	if login, has := d.ticketIn(v, d.hostCookie(), forDesktop); has {
-		note(w, login)
+		recordIdentity(w, login)
 		if err := d.endLogin(v.at.Context(), login); err != nil {
-			d.broken(w, v, "a logout cannot be written", err)
+			d.serverError(w, v, "a logout cannot be written", err)
 			return
 		}
 	}
@@ -199,12 +199,12 @@ func (d *Door) leavePage(w http.ResponseWriter, v visit) {
 	d.redirect(w, next, http.StatusSeeOther)
 }
 
-func (d *Door) forged(w http.ResponseWriter, v visit) {
+func (d *Door) forbidden(w http.ResponseWriter, v visit) {
 	d.pages.message(w, v, http.StatusForbidden, "Try again", "This did not come from this page in this browser. Open the page again and repeat it there.")
 }
 
-// broken tells the log what failed, and the person only that.
-func (d *Door) broken(w http.ResponseWriter, v visit, what string, err error) {
+// serverError logs what failed, and answers the person only that something did.
+func (d *Door) serverError(w http.ResponseWriter, v visit, what string, err error) {
 	d.Log.Error(what, "error", err.Error())
 	d.pages.message(w, v, http.StatusServiceUnavailable, "Try again", "This did not work. Try again in a moment.")
 }

@@ -33,7 +33,7 @@ type page struct {
 	// Refresh makes the browser ask again after so many seconds; 0: it does not.
 	Refresh int
 	State   state
-	// Events tells the script where changes are told; Door is the list of one's desktops.
+	// Events is where the script gets changes; Door is the list of one's desktops.
 	Events, Door string
 	User         string
 	Desktops     []desktop

@@ -28,7 +28,7 @@ func (d *Door) newNoDesktop() http.Handler {
 			return right
 		},
 		Welcome: d.welcomeToPage,
-		Absent:  func(w http.ResponseWriter, r *http.Request) { d.absent(w, directVisit(r)) },
+		Absent:  func(w http.ResponseWriter, r *http.Request) { d.desktopUnavailable(w, directVisit(r)) },
 		Logins:  d.Metrics.logins, Now: d.Now,
 	}.Handler()
 }
@@ -68,7 +68,7 @@ func (d *Door) welcomeToPage(w http.ResponseWriter, r *http.Request) {
 func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 	issued, err := d.Ended.Stamp(v.at.Context(), person("", string(s.UID)))
 	if err != nil {
-		d.broken(w, v, "the list of ended logins cannot be read", err)
+		d.serverError(w, v, "the list of ended logins cannot be read", err)
 		return
 	}
 	expires := d.Now().Add(pageLifetime).Unix()
@@ -77,10 +77,10 @@ func (d *Door) openPage(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 	}
 	sealed, err := d.Keys().seal(forDesktop, login)
 	if err != nil {
-		d.broken(w, v, "a login cannot be sealed", err)
+		d.serverError(w, v, "a login cannot be sealed", err)
 		return
 	}
-	note(w, login)
+	recordIdentity(w, login)
 	web.SetCookie(w, pageCookie, sealed, pageLifetime)
 	d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
 }

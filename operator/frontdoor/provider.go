@@ -167,7 +167,7 @@ func (p *Provider) name(ctx context.Context, provider *oidc.Provider, id *oidc.I
 	return userIn(claims, p.settings.UserClaim)
 }
 
-// lacks says whether claims leave open who the user is.
+// lacks reports whether claims leave open who the user is.
 func lacks(claims map[string]json.RawMessage, claim string) bool {
 	_, named := claims[claim]
 	_, verified := claims[emailVerified]

@@ -160,7 +160,7 @@ func (w *Watched) list(ctx context.Context, index, value string) ([]vdi.VDISessi
 	return found.Items, nil
 }
 
-// Follow tells about changes.
+// Follow signals changes.
 func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w.hub.follow(host) }
 
 // Changer writes what the front door may write.

@@ -52,7 +52,7 @@ func describe(s *vdi.VDISession) state {
 	}
 }
 
-// isStuck tells whether a start does not go on by itself: it waits behind nobody. A quota
+// isStuck reports whether a start does not go on by itself: it waits behind nobody. A quota
 // is given back by others.
 func isStuck(s *vdi.VDISession) bool {
 	return s.Status.WaitingFor != vdi.WaitingForQuota && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled)

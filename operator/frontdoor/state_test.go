@@ -149,7 +149,7 @@ func TestHubTellsWhoseQueueMoved(t *testing.T) {
 	mine, stopMine, _ := h.follow("a.example.com")
 	other, stopOther, _ := h.follow("b.example.com")
 	defer stopOther()
-	told := func(c <-chan struct{}) bool {
+	signalled := func(c <-chan struct{}) bool {
 		select {
 		case <-c:
 			return true
@@ -158,18 +158,18 @@ func TestHubTellsWhoseQueueMoved(t *testing.T) {
 		}
 	}
 	a := session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Status.Host = "a.example.com" })
-	h.saw(a, a)
-	h.saw(a, a)
-	assert.True(t, told(mine))
-	assert.False(t, told(mine), "told once")
-	assert.False(t, told(other))
+	h.notify(a, a)
+	h.notify(a, a)
+	assert.True(t, signalled(mine))
+	assert.False(t, signalled(mine), "signalled once")
+	assert.False(t, signalled(other))
 	waits := a.DeepCopy()
 	waits.Status.WaitingFor = vdi.WaitingForGPU
-	h.saw(a, waits)
-	assert.True(t, told(other), "the queue has changed")
+	h.notify(a, waits)
+	assert.True(t, signalled(other), "the queue has changed")
 	stopMine()
-	h.saw(a, nil)
-	assert.False(t, told(other))
+	h.notify(a, nil)
+	assert.False(t, signalled(other))
 	for range maxFollowers {
 		_, _, ok := h.follow("c.example.com")
 		assert.True(t, ok)
@@ -187,16 +187,16 @@ func TestJudge(t *testing.T) {
 		change(&login)
 		return login
 	}
-	assert.Equal(t, allowed, judge(good, "h.example.com", s))
-	assert.Equal(t, stranger, judge(good, "h.example.com", nil))
-	assert.Equal(t, anonymous, judge(good, "i.example.com", s))
-	assert.Equal(t, anonymous, judge(with(func(l *ticket) { l.SessionUID = "other" }), "h.example.com", s))
-	assert.Equal(t, stranger, judge(with(func(l *ticket) { l.User = "A@b.c" }), "h.example.com", s), "byte for byte")
+	assert.Equal(t, allowed, standingOf(good, "h.example.com", s))
+	assert.Equal(t, stranger, standingOf(good, "h.example.com", nil))
+	assert.Equal(t, anonymous, standingOf(good, "i.example.com", s))
+	assert.Equal(t, anonymous, standingOf(with(func(l *ticket) { l.SessionUID = "other" }), "h.example.com", s))
+	assert.Equal(t, stranger, standingOf(with(func(l *ticket) { l.User = "A@b.c" }), "h.example.com", s), "byte for byte")
 
 	page := with(func(l *ticket) { l.User = "" })
-	assert.Equal(t, allowed, judgePage(page, "h.example.com", s))
-	assert.Equal(t, anonymous, judgePage(page, "h.example.com", nil))
-	assert.Equal(t, anonymous, judgePage(page, "i.example.com", s))
-	assert.Equal(t, anonymous, judgePage(with(func(l *ticket) { l.User, l.SessionUID = "", "other" }), "h.example.com", s))
-	assert.Equal(t, anonymous, judgePage(good, "h.example.com", s), "a login of the other mode")
+	assert.Equal(t, allowed, pageStandingOf(page, "h.example.com", s))
+	assert.Equal(t, anonymous, pageStandingOf(page, "h.example.com", nil))
+	assert.Equal(t, anonymous, pageStandingOf(page, "i.example.com", s))
+	assert.Equal(t, anonymous, pageStandingOf(with(func(l *ticket) { l.User, l.SessionUID = "", "other" }), "h.example.com", s))
+	assert.Equal(t, anonymous, pageStandingOf(good, "h.example.com", s), "a login of the other mode")
 }

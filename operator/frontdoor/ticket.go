@@ -74,8 +74,8 @@ type ticket struct {
 	Verifier string `json:"verifier,omitempty"`
 }
 
-// endable is the login behind a ticket, for the list of those that were ended.
-func (t ticket) endable() ended.Login {
+// endedLogin is the login behind a ticket, for the list of those that were ended.
+func (t ticket) endedLogin() ended.Login {
 	return ended.Login{Person: person(t.User, t.SessionUID), Name: t.Login, Issued: time.UnixMilli(t.LoginIssued), Until: time.Unix(t.LoginExpires, 0)}
 }
 

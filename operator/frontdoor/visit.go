@@ -9,8 +9,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// visit is one request of a browser, whether it came straight or was told by
-// the proxy.
+// visit is one request of a browser, whether it came straight or the proxy
+// asks about it.
 type visit struct {
 	// host is in lower case and without a port; "" when it is malformed.
 	host   string
@@ -21,10 +21,10 @@ type visit struct {
 	// target is path and query as they were sent.
 	target string
 	header http.Header
-	// from is the address of the last hop before us that is told.
+	// from is the address of the last hop before us that is named.
 	from string
 	// at is the request for cookies; its address and method say nothing in a
-	// visit that the proxy told.
+	// visit that the proxy asks about.
 	at *http.Request
 }
 
@@ -67,9 +67,9 @@ func imitatesProxy(h http.Header) bool {
 
 func isPath(target string) bool { return strings.HasPrefix(target, "/") }
 
-// isClear reports whether [forwardedVisit] would take the visit if the proxy asked about it.
+// isUnambiguous reports whether [forwardedVisit] would take the visit if the proxy asked about it.
 // What is refused where a desktop runs is refused where none does.
-func (v visit) isClear() bool { return !imitatesProxy(v.header) && isPath(v.target) }
+func (v visit) isUnambiguous() bool { return !imitatesProxy(v.header) && isPath(v.target) }
 
 // maxParameters is how many a query may have; ours have fewer. Many short ones cost
 // many times their length in memory.

@@ -23,8 +23,8 @@ func question(change func(http.Header)) *http.Request {
 }
 
 func TestToldVisit(t *testing.T) {
-	v, clear := forwardedVisit(question(func(http.Header) {}))
-	require.True(t, clear)
+	v, unambiguous := forwardedVisit(question(func(http.Header) {}))
+	require.True(t, unambiguous)
 	assert.Equal(t, "alice.vdi.example.com", v.host)
 	assert.Equal(t, "GET", v.method)
 	assert.Equal(t, "/a%2Fb", v.path, "as it was sent")
@@ -50,18 +50,18 @@ func TestToldVisitRefusesTricks(t *testing.T) {
 		"plain http":          func(h http.Header) { h.Set("X-Forwarded-Proto", "http") },
 		"two protocols":       func(h http.Header) { h.Add("X-Forwarded-Proto", "https") },
 	} {
-		_, clear := forwardedVisit(question(change))
-		assert.False(t, clear, name)
+		_, unambiguous := forwardedVisit(question(change))
+		assert.False(t, unambiguous, name)
 	}
-	v, clear := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Proto", "wss") }))
-	assert.True(t, clear)
+	v, unambiguous := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Proto", "wss") }))
+	assert.True(t, unambiguous)
 	assert.NotEmpty(t, v.host)
 }
 
 func TestEncodedPathsAreNotOurs(t *testing.T) {
 	for _, target := range []string{"/.vdi%2fcallback", "/%2evdi/callback", "/.vdi//callback", "/.vdi/../.vdi/callback", "/.VDI/callback", "/.vdi/callback/", "/.vdi/callback;x"} {
-		v, clear := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Uri", target) }))
-		require.True(t, clear)
+		v, unambiguous := forwardedVisit(question(func(h http.Header) { h.Set("X-Forwarded-Uri", target) }))
+		require.True(t, unambiguous)
 		assert.NotEqual(t, pathCallback, v.path, target)
 	}
 }

@@ -47,10 +47,10 @@ func Methods() []string {
 // Serves reports whether a method is one of [Methods].
 func Serves(method string) bool { return slices.Contains(Methods(), method) }
 
-// Server is a server that bounds its crowd.
+// Server is a server that bounds its connections.
 type Server struct {
 	*http.Server
-	crowd *crowd
+	limiter *connLimiter
 }
 
 // New returns a server for a handler that [Guard] made. It has no limit for whole
@@ -63,12 +63,12 @@ func New(guarded http.Handler, errorLog *slog.Logger, maxHeaderBytes int) *Serve
 		// refuses by itself, such as unknown expectations, never gets to a handler.
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: BodyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ConnContext: withGuest, ConnState: follow,
-	}, newCrowd(maxHeaderBytes)}
+		ConnContext: withConn, ConnState: follow,
+	}, newConnLimiter(maxHeaderBytes)}
 }
 
 // Serve is http.Server's.
-func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(newEntrance(l, s.crowd)) }
+func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(newLimitedListener(l, s.limiter)) }
 
 // Guard bounds how long whoever has not been let in ([LetIn]) may take to send a body and
 // to take the answer, and ends the connection, by "Connection: close", behind every request
@@ -86,7 +86,7 @@ func Guard(next http.Handler) http.Handler {
 			return
 		}
 		// A switch of protocols takes the connection over and begins no answer here.
-		a := &answer{ResponseWriter: w, guest: guestOf(r), last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
+		a := &responseWriter{ResponseWriter: w, conn: connOf(r), last: !Serves(r.Method) || len(r.Header["Upgrade"]) > 0}
 		if r.Body != nil && r.Body != http.NoBody {
 			// It ends with the body: net/http takes it away there.
 			setReadDeadline(w, time.Now().Add(BodyTimeout))
@@ -107,24 +107,24 @@ func Guard(next http.Handler) http.Handler {
 // that others send does. The writer is the one that [Guard] gave to the handler, or wraps
 // it.
 func LetIn(w http.ResponseWriter) {
-	if a := answerIn(w); a != nil {
-		a.letGuestIn()
+	if a := writerIn(w); a != nil {
+		a.release()
 	}
 }
 
-// Known is for the requests of those who have a login: what people without one do does
+// LoggedIn is for the requests of those who have a login: what people without one do does
 // not end them. They have no more time than others.
-func Known(w http.ResponseWriter) {
-	if a := answerIn(w); a != nil && a.guest != nil {
-		a.guest.enter(&a.guest.crowd.known)
+func LoggedIn(w http.ResponseWriter) {
+	if a := writerIn(w); a != nil && a.conn != nil {
+		a.conn.enter(&a.conn.limiter.known)
 	}
 }
 
-// answerIn is what [Guard] gave to the handler; nil in tests of a handler alone.
-func answerIn(w http.ResponseWriter) *answer {
+// writerIn is what [Guard] gave to the handler; nil in tests of a handler alone.
+func writerIn(w http.ResponseWriter) *responseWriter {
 	for {
 		switch inner := w.(type) {
-		case *answer:
+		case *responseWriter:
 			return inner
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = inner.Unwrap()
@@ -139,19 +139,19 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	_ = http.NewResponseController(w).SetReadDeadline(t)
 }
 
-// answer decides, when it begins, whether the connection ends with it.
-type answer struct {
+// responseWriter decides, when it begins, whether the connection ends with it.
+type responseWriter struct {
 	http.ResponseWriter
-	guest *guest
-	last  bool  // whatever is answered
-	letIn bool  // errors are not ours
-	body  *body // nil: there is none
-	begun bool
+	conn       *trackedConn
+	last       bool  // whatever is answered
+	authorized bool  // errors are not ours
+	body       *body // nil: there is none
+	begun      bool
 }
 
-func (a *answer) letGuestIn() {
-	a.letIn = true
-	a.guest.leave()
+func (a *responseWriter) release() {
+	a.authorized = true
+	a.conn.leave()
 	if a.body != nil && !a.body.complete.Load() {
 		a.body.letIn.Store(true)
 		a.body.deadline(time.Now().Add(PauseTimeout))
@@ -159,23 +159,23 @@ func (a *answer) letGuestIn() {
 }
 
 // begin must come before the head of the answer is written; only the first counts.
-func (a *answer) begin(status int) {
+func (a *responseWriter) begin(status int) {
 	if a.begun {
 		return
 	}
 	a.begun = true
-	if !a.letIn {
+	if !a.authorized {
 		// Fails only where there is no connection; net/http takes it away in the end.
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTimeout))
 	}
-	refused := status >= http.StatusBadRequest && !a.letIn
+	refused := status >= http.StatusBadRequest && !a.authorized
 	if a.last || refused || a.body != nil && !a.body.whole() {
 		a.Header().Set("Connection", "close")
 	}
 }
 
 // WriteHeader implements http.ResponseWriter; hints (1xx) are not the answer.
-func (a *answer) WriteHeader(status int) {
+func (a *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		a.begin(status)
 	}
@@ -183,19 +183,19 @@ func (a *answer) WriteHeader(status int) {
 }
 
 // Write implements http.ResponseWriter.
-func (a *answer) Write(p []byte) (int, error) {
+func (a *responseWriter) Write(p []byte) (int, error) {
 	a.begin(http.StatusOK)
 	return a.ResponseWriter.Write(p)
 }
 
 // FlushError is for http.ResponseController: to flush begins the answer.
-func (a *answer) FlushError() error {
+func (a *responseWriter) FlushError() error {
 	a.begin(http.StatusOK)
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
 // Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *responseWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // body is a request's. A reverse proxy reads it beside the answer, and may go on for a
 // moment when the answer is over.

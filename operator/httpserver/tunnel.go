@@ -34,11 +34,11 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
-// refuseTunnel answers CONNECT in the handler's words and gives the connection up.
+// refuseTunnel answers CONNECT as the handler does and gives the connection up.
 // The handler must refuse, and for this request gets no connection of its own.
 func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	said := &recorder{header: http.Header{}}
-	next.ServeHTTP(said, r)
+	recorded := &recorder{header: http.Header{}}
+	next.ServeHTTP(recorded, r)
 	conn, early, err := http.NewResponseController(w).Hijack()
 	if err != nil { // no connection of HTTP/1.1
 		w.Header().Set("Connection", "close")
@@ -46,12 +46,12 @@ func refuseTunnel(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		return
 	}
 	defer conn.Close()
-	if g := guestOf(r); g != nil {
-		g.enter(&g.crowd.waiting) // net/http knows it no more
+	if g := connOf(r); g != nil {
+		g.enter(&g.limiter.waiting) // net/http knows it no more
 		defer g.leave()
 	}
-	said.header.Set(PayloadHeader, payload(r, conn, early.Reader))
-	if said.send(conn) == nil {
+	recorded.header.Set(PayloadHeader, payload(r, conn, early.Reader))
+	if recorded.send(conn) == nil {
 		linger(conn, early.Reader)
 	}
 }
@@ -102,7 +102,7 @@ func (s *recorder) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// send writes the answer, and that it is the last one. Whatever was said, no tunnel
+// send writes the answer, and that it is the last one. Whatever the handler answered, no tunnel
 // is granted.
 func (s *recorder) send(conn net.Conn) error {
 	if s.status < http.StatusBadRequest {

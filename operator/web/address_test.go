@@ -20,7 +20,7 @@ func TestHost(t *testing.T) {
 
 func TestClientIP(t *testing.T) {
 	r := &http.Request{Header: http.Header{}, RemoteAddr: "192.0.2.2:1234"}
-	assert.Equal(t, "192.0.2.2", ClientIP(r), "nobody tells of a hop")
+	assert.Equal(t, "192.0.2.2", ClientIP(r), "nobody names a hop")
 	r.Header["X-Forwarded-For"] = []string{"203.0.113.9, 198.51.100.1", "198.51.100.7"}
 	assert.Equal(t, "198.51.100.7", ClientIP(r), "the last hop: those before are the visitor's own words")
 	assert.Equal(t, "192.0.2.2", Peer(r))

@@ -39,7 +39,7 @@ func isOrAbsent(values []string, want string) bool {
 func IsFromElsewhere(h http.Header) bool { return !isOrAbsent(h["Sec-Fetch-Site"], "same-origin") }
 
 // IsFrom reports whether a page of this origin, and no other, made a request. Hosts of
-// other desktops are the same site, so SameSite cookies do not tell them apart. Whoever
+// other desktops are the same site, so SameSite cookies do not keep them apart. Whoever
 // changes something, or opens a WebSocket, by a cookie must be asked this.
 //
 // It is stricter than net/http.CrossOriginProtection, which knows no WebSockets and takes

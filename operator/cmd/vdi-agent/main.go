@@ -1,6 +1,6 @@
 // vdi-agent is the way into one desktop: it stands before the desktop in the
-// session's pod (package agent). `vdi-agent goodbye` announces to a running agent
-// that the pod is about to stop; it is the sidecar's preStop command.
+// session's pod (package agent). `vdi-agent goodbye` signals a running agent that
+// the pod is about to stop; it is the sidecar's preStop command.
 package main
 
 import (

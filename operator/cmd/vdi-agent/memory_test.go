@@ -30,7 +30,7 @@ func resident(t *testing.T, pid int) (kib int) {
 			return kib
 		}
 	}
-	t.Fatal("the kernel reports no VmRSS")
+	t.Fatal("the kernel shows no VmRSS")
 	return 0
 }
 

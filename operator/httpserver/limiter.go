@@ -17,21 +17,21 @@ const (
 	// maxIdle is how many connections may wait for their next request. Traefik keeps 200
 	// by default, and there may be more than one.
 	maxIdle = 512
-	// courtesy is how long everybody may take for a first request before they make room
+	// grace is how long everybody may take for a first request before they make room
 	// for others: what is busy may be slow without doing wrong. It bounds how many
 	// strangers in a second are got rid of, too, since newcomers wait behind them.
-	courtesy = 200 * time.Millisecond
-	// silentCourtesy is the same before the first byte. A busy proxy opens a connection and
+	grace = 200 * time.Millisecond
+	// silentGrace is the same before the first byte. A busy proxy opens a connection and
 	// may need a while to send a request.
-	silentCourtesy = time.Second
+	silentGrace = time.Second
 )
 
-// crowd bounds what people can hold who have shown nothing: connections with a request
+// connLimiter bounds what people can hold who have shown nothing: connections with a request
 // that is incomplete, or whose answer is, counted until they are let in ([LetIn]). Where
 // there are too many, the oldest one ends, and nobody before a moment has passed:
 // meanwhile newcomers wait in the kernel. Whoever sends a whole request at once, as
 // people's browsers do through a proxy, is answered before.
-type crowd struct {
+type connLimiter struct {
 	maxHead int // bytes
 
 	mu sync.Mutex
@@ -47,8 +47,8 @@ type crowd struct {
 // queue has the oldest one in front.
 type queue struct {
 	list.List
-	courtesy time.Duration
-	limit    *limit
+	grace time.Duration
+	limit *limit
 }
 
 // limit is how many there may be in some queues together; those of the first are cut
@@ -58,9 +58,9 @@ type limit struct {
 	queues []*queue
 }
 
-func newCrowd(maxHead int) *crowd {
-	c := &crowd{maxHead: maxHead, left: make(chan struct{}, 1)}
-	c.waiting.courtesy, c.known.courtesy, c.silent.courtesy = courtesy, courtesy, silentCourtesy
+func newConnLimiter(maxHead int) *connLimiter {
+	c := &connLimiter{maxHead: maxHead, left: make(chan struct{}, 1)}
+	c.waiting.grace, c.known.grace, c.silent.grace = grace, grace, silentGrace
 	limited(maxWaiting, &c.waiting, &c.silent)
 	limited(maxWaiting, &c.known)
 	limited(maxIdle, &c.idle)
@@ -83,15 +83,15 @@ func (l *limit) over(more int) int {
 }
 
 // next is who may be cut; nil: nobody yet, and somebody after a while.
-func (l *limit) next() (oldest *guest, after time.Duration) {
-	after = silentCourtesy
+func (l *limit) next() (oldest *trackedConn, after time.Duration) {
+	after = silentGrace
 	for _, q := range l.queues {
 		front := q.Front()
 		if front == nil {
 			continue
 		}
-		g := front.Value.(*guest)
-		rest := g.courtesy() - time.Since(g.since)
+		g := front.Value.(*trackedConn)
+		rest := g.grace() - time.Since(g.since)
 		if rest <= 0 {
 			return g, 0
 		}
@@ -100,26 +100,26 @@ func (l *limit) next() (oldest *guest, after time.Duration) {
 	return nil, after
 }
 
-// entrance is a listener whose connections are guests.
-type entrance struct {
+// limitedListener is a listener whose connections are tracked and limited in number.
+type limitedListener struct {
 	net.Listener
-	crowd  *crowd
-	closed chan struct{}
-	close  sync.Once
+	limiter *connLimiter
+	closed  chan struct{}
+	close   sync.Once
 }
 
-func newEntrance(l net.Listener, c *crowd) *entrance {
-	return &entrance{Listener: l, crowd: c, closed: make(chan struct{})}
+func newLimitedListener(l net.Listener, c *connLimiter) *limitedListener {
+	return &limitedListener{Listener: l, limiter: c, closed: make(chan struct{})}
 }
 
 // Close implements net.Listener.
-func (e *entrance) Close() error {
+func (e *limitedListener) Close() error {
 	e.close.Do(func() { close(e.closed) })
 	return e.Listener.Close()
 }
 
 // Accept implements net.Listener. It returns when there is room.
-func (e *entrance) Accept() (net.Conn, error) {
+func (e *limitedListener) Accept() (net.Conn, error) {
 	conn, err := e.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -127,23 +127,23 @@ func (e *entrance) Accept() (net.Conn, error) {
 	if !e.waitForRoom() {
 		return nil, errors.Join(net.ErrClosed, conn.Close())
 	}
-	g := &guest{Conn: conn, crowd: e.crowd}
+	g := &trackedConn{Conn: conn, limiter: e.limiter}
 	g.head.begin()
-	g.enter(&e.crowd.silent)
+	g.enter(&e.limiter.silent)
 	return g, nil
 }
 
 // waitForRoom waits until there is room for one more, or somebody may be cut for it; it
-// reports whether the entrance is still open.
-func (e *entrance) waitForRoom() bool {
+// reports whether the listener is still open.
+func (e *limitedListener) waitForRoom() bool {
 	for {
-		full, after := e.crowd.full()
+		full, after := e.limiter.full()
 		if !full {
 			return true
 		}
 		select {
 		case <-time.After(after):
-		case <-e.crowd.left:
+		case <-e.limiter.left:
 		case <-e.closed:
 			return false
 		}
@@ -152,67 +152,67 @@ func (e *entrance) waitForRoom() bool {
 
 // full reports whether there is neither room for one more nor somebody who may be cut for
 // it, and after which time there will be at the latest.
-func (c *crowd) full() (full bool, after time.Duration) {
+func (c *connLimiter) full() (full bool, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	oldest, after := c.silent.limit.next()
 	return c.silent.limit.over(1) > 0 && oldest == nil, after
 }
 
-// guest is one connection.
-type guest struct {
+// trackedConn is one connection.
+type trackedConn struct {
 	net.Conn
-	crowd *crowd
-	head  head
+	limiter *connLimiter
+	head    head
 
-	// Guarded by the crowd's lock.
-	in    *queue // nil: nobody counts it
-	at    *list.Element
-	since time.Time // that it is in the queue
-	again bool      // it has been idle
-	cut   bool      // it is about to end
+	// Guarded by the limiter's lock.
+	in      *queue // nil: nobody counts it
+	at      *list.Element
+	since   time.Time // that it is in the queue
+	again   bool      // it has been idle
+	closing bool      // it is about to end
 }
 
-// courtesy is for the first request only: whoever comes again and again could else keep
+// grace is for the first request only: whoever comes again and again could else keep
 // everybody else waiting.
-func (g *guest) courtesy() time.Duration {
+func (g *trackedConn) grace() time.Duration {
 	if g.again {
 		return 0
 	}
-	return g.in.courtesy
+	return g.in.grace
 }
 
-type guestKey struct{}
+type connKey struct{}
 
-// withGuest is a server's ConnContext, for [guestOf].
-func withGuest(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, guestKey{}, conn)
+// withConn is a server's ConnContext, for [connOf].
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// guestOf is the connection of a request; nil where it came by none of our servers.
-func guestOf(r *http.Request) *guest {
-	g, _ := r.Context().Value(guestKey{}).(*guest)
+// connOf is the connection of a request; nil where it came by none of our servers.
+func connOf(r *http.Request) *trackedConn {
+	g, _ := r.Context().Value(connKey{}).(*trackedConn)
 	return g
 }
 
 // follow is a server's ConnState.
 func follow(conn net.Conn, state http.ConnState) {
-	g := conn.(*guest)
+	g := conn.(*trackedConn)
 	switch state {
-	case http.StateNew: // see entrance
+	case http.StateNew: // see limitedListener
 	case http.StateActive: // its head is there
 		g.head.end()
 		g.begin()
 	case http.StateIdle:
 		g.head.begin()
-		g.enter(&g.crowd.idle)
+		g.enter(&g.limiter.idle)
 	default:
 		g.leave()
 	}
 }
 
 // Read implements net.Conn.
-func (g *guest) Read(p []byte) (int, error) {
+func (g *trackedConn) Read(p []byte) (int, error) {
 	if !g.head.under.Load() {
 		return g.Conn.Read(p)
 	}
@@ -227,8 +227,8 @@ func (g *guest) Read(p []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (g *guest) Write(p []byte) (int, error) {
-	if len(p) != len(tooLarge) || string(p) != tooLarge || g.head.cookieBytes() <= g.crowd.maxHead/2 {
+func (g *trackedConn) Write(p []byte) (int, error) {
+	if len(p) != len(tooLarge) || string(p) != tooLarge || g.head.cookieBytes() <= g.limiter.maxHead/2 {
 		return g.Conn.Write(p)
 	}
 	n, err := g.Conn.Write(forgetCookies())
@@ -236,7 +236,7 @@ func (g *guest) Write(p []byte) (int, error) {
 }
 
 // CloseWrite ends what is sent, and not what is received.
-func (g *guest) CloseWrite() error {
+func (g *trackedConn) CloseWrite() error {
 	if half, can := g.Conn.(interface{ CloseWrite() error }); can {
 		return half.CloseWrite()
 	}
@@ -244,18 +244,18 @@ func (g *guest) CloseWrite() error {
 }
 
 // begin is the begin of a request.
-func (g *guest) begin() {
-	g.crowd.mu.Lock()
-	begins := g.in == &g.crowd.idle || g.in == &g.crowd.silent
-	g.crowd.mu.Unlock()
+func (g *trackedConn) begin() {
+	g.limiter.mu.Lock()
+	begins := g.in == &g.limiter.idle || g.in == &g.limiter.silent
+	g.limiter.mu.Unlock()
 	if begins {
-		g.enter(&g.crowd.waiting)
+		g.enter(&g.limiter.waiting)
 	}
 }
 
 // enter puts a connection at the end of a queue, and ends those in front where there are
 // too many.
-func (g *guest) enter(in *queue) {
+func (g *trackedConn) enter(in *queue) {
 	if g == nil {
 		return
 	}
@@ -264,44 +264,44 @@ func (g *guest) enter(in *queue) {
 	}
 }
 
-func (g *guest) enqueue(in *queue) (cut []*guest) {
-	g.crowd.mu.Lock()
-	defer g.crowd.mu.Unlock()
+func (g *trackedConn) enqueue(in *queue) (closing []*trackedConn) {
+	g.limiter.mu.Lock()
+	defer g.limiter.mu.Unlock()
 	g.dequeue()
-	if g.cut {
+	if g.closing {
 		return nil
 	}
 	g.in, g.at, g.since = in, in.PushBack(g), time.Now()
-	g.again = g.again || in == &g.crowd.idle
+	g.again = g.again || in == &g.limiter.idle
 	for in.limit.over(0) > 0 {
 		oldest, _ := in.limit.next()
 		if oldest == nil {
 			break
 		}
 		oldest.dequeue()
-		oldest.cut = true
-		cut = append(cut, oldest)
+		oldest.closing = true
+		closing = append(closing, oldest)
 	}
-	return cut
+	return closing
 }
 
 // leave takes a connection out of its queue: it was let in, or is over.
-func (g *guest) leave() {
+func (g *trackedConn) leave() {
 	if g == nil {
 		return
 	}
-	g.crowd.mu.Lock()
-	defer g.crowd.mu.Unlock()
+	g.limiter.mu.Lock()
+	defer g.limiter.mu.Unlock()
 	g.dequeue()
 }
 
-// dequeue is called with the crowd locked.
-func (g *guest) dequeue() {
+// dequeue is called with the limiter locked.
+func (g *trackedConn) dequeue() {
 	if g.in != nil {
 		g.in.Remove(g.at)
 		g.in, g.at = nil, nil
 		select {
-		case g.crowd.left <- struct{}{}:
+		case g.limiter.left <- struct{}{}:
 		default:
 		}
 	}

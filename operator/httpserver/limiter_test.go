@@ -55,7 +55,7 @@ func inHall(t *testing.T, test func(hall)) {
 			case "/in":
 				LetIn(w)
 			case "/known":
-				Known(w)
+				LoggedIn(w)
 			}
 			if _, err := io.ReadAll(r.Body); err != nil {
 				http.Error(w, "", http.StatusRequestTimeout)
@@ -71,15 +71,15 @@ func inHall(t *testing.T, test func(hall)) {
 	})
 }
 
-// guestOutside is the visitor's end of a connection.
-type guestOutside struct {
+// visitorConn is the visitor's end of a connection.
+type visitorConn struct {
 	net.Conn
 	ended chan struct{} // no more will come
 	got   []*http.Response
 }
 
 // comes opens a connection, sends bytes on it and reads all answers.
-func (h hall) comes(sent string) *guestOutside {
+func (h hall) comes(sent string) *visitorConn {
 	h.t.Helper()
 	g := h.opens()
 	go g.read()
@@ -87,13 +87,13 @@ func (h hall) comes(sent string) *guestOutside {
 	return g
 }
 
-func (h hall) opens() *guestOutside {
+func (h hall) opens() *visitorConn {
 	here, there := net.Pipe()
 	h.door.conns <- there
-	return &guestOutside{Conn: here, ended: make(chan struct{})}
+	return &visitorConn{Conn: here, ended: make(chan struct{})}
 }
 
-func (g *guestOutside) read() {
+func (g *visitorConn) read() {
 	defer close(g.ended)
 	from := bufio.NewReader(g)
 	for {
@@ -106,14 +106,14 @@ func (g *guestOutside) read() {
 	}
 }
 
-func (h hall) sends(g *guestOutside, sent string) {
+func (h hall) sends(g *visitorConn, sent string) {
 	h.t.Helper()
 	_, err := io.WriteString(g, sent)
 	require.NoError(h.t, err)
 	synctest.Wait()
 }
 
-func (g *guestOutside) isOpen() bool {
+func (g *visitorConn) isOpen() bool {
 	synctest.Wait()
 	select {
 	case <-g.ended:
@@ -139,7 +139,7 @@ func TestCrowd(t *testing.T) {
 	for _, sent := range []string{"", "G", slowHead, slowBody} {
 		inHall(t, func(h hall) {
 			let := h.comes(strings.Replace(slowBody, "/", "/in", 1))
-			var strangers []*guestOutside
+			var strangers []*visitorConn
 			for range maxWaiting + 10 {
 				strangers = append(strangers, h.comes(sent))
 			}
@@ -161,11 +161,11 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// TestCourtesy: nobody is cut at once, however many come, and who comes later is served
+// TestGrace: nobody is cut at once, however many come, and who comes later is served
 // as soon as there is room.
-func TestCourtesy(t *testing.T) {
+func TestGrace(t *testing.T) {
 	t.Parallel()
-	for sent, lasts := range map[string]time.Duration{"": silentCourtesy, slowBody: courtesy} {
+	for sent, lasts := range map[string]time.Duration{"": silentGrace, slowBody: grace} {
 		inHall(t, func(h hall) {
 			first := h.comes(sent)
 			for range maxWaiting - 1 {
@@ -180,26 +180,26 @@ func TestCourtesy(t *testing.T) {
 		})
 	}
 	inHall(t, func(h hall) {
-		var others []*guestOutside
+		var others []*visitorConn
 		for range maxWaiting {
 			others = append(others, h.comes(""))
 		}
 		began := time.Now()
 		go func() {
-			time.Sleep(courtesy / 2)
+			time.Sleep(grace / 2)
 			_, _ = io.WriteString(others[10], whole)
 		}()
 		require.Len(t, h.comes(whole).got, 1)
-		require.Equal(t, courtesy/2, time.Since(began))
+		require.Equal(t, grace/2, time.Since(began))
 	})
 }
 
-// TestAgain: who comes again and again on one connection is shown no courtesy, or nobody
+// TestAgain: who comes again and again on one connection gets no grace, or nobody
 // else would ever come in.
 func TestAgain(t *testing.T) {
 	t.Parallel()
 	inHall(t, func(h hall) {
-		var others []*guestOutside
+		var others []*visitorConn
 		for range maxWaiting {
 			others = append(others, h.comes(whole))
 		}
@@ -213,7 +213,7 @@ func TestAgain(t *testing.T) {
 					if _, err := io.WriteString(g, "GET / HTTP"); err != nil {
 						return
 					}
-					time.Sleep(courtesy - 1)
+					time.Sleep(grace - 1)
 					if _, err := io.WriteString(g, "/1.1\r\nHost: a\r\n\r\n"); err != nil {
 						return
 					}
@@ -225,12 +225,12 @@ func TestAgain(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(3 * courtesy)
+		time.Sleep(3 * grace)
 		began := time.Now()
 		require.Len(t, h.comes(whole).got, 1)
-		require.LessOrEqual(t, time.Since(began), courtesy)
+		require.LessOrEqual(t, time.Since(began), grace)
 		close(stop)
-		time.Sleep(courtesy)
+		time.Sleep(grace)
 	})
 }
 
@@ -260,7 +260,7 @@ func TestSilent(t *testing.T) {
 	t.Parallel()
 	inHall(t, func(h hall) {
 		silent := h.comes("")
-		var slow []*guestOutside
+		var slow []*visitorConn
 		for range maxWaiting {
 			slow = append(slow, h.comes(slowBody))
 		}
@@ -282,7 +282,7 @@ func TestConnectCrowd(t *testing.T) {
 		}
 		require.Equal(t, began, time.Now())
 		require.Len(t, h.comes(whole).got, 1)
-		require.Equal(t, courtesy, time.Since(began))
+		require.Equal(t, grace, time.Since(began))
 		time.Sleep(payloadWait + lingering) // the server does not wait for them
 	})
 }
@@ -291,7 +291,7 @@ func TestConnectCrowd(t *testing.T) {
 func TestIdleCrowd(t *testing.T) {
 	t.Parallel()
 	inHall(t, func(h hall) {
-		var idle []*guestOutside
+		var idle []*visitorConn
 		for range maxIdle + 10 {
 			idle = append(idle, h.comes(whole))
 		}
@@ -309,13 +309,13 @@ func TestIdleCrowd(t *testing.T) {
 func TestUnread(t *testing.T) {
 	t.Parallel()
 	inHall(t, func(h hall) {
-		ask := func(sent string) *guestOutside {
+		ask := func(sent string) *visitorConn {
 			g := h.opens()
 			h.sends(g, sent)
 			return g
 		}
 		let := ask(strings.Replace(whole, "/", "/in", 1))
-		var strangers []*guestOutside
+		var strangers []*visitorConn
 		for range maxWaiting + 10 {
 			strangers = append(strangers, ask(whole))
 		}
@@ -345,7 +345,7 @@ func TestKnown(t *testing.T) {
 	inHall(t, func(h hall) {
 		with := strings.Replace(slowBody, "/", "/known", 1)
 		first, second := h.comes(with), h.comes(with)
-		time.Sleep(courtesy)
+		time.Sleep(grace)
 		for range maxWaiting + 10 {
 			h.comes(slowBody)
 		}
@@ -377,7 +377,7 @@ func TestManyLines(t *testing.T) {
 		tooLong := h.comes(head(maxLines + 1))
 		require.Len(t, tooLong.got, 1)
 		require.Equal(t, http.StatusBadRequest, tooLong.got[0].StatusCode)
-		for _, open := range []*guestOutside{tooLong, fits, h.comes(whole)} {
+		for _, open := range []*visitorConn{tooLong, fits, h.comes(whole)} {
 			_, _ = io.WriteString(open, head(maxLines+1)) // it may be over before all is sent
 			require.False(t, open.isOpen())
 		}

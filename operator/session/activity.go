@@ -53,9 +53,9 @@ type use struct {
 // lastActivity is the latest use that any source knows of; nil when it is unknown.
 // Not answered: the agent has not said anything yet.
 func (r *Reconciler) lastActivity(ctx context.Context, p *plan.Pass, wait, stands time.Duration) (latest *vdi.ActivityStatus, answered bool) {
-	told := toldActivity(p.Session, p.Now)
+	written := annotatedActivity(p.Session, p.Now)
 	if r.Activity == nil {
-		return told, true
+		return written, true
 	}
 	pod := p.Seen.Pod
 	seen, answered := r.uses.ask(ctx, r, p, wait, stands, func(ctx context.Context) use {
@@ -66,17 +66,17 @@ func (r *Reconciler) lastActivity(ctx context.Context, p *plan.Pass, wait, stand
 	case !answered:
 		return nil, false
 	case errors.Is(seen.err, ErrNoAgent):
-		return told, true
+		return written, true
 	case seen.err != nil || seen.activity.LastActivityTime == nil:
 		logf.FromContext(ctx).V(1).Info("activity is unknown", "error", seen.err)
 		return nil, true
-	case told != nil && told.LastActivityTime.After(seen.activity.LastActivityTime.Time):
-		seen.activity.LastActivityTime = told.LastActivityTime
+	case written != nil && written.LastActivityTime.After(seen.activity.LastActivityTime.Time):
+		seen.activity.LastActivityTime = written.LastActivityTime
 	}
 	return &seen.activity, true
 }
 
-// sameUse is by how much the times of one and the same use may differ: each is told
+// sameUse is by how much the times of one and the same use may differ: each is written
 // in whole seconds, by clocks that are compared in whole seconds.
 const sameUse = 2 * time.Second
 
@@ -91,9 +91,9 @@ func unlessSame(former, latter *vdi.ActivityStatus) *vdi.ActivityStatus {
 	return latter
 }
 
-// toldActivity is what others wrote on the session. A time that has not come
+// annotatedActivity is what others wrote on the session. A time that has not come
 // yet counts as now.
-func toldActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
+func annotatedActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 	at, err := time.Parse(time.RFC3339, s.Annotations[wire.AnnotationLastActivity])
 	if err != nil {
 		return nil

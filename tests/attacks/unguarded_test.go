@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,8 +20,9 @@ import (
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
-// removal takes one guard out of the operator: instead is written behind the only
-// place in a source file where a text stands.
+// removal takes one guard out of the operator: instead is written at the beginning of a
+// function ("func guard", "func Reconciler.hold"), or behind the only place in a source
+// file where another text stands.
 type removal struct{ file, behind, instead string }
 
 // removals are the guards of operator, renderer and platform that the operator of
@@ -26,26 +30,26 @@ type removal struct{ file, behind, instead string }
 func removals() []removal {
 	return []removal{
 		// Somebody else's objects are left alone, and so are their homes.
-		{"operator/session/apply.go", "func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {", "return nil"},
-		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.seen.pod = pod"},
-		{"operator/session/home.go", "func usableHome(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
-		{"operator/session/holder.go", "func (r *Reconciler) hold(ctx context.Context, p *pass, claim *corev1.PersistentVolumeClaim) error {", "return nil"},
-		{"operator/session/finalize.go", "func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (how string, err error) {", anybodyCounts},
+		{"operator/session/apply.go", "func ownedBy", "return nil"},
+		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.Seen.Pod = pod"},
+		{"operator/homes/claim.go", "func Usable", "return nil"},
+		{"operator/session/holder.go", "func Reconciler.hold", "return nil"},
+		{"operator/session/finalize.go", "func Reconciler.hadByOther", anybodyCounts},
 		// Templates mount what administrators have given to desktops.
-		{"operator/session/claims.go", "func (r *Reconciler) inspectClaims(ctx context.Context, p *pass) error {", "return nil"},
+		{"operator/session/claims.go", "func Reconciler.inspectClaims", "return nil"},
 		// A host never passes to another person.
-		{"operator/session/host.go", "func (r *Reconciler) becomeHolder(ctx context.Context, p *pass) error {", "return nil"},
+		{"operator/session/host.go", "func Reconciler.becomeHolder", "return nil"},
 		// The end is orderly, however the session is deleted.
-		{"operator/session/controller.go", "func (r *Reconciler) register(ctx context.Context, p *pass) error {", "return nil"},
-		{"operator/session/finalize.go", "func (r *Reconciler) finalizeDesktop(ctx context.Context, p *pass) error {", "return nil"},
-		{"operator/session/orphans.go", "func orphaned(s *vdi.VDISession, o metav1.Object) bool {", "return false"},
+		{"operator/session/controller.go", "func Reconciler.register", "return nil"},
+		{"operator/session/finalize.go", "func Reconciler.finalizeDesktop", "return nil"},
+		{"operator/session/orphans.go", "func orphaned", "return false"},
 		// A session's wishes end at its template's bounds.
-		{"operator/session/lifecycle.go", "func bounded(wish time.Duration, maximum vdi.Duration) time.Duration {", "return wish"},
-		{"operator/session/lifecycle.go", "func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end, bound time.Time) time.Time {", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
+		{"operator/session/plan/lifecycle.go", "func bounded", "return wish"},
+		{"operator/session/plan/lifecycle.go", "func extended", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
 		// What an agent does not confirm is not believed.
-		{"operator/session/activity.go", "told := toldActivity(p.session, p.now)", "if told != nil { return told, true }"},
+		{"operator/session/activity.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
 		// A password stays only if it was reported, and where a policy answers for it.
-		{"operator/session/secret.go", "func (r *Reconciler) ensurePolicy(ctx context.Context, s *vdi.VDISession) error {", "return nil"},
+		{"operator/session/secret.go", "func Reconciler.ensurePolicy", "return nil"},
 		{"operator/session/credentials.go", "stays, verifier, err := r.reportedLogin(ctx, p)", "stays = true"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{
@@ -59,24 +63,24 @@ func removals() []removal {
 		{"platform/wire/verifier.go", "sum := sha256.Sum256([]byte(password))", "copy(sum[:], password); println(password)"},
 		// Nobody's name is in the log.
 		{
-			"operator/session/apply.go", "func (r *Reconciler) create(ctx context.Context, p *pass, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {",
-			"logf.FromContext(ctx).Info(\"create\", \"user\", p.session.Spec.User)",
+			"operator/session/controller.go", "func Reconciler.render",
+			"ctrl.Log.Info(\"render\", \"user\", p.Session.Spec.User)",
 		},
 		// Namespaces and people take turns, and one's desktops are no business of another's.
 		{
-			"operator/session/watches.go", "func (r *Reconciler) newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {",
+			"operator/session/watches.go", "func Reconciler.newQueue",
 			"return workqueue.NewTypedRateLimitingQueue(limiter)",
 		},
 		{"operator/session/watches.go", "var found []reconcile.Request", "return r.requests(ctx, client.InNamespace(namespace))"},
 		// Users are told apart by a hash that nobody can aim at.
-		{"platform/identity.go", "func Identity(user string) string {", "return slug(user)"},
-		{"platform/identity.go", "func ValidateUser(user string) error {", "return nil"},
+		{"platform/identity.go", "func Identity", "return slug(user)"},
+		{"platform/identity.go", "func ValidateUser", "return nil"},
 		// What is rendered is judged, in order, and ours in the end.
 		{"renderer/values.go", "problems, err := r.schema.check(all)", "problems = nil"},
-		{"renderer/guard.go", "func guard(e expectation) step {", "return func(*Rendered) error { return nil }"},
-		{"renderer/postrender.go", "func installRank(kind string) int {", "return -slices.Index(wire.Kinds(), kind)"},
-		{"renderer/postrender.go", "func enforceLabels(in Input) step {", theirLabelsWin},
-		{"renderer/postrender.go", "func securityFloor(gpuResource string) step {", "return mountToken"},
+		{"renderer/guard.go", "func guard", "return func(*Rendered) error { return nil }"},
+		{"renderer/postrender.go", "func installRank", "return -slices.Index(wire.Kinds(), kind)"},
+		{"renderer/postrender.go", "func enforceLabels", theirLabelsWin},
+		{"renderer/postrender.go", "func securityFloor", "return mountToken"},
 	}
 }
 
@@ -103,7 +107,7 @@ const theirLabelsWin = `
 		if in.Template.Spec.Values != nil {
 			_ = json.Unmarshal(in.Template.Spec.Values.Raw, &wish)
 		}
-		for _, pod := range r.ofKind(kindPod) {
+		for _, pod := range r.ofKind(wire.KindPod) {
 			addAll(ensureMap(pod.Object, "metadata"), "labels", wish.Pod.Labels)
 		}
 		return nil
@@ -114,12 +118,49 @@ const theirLabelsWin = `
 const mountToken = `
 
 func mountToken(r *Rendered) error {
-	for _, pod := range r.ofKind(kindPod) {
+	for _, pod := range r.ofKind(wire.KindPod) {
 		delete(ensureMap(pod.Object, "spec"), "automountServiceAccountToken")
 	}
 	return nil
 }
 `
+
+// at is where in a source a removal is written.
+func (g removal) at(source string) (int, error) {
+	name, isFunction := strings.CutPrefix(g.behind, "func ")
+	if !isFunction || strings.Contains(name, " ") {
+		if strings.Count(source, g.behind) != 1 {
+			return 0, fmt.Errorf("%s no longer holds %q once: write in removals where this guard is now", g.file, g.behind)
+		}
+		return strings.Index(source, g.behind) + len(g.behind), nil
+	}
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, g.file, source, 0)
+	if err != nil {
+		return 0, err
+	}
+	for _, declaration := range file.Decls {
+		if f, ok := declaration.(*ast.FuncDecl); ok && nameOf(f) == name {
+			return files.Position(f.Body.Lbrace).Offset + 1, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no function %s any more: write in removals where this guard is now", g.file, name)
+}
+
+// nameOf is a function's name, behind that of its receiver's type where it has one.
+func nameOf(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
+	}
+	of := f.Recv.List[0].Type
+	if pointer, ok := of.(*ast.StarExpr); ok {
+		of = pointer.X
+	}
+	if id, ok := of.(*ast.Ident); ok {
+		return id.Name + "." + f.Name.Name
+	}
+	return ""
+}
 
 // overlay writes the changed sources into dir and returns the file that go build
 // takes for -overlay.
@@ -135,10 +176,11 @@ func overlay(root, dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if strings.Count(string(text), g.behind) != 1 {
-			return "", fmt.Errorf("%s no longer holds %q once: tell tests/attacks where this guard is now", g.file, g.behind)
+		at, err := g.at(string(text))
+		if err != nil {
+			return "", err
 		}
-		changed := strings.Replace(string(text), g.behind, g.behind+"\n"+g.instead+"\n", 1)
+		changed := string(text[:at]) + "\n" + g.instead + "\n" + string(text[at:])
 		if strings.Contains(g.instead, "mountToken") {
 			changed += mountToken
 		}

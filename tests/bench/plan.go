@@ -18,7 +18,7 @@ type Plan struct {
 	Paced      int // sessions of paced
 }
 
-// DefaultPlan is what the README's figures come from.
+// DefaultPlan is what the figures of README.md here come from.
 func DefaultPlan() Plan {
 	return Plan{
 		Contenders: Contenders(), Scenarios: Scenarios(),

@@ -38,7 +38,7 @@ func TestA25TooMuch(t *testing.T) {
 	}
 }
 
-// TestA25Number: nobody makes any number of sessions in a namespace with the README's quota.
+// TestA25Number: nobody makes any number of sessions in a namespace with the tenancy page's quota.
 func TestA25Number(t *testing.T) {
 	t.Parallel()
 	attack(t, "any number of sessions in a namespace", anyNumber)
@@ -89,7 +89,7 @@ func (w *world) rests(t *testing.T) int {
 	return last
 }
 
-// anyNumber: the quota of the README's recipe bounds the sessions of a namespace.
+// anyNumber: the quota of the tenancy page's recipe bounds the sessions of a namespace.
 func anyNumber(t *testing.T, w *world) ledger.Outcome {
 	ns := w.namespace(t)
 	if w.guarded {
@@ -109,15 +109,15 @@ func anyNumber(t *testing.T, w *world) ledger.Outcome {
 
 const recipeSessions = 4
 
-// quota makes the README's, once the quota controller counts sessions: it learns of new
+// quota makes that page's, once the quota controller counts sessions: it learns of new
 // kinds every half minute, and of a kind that it did not know when a quota was made only
 // much later.
 func (w *world) quota(t *testing.T, ns string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(w.Bin), "README.md"))
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(w.Bin), "charts", "vdi-operator", "docs", "tenancy.md"))
 	require.NoError(t, err)
 	_, hard, found := strings.Cut(string(text), "kubectl create quota desktops -n alice --hard=")
-	require.True(t, found, "the README has no quota for sessions")
+	require.True(t, found, "the page has no quota for sessions")
 	hard, _, _ = strings.Cut(hard, "\n")
 	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "desktops", Namespace: ns}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{}}}
 	for limit := range strings.SplitSeq(hard, ",") {

@@ -31,7 +31,7 @@ func TestPackage(t *testing.T) {
 		packed, err := loader.Load(archive)
 		require.NoError(t, err)
 		for _, file := range packed.Raw {
-			require.NotRegexp(t, `^(ci/|\.schema|README\.md\.gotmpl)`, file.Name, archive)
+			require.NotRegexp(t, `^(ci/|docs/|\.schema|README\.md\.gotmpl|CHANGELOG\.md)`, file.Name, archive)
 		}
 	}
 }

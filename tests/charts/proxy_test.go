@@ -45,7 +45,7 @@ func TestProxyVersion(t *testing.T) {
 	floors := []string{"3.6.25", "3.7.11"}
 	versions := slices.Clone(floors)
 	named := regexp.MustCompile(`\b3\.[67]\.\d+\b`)
-	for _, file := range []string{"README.md", "values/bring-your-own.yaml", "charts/vdi-platform/values.yaml", "charts/vdi-operator/templates/_proxy.tpl", "operator/proxycheck/proxycheck.go"} {
+	for _, file := range []string{"charts/README.md", "values/bring-your-own.yaml", "charts/vdi-platform/values.yaml", "charts/vdi-operator/templates/_proxy.tpl", "operator/proxycheck/proxycheck.go"} {
 		text, err := os.ReadFile(inRepository(strings.Split(file, "/")...))
 		require.NoError(t, err)
 		found := named.FindAllString(string(text), -1)
@@ -58,7 +58,7 @@ func TestProxyVersion(t *testing.T) {
 	for _, version := range versions {
 		assert.Empty(t, holes(t, version), version)
 	}
-	readme, err := os.ReadFile(inRepository("README.md"))
+	readme, err := os.ReadFile(inRepository("charts", "README.md"))
 	require.NoError(t, err)
 	assert.Contains(t, string(readme), "The umbrella installs "+strings.TrimPrefix(pinned, "v"))
 	for _, module := range []string{"traefik", "rules"} {

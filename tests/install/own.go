@@ -13,7 +13,7 @@ import (
 )
 
 // markKey is the label of the release and of the session that are the demo's own. Their
-// names are the README's, so that somebody's real installation may bear them, too.
+// names are the documents', so that somebody's real installation may bear them, too.
 const (
 	markKey   = "demo.vdi.kasm.io/made"
 	markValue = "yes"

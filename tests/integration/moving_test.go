@@ -94,7 +94,7 @@ func (w site) follow(folder, stage string) {
 	w.t.Helper()
 	root, err := repositoryRoot()
 	require.NoError(w.t, err)
-	page, err := os.ReadFile(filepath.Join(root, "charts", "vdi-operator", "README.md"))
+	page, err := os.ReadFile(filepath.Join(root, "charts", "vdi-operator", "docs", "operations.md"))
 	require.NoError(w.t, err)
 	_, rest, found := strings.Cut(string(page), "\n# "+stage)
 	require.True(w.t, found, "the page has no commands for %q", stage)

@@ -28,7 +28,7 @@ func (w *world) held() map[types.UID]client.Object {
 }
 
 // TestEtcdIsRestored: etcd goes back to an earlier state, as a backup is restored, and
-// the operator is stopped for that time, as the chart's README says. It goes on
+// the operator is stopped for that time, as the operations page says. It goes on
 // then, and nothing that the restored state holds is lost.
 func TestEtcdIsRestored(t *testing.T) {
 	t.Parallel()

@@ -25,8 +25,8 @@ import (
 var levels = []string{"restricted", "baseline", "privileged"}
 
 // TestPodSecurityOfTheCatalogue: the API server itself judges the desktop of
-// every ready template and every pod of the platform. What the README says of
-// each is all that it needs.
+// every ready template and every pod of the platform. What the tenancy page says
+// of each is all that it needs.
 func TestPodSecurityOfTheCatalogue(t *testing.T) {
 	t.Parallel()
 	j := newJudge(t)

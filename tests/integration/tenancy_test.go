@@ -104,7 +104,7 @@ func (w *world) ownNamespace(p *plane, ns string) {
 	}
 }
 
-// ownPassword is the README's way: the right to get Secrets by name.
+// ownPassword is the tenancy page's way: the right to get Secrets by name.
 func (w *world) ownPassword(p *plane, ns string) {
 	w.t.Helper()
 	meta := metav1.ObjectMeta{Name: "desktop-passwords", Namespace: ns}
@@ -183,7 +183,7 @@ func (l *listener) all() string {
 	return strings.Join(l.heard, "\n")
 }
 
-// artistsOnly goes by the README's recipe: everybody may use every template, until an
+// artistsOnly goes by the page's recipe: everybody may use every template, until an
 // administrator has said who may use what.
 func (w *world) artistsOnly(p *plane, ns string) {
 	w.t.Helper()
@@ -195,7 +195,7 @@ func (w *world) artistsOnly(p *plane, ns string) {
 		return p.really(w.t, who).Create(w.ctx, s, client.DryRunAll)
 	}
 	w.allowed("everybody uses every template", func() error { return start(mallory, "blender") })
-	w.recipe(p, "**A template for artists only.**")
+	w.recipe(p, "## A template for artists only\n")
 	// What an upgrade with tenancy.templates.everyone=false takes away.
 	require.NoError(w.t, w.client.Delete(w.ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "vdi-template-user:everyone"}}))
 	require.EventuallyWithT(w.t, func(t *assert.CollectT) {
@@ -218,15 +218,13 @@ func (w *world) artistsOnly(p *plane, ns string) {
 	require.NoError(w.t, c.Delete(w.ctx, s))
 }
 
-// recipe runs the README's first block of commands after a text.
+// recipe runs the tenancy page's first block of commands after a text.
 func (w *world) recipe(p *plane, after string) {
 	w.t.Helper()
 	top, err := repositoryRoot()
 	require.NoError(w.t, err)
-	text, err := os.ReadFile(filepath.Join(top, "README.md"))
-	require.NoError(w.t, err)
-	_, rest, found := strings.Cut(string(text), after)
-	require.True(w.t, found, "the README has no %q", after)
+	_, rest, found := strings.Cut(tenancyPage(w.t), after)
+	require.True(w.t, found, "the page has no %q", after)
 	_, rest, _ = strings.Cut(rest, "```console\n")
 	script, _, _ := strings.Cut(rest, "```")
 	require.NotEmpty(w.t, script, "no command after %q", after)
@@ -245,7 +243,7 @@ func (w *world) namespaceEnds(ns string) {
 	}, "the namespace goes with its desktops")
 }
 
-// tableIsTrue asks the API server about every cell of the README's table.
+// tableIsTrue asks the API server about every cell of the page's table of rights.
 func (w *world) tableIsTrue(p *plane) {
 	w.t.Helper()
 	columns := map[string]visitor{}
@@ -256,7 +254,7 @@ func (w *world) tableIsTrue(p *plane) {
 		columns[role] = in
 	}
 	columns["operator"], columns["front door"] = operator, frontDoor
-	header, rows := readmeTable(w.t, "| may they … |")
+	header, rows := pageTable(w.t, "| may they … |")
 	require.Len(w.t, header, len(columns)+1)
 	require.Greater(w.t, len(rows), 12)
 	for _, row := range rows {
@@ -294,15 +292,21 @@ func (w *world) requireMay(who visitor, verb, resource string, want bool) {
 	assert.Equal(w.t, want, review.Status.Allowed, "%s: %s %s", who.name, verb, resource)
 }
 
-// readmeTable is a table of the README by the beginning of its header.
-func readmeTable(t *testing.T, begin string) (header []string, rows [][]string) {
+// tenancyPage is what administrators read about who may do what.
+func tenancyPage(t *testing.T) string {
 	t.Helper()
 	top, err := repositoryRoot()
 	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(top, "README.md"))
+	text, err := os.ReadFile(filepath.Join(top, "charts", "vdi-operator", "docs", "tenancy.md"))
 	require.NoError(t, err)
-	_, table, found := strings.Cut(string(text), begin)
-	require.True(t, found, "the README has no table %q", begin)
+	return string(text)
+}
+
+// pageTable is a table of the tenancy page by the beginning of its header.
+func pageTable(t *testing.T, begin string) (header []string, rows [][]string) {
+	t.Helper()
+	_, table, found := strings.Cut(tenancyPage(t), begin)
+	require.True(t, found, "the page has no table %q", begin)
 	for i, line := range strings.Split(begin+table, "\n") {
 		if !strings.HasPrefix(line, "|") {
 			break

@@ -128,7 +128,7 @@ func (w world) createAtOnce(t *testing.T) {
 	}
 }
 
-// rotate follows the README's recipe word for word.
+// rotate follows the chart README's recipe word for word.
 func (w world) rotate(t *testing.T, first *corev1.Secret) {
 	t.Helper()
 	w.stage(t, "prepare")
@@ -142,7 +142,7 @@ func (w world) rotate(t *testing.T, first *corev1.Secret) {
 	require.Equal(t, map[string][]byte{"current": prepared.Data["next"]}, w.read(t).Data)
 }
 
-// stage runs the README's command of one stage.
+// stage runs the chart README's command of one stage.
 func (w world) stage(t *testing.T, name string) {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(repository, "charts", "coturn", "README.md.gotmpl"))

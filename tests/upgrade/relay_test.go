@@ -56,7 +56,7 @@ func TestRelay(t *testing.T) {
 		assert.Equal(t, first.UID, turnSecret(t).UID)
 		node.Meet(t, alice, bob)
 	})
-	t.Run("a lost secret is replaced as the README says", func(t *testing.T) {
+	t.Run("a lost secret is replaced as the chart's README says", func(t *testing.T) {
 		w.must(t, "kubectl", "delete", "secret", "vdi-coturn-secret", "-n", turnNamespace)
 		node.Meet(t, alice, bob) // the running relay has its own copy
 

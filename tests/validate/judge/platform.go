@@ -155,7 +155,7 @@ func Keys(secretName string, secret map[string][]byte, public map[string]string)
 		files[name] = &fstest.MapFile{Data: content}
 	}
 	if _, err := frontdoor.ReadKeys(files); err != nil {
-		return Fail("Secret %s: %v", secretName, err).With("put keys into it as the README's section Keys says")
+		return Fail("Secret %s: %v", secretName, err).With("put keys into it as charts/vdi-operator/docs/access.md says under Keys")
 	}
 	for _, name := range slices.Sorted(maps.Keys(secret)) {
 		half, err := publicHalf(secret[name])

@@ -232,10 +232,11 @@ manifests: bin/.dev-tools ## CRDs from the API types, into the operator chart
 	bin/controller-gen crd:crdVersions=v1,generateEmbeddedObjectMeta=false paths=./operator/api/... output:crd:dir=charts/vdi-operator/crds
 
 .PHONY: generate
-generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs
+generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs, the API's pages, the map of packages
 	bin/controller-gen object paths=./operator/api/...
 	for chart in charts/vdi-operator charts/vdi-platform charts/coturn tests/standins/traefik tests/standins/gpu-operator; do (cd $$chart && $(CURDIR)/bin/helm-values-schema-json); done
 	bin/helm-docs --log-level warning --chart-search-root charts --chart-to-generate charts/vdi-operator,charts/vdi-platform,charts/coturn --sort-values-order file
+	cd tests && go run ./cmd/vdi-docs ..
 
 .PHONY: golden
 golden: tools-helm ## Rewrite golden files; read the difference before you commit it

@@ -55,6 +55,20 @@ func TestFieldsPage(t *testing.T) {
 	assert.NotContains(t, page, "status.conditions[]", "Kubernetes' own")
 }
 
+// TestEveryWaitIsExplained: the API's page says of each word of status.waitingFor what to
+// look at.
+func TestEveryWaitIsExplained(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(repository, "operator", "api", "README.md"))
+	require.NoError(t, err)
+	all, err := constants(filepath.Join(repository, "operator", "api", "v1alpha1", "vdisession_types.go"))
+	require.NoError(t, err)
+	waits := withPrefix(all, "WaitingFor")
+	require.NotEmpty(t, waits)
+	for _, wait := range waits {
+		assert.Contains(t, string(page), "\n| `"+wait.value+"` | ", "operator/api/README.md has no row for this wait")
+	}
+}
+
 func TestTable(t *testing.T) {
 	assert.Equal(t, "| a | b |\n|---|---|\n| x \\| y | two lines |\n", table([]string{"a", "b"}, [][]string{{"x | y", "two\n  lines"}}))
 	assert.Equal(t, "spec.user is", sentence("spec.user is"))

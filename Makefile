@@ -29,6 +29,8 @@ SOAKTIME ?= 3m
 CASES ?= 4500
 SEED ?= 0
 ROOT_PACKAGES := ./charts/... ./operator/... ./platform/... ./renderer/...
+# Tests in tests/ run with -count=1: they read charts, CRDs and documents outside their module,
+# and Go's cache of results looks at no file there.
 
 # Recipes run in other folders, where a relative KUBECONFIG would lead elsewhere.
 EMPTY :=
@@ -64,26 +66,26 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
 	go test ./operator/session # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
-	cd tests && go test ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
-	cd tests && go test -skip '^TestInstallation$$' ./validate # which is `make validate`
+	cd tests && go test -count=1 ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
+	cd tests && go test -count=1 -skip '^TestInstallation$$' ./validate # which is `make validate`
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients, a release in a real registry
-	cd tests && go test ./charts/... ./registry/... ./standins/... ./postrender/...
+	cd tests && go test -count=1 ./charts/... ./registry/... ./standins/... ./postrender/...
 
 .PHONY: test-sim
 test-sim: ## The whole operator in a simulated cluster: ten thousand lives of sessions with faults (CASES, from SEED); a seed that fails is shown
-	cd tests && go test -v -timeout 60m ./sim -run '^TestLives$$' -cases $(CASES) -first $(SEED) | grep -v '^=== '
-	cd tests && go test ./sim -skip '^TestLives$$'
+	cd tests && go test -count=1 -v -timeout 60m ./sim -run '^TestLives$$' -cases $(CASES) -first $(SEED) | grep -v '^=== '
+	cd tests && go test -count=1 ./sim -skip '^TestLives$$'
 
 .PHONY: test-relay
 test-relay: tools-helm tools-control-plane ## The real coturn attacked in namespaces of its own, the real Prometheus with our alerts and dashboard
-	cd tests && go test -skip '$(ATTACKS)' ./relay/... ./monitoring/... ./selkies/...
+	cd tests && go test -count=1 -skip '$(ATTACKS)' ./relay/... ./monitoring/... ./selkies/...
 
 .PHONY: test-integration
 test-integration: tools-control-plane ## Controllers on a real API server, which also answers as the simulated one does
-	cd tests && go test -timeout 10m ./sim/replay
-	cd tests && go test -race -timeout 20m ./integration/...
+	cd tests && go test -count=1 -timeout 10m ./sim/replay
+	cd tests && go test -count=1 -race -timeout 20m ./integration/...
 
 .PHONY: test-attacks
 test-attacks: tools-helm tools-control-plane ## The attack list: each attack works without its guard and fails with it; prints how many are blocked
@@ -95,24 +97,24 @@ test-attacks: tools-helm tools-control-plane ## The attack list: each attack wor
 .PHONY: test-e2e
 test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 	cd tests && go run ./cmd/vdi-cluster tools traefik traefik-vulnerable
-	cd tests && go test -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
+	cd tests && go test -count=1 -p 1 -timeout 30m -skip '$(ATTACKS)' ./webrtc/... ./frontdoor/... ./cluster/... ./e2e/... ./upgrade/... # one after another: they share bin/ and two cores
 
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, starts beside 10,000 sessions of one tenant, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy, a platform broken on purpose
 	go test -race -count=3 $(ROOT_PACKAGES)
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
-	cd tests && go test -v -timeout 20m ./sim/replay -seeds 200 -first $$RANDOM
+	cd tests && go test -count=1 -v -timeout 20m ./sim/replay -seeds 200 -first $$RANDOM
 	cd tests && go test ./sim -run '^$$' -fuzz '^FuzzLives$$' -fuzztime $(FUZZTIME)
-	cd tests && go test -v -timeout 60m ./scale/... -sessions 1000 -crowd 10000 -starts 60 | grep -v '^=== '
+	cd tests && go test -count=1 -v -timeout 60m ./scale/... -sessions 1000 -crowd 10000 -starts 60 | grep -v '^=== '
 	for target in $$(go test -list '^Fuzz' $(ROOT_PACKAGES) | awk '/^Fuzz/ {f[n++]=$$1} /^ok/ {for (i=0;i<n;i++) print $$2":"f[i]; n=0}'); do \
 	  go test "$${target%%:*}" -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; done
-	$(MAKE) tools-node && cd tests && go run ./cmd/vdi-cluster tools traefik && go test -tags breakages -timeout 20m ./e2e -run '^TestValidateShowsWhatIsBrokenOnTheWay$$'
-	cd tests && go test -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
+	$(MAKE) tools-node && cd tests && go run ./cmd/vdi-cluster tools traefik && go test -count=1 -tags breakages -timeout 20m ./e2e -run '^TestValidateShowsWhatIsBrokenOnTheWay$$'
+	cd tests && go test -count=1 -tags keycloak -timeout 15m ./frontdoor -run '^TestKeycloak$$'
 	cd tests && go run ./cmd/vdi-cluster tools traefik
-	cd tests && go test ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m
+	cd tests && go test -count=1 ./frontdoor -run '^TestNothingOnTheWire$$' -v -wire $(WIRETIME) -timeout 30m
 	go test ./operator/agent -run '^TestSoak$$' -v -soak $(SOAKTIME)
-	cd tests && go test ./image -run '^TestReproducible$$' -everything
+	cd tests && go test -count=1 ./image -run '^TestReproducible$$' -everything
 	$(MAKE) sbom
 
 .PHONY: test-mutants
@@ -241,7 +243,7 @@ generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and R
 .PHONY: golden
 golden: tools-helm ## Rewrite golden files; read the difference before you commit it
 	go test ./renderer -run Golden -update
-	cd tests && go test ./charts -run Golden -update
+	cd tests && go test -count=1 ./charts -run Golden -update
 
 .PHONY: verify
 verify: generate ## Fail if something generated is not committed

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -9,14 +8,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
-	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // memory is what the operator knows of its sessions beside what is written. All
@@ -181,56 +181,60 @@ func (r *released) of(s *vdi.VDISession, claim string) (holder string, found boo
 }
 
 // settled remembers of each session what it was last compared with and found in
-// order, as a hash. While nothing of that changes, rendering again and comparing
+// order. While nothing of that changes, rendering again and comparing
 // would come to the same: most passes are news of the pod alone. What is
 // remembered is lost with the operator; the next pass then renders once more.
-type settled struct{ perSession[uint64] }
+type settled struct{ perSession[inOrder] }
 
 var settledSeed = maphash.MakeSeed()
 
 // unchanged tells whether the living desktop of this pass is in order.
 func (s *settled) unchanged(p *plan.Pass) bool {
 	known, found := s.load(client.ObjectKeyFromObject(p.Session))
-	return found && p.Seen.PodLives() && p.Decision.Want == plan.Run && known == fingerprint(p)
+	if !found || !p.Seen.PodLives() || p.Decision.Want != plan.Run {
+		return false
+	}
+	is, err := inOrderOf(p)
+	return err == nil && known == is
 }
 
-// note remembers a pass that compared everything and left nothing to do or to tell.
+// remember keeps a pass that compared everything and left nothing to do or to report.
 func (s *settled) remember(p *plan.Pass, failed error) {
 	key := client.ObjectKeyFromObject(p.Session)
-	switch {
-	case failed == nil && p.InOrder():
-		s.store(key, fingerprint(p))
-	case p.Desired != nil:
+	if failed == nil && p.InOrder() {
+		if is, err := inOrderOf(p); err == nil {
+			s.store(key, is)
+			return
+		}
+	}
+	if p.Desired != nil {
 		s.delete(key)
 	}
 }
 
-// fingerprint is a hash of all that rendering and comparing depend on: the renderer's
-// input, and the versions of the objects that are there. The pod counts by its
-// identity, since it is never changed, the home by what is read of it, and the
-// encoder by its name: where a streamer has one name for all, the choice before
-// the start and the one read from the pod may differ.
-func fingerprint(p *plan.Pass) uint64 {
-	var h maphash.Hash
-	h.SetSeed(settledSeed)
-	small := p.Input // by their generations instead
-	small.Session, small.Template, small.Platform = vdi.VDISession{}, vdi.VDITemplate{}, platform.Config{}
-	small.Encoder = vdi.EncoderChoice(platform.EncoderFor(p.Encoder, p.Template.Spec.Streamer, *p.Resources.GPU))
-	fmt.Fprint(&h, small, p.Session.UID, p.Session.Generation, p.Template.UID, p.Template.Generation, p.Seen.Pod.UID, homes.Fingerprint(p.Seen.Claim))
-	for _, version := range versions(p) {
-		fmt.Fprint(&h, " ", version)
-	}
-	return h.Sum64()
+// inOrder is all that rendering and comparing depend on.
+type inOrder struct {
+	input   renderer.Fingerprint // all that rendering reads
+	objects uint64               // a hash of the objects that are there
 }
 
-// versions are those of the children that are compared, in a fixed order.
-func versions(p *plan.Pass) []string {
-	versions := make([]string, 0, len(p.Seen.Others))
-	for key, o := range p.Seen.Others {
-		versions = append(versions, key.Kind+"/"+key.Name+"@"+string(o.GetUID())+"@"+o.GetResourceVersion())
+// inOrderOf has the pod by its identity, since it is never changed, the home by what is
+// read of it, and the other objects by their versions.
+func inOrderOf(p *plan.Pass) (inOrder, error) {
+	input, err := p.Input.Fingerprint()
+	if err != nil {
+		return inOrder{}, err
 	}
-	slices.Sort(versions)
-	return versions
+	var h maphash.Hash
+	h.SetSeed(settledSeed)
+	maphash.WriteComparable(&h, [3]types.UID{p.Session.UID, p.Template.UID, p.Seen.Pod.UID})
+	maphash.WriteComparable(&h, [2]int64{p.Session.Generation, p.Template.Generation})
+	maphash.WriteComparable(&h, homes.Fingerprint(p.Seen.Claim))
+	all := func(*unstructured.Unstructured) bool { return true }
+	for _, o := range p.Seen.Which(all) { // always in the same order
+		maphash.WriteComparable(&h, [4]string{o.GetKind(), o.GetName(), string(o.GetUID()), o.GetResourceVersion()})
+	}
+	return inOrder{input, h.Sum64()}, nil
 }
 
 // firstStarts remembers by which rules of its template a desktop was started for the first time,

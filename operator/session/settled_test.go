@@ -15,6 +15,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // calmPass is one that compared everything with what a living desktop needs, and
@@ -24,7 +25,7 @@ func calmPass() *plan.Pass {
 	route.SetGroupVersionKind(routeKind)
 	route.SetName("desk")
 	route.SetResourceVersion("7")
-	return &plan.Pass{
+	p := &plan.Pass{
 		Resources: vdi.SessionResources{GPU: new(int32(1))},
 		Session:   &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "s", Generation: 1}},
 		Template: &vdi.VDITemplate{
@@ -41,6 +42,9 @@ func calmPass() *plan.Pass {
 			Others: map[plan.Key]*unstructured.Unstructured{plan.KeyOf(route): route},
 		},
 	}
+	p.Input = renderer.Input{Session: *p.Session, Template: *p.Template}
+	p.Input.Platform.Access.Mode = wire.AccessOIDC
+	return p
 }
 
 func TestSettled(t *testing.T) {
@@ -50,9 +54,9 @@ func TestSettled(t *testing.T) {
 	s.remember(calmPass(), nil)
 	require.True(t, s.unchanged(calmPass()))
 	oneName := calmPass()
-	oneName.Template.Spec.Streamer = vdi.StreamerSelkies
+	oneName.Input.Template.Spec.Streamer = vdi.StreamerSelkies
 	s.remember(oneName, nil)
-	oneName.Encoder = vdi.EncoderNVENC
+	oneName.Input.Encoder = vdi.EncoderNVENC
 	require.True(t, s.unchanged(oneName), "this streamer has one name for all encoders")
 	s.remember(calmPass(), nil)
 
@@ -72,7 +76,7 @@ func TestSettled(t *testing.T) {
 		"no home":                   func(p *plan.Pass) { p.Seen.Claim = nil },
 		"the host":                  func(p *plan.Pass) { p.Input.Host = "other.example.com" },
 		"the front door's keys":     func(p *plan.Pass) { p.Input.StatementKeys = map[string]string{"a.pem": "A"} },
-		"what Auto comes to":        func(p *plan.Pass) { p.Encoder = vdi.EncoderNVENC },
+		"what Auto comes to":        func(p *plan.Pass) { p.Input.Encoder = vdi.EncoderNVENC },
 		"the session is to suspend": func(p *plan.Pass) { p.Decision.Want = plan.StayStopped },
 	} {
 		t.Run(name, func(t *testing.T) {

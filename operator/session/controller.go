@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +25,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/secrets"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/session/status"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
@@ -78,10 +78,9 @@ type Reconciler struct {
 	Metrics *Metrics
 
 	memory
-	// policySeen: the admission policy on the operator's account is in force.
-	policySeen atomic.Bool
-	indexed    bool                    // the cache finds sessions and pods by claim
-	freed      chan event.GenericEvent // claims that were released; nil without a manager
+	policy  secrets.Policy
+	indexed bool                    // the cache finds sessions and pods by claim
+	freed   chan event.GenericEvent // claims that were released; nil without a manager
 	// answered are sessions whose proxy or agent has answered; nil without a manager.
 	answered chan event.GenericEvent
 	// patient are the workers that wait for a proxy or an agent.
@@ -193,6 +192,12 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 // objects writes the session's objects.
 func (r *Reconciler) objects() objects.Store {
 	return objects.Store{Client: r.Client, Live: r.Live, Owner: FieldOwner}
+}
+
+// secrets writes the session's Secrets. Without admission policies the operator has the
+// right to read them.
+func (r *Reconciler) secrets() secrets.Store {
+	return secrets.Store{Objects: r.objects(), MayRead: !r.Config.Admission.Enabled, Policy: &r.policy}
 }
 
 // resultOf sorts the outcome: a conflict is only stale knowledge and is looked

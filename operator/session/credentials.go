@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/secrets"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -24,9 +25,6 @@ const passwordBytes = 20
 
 // cookieKeyBytes are the key of an HMAC-SHA256 (RFC 2104, section 3).
 const cookieKeyBytes = 32
-
-// loginName is the user name of every desktop's login; the password alone is secret.
-const loginName = "desktop"
 
 // keysVersion tells which keys a Secret has, so that one of an older operator
 // gets the missing ones before its next pod is made.
@@ -84,14 +82,14 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *plan.Pass, fres
 	if err != nil {
 		return err
 	}
-	asked := blankSecret(p.Session, fresh.Name)
+	asked := secrets.Blank(p.Session, fresh.Name)
 	if stays {
 		asked.Annotations = map[string]string{wire.AnnotationKeysVersion: keysVersion}
 	}
 	if stays && verifier != "" {
 		asked.Annotations[wire.AnnotationPasswordVerifier] = verifier
 	}
-	found, err := r.lookAtSecret(ctx, p.Session, asked)
+	found, err := r.secrets().Look(ctx, p.Session, asked)
 	if err != nil {
 		return verdict.OfWrite(wire.KindSecret, err)
 	}
@@ -108,7 +106,7 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *plan.Pass, fres
 	if err := r.lookForPod(ctx, p); err != nil || p.Seen.Pod != nil {
 		return err
 	}
-	if err := r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh); err != nil {
+	if err := r.secrets().Replace(ctx, secrets.VersionOf(found), fresh); err != nil {
 		return err
 	}
 	p.Verifier = fresh.Annotations[wire.AnnotationPasswordVerifier]
@@ -159,10 +157,10 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("make password: %w", err)
 	}
 	password, desktop := readable(random[:passwordBytes]), readable(random[passwordBytes:2*passwordBytes])
-	secret := newSecret(s, renderer.CredentialsName(s.Name), corev1.SecretTypeBasicAuth, map[string][]byte{
-		wire.KeyUsername:        []byte(loginName),
+	secret := secrets.New(s, renderer.CredentialsName(s.Name), corev1.SecretTypeBasicAuth, map[string][]byte{
+		wire.KeyUsername:        []byte(secrets.Login),
 		wire.KeyPassword:        []byte(password),
-		wire.KeyDesktopUsername: []byte(loginName),
+		wire.KeyDesktopUsername: []byte(secrets.Login),
 		wire.KeyDesktopPassword: []byte(desktop),
 		wire.KeyCookie:          random[2*passwordBytes:],
 	})
@@ -176,14 +174,4 @@ func newCredentials(s *vdi.VDISession) (*corev1.Secret, error) {
 // readable is a password that can be read aloud and typed.
 func readable(random []byte) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random))
-}
-
-// ownerReference makes the session the controller of an object. It does not
-// block the session's deletion: the finalizer keeps the order.
-func ownerReference(s *vdi.VDISession) metav1.OwnerReference {
-	controller := true
-	return metav1.OwnerReference{
-		APIVersion: vdi.GroupVersion.String(), Kind: wire.KindSession,
-		Name: s.Name, UID: s.UID, Controller: &controller,
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/secrets"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -62,7 +63,7 @@ func (r *Reconciler) finalizeOrphans(ctx context.Context, p *plan.Pass) error {
 			Message: "The session's objects are being removed", Retry: verdict.OwnerGoneRetry,
 		}
 	}
-	secret := newSecretMetadata(renderer.CredentialsName(p.Session.Name))
+	secret := secrets.Metadata(renderer.CredentialsName(p.Session.Name))
 	if _, err := r.findOrphan(ctx, p.Session, secret); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (r *Reconciler) finalizeOrphans(ctx context.Context, p *plan.Pass) error {
 	if err := r.removeOrphanedPod(ctx, p); err != nil {
 		return err
 	}
-	all := []*metav1.PartialObjectMetadata{newSecretMetadata(renderer.TURNLoginName(p.Session.Name))}
+	all := []*metav1.PartialObjectMetadata{secrets.Metadata(renderer.TURNLoginName(p.Session.Name))}
 	for _, c := range r.compared(p.Session.Name) {
 		kind, err := r.Client.GroupVersionKindFor(c.object)
 		if err != nil {
@@ -115,7 +116,7 @@ func (r *Reconciler) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav
 // watch it. What is of a kind that nobody serves is not there.
 func (r *Reconciler) readLive(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (there bool, err error) {
 	if o.Kind == wire.KindSecret {
-		found, err := r.lookAtSecret(ctx, s, blankSecret(s, o.Name))
+		found, err := r.secrets().Look(ctx, s, secrets.Blank(s, o.Name))
 		if found != nil {
 			found.DeepCopyInto(o)
 		}
@@ -130,7 +131,7 @@ func (r *Reconciler) adoptOrphan(ctx context.Context, s *vdi.VDISession, o *meta
 		return err
 	}
 	if o.Kind == wire.KindSecret { // nobody logs in any more: nothing of what it held is needed
-		return r.replaceSecret(ctx, secretVersion{o.UID, o.ResourceVersion}, givenBack(blankSecret(s, o.Name)))
+		return r.secrets().Replace(ctx, secrets.VersionOf(o), secrets.GivenBack(secrets.Blank(s, o.Name)))
 	}
-	return r.objects().Adopt(ctx, ownerReference(s), o)
+	return r.objects().Adopt(ctx, s.OwnerReference(), o)
 }

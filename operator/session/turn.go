@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/secrets"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -43,7 +44,7 @@ type turnLogin struct {
 	session types.UID
 	renewAt time.Time
 	signer  [sha256.Size]byte // hash of the shared secret
-	written secretVersion
+	written secrets.Version
 }
 
 // holdsFor tells how long the login of the pass' session is good enough: 0 when
@@ -131,25 +132,25 @@ func (r *Reconciler) makeTURNLogin(ctx context.Context, p *plan.Pass, secret str
 // writeTURNLogin puts the login into the session's Secret and tells which state
 // that is. One of that name that is not this session's is left alone: its maker
 // could read what is written there. What we wrote ourselves last is not read again.
-func (r *Reconciler) writeTURNLogin(ctx context.Context, p *plan.Pass, login platform.TURNLogin) (secretVersion, error) {
+func (r *Reconciler) writeTURNLogin(ctx context.Context, p *plan.Pass, login platform.TURNLogin) (secrets.Version, error) {
 	text, err := json.Marshal(login)
 	if err != nil {
-		return secretVersion{}, fmt.Errorf("make login at the TURN relay: %w", err)
+		return secrets.Version{}, fmt.Errorf("make login at the TURN relay: %w", err)
 	}
-	fresh := newSecret(p.Session, renderer.TURNLoginName(p.Session.Name), corev1.SecretTypeOpaque, map[string][]byte{wire.KeyTURNLogin: text})
+	fresh := secrets.New(p.Session, renderer.TURNLoginName(p.Session.Name), corev1.SecretTypeOpaque, map[string][]byte{wire.KeyTURNLogin: text})
 	last, known := r.turnLogins.load(client.ObjectKeyFromObject(p.Session))
 	if known && last.session == p.Session.UID {
-		err = r.replaceSecret(ctx, last.written, fresh)
+		err = r.secrets().Replace(ctx, last.written, fresh)
 	}
 	if !known || last.session != p.Session.UID || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		err = r.replaceTURNLogin(ctx, p.Session, fresh)
 	}
-	return secretVersion{fresh.UID, fresh.ResourceVersion}, err
+	return secrets.VersionOf(fresh), err
 }
 
 // replaceTURNLogin writes a login of which nobody knows whether there is one.
 func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fresh *corev1.Secret) error {
-	found, err := r.lookAtSecret(ctx, s, blankSecret(s, fresh.Name))
+	found, err := r.secrets().Look(ctx, s, secrets.Blank(s, fresh.Name))
 	switch {
 	case err != nil:
 		return verdict.OfWrite(wire.KindSecret, err)
@@ -162,7 +163,7 @@ func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fr
 	if err := ownedBy(s, found, wire.KindSecret); err != nil {
 		return err
 	}
-	return r.replaceSecret(ctx, secretVersion{found.UID, found.ResourceVersion}, fresh)
+	return r.secrets().Replace(ctx, secrets.VersionOf(found), fresh)
 }
 
 // watchRelay wakes all sessions when the relay's secret changes: those that run

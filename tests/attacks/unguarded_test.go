@@ -49,7 +49,7 @@ func removals() []removal {
 		// What an agent does not confirm is not believed.
 		{"operator/session/activity.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
 		// A password stays only if it was reported, and where a policy answers for it.
-		{"operator/session/secret.go", "func Reconciler.ensurePolicy", "return nil"},
+		{"operator/secrets/secrets.go", "func Store.ensurePolicy", "return nil"},
 		{"operator/session/credentials.go", "stays, verifier, err := r.reportedLogin(ctx, p)", "stays = true"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
 		{

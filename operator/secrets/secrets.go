@@ -1,10 +1,18 @@
-package session
+// Package secrets writes the Secrets of sessions, and asks about them.
+//
+// The operator may create and replace them and has no right to read any, nor to patch
+// them: the API server answers a malformed patch with the object, before an admission
+// policy is asked. A replacement is answered with what was sent. Whose a Secret is, and
+// whether its password is the one that was reported, it asks by a replacement that is not
+// carried out (dryRun).
+package secrets
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,12 +28,6 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// The operator may create and replace the Secrets of sessions and has no right to read any,
-// nor to patch them: the API server answers a malformed patch with the object, before an
-// admission policy is asked. A replacement is answered with what was sent. Whose a Secret
-// is, and whether its password is the one that was reported, it asks by a replacement that
-// is not carried out (dryRun).
-
 // The words of the admission policy on the operator's account about what no session is to
 // control, and about a Secret that is nobody's, that is another session's, and that has other
 // annotations than it is asked about (charts/vdi-operator/templates/admission/operator.yaml).
@@ -36,30 +38,45 @@ const (
 	differentSecret = "is another than the operator asks about"
 )
 
-// lookAtSecret asks about a Secret: asked is a blank one with the annotations that it should
+// Store writes Secrets, and asks about them.
+type Store struct {
+	// Objects writes and reads objects.
+	Objects objects.Store
+	// MayRead says that the operator has the right to read Secrets: where no admission
+	// policy answers.
+	MayRead bool
+	// Policy knows whether one does.
+	Policy *Policy
+}
+
+// Policy is what is known of the admission policy on the operator's account. The zero
+// value knows nothing yet.
+type Policy struct{ seen atomic.Bool } // it is in force
+
+// Look asks about a Secret: asked is a blank one with the annotations that it should
 // have. It returns name, version and owner, and the annotations where they are as asked; nil
 // where there is none. Of one that is not the session's, and that it has not lost, only the
 // name and what is known of its owner are returned.
-func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
+func (w Store) Look(ctx context.Context, s *vdi.VDISession, asked *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
 	name := asked.Name
-	if !r.Config.Admission.Enabled { // there the operator has the right to read Secrets
-		found := newSecretMetadata(name)
-		if there, err := r.objects().ReadMetadata(ctx, s.Namespace, found); err != nil || !there {
+	if w.MayRead {
+		found := Metadata(name)
+		if there, err := w.Objects.ReadMetadata(ctx, s.Namespace, found); err != nil || !there {
 			return nil, err
 		}
 		return found, nil
 	}
 	if s.DeletionTimestamp == nil { // else the namespace may be ending, and only what is orphaned is written
-		if err := r.ensurePolicy(ctx, s); err != nil {
+		if err := w.ensurePolicy(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	found, err := r.tryToReplace(ctx, asked)
+	found, err := w.tryToReplace(ctx, asked)
 	if isSaid(err, differentSecret) {
-		found, err = r.tryToReplace(ctx, blankSecret(s, name))
+		found, err = w.tryToReplace(ctx, Blank(s, name))
 	}
 	if isSaid(err, nobodysSecret) && s.DeletionTimestamp != nil {
-		if found, err = r.tryToReplace(ctx, givenBack(blankSecret(s, name))); err == nil {
+		if found, err = w.tryToReplace(ctx, GivenBack(Blank(s, name))); err == nil {
 			found.OwnerReferences = nil // it has lost them
 		}
 	}
@@ -69,9 +86,9 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case isSaid(err, nobodysSecret), apierrors.IsInvalid(err): // of another type, or immutable
-		return newSecretMetadata(name), nil
+		return Metadata(name), nil
 	case isSaid(err, othersSecret):
-		found, former := newSecretMetadata(name), ownerReference(s)
+		found, former := Metadata(name), s.OwnerReference()
 		former.UID = ""
 		found.OwnerReferences = []metav1.OwnerReference{former}
 		return found, nil
@@ -83,16 +100,16 @@ func (r *Reconciler) lookAtSecret(ctx context.Context, s *vdi.VDISession, asked 
 // ensurePolicy makes sure, once, that there is a policy that answers: without it every
 // question would be answered with yes, and a foreign Secret replaced. What is tried differs
 // from the session's own Secret by its owner alone, so that no other policy minds.
-func (r *Reconciler) ensurePolicy(ctx context.Context, s *vdi.VDISession) error {
-	if r.policySeen.Load() {
+func (w Store) ensurePolicy(ctx context.Context, s *vdi.VDISession) error {
+	if w.Policy.seen.Load() {
 		return nil
 	}
-	nobodys := blankSecret(s, renderer.CredentialsName(s.Name))
+	nobodys := Blank(s, renderer.CredentialsName(s.Name))
 	nobodys.OwnerReferences = nil
-	err := r.Client.Create(ctx, nobodys, client.DryRunAll, client.FieldOwner(FieldOwner))
+	err := w.Objects.Client.Create(ctx, nobodys, client.DryRunAll, w.Objects.Owner)
 	switch {
 	case isSaid(err, strangeWrite):
-		r.policySeen.Store(true)
+		w.Policy.seen.Store(true)
 		return nil
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return errors.New("the admission policies on the operator's account are not in force: install the chart again, or set admission.enabled to false")
@@ -102,9 +119,9 @@ func (r *Reconciler) ensurePolicy(ctx context.Context, s *vdi.VDISession) error 
 }
 
 // tryToReplace asks what would come of it.
-func (r *Reconciler) tryToReplace(ctx context.Context, by *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
-	err := r.Client.Update(ctx, by, client.DryRunAll, client.FieldOwner(FieldOwner))
-	found := newSecretMetadata(by.Name)
+func (w Store) tryToReplace(ctx context.Context, by *corev1.Secret) (*metav1.PartialObjectMetadata, error) {
+	err := w.Objects.Client.Update(ctx, by, client.DryRunAll, w.Objects.Owner)
+	found := Metadata(by.Name)
 	found.ObjectMeta = by.ObjectMeta
 	return found, err
 }
@@ -114,47 +131,53 @@ func isSaid(err error, words string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), words)
 }
 
-// newSecretMetadata is what the operator knows of a Secret: nothing secret.
-func newSecretMetadata(name string) *metav1.PartialObjectMetadata {
+// Metadata is what the operator knows of a Secret: nothing secret.
+func Metadata(name string) *metav1.PartialObjectMetadata {
 	return objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindSecret), name)
 }
 
-// secretVersion is one state of one Secret.
-type secretVersion struct {
-	uid     types.UID
-	version string
+// Version is one state of one Secret.
+type Version struct {
+	UID     types.UID
+	Version string
 }
 
-// replaceSecret changes everything in exactly the Secret that was looked at. If the
+// VersionOf is the present state of a Secret.
+func VersionOf(o metav1.Object) Version { return Version{o.GetUID(), o.GetResourceVersion()} }
+
+// Login is the user name of every desktop's login; the password alone is secret.
+const Login = "desktop"
+
+// Replace changes everything in exactly the Secret that was looked at. If the
 // operator dies before the pod is made, the next pass does it again, and nobody
 // knows the password in between.
-func (r *Reconciler) replaceSecret(ctx context.Context, found secretVersion, fresh *corev1.Secret) error {
-	fresh.UID, fresh.ResourceVersion = found.uid, found.version
-	if err := r.Client.Update(ctx, fresh, client.FieldOwner(FieldOwner)); err != nil {
+func (w Store) Replace(ctx context.Context, found Version, fresh *corev1.Secret) error {
+	fresh.UID, fresh.ResourceVersion = found.UID, found.Version
+	if err := w.Objects.Client.Update(ctx, fresh, w.Objects.Owner); err != nil {
 		fresh.UID, fresh.ResourceVersion = "", "" // it may have to be made
 		return verdict.OfWrite(wire.KindSecret, err)
 	}
 	return nil
 }
 
-// blankSecret is a Secret of the session with nothing secret in it, of the type that the
+// Blank is a Secret of the session with nothing secret in it, of the type that the
 // one of that name has.
-func blankSecret(s *vdi.VDISession, name string) *corev1.Secret {
+func Blank(s *vdi.VDISession, name string) *corev1.Secret {
 	if name == renderer.TURNLoginName(s.Name) {
-		return newSecret(s, name, corev1.SecretTypeOpaque, nil)
+		return New(s, name, corev1.SecretTypeOpaque, nil)
 	}
-	return newSecret(s, name, corev1.SecretTypeBasicAuth, map[string][]byte{wire.KeyUsername: []byte(loginName)})
+	return New(s, name, corev1.SecretTypeBasicAuth, map[string][]byte{wire.KeyUsername: []byte(Login)})
 }
 
-// givenBack marks a Secret that gets an owner again. Without the mark the admission policy
+// GivenBack marks a Secret that gets an owner again. Without the mark the admission policy
 // lets nobody take one that has none: it may have been planted.
-func givenBack(secret *corev1.Secret) *corev1.Secret {
+func GivenBack(secret *corev1.Secret) *corev1.Secret {
 	secret.Annotations = map[string]string{wire.AnnotationGivenBack: wire.LabelOn}
 	return secret
 }
 
-// newSecret is a Secret of the session that goes with it.
-func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
+// New is a Secret of the session that goes with it.
+func New(s *vdi.VDISession, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: s.Namespace,
@@ -162,7 +185,7 @@ func newSecret(s *vdi.VDISession, name string, kind corev1.SecretType, data map[
 				wire.LabelName: wire.NameSession, wire.LabelInstance: s.Name, wire.LabelManagedBy: wire.Operator,
 				wire.LabelUser: platform.Identity(s.Spec.User),
 			},
-			OwnerReferences: []metav1.OwnerReference{ownerReference(s)},
+			OwnerReferences: []metav1.OwnerReference{s.OwnerReference()},
 		},
 		Type: kind,
 		Data: data,

@@ -38,7 +38,7 @@ func removals() []removal {
 		// Templates mount what administrators have given to desktops.
 		{"operator/session/claims.go", "func Reconciler.inspectClaims", "return nil"},
 		// A host never passes to another person.
-		{"operator/session/host.go", "func Reconciler.becomeHolder", "return nil"},
+		{"operator/hosts/hosts.go", "func Claims.Take", "return nil"},
 		// The end is orderly, however the session is deleted.
 		{"operator/session/controller.go", "func Reconciler.register", "return nil"},
 		{"operator/session/finalize.go", "func Reconciler.finalizeDesktop", "return nil"},

@@ -24,7 +24,7 @@ func InUse(claim, user string) *verdict.Verdict {
 	}
 }
 
-// MayUse tells whether a session has the claim as its home, wishes to, or may be
+// MayUse reports whether a session has the claim as its home, wishes to, or may be
 // about to: what was last wished is not looked at yet.
 func MayUse(s *vdi.VDISession, claim string) bool {
 	return ClaimName(s) == claim || RecordedClaimName(s) == claim || s.Status.ObservedGeneration != s.Generation
@@ -50,12 +50,12 @@ func ClaimName(s *vdi.VDISession) string {
 	}
 }
 
-// Persistent tells whether a session keeps its home. Unset means true, as the API says.
+// Persistent reports whether a session keeps its home. Unset means true, as the API says.
 func Persistent(s *vdi.VDISession) bool {
 	return s.Spec.Persistence.Enabled == nil || *s.Spec.Persistence.Enabled
 }
 
-// Mountable halts while a desktop could not use the claim.
+// Mountable returns a verdict while a desktop could not use the claim.
 func Mountable(claim *corev1.PersistentVolumeClaim) error {
 	if err := notLeaving(claim); err != nil {
 		return err
@@ -63,7 +63,7 @@ func Mountable(claim *corev1.PersistentVolumeClaim) error {
 	return NotLost(claim)
 }
 
-// notLeaving halts while a home is being deleted; the desktop starts with a new one when
+// notLeaving returns a verdict while a home is being deleted; the desktop starts with a new one when
 // it is gone. That wakes us, but for one that an administrator made, which is not watched.
 func notLeaving(claim *corev1.PersistentVolumeClaim) error {
 	if claim.DeletionTimestamp == nil {
@@ -76,7 +76,7 @@ func notLeaving(claim *corev1.PersistentVolumeClaim) error {
 	}
 }
 
-// Usable halts unless the claim is this identity's: made by the operator for
+// Usable returns a verdict unless the claim is this identity's: made by the operator for
 // it, or labelled for it by an administrator. A planted home is a poisoned .bashrc.
 func Usable(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	identity := platform.Identity(s.Spec.User)
@@ -106,7 +106,7 @@ func Refused(reason, message string) *verdict.Verdict {
 	}
 }
 
-// IsLost tells whether a claim's volume is gone from the cluster. It never comes back to it.
+// IsLost reports whether a claim's volume is gone from the cluster. It never comes back to it.
 func IsLost(claim *corev1.PersistentVolumeClaim) bool {
 	return claim.Status.Phase == corev1.ClaimLost
 }
@@ -116,7 +116,7 @@ func LostWords(claim *corev1.PersistentVolumeClaim) string {
 	return fmt.Sprintf("The home %s has lost its volume: its PersistentVolume was removed. An administrator can bring back a volume of the same name, or a backup; without one, kubectl delete pvc -n %s %s lets the next start make a new, empty home", claim.Name, claim.Namespace, claim.Name)
 }
 
-// NotLost halts where a desktop would wait for ever for its volume.
+// NotLost returns a verdict where a desktop would wait for ever for its volume.
 func NotLost(claim *corev1.PersistentVolumeClaim) error {
 	if !IsLost(claim) {
 		return nil
@@ -142,7 +142,7 @@ func Differences(claim *corev1.PersistentVolumeClaim, wished *unstructured.Unstr
 	return strings.Join(parts, "; ")
 }
 
-// WasHomeOf tells whether the claim is the very one this session had as its home
+// WasHomeOf reports whether the claim is the very one this session had as its home
 // to the end.
 func WasHomeOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
 	home := s.Status.Home
@@ -150,7 +150,7 @@ func WasHomeOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
 		home != nil && home.CreatedByOperator && home.UID != "" && home.UID == claim.UID
 }
 
-// MadeFor tells whether the operator made the claim for this session's user.
+// MadeFor reports whether the operator made the claim for this session's user.
 func MadeFor(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
 	return MadeByOperator(claim) && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
@@ -162,7 +162,7 @@ func RetainFor(spec vdi.VDISessionSpec, rules vdi.TemplateLifecycle) time.Durati
 }
 
 // Fingerprint is what a session reads of a home: whose it is and whether it was left, which
-// its labels tell, whether it leaves, and its size.
+// its labels say, whether it leaves, and its size.
 func Fingerprint(claim *corev1.PersistentVolumeClaim) string {
 	if claim == nil {
 		return ""

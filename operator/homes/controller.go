@@ -43,7 +43,7 @@ type Reconciler struct {
 	// ServerTime asks the API server for its time. Warnings and deletions are
 	// confirmed against it, so that a clock that jumps loses nothing.
 	ServerTime func(context.Context) (time.Time, error)
-	// Events tells what happened.
+	// Events records what happened, for people.
 	Events events.EventRecorder
 
 	indexed bool // the cache finds sessions by the claim that they name
@@ -96,7 +96,7 @@ func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error
 	}
 }
 
-// sessionGone tells whether no session has the home: none of its user has its
+// sessionGone reports whether no session has the home: none of its user has its
 // name or names the claim as its existing one. A stranger's could not use it.
 func (r *Reconciler) sessionGone(ctx context.Context, from client.Reader, claim *corev1.PersistentVolumeClaim) (bool, error) {
 	name := SessionOf(claim)
@@ -121,7 +121,7 @@ func (r *Reconciler) sessionGone(ctx context.Context, from client.Reader, claim 
 	}), nil
 }
 
-// isOf tells whether the home is of the session's user.
+// isOf reports whether the home is of the session's user.
 func isOf(claim *corev1.PersistentVolumeClaim, s *vdi.VDISession) bool {
 	return claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
@@ -199,7 +199,7 @@ func ClaimsOf(pod *corev1.Pod) []string {
 	return claims
 }
 
-// write changes the very claim that was looked at and tells what comes next.
+// write changes the very claim that was looked at and returns what comes next.
 func (r *Reconciler) write(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time, change func()) (decision, error) {
 	before := claim.DeepCopy()
 	change()

@@ -9,7 +9,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// MadeByOperator tells a home that the operator made from every other claim: one
+// MadeByOperator distinguishes a home that the operator made from every other claim: one
 // that was planted, that a person made by hand, or that an administrator
 // vouched for with the label vdi.kasm.io/home-for.
 func MadeByOperator(claim *corev1.PersistentVolumeClaim) bool {
@@ -28,7 +28,7 @@ func SessionOf(claim *corev1.PersistentVolumeClaim) string {
 	return name
 }
 
-// Left tells whether the home is marked as left behind.
+// Left reports whether the home is marked as left behind.
 func Left(claim *corev1.PersistentVolumeClaim) bool {
 	return claim.Labels[wire.LabelRetained] != ""
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// Drifted tells whether a live object differs from the rendered one. Labels and
+// Drifted reports whether a live object differs from the rendered one. Labels and
 // annotations that others added do not count. In the spec every difference does,
 // also an added field: one more key in a policy's selector makes it choose no pod.
 func Drifted(rendered, live map[string]any) bool {
@@ -32,7 +32,7 @@ func contentField(object map[string]any) string {
 	return "spec"
 }
 
-// hasMore tells whether the live spec has fields that neither we rendered nor
+// hasMore reports whether the live spec has fields that neither we rendered nor
 // the API server fills in.
 func hasMore(rendered, live map[string]any) bool {
 	return !Covers(specWithServerFields(rendered, live), live[contentField(rendered)])
@@ -65,7 +65,7 @@ func serviceDefaults() map[string]any {
 	}
 }
 
-// Covers tells whether have holds everything in want.
+// Covers reports whether have holds everything in want.
 func Covers(have, want any) bool {
 	switch w := want.(type) {
 	case map[string]any:

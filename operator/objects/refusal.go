@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// IsKindMissing tells whether the proxy's kinds are not installed.
+// IsKindMissing reports whether the proxy's kinds are not installed.
 func IsKindMissing(err error) bool { return meta.IsNoMatchError(err) }
 
-// IsRefusal tells whether the cluster does not want a write, now or as it is:
+// IsRefusal reports whether the cluster does not want a write, now or as it is:
 // quota, policy, validation. Other errors pass by themselves.
 func IsRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
@@ -23,7 +23,7 @@ func IsRefusal(err error) bool {
 // plugin/pkg/admission/resourcequota/controller.go), which has no machine-readable form.
 var quotaWords = regexp.MustCompile(`exceeded quota: .*requested: (\S+), used: \S+, limited: (\S+)`)
 
-// ExceedsQuotaAlone tells whether a quota is too small for the object even while nothing else
+// ExceedsQuotaAlone reports whether a quota is too small for the object even while nothing else
 // is there.
 func ExceedsQuotaAlone(words string) bool {
 	found := quotaWords.FindStringSubmatch(words)
@@ -60,7 +60,7 @@ func Words(err error) string {
 	return err.Error()
 }
 
-// OnlyConflicts tells whether nothing went wrong but that what was written had changed.
+// OnlyConflicts reports whether nothing went wrong but that what was written had changed.
 func OnlyConflicts(err error) bool {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {

@@ -101,7 +101,7 @@ func annotatedActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
 	return &vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: plan.Earlier(at, now).Truncate(time.Second)}}
 }
 
-// usedMeanwhile tells whether the desktop was used, or may have been, since an
+// usedMeanwhile reports whether the desktop was used, or may have been, since an
 // idle stop was decided. Activity that arrives before the pod's DELETE wins.
 func (r *Reconciler) usedMeanwhile(ctx context.Context, p *plan.Pass) bool {
 	decided := p.Activity

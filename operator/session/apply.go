@@ -215,7 +215,7 @@ func (r *Reconciler) claimExisting(ctx context.Context, p *plan.Pass, o *unstruc
 	return live, nil
 }
 
-// ownedBy halts unless the session controls the object.
+// ownedBy returns a verdict unless the session controls the object.
 func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {
 	if metav1.IsControlledBy(o, s) {
 		return nil

@@ -89,14 +89,14 @@ func (r *Reconciler) mayWait(wait time.Duration) (most time.Duration, done func(
 	}
 }
 
-// isSlow tells whether this question was waited for in vain: the next one is not.
+// isSlow reports whether this question was waited for in vain: the next one is not.
 func (q *question[A]) isSlow() bool {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	return q.left && (q.since.IsZero() || q.since.Sub(q.asked) > firstWait)
 }
 
-// counts tells whether the question is still open, or has an answer that nobody
+// counts reports whether the question is still open, or has an answer that nobody
 // has taken.
 func (q *question[A]) counts() bool {
 	q.mutex.Lock()
@@ -104,7 +104,7 @@ func (q *question[A]) counts() bool {
 	return q.since.IsZero() || (!q.taken && time.Since(q.since) < answerHolds)
 }
 
-// stands tells whether there is an answer of that age at most.
+// stands reports whether there is an answer of that age at most.
 func (q *question[A]) stands(age time.Duration) bool {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
@@ -136,7 +136,7 @@ func (q *questions[A]) put(ctx context.Context, r *Reconciler, p *plan.Pass, ask
 	return asked
 }
 
-// waitFor tells whether the answer is there within that time.
+// waitFor reports whether the answer is there within that time.
 func (q *question[A]) waitFor(wait time.Duration, stopWaiting func()) bool {
 	defer stopWaiting()
 	timer := time.NewTimer(wait)

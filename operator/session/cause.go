@@ -42,7 +42,7 @@ func (r *Reconciler) findCause(ctx context.Context, p *plan.Pass) error {
 	return err
 }
 
-// nodeComes tells whether an autoscaler is adding a node for a pod that none can take: then
+// nodeComes reports whether an autoscaler is adding a node for a pod that none can take: then
 // the start only takes longer.
 func (r *Reconciler) nodeComes(ctx context.Context, p *plan.Pass) bool {
 	if p.Cause.Reason != vdi.ReasonNotOffered {

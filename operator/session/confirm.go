@@ -15,7 +15,7 @@ import (
 )
 
 // errOutdated ends a pass that knows its session as it no longer is. What is known
-// otherwise is not worth telling either; the cache will come up with the rest.
+// otherwise is not worth reporting either; the cache will come up with the rest.
 var errOutdated = errors.New("the cache is behind the API server")
 
 // confirm makes sure, once in a pass, that the session is what the cache shows, before

@@ -72,7 +72,7 @@ type Reconciler struct {
 	Relay RelaySecret
 	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
-	// Events tells what happened.
+	// Events records what happened, for people.
 	Events events.EventRecorder
 	// Metrics counts what happened.
 	Metrics *Metrics
@@ -109,7 +109,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.releaseAllBut(ctx, p, "") // who is not accepted keeps no home from others
 	}
 	switch {
-	case p.Gone(), isOutdated(err): // IsStale knowledge is not worth telling
+	case p.Gone(), isOutdated(err): // stale knowledge is not worth reporting
 	case err == nil && p.IsFirstStart():
 		r.firstStarts.remember(req.NamespacedName, p)
 		p.LookAgainAfter(firstNews)
@@ -215,7 +215,7 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 	}
 }
 
-// isOutdated tells whether a pass failed for no other reason than what it did not know.
+// isOutdated reports whether a pass failed for no other reason than what it did not know.
 func isOutdated(err error) bool { return errors.Is(err, errOutdated) || objects.OnlyConflicts(err) }
 
 func (r *Reconciler) resolveTemplate(ctx context.Context, p *plan.Pass) error {

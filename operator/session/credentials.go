@@ -26,7 +26,7 @@ const passwordBytes = 20
 // cookieKeyBytes are the key of an HMAC-SHA256 (RFC 2104, section 3).
 const cookieKeyBytes = 32
 
-// keysVersion tells which keys a Secret has, so that one of an older operator
+// keysVersion says which keys a Secret has, so that one of an older operator
 // gets the missing ones before its next pod is made.
 const keysVersion = "2"
 

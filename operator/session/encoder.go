@@ -10,7 +10,7 @@ import (
 
 // chooseEncoder settles what encoder Auto comes to. A desktop that lives keeps
 // what it was started with, so that nodes that come and go change nothing about
-// it, and one that is stopped tells what it had; a start goes by the nodes of now.
+// it, and one that is stopped shows what it had; a start goes by the nodes of now.
 func (r *Reconciler) chooseEncoder(ctx context.Context, p *plan.Pass) error {
 	switch {
 	case p.Seen.PodLives():

@@ -51,7 +51,7 @@ func (r *Reconciler) endSession(ctx context.Context, p *plan.Pass) error {
 	return errEnded
 }
 
-// suspend turns the wish itself, so that one field tells whether the desktop
+// suspend turns the wish itself, so that one field says whether the desktop
 // should run and turning it back resumes it.
 func (r *Reconciler) suspend(ctx context.Context, p *plan.Pass) error {
 	if err := r.record(ctx, p, p.Decision.Reason, ""); err != nil {

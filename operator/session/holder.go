@@ -36,7 +36,7 @@ import (
 // Operators of older versions know no holder: beside one of them only the
 // leader's lease protects, and the pods that it has made.
 
-// hold makes the session the holder of the claim, and halts while another
+// hold makes the session the holder of the claim, and returns a verdict while another
 // desktop or pod has it.
 func (r *Reconciler) hold(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
 	if r.held.is(p.Session, claim) {
@@ -130,7 +130,7 @@ func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
 	return nil
 }
 
-// inUse halts until the user of a home ends: for a desktop of ours its end
+// inUse is the verdict until the user of a home ends: for a desktop of ours its end
 // wakes us, of others nobody reports it. It may be the pod of a former session of
 // the same name.
 func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
@@ -145,7 +145,7 @@ func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 	return h
 }
 
-// heldByOther halts while another session is the holder. Its release wakes us;
+// heldByOther returns a verdict while another session is the holder. Its release wakes us;
 // the retry is for a holder that goes without one.
 func (r *Reconciler) heldByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	holder, err := r.otherHolder(ctx, s, claim)
@@ -179,7 +179,7 @@ func (r *Reconciler) otherHolder(ctx context.Context, s *vdi.VDISession, claim *
 	return nil, nil
 }
 
-// waitsForHome tells whether the last look found the home in use.
+// waitsForHome reports whether the last look found the home in use.
 func waitsForHome(s *vdi.VDISession) bool {
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Type == vdi.ConditionHomeReady && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonHomeInUse

@@ -106,7 +106,7 @@ type replaced struct {
 	at       time.Time
 }
 
-// isStale tells whether the cache has not seen our last write yet.
+// isStale reports whether the cache has not seen our last write yet.
 func (s *superseded) isStale(key types.NamespacedName, version string, now time.Time) bool {
 	last, known := s.load(key)
 	if !known {
@@ -188,7 +188,7 @@ type settled struct{ perSession[inOrder] }
 
 var settledSeed = maphash.MakeSeed()
 
-// unchanged tells whether the living desktop of this pass is in order.
+// unchanged reports whether the living desktop of this pass is in order.
 func (s *settled) unchanged(p *plan.Pass) bool {
 	known, found := s.load(client.ObjectKeyFromObject(p.Session))
 	if !found || !p.Seen.PodLives() || p.Decision.Want != plan.Run {

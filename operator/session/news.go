@@ -152,7 +152,7 @@ func tellingReasons() []string {
 	}
 }
 
-// isGrowth tells whether somebody adds a node for a pod: the cluster autoscaler or Karpenter.
+// isGrowth reports whether somebody adds a node for a pod: the cluster autoscaler or Karpenter.
 func isGrowth(reason string) bool { return reason == "TriggeredScaleUp" || reason == "Nominated" }
 
 // aboutPod is what was last said of the pass' pod; false when nothing was.

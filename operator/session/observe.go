@@ -138,7 +138,7 @@ func (r *Reconciler) asUnstructured(o client.Object) (*unstructured.Unstructured
 	return u, nil
 }
 
-// isNotWatched tells whether the kind is not in the cache: the proxy's kinds
+// isNotWatched reports whether the kind is not in the cache: the proxy's kinds
 // are watched only once they are installed.
 func isNotWatched(err error) bool {
 	var missing *cache.ErrResourceNotCached

@@ -24,7 +24,7 @@ import (
 // (propagationPolicy Orphan). That must leave no desktop behind, which nobody would
 // find again, and no Secret that keeps the next session of the name from starting.
 
-// ours tells whether an object is the session's: it owns it, or is being deleted and
+// ours reports whether an object is the session's: it owns it, or is being deleted and
 // did until the garbage collector let go of it.
 func ours(s *vdi.VDISession, o metav1.Object) bool {
 	return metav1.IsControlledBy(o, s) || orphaned(s, o)
@@ -38,7 +38,7 @@ func orphaned(s *vdi.VDISession, o metav1.Object) bool {
 		labels[wire.LabelInstance] == s.Name && labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
 
-// lettingGo tells whether the garbage collector still has to let go of something.
+// lettingGo reports whether the garbage collector still has to let go of something.
 func lettingGo(s *vdi.VDISession) bool {
 	return slices.Contains(s.Finalizers, metav1.FinalizerOrphanDependents)
 }

@@ -21,7 +21,7 @@ type (
 )
 
 // rawObject is an object whose spec stays the text that the API server sent, which
-// is smaller than maps. K tells kinds apart.
+// is smaller than maps. K distinguishes kinds.
 type rawObject[K any] struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

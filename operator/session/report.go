@@ -9,7 +9,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
 
-// tell reports what this pass changed: events for people, metrics for graphs.
+// recordEvents reports what this pass changed: events for people, metrics for graphs.
 func (r *Reconciler) recordEvents(before, after *vdi.VDISession, p *plan.Pass) {
 	for _, e := range status.Events(before, after, p) {
 		r.Events.Eventf(after, nil, e.Type, e.Reason, e.Action, "%s", verdict.Shorten(e.Note, status.MaxNote))

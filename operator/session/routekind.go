@@ -43,7 +43,7 @@ type routeWatcher struct {
 // What was deleted until then has sent no event.
 const relistedAfter = 90 * time.Second
 
-// servesRoutes tells whether the proxy's kind is installed.
+// servesRoutes reports whether the proxy's kind is installed.
 func servesRoutes(mgr ctrl.Manager) bool {
 	_, err := mgr.GetRESTMapper().RESTMapping(routeKind.GroupKind(), routeKind.Version)
 	return err == nil
@@ -67,7 +67,7 @@ func newDefinition() *metav1.PartialObjectMetadata {
 }
 
 // Reconcile wakes all sessions when the kind is served by another definition than
-// before. What is defined is served within a moment, of which nothing tells.
+// before. What is defined is served within a moment, of which no event comes.
 func (w *routeWatcher) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	definition := newDefinition()
 	if err := w.mgr.GetClient().Get(ctx, req.NamespacedName, definition); err != nil || req.Name != RouteCRD {

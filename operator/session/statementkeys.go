@@ -28,7 +28,7 @@ func (r *Reconciler) statementKeys() map[string]string {
 	return r.StatementKeys.Get()
 }
 
-// withoutStatementKeys halts a session that nobody could enter. A running one keeps
+// withoutStatementKeys is the verdict on a session that nobody could enter. A running one keeps
 // the keys it has.
 func withoutStatementKeys() error {
 	return &verdict.Verdict{

@@ -47,7 +47,7 @@ type turnLogin struct {
 	written secrets.Version
 }
 
-// holdsFor tells how long the login of the pass' session is good enough: 0 when
+// holdsFor is how long the login of the pass' session is good enough: 0 when
 // a new one is due. A clock that went back makes it due, too.
 func (l *turnLogins) holdsFor(p *plan.Pass, secret string) time.Duration {
 	login, found := l.load(client.ObjectKeyFromObject(p.Session))
@@ -100,7 +100,7 @@ func (r *Reconciler) keepTURNLogin(ctx context.Context, p *plan.Pass) error {
 	return r.makeTURNLogin(ctx, p, secret)
 }
 
-// relaySecret halts where there is none to sign with.
+// relaySecret returns a verdict where there is none to sign with.
 func (r *Reconciler) relaySecret() (string, error) {
 	problem := platform.ErrNoRelay
 	reason := vdi.ReasonRelayNotConfigured
@@ -129,7 +129,7 @@ func (r *Reconciler) makeTURNLogin(ctx context.Context, p *plan.Pass, secret str
 	return nil
 }
 
-// writeTURNLogin puts the login into the session's Secret and tells which state
+// writeTURNLogin puts the login into the session's Secret and returns which state
 // that is. One of that name that is not this session's is left alone: its maker
 // could read what is written there. What we wrote ourselves last is not read again.
 func (r *Reconciler) writeTURNLogin(ctx context.Context, p *plan.Pass, login platform.TURNLogin) (secrets.Version, error) {

@@ -179,7 +179,7 @@ func podOnHome() predicate.Predicate {
 	}
 }
 
-// SpecChanged lets pass another spec. Generations and versions alone do not tell
+// SpecChanged lets pass another spec. Generations and versions alone do not show it
 // where the cache has missed a state: there may be another object of that name, or
 // one that the API server has gone back to and that was changed again.
 func SpecChanged() predicate.Predicate {
@@ -211,7 +211,7 @@ func (r *Reconciler) podChanged() predicate.Predicate {
 }
 
 // stepsTogether is how long a step of a starting pod is waited with: the steps
-// follow each other, and those that come within it are told in one write.
+// follow each other, and those that come within it are reported in one write.
 const stepsTogether = 250 * time.Millisecond
 
 // together lets the session of a pod that is not ready, yet or any more, wait for
@@ -226,7 +226,7 @@ func (t together) Update(ctx context.Context, e event.UpdateEvent, q workqueue.T
 	t.EventHandler.Update(ctx, e, q)
 }
 
-// isUnsettled tells whether more news of the pod are to be expected.
+// isUnsettled reports whether more news of the pod are to be expected.
 func isUnsettled(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp == nil && !desktop.Ready(pod) && !desktop.Ended(pod)
 }

@@ -28,7 +28,7 @@ func OfWrite(kind string, err error) error {
 	}
 }
 
-// IsProxyKind tells whether a kind is one of the proxy's.
+// IsProxyKind reports whether a kind is one of the proxy's.
 func IsProxyKind(kind string) bool {
 	return kind == wire.KindIngressRoute || kind == wire.KindMiddleware
 }

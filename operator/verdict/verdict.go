@@ -16,7 +16,7 @@ import (
 // sends no event to us.
 const DeniedRetry = time.Minute
 
-// Refused halts a session whose spec or template has to change.
+// Refused is about a session whose spec or template has to change.
 func Refused(reason string, err error) *Verdict {
 	return &Verdict{
 		Condition: vdi.ConditionAccepted, Reason: reason, Message: err.Error(),

@@ -106,15 +106,15 @@ func (r Request) IsUpkeep() bool {
 	return r.Verb == "watch" || r.Resource == "leases" && (r.Verb == "update" || r.Verb == "get")
 }
 
-// IsWrite tells whether it changes something.
+// IsWrite reports whether it changes something.
 func (r Request) IsWrite() bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// IsLiveRead tells whether the answer came from the API server and not from a cache.
+// IsLiveRead reports whether the answer came from the API server and not from a cache.
 func (r Request) IsLiveRead() bool { return r.Verb == "get" || r.Verb == "list" }
 
-// IsConflict tells whether it failed because the writer's knowledge was stale.
+// IsConflict reports whether it failed because the writer's knowledge was stale.
 func (r Request) IsConflict() bool { return r.Code == 409 }
 
 // IsForbidden reports whether a right was missing. What an admission policy refused was not.

@@ -99,7 +99,7 @@ func Unused(rights []Right, requests []Request) []Right {
 	})
 }
 
-// usedBy tells whether a request was allowed by this right.
+// usedBy reports whether a request was allowed by this right.
 func (r Right) usedBy(q Request) bool {
 	return r.Verb == verbOf(q, r.Verb) && q.Group == r.Group && q.Resource == r.Resource && !q.IsForbidden() &&
 		(r.Namespace == "" || r.Namespace == q.Namespace) && (r.Name == "" || r.Name == q.Name)

@@ -42,7 +42,7 @@ func (p *Program) Kill() { p.process.stop(0) }
 // Terminate asks it to end, and kills it when that takes longer than grace.
 func (p *Program) Terminate(grace time.Duration) { p.process.stop(grace) }
 
-// Running tells whether it has not ended; else the error says how it did.
+// Running reports whether it has not ended; else the error says how it did.
 func (p *Program) Running() error {
 	select {
 	case <-p.process.exited:

@@ -18,7 +18,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/tests/install"
 )
 
-// knowsRelay tells whether the desktop gives its page a login at the relay.
+// knowsRelay reports whether the desktop gives its page a login at the relay.
 const knowsRelay = `fetch("/api/turn").then(r => r.json()).then(c => c.iceServers.some(s =>
   s.credential && /^[0-9]+:/.test(s.username) && [].concat(s.urls).some(u => u.startsWith("turn:%s:3478"))))`
 

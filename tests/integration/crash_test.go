@@ -126,7 +126,7 @@ func (w *world) settle(m *mortal) {
 	require.Fail(w.t, "the operator does not come to rest")
 }
 
-// quiet tells whether a pass of a fresh operator changes nothing.
+// quiet reports whether a pass of a fresh operator changes nothing.
 func (w *world) quiet() bool {
 	before, version := w.versions(), w.session().ResourceVersion
 	_, err := w.passOf(desk)

@@ -88,7 +88,7 @@ func (r *Rig) comesToRest(t *testing.T, running int) (rest int64) {
 	return rest
 }
 
-// isCalm tells whether the operator asked nothing since the last look, which the
+// isCalm reports whether the operator asked nothing since the last look, which the
 // first cannot tell.
 func (r *Rig) isCalm(t *testing.T, rest *int64) bool {
 	t.Helper()

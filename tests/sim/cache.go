@@ -98,7 +98,7 @@ func (i *informer) seen(v *version) *version {
 	return &version{key: v.key, kind: v.kind, revision: v.revision, object: v.object, typed: trimmed.(client.Object)}
 }
 
-// late tells whether there is something to deliver.
+// late reports whether there is something to deliver.
 func (i *informer) late() bool {
 	if i.epoch != i.server.epoch {
 		return true

@@ -419,7 +419,7 @@ var (
 	pods   = corev1.SchemeGroupVersion.WithKind("Pod")
 )
 
-// serves tells whether the API server knows a kind.
+// serves reports whether the API server knows a kind.
 func (s *server) serves(kind schema.GroupVersionKind) bool {
 	return kind.Group != routes.Group || s.objects[key{crds.Kind, "", routeCRD}] != nil
 }

@@ -149,7 +149,7 @@ func (c *cluster) start(v *version, pod *corev1.Pod) act {
 	}
 }
 
-// mountable tells whether all that the pod mounts is there.
+// mountable reports whether all that the pod mounts is there.
 func (c *cluster) mountable(pod *corev1.Pod) bool {
 	for _, volume := range pod.Spec.Volumes {
 		switch {
@@ -340,7 +340,7 @@ func (o *operator) probe(ctx context.Context, q platform.RouteQuestion) error {
 	return errors.New("the proxy answered 404")
 }
 
-// routeIsFor tells whether a route's rule names the host.
+// routeIsFor reports whether a route's rule names the host.
 func routeIsFor(route *version, host string) bool {
 	return slices.ContainsFunc(listOf(route.object, "spec", "routes"), func(r any) bool {
 		rule, _ := r.(map[string]any)

@@ -355,7 +355,7 @@ func (c *cell) play(w *world) (problem string) {
 	return ""
 }
 
-// lives tells whether the session has a desktop that should run.
+// lives reports whether the session has a desktop that should run.
 func (c *cell) lives() bool {
 	return c.situation == isWaiting || c.situation == isCreating || c.situation == isRunning
 }
@@ -429,7 +429,7 @@ func (c *cell) do(w *world) {
 	}
 }
 
-// waits tells whether the deed is one of the clock's.
+// waits reports whether the deed is one of the clock's.
 func (c *cell) waits() bool { return c.deed == expires || c.deed == expiresAsleep || c.deed == idles }
 
 // rests is the letter of a session that nothing ends.

@@ -38,7 +38,7 @@ type life struct {
 	acts, faults int
 }
 
-// full tells whether that is worth to be called a life.
+// full reports whether that is worth to be called a life.
 func (l *life) full() bool { return l.acts >= 3 && l.faults >= 1 }
 
 // livesThrough counts what a session lives through, or with the name "" what all do.
@@ -97,7 +97,7 @@ func (p *people) told(what string, err error) {
 	}
 }
 
-// done tells whether nobody has anything in mind any more.
+// done reports whether nobody has anything in mind any more.
 func (p *people) done() bool { return p.left <= 0 }
 
 // name is one of the names that sessions have.

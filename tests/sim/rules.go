@@ -54,14 +54,14 @@ func (r *rules) look(operator string, v *version) {
 // fewLooks are remembered: those of two passes, which an operator makes at a time.
 const fewLooks = 4
 
-// knew tells whether an object was there when the operator last asked for it, or for all of
+// knew reports whether an object was there when the operator last asked for it, or for all of
 // its kind: nobody can look and write in one go.
 func (r *rules) knew(operator string, v *version) bool {
 	asked := max(r.lists[operator+v.key.kind], r.lists[operator+v.key.kind+v.name])
 	return !slices.ContainsFunc(r.server.log[asked:], func(c change) bool { return c.before == nil && c.key() == v.key })
 }
 
-// sinceLook tells whether something holds of a session, or held of one of its states
+// sinceLook reports whether something holds of a session, or held of one of its states
 // since the operator has last looked: nobody can look and write in one go.
 func (r *rules) sinceLook(operator, session string, holds func(*vdi.VDISession) bool) bool {
 	k := key{"VDISession", team, session}
@@ -103,7 +103,7 @@ func (r *rules) judge(w write) {
 	}
 }
 
-// deleted tells whether a write begins or makes the end of an object.
+// deleted reports whether a write begins or makes the end of an object.
 func (w write) deleted() bool {
 	return w.after == nil || (w.before != nil && metaOf(w.before.object)["deletionTimestamp"] == nil && metaOf(w.after.object)["deletionTimestamp"] != nil)
 }
@@ -214,20 +214,20 @@ func (r *rules) judgePod(w write) {
 	}
 }
 
-// waitedFor tells whether a pod is somebody else's that was made before the claim was, and
+// waitedFor reports whether a pod is somebody else's that was made before the claim was, and
 // waits for one of that name: a first start asks nobody.
 func (r *rules) waitedFor(pod *corev1.Pod, claim string) bool {
 	v := r.server.objects[key{"PersistentVolumeClaim", pod.Namespace, claim}]
 	return pod.Annotations[byHand] != "" && v != nil && !pod.CreationTimestamp.After(v.as(r.scheme).GetCreationTimestamp().Time)
 }
 
-// cameLater tells whether a pod is somebody else's that was made after the operator had
+// cameLater reports whether a pod is somebody else's that was made after the operator had
 // last looked for such pods: that is only reported.
 func (r *rules) cameLater(operator string, pod *corev1.Pod) bool {
 	return pod.Annotations[byHand] != "" && !r.knew(operator, r.server.objects[key{"Pod", pod.Namespace, pod.Name}])
 }
 
-// wasToStop tells whether the pod's session is to stop, or was when the operator looked.
+// wasToStop reports whether the pod's session is to stop, or was when the operator looked.
 func (r *rules) wasToStop(operator string, pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOf(pod)
 	if owner == nil {
@@ -287,7 +287,7 @@ func (r *rules) judgeSession(w write) {
 	}
 }
 
-// wasAnnounced tells whether one of the ends that are due was announced a warning ago.
+// wasAnnounced reports whether one of the ends that are due was announced a warning ago.
 // One whose clock stood still when it was last written down has no time.
 func (r *rules) wasAnnounced(s *vdi.VDISession) bool {
 	return slices.ContainsFunc(s.Status.Announcements, func(a vdi.Announcement) bool {
@@ -396,7 +396,7 @@ func (r *rules) judgeChildren(s *vdi.VDISession) {
 	}
 }
 
-// mayWait tells whether what the session waits for is a person's to change.
+// mayWait reports whether what the session waits for is a person's to change.
 func (r *rules) mayWait(s *vdi.VDISession) bool {
 	may := []string{
 		vdi.ReasonTemplateNotFound, vdi.ReasonInvalidResources, vdi.ReasonHomeNotFound, vdi.ReasonHomeNotOurs, vdi.ReasonHomeOfAnotherUser,
@@ -421,7 +421,7 @@ func (r *rules) leavesInUse(s *vdi.VDISession) bool {
 	return v != nil && metaOf(v.object)["deletionTimestamp"] != nil && len(r.usersOf(s.Namespace, name)) > 0
 }
 
-// nobodyWaits tells whether all sessions are as they were asked to be, and could start
+// nobodyWaits reports whether all sessions are as they were asked to be, and could start
 // again: what is refused is tried again every minute.
 func (r *rules) nobodyWaits() bool {
 	return !slices.ContainsFunc(r.server.list("VDISession"), func(v *version) bool {

@@ -86,7 +86,7 @@ func TestOneLife(t *testing.T) {
 	require.Empty(t, w.broken)
 }
 
-// goesOn tells whether more cases would show more.
+// goesOn reports whether more cases would show more.
 func (c *count) goesOn() bool {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

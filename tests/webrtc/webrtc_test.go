@@ -77,7 +77,7 @@ func requireMeagre(t *testing.T, login visitor.Credential) {
 	require.False(t, allocates(t, visitor.Credential{User: "9" + login.User, Password: login.Password}), "a later expiry")
 }
 
-// allocates tells whether the relay gives an address for a login.
+// allocates reports whether the relay gives an address for a login.
 func allocates(t *testing.T, login visitor.Credential) bool {
 	t.Helper()
 	_, relayed, err := visitor.Path{From: public, Relay: public}.Allocate(t, login)

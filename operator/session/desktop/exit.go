@@ -45,7 +45,7 @@ func isDisrupted(pod *corev1.Pod) bool {
 	return c != nil && c.Status == corev1.ConditionTrue
 }
 
-// isDone tells whether a container has only done what it had to do before the desktop.
+// isDone reports whether a container has only done what it had to do before the desktop.
 func isDone(pod *corev1.Pod, c corev1.ContainerStatus, ended *corev1.ContainerStateTerminated) bool {
 	for _, init := range pod.Status.InitContainerStatuses {
 		if init.Name == c.Name {
@@ -55,7 +55,7 @@ func isDone(pod *corev1.Pod, c corev1.ContainerStatus, ended *corev1.ContainerSt
 	return false
 }
 
-// wasLeft tells whether somebody has ended the desktop from within, as by logging out. Who
+// wasLeft reports whether somebody has ended the desktop from within, as by logging out. Who
 // ends well without ever having worked fails all the same.
 func (e Exit) wasLeft() bool {
 	return e.worked && e.Container == wire.ContainerDesktop && e.Ended.ExitCode == 0 && e.Ended.FinishedAt.Sub(e.Ended.StartedAt.Time) >= shortestRun
@@ -114,7 +114,7 @@ func memoryLimit(pod *corev1.Pod, container string) string {
 	return ""
 }
 
-// isStartError tells whether the container runtime could not start the program at
+// isStartError reports whether the container runtime could not start the program at
 // all (containerd's and Docker's words).
 func isStartError(t *corev1.ContainerStateTerminated) bool {
 	return t.Reason == "StartError" || t.Reason == "ContainerCannotRun"

@@ -1,4 +1,4 @@
-// Package desktop says what a pod tells of its desktop: whether it is ready, what it waits
+// Package desktop reads from a pod how its desktop is: whether it is ready, what it waits
 // for, how it ended, what it was started with. Everything here is pure.
 //
 // It must not know what a session wishes: that is for package plan to decide.
@@ -29,18 +29,18 @@ func Condition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodConditi
 	return nil
 }
 
-// Ready tells whether the desktop answers.
+// Ready reports whether the desktop answers.
 func Ready(pod *corev1.Pod) bool {
 	c := Condition(pod, corev1.PodReady)
 	return c != nil && c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil && !Ended(pod)
 }
 
-// Scheduled tells whether the pod has a node.
+// Scheduled reports whether the pod has a node.
 func Scheduled(pod *corev1.Pod) bool {
 	return pod != nil && pod.Spec.NodeName != ""
 }
 
-// Unschedulable tells whether the scheduler has found no node for the pod.
+// Unschedulable reports whether the scheduler has found no node for the pod.
 func Unschedulable(pod *corev1.Pod) bool {
 	c := Condition(pod, corev1.PodScheduled)
 	return !Scheduled(pod) && c != nil && c.Status != corev1.ConditionTrue && c.Message != ""
@@ -52,7 +52,7 @@ func MissesClaim(pod *corev1.Pod) bool {
 	return WaitsForVolume(pod) && strings.Contains(Condition(pod, corev1.PodScheduled).Message, "not found")
 }
 
-// WaitsForVolume tells whether it is a volume that keeps a pod from all nodes.
+// WaitsForVolume reports whether it is a volume that keeps a pod from all nodes.
 func WaitsForVolume(pod *corev1.Pod) bool {
 	c := Condition(pod, corev1.PodScheduled)
 	return Unschedulable(pod) && (strings.Contains(strings.ToLower(c.Message), "persistentvolumeclaim") || strings.Contains(c.Message, "volume"))
@@ -63,7 +63,7 @@ func Containers(pod *corev1.Pod) []corev1.ContainerStatus {
 	return append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
 }
 
-// Running tells whether the desktop's container runs.
+// Running reports whether the desktop's container runs.
 func Running(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.ContainerStatuses {
 		if c.Name == wire.ContainerDesktop && c.State.Running != nil {
@@ -119,12 +119,12 @@ func News(p *corev1.Pod) []any {
 	return news
 }
 
-// Complains tells whether a container of the pod says itself what it waits for.
+// Complains reports whether a container of the pod says itself what it waits for.
 func Complains(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(Containers(pod), func(c corev1.ContainerStatus) bool { return WaitingContainer(pod, c, false) != nil })
 }
 
-// HasStarted tells whether the desktop's container has run in this pod.
+// HasStarted reports whether the desktop's container has run in this pod.
 func HasStarted(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.ContainerStatuses {
 		if c.Name == wire.ContainerDesktop {
@@ -134,7 +134,7 @@ func HasStarted(pod *corev1.Pod) bool {
 	return false
 }
 
-// Crashes tells whether a container of the pod fails again and again.
+// Crashes reports whether a container of the pod fails again and again.
 func Crashes(pod *corev1.Pod, worked bool) bool {
 	for _, c := range Containers(pod) {
 		if h := WaitingContainer(pod, c, worked); h != nil && h.Reason == vdi.ReasonCrashLoop {
@@ -144,7 +144,7 @@ func Crashes(pod *corev1.Pod, worked bool) bool {
 	return false
 }
 
-// NodeSilent tells whether the pod is not ready only because nobody hears of its
+// NodeSilent reports whether the pod is not ready only because nobody hears of its
 // node: the node lifecycle controller then changes the condition Ready alone
 // (MarkPodsNotReady in kubernetes' pkg/controller/util/node).
 func NodeSilent(pod *corev1.Pod) bool {
@@ -156,7 +156,7 @@ func NodeSilent(pod *corev1.Pod) bool {
 // Age is how long ago an object was made.
 func Age(o *corev1.Pod, now time.Time) time.Duration { return now.Sub(o.CreationTimestamp.Time) }
 
-// Ended tells whether the pod has come to an end by itself.
+// Ended reports whether the pod has come to an end by itself.
 func Ended(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
 }

@@ -38,7 +38,7 @@ func Encoder(streamer vdi.Streamer, pod *corev1.Pod) string {
 }
 
 // EncoderChoice is the choice behind it. Where a streamer has one name for both,
-// its other settings tell.
+// its other settings show it.
 func EncoderChoice(streamer vdi.Streamer, pod *corev1.Pod) vdi.EncoderChoice {
 	software := platform.FactsOf(streamer).SoftwareSettings
 	if slices.ContainsFunc(settings(pod), func(s platform.Setting) bool { return slices.Contains(software, s) }) {

@@ -10,7 +10,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
 
-// WhyLeaving tells why a pod goes that is wanted. Running says that a run had begun
+// WhyLeaving is why a pod goes that is wanted. Running says that a run had begun
 // and nobody stopped it: then the operator was not the one who deleted the pod.
 func WhyLeaving(pod *corev1.Pod, running bool) *verdict.Verdict {
 	c := Condition(pod, corev1.DisruptionTarget)
@@ -61,7 +61,7 @@ func Wait(pod *corev1.Pod, gpuResource string, worked bool, why *verdict.Verdict
 	}
 }
 
-// whyFailed tells why a pod ended by itself; clearFailed replaces it.
+// whyFailed is why a pod ended by itself; clearFailed replaces it.
 func whyFailed(pod *corev1.Pod, worked bool) *verdict.Verdict {
 	words := pod.Status.Message
 	if last, found := LastExit(pod, worked); found && words == "" {

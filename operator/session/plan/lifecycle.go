@@ -36,10 +36,10 @@ const (
 // Decision is what the lifecycle says about a session at one moment.
 type Decision struct {
 	Want         Want
-	Reason       vdi.StopReason     // of wantStop, wantSuspend and wantEnd
+	Reason       vdi.StopReason     // of StayStopped, SuspendNow and DeleteSession
 	ExpiresAt    *metav1.Time       // when the present state ends; nil when it does not
 	Because      vdi.StopReason     // what ends it then
-	Announced    []vdi.Announcement // the ends that are near, and since when that is told
+	Announced    []vdi.Announcement // the ends that are near, and since when that is announced
 	Warn         vdi.End            // the first of them
 	Held         bool               // and its clock stands still
 	RequeueAfter time.Duration      // until the next deadline; 0 when there is none
@@ -121,7 +121,7 @@ func (d deadline) isBefore(other deadline) bool {
 	return other.end == "" || (!d.held && (other.held || d.at.Before(other.at)))
 }
 
-// IsEnd tells whether the operator itself has to act.
+// IsEnd reports whether the operator itself has to act.
 func IsEnd(d Decision) bool { return d.Want == DeleteSession || d.Want == SuspendNow }
 
 // LookAgainAfter asks for the next look after so long, unless an earlier one is asked for.
@@ -131,7 +131,7 @@ func (d *Decision) LookAgainAfter(after time.Duration) {
 	}
 }
 
-// IsNear tells whether that end is near.
+// IsNear reports whether that end is near.
 func (d *Decision) IsNear(end vdi.End) bool {
 	return slices.ContainsFunc(d.Announced, func(a vdi.Announcement) bool { return a.End == end })
 }
@@ -249,12 +249,12 @@ func askAgain(s *vdi.VDISession, rules vdi.TemplateLifecycle) time.Duration {
 	return IdleTimeout(s.Spec, rules)
 }
 
-// Runs tells whether the session is in a run whose clock has started.
+// Runs reports whether the session is in a run whose clock has started.
 func Runs(s *vdi.VDISession) bool {
 	return s.Spec.RunPolicy != vdi.RunPolicySuspended && s.Status.StartTime != nil
 }
 
-// ActivityKnown tells whether it is known when the desktop was last used.
+// ActivityKnown reports whether it is known when the desktop was last used.
 func ActivityKnown(s *vdi.VDISession) bool {
 	return s.Status.Activity != nil && s.Status.Activity.LastActivityTime != nil
 }

@@ -108,7 +108,7 @@ type Key struct{ Kind, Name string }
 // KeyOf is the key of an object.
 func KeyOf(o *unstructured.Unstructured) Key { return Key{o.GetKind(), o.GetName()} }
 
-// PodLives tells whether a desktop is there that must not be disturbed.
+// PodLives reports whether a desktop is there that must not be disturbed.
 func (c Children) PodLives() bool {
 	return c.Pod != nil && c.Pod.DeletionTimestamp == nil && !desktop.Ended(c.Pod)
 }
@@ -137,10 +137,10 @@ func (c Children) ClaimNamed(name string) *corev1.PersistentVolumeClaim {
 	return nil
 }
 
-// MayBeRefused tells whether nothing starts now: a desktop lives, or none should.
+// MayBeRefused reports whether nothing starts now: a desktop lives, or none should.
 func (p *Pass) MayBeRefused() bool { return p.Seen.PodLives() || p.Decision.Want != Run }
 
-// MayLack tells whether a child that is refused is only reported. A desktop that
+// MayLack reports whether a child that is refused is only reported. A desktop that
 // has never run waits for all it needs but its home, which its pod has or not.
 func (p *Pass) MayLack(kind string) bool {
 	begun := p.Session.Status.StartTime != nil && !p.Made
@@ -163,23 +163,23 @@ func (p *Pass) LookAgainAfter(d time.Duration) {
 	}
 }
 
-// Starting tells whether this pass is to create a pod.
+// Starting reports whether this pass is to create a pod.
 func (p *Pass) Starting() bool { return p.Decision.Want == Run && p.Seen.Pod == nil }
 
-// LateBy tells whether the pod was made so long ago; if not, the pass is made again then.
+// LateBy reports whether the pod was made so long ago; if not, the pass is made again then.
 func (p *Pass) LateBy(bound time.Duration) bool {
 	left := bound - desktop.Age(p.Seen.Pod, p.Now)
 	p.LookAgainAfter(left)
 	return left <= 0
 }
 
-// Gone tells whether the session left the cluster during the pass.
+// Gone reports whether the session left the cluster during the pass.
 func (p *Pass) Gone() bool {
 	return p.Ended || (p.Session.DeletionTimestamp != nil &&
 		!controllerutil.ContainsFinalizer(p.Session, wire.Finalizer))
 }
 
-// HasWorked tells whether the desktop has been Running in this run.
+// HasWorked reports whether the desktop has been Running in this run.
 func (p *Pass) HasWorked() bool { return p.Session.Status.StartTime != nil }
 
 // EncoderName is what the desktop encodes with, or will.
@@ -215,13 +215,13 @@ func (p *Pass) HomeInForce() string {
 	return ""
 }
 
-// HadHome tells whether the session had a home of its own name, as it is to have now.
+// HadHome reports whether the session had a home of its own name, as it is to have now.
 func (p *Pass) HadHome() bool {
 	home, name := p.Session.Status.Home, p.HomeInForce()
 	return name == renderer.HomeClaimName(p.Session.Name) && home != nil && home.ClaimName == name && home.UID != ""
 }
 
-// RouteRefused tells whether a part of the way in is missing because it was refused.
+// RouteRefused reports whether a part of the way in is missing because it was refused.
 func (p *Pass) RouteRefused() bool {
 	return p.Refusal != nil && p.Refusal.Condition == vdi.ConditionReachable && slices.ContainsFunc(p.Desired, func(o *unstructured.Unstructured) bool {
 		return verdict.IsProxyKind(o.GetKind()) && p.Seen.Others[KeyOf(o)] == nil
@@ -237,7 +237,7 @@ func (p *Pass) SilentFor() time.Duration {
 	return p.Now.Sub(c.LastTransitionTime.Time)
 }
 
-// SamePod tells whether the condition in the status speaks of the pod that runs now.
+// SamePod reports whether the condition in the status speaks of the pod that runs now.
 func (p *Pass) SamePod() bool {
 	t := p.Session.Status.Timings
 	return t != nil && t.Queued != nil && t.Queued.Time.Equal(p.Seen.Pod.CreationTimestamp.Time)
@@ -260,7 +260,7 @@ func (p *Pass) HostName() string {
 	return p.Session.Status.Host
 }
 
-// InOrder tells whether the pass compared everything and left nothing to do or to report.
+// InOrder reports whether the pass compared everything and left nothing to do or to report.
 func (p *Pass) InOrder() bool {
 	return p.Desired != nil && p.StoppedBy == nil && p.Decision.Want == Run && p.Seen.PodLives() &&
 		len(p.Pending) == 0 && len(p.Repaired) == 0 && p.Refusal == nil && p.SizeRefused == nil && p.HomeDiffers == "" && !p.Altered
@@ -287,8 +287,8 @@ func (p *Pass) GPUResource() string {
 	return ""
 }
 
-// IsFirstStart tells whether this pass did nothing but start a session for the
-// first time. The pod's first news follows within milliseconds and tells more, so
+// IsFirstStart reports whether this pass did nothing but start a session for the
+// first time. The pod's first news follows within milliseconds and says more, so
 // one status write is saved. A crash in between loses nothing: the next pass
 // finds the pod without a status. An existing claim is not watched: what the pass
 // has seen of it is recorded now.

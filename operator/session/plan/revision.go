@@ -13,18 +13,18 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// Wants tells whether a rendered object should exist now: a stopped session
+// Wants reports whether a rendered object should exist now: a stopped session
 // has neither pod nor route, and nothing that a drain would wait for.
 func (p *Pass) Wants(o *unstructured.Unstructured) bool {
 	return p.Decision.Want == Run || (o.GetKind() != wire.KindPod && !RunsOnly(o.GetKind()))
 }
 
-// RunsOnly tells whether a kind beside the pod exists only while a desktop should run.
+// RunsOnly reports whether a kind beside the pod exists only while a desktop should run.
 func RunsOnly(kind string) bool {
 	return kind == wire.KindIngressRoute || kind == wire.KindPodDisruptionBudget
 }
 
-// SameRevision tells whether the pod was started from exactly what is rendered
+// SameRevision reports whether the pod was started from exactly what is rendered
 // now. Then every difference in a child is drift, whatever its annotations say.
 func (p *Pass) SameRevision() bool {
 	for _, o := range p.Desired {
@@ -35,7 +35,7 @@ func (p *Pass) SameRevision() bool {
 	return false
 }
 
-// NotePending remembers that the next start uses a newer object, and tells whether it does.
+// NotePending remembers that the next start uses a newer object, and reports whether it does.
 func (p *Pass) NotePending(rendered *unstructured.Unstructured, live metav1.Object) bool {
 	if rendered.GetAnnotations()[wire.AnnotationRevision] == live.GetAnnotations()[wire.AnnotationRevision] {
 		return false
@@ -69,7 +69,7 @@ func changedParts(rendered *unstructured.Unstructured, live metav1.Object) []str
 	return parts
 }
 
-// IsRepair tells a repair from the update that a new revision brings. Keys are
+// IsRepair distinguishes a repair from the update that a new revision brings. Keys are
 // no part of a pod's revision: agents get new ones while they run.
 func (p *Pass) IsRepair(rendered *unstructured.Unstructured, live metav1.Object) bool {
 	return rendered.GetAnnotations()[wire.AnnotationRevision] == live.GetAnnotations()[wire.AnnotationRevision] ||
@@ -85,7 +85,7 @@ func (p *Pass) NoteSurplus() {
 	}
 }
 
-// Renders tells whether the object is rendered now and wanted.
+// Renders reports whether the object is rendered now and wanted.
 func (p *Pass) Renders(key Key) bool {
 	for _, o := range p.Desired {
 		if KeyOf(o) == key && p.Wants(o) {
@@ -95,7 +95,7 @@ func (p *Pass) Renders(key Key) bool {
 	return false
 }
 
-// IsStale tells whether a child of ours should not exist now.
+// IsStale reports whether a child of ours should not exist now.
 func (p *Pass) IsStale(key Key) bool {
 	if p.Desired == nil || p.Seen.PodLives() {
 		return false // nothing was rendered, or a living desktop keeps what it started with

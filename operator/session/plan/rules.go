@@ -7,7 +7,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 )
 
-// DependsOnActivity tells whether the decision depends on the use of the desktop: the idle
+// DependsOnActivity reports whether the decision depends on the use of the desktop: the idle
 // end is near or due, or nothing is known yet. Agents
 // answer whether their desktops are well or not.
 func (p *Pass) DependsOnActivity() bool {

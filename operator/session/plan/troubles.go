@@ -12,12 +12,12 @@ import (
 // are forgotten. A desktop that crashes again and again runs in between.
 const ProvenAfter = 10 * time.Minute
 
-// HasProven tells whether what went wrong before the present phase is forgotten.
+// HasProven reports whether what went wrong before the present phase is forgotten.
 func HasProven(st vdi.VDISessionStatus, now time.Time) bool {
 	return st.Phase == vdi.PhaseRunning && st.PhaseSince != nil && now.Sub(st.PhaseSince.Time) >= ProvenAfter
 }
 
-// Counted is the clock after a look at now; nil while there is nothing to tell.
+// Counted is the clock after a look at now; nil while there is nothing to report.
 func Counted(before *vdi.DowntimeStatus, counts, failing bool, now time.Time) *vdi.DowntimeStatus {
 	if before == nil {
 		if !counts {

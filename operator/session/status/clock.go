@@ -16,7 +16,7 @@ func (p view) describeDowntime(st *vdi.VDISessionStatus) {
 	st.Downtime = plan.Counted(st.Downtime, counts, failing, p.Now)
 }
 
-// trouble tells whether the desktop does not work now, and whether it fails by
+// trouble reports whether the desktop does not work now, and whether it fails by
 // itself, now or between two tries. Who waits for a place or is on the way out,
 // and whose node does not answer, is in no trouble that an end would cure.
 func (p view) trouble(phase vdi.Phase, wasFailing bool) (counts, failing bool) {
@@ -75,7 +75,7 @@ func (p view) describeStart(st *vdi.VDISessionStatus) {
 	}
 }
 
-// describeEnd tells what ends the state described so far, and when. While the agent
+// describeEnd describes what ends the state described so far, and when. While the agent
 // has not answered yet nothing new is known.
 func (p view) describeEnd(st *vdi.VDISessionStatus) (ahead plan.Decision) {
 	if p.Asking || p.Session.DeletionTimestamp != nil {

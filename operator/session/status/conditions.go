@@ -131,7 +131,7 @@ func isUnknown(message string) fact {
 
 func isFalse(reason, message string) fact { return fact{metav1.ConditionFalse, reason, message} }
 
-// fact tells what the pass saw about one condition.
+// fact is what the pass saw about one condition.
 func (p view) fact(kind string) fact {
 	if stopped := p.Decision.Want == plan.StayStopped; stopped && kind != vdi.ConditionAccepted && kind != vdi.ConditionHomeReady {
 		return isFalse(vdi.ReasonSuspended, "The session is suspended")

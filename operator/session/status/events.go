@@ -73,7 +73,7 @@ func endWords(reason vdi.StopReason) string {
 	return "The session reached its time limit and ends; the home is kept"
 }
 
-// phaseEvents tell what a person waits for, and how it came out. The steps of an
+// phaseEvents report what a person waits for, and how it came out. The steps of an
 // ordinary start and end are in the status alone: each event is a write.
 func phaseEvents(before, after vdi.VDISessionStatus) []Event {
 	stalled := meta.IsStatusConditionTrue(after.Conditions, vdi.ConditionStalled)

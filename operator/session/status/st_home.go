@@ -60,7 +60,7 @@ func (p view) homeTrouble() *fact {
 	return &f
 }
 
-// isReplaced tells whether the session's home is another one than it had.
+// isReplaced reports whether the session's home is another one than it had.
 func (p view) isReplaced(name string) bool {
 	is, was := p.home, p.Session.Status.Home
 	switch {

@@ -53,13 +53,13 @@ func Of(p *plan.Pass, failed error) Report {
 	return Report{*after, v.requeueAfter(ahead)}
 }
 
-// view is a pass as the status tells of it.
+// view is a pass as the status describes it.
 type view struct {
 	*plan.Pass
 	home *vdi.HomeStatus
 }
 
-// describeWay tells host, URL and login.
+// describeWay describes host, URL and login.
 func (p view) describeWay(st *vdi.VDISessionStatus) {
 	refused := p.NotAccepted()
 	switch {
@@ -71,7 +71,7 @@ func (p view) describeWay(st *vdi.VDISessionStatus) {
 	p.describeLogin(st)
 }
 
-// describeLogin tells how this run's visitors show who they are; in mode OIDC
+// describeLogin describes how this run's visitors show who they are; in mode OIDC
 // there is no password for them.
 func (p view) describeLogin(st *vdi.VDISessionStatus) {
 	switch {
@@ -163,10 +163,10 @@ func (p view) gpuStatus() *vdi.GPUStatus {
 	return st
 }
 
-// Equal tells whether two statuses say the same.
+// Equal reports whether two statuses say the same.
 func Equal(a, b vdi.VDISessionStatus) bool { return equality.Semantic.DeepEqual(a, b) }
 
-// isHostRefusal tells whether somebody else has the session's host.
+// isHostRefusal reports whether somebody else has the session's host.
 func isHostRefusal(h *verdict.Verdict) bool {
 	return h.Reason == vdi.ReasonHostInUse || h.Reason == vdi.ReasonHostOfAnotherUser
 }

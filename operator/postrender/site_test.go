@@ -164,6 +164,7 @@ func TestPostRenderRefuses(t *testing.T) {
 		"no object":     {func(*Site) {}, "a: b\n", "document 1 is no Kubernetes object"},
 		"no YAML":       {func(*Site) {}, pod("{}") + "\n---\na: [\n", "document 2: "},
 		"key twice":     {func(*Site) {}, "kind: A\nkind: B\n", "document 1: "},
+		"behind an end": {func(*Site) {}, pod("{}") + "\n...\n" + pod("{hostNetwork: true}"), `document 1 goes on behind "..."`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := site()
@@ -185,6 +186,12 @@ func TestPostRenderLongLines(t *testing.T) {
 func TestPostRenderBlankDocuments(t *testing.T) {
 	out := postRender(t, Site{}, "\n---\n\n---\r\napiVersion: v1\r\nkind: ConfigMap\r\n--- # the end\n---\n")
 	assert.Equal(t, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", out)
+}
+
+// An end may be marked, and be followed by a comment.
+func TestPostRenderMarkedEnd(t *testing.T) {
+	out := postRender(t, Site{}, "apiVersion: v1\nkind: ConfigMap\n...\n# the end\n---\napiVersion: v1\nkind: Service\n...\n")
+	assert.Equal(t, 2, strings.Count(out, "apiVersion: v1"))
 }
 
 // A text keeps the line break at its end, also where it ends the document.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -64,7 +65,7 @@ func documentsOf(stream []byte) (out []document, err error) {
 		}
 		object, err := objectOf(part)
 		switch {
-		case errors.Is(err, errNoObject):
+		case errors.Is(err, errNoObject), errors.Is(err, errBehindEnd):
 			return nil, fmt.Errorf("document %d %w", number, err)
 		case err != nil:
 			return nil, fmt.Errorf("document %d: %w", number, err)
@@ -75,8 +76,17 @@ func documentsOf(stream []byte) (out []document, err error) {
 
 var errNoObject = errors.New("is no Kubernetes object: it has no kind and apiVersion")
 
+// documentEnd ends a document without beginning another (YAML 1.2, 9.1.2). What follows
+// would be left out in silence.
+var documentEnd = regexp.MustCompile(`(?m)^\.\.\.(?:[ \t].*)?\r?$`)
+
+var errBehindEnd = errors.New(`goes on behind "...": begin another document with "---"`)
+
 // objectOf is the object in a document, nil where it holds only comments.
 func objectOf(part []byte) (*unstructured.Unstructured, error) {
+	if end := documentEnd.FindIndex(part); end != nil && saysMore(part[end[1]:]) {
+		return nil, errBehindEnd
+	}
 	asJSON, err := yaml.YAMLToJSONStrict(part)
 	if err != nil {
 		return nil, err
@@ -94,6 +104,16 @@ func objectOf(part []byte) (*unstructured.Unstructured, error) {
 		return nil, errNoObject
 	}
 	return object, nil
+}
+
+// saysMore reports whether a text holds more than comments.
+func saysMore(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return true
+		}
+	}
+	return false
 }
 
 func leadingComment(part string) string {

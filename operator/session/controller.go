@@ -1,11 +1,15 @@
-// Package session moves every VDISession towards its spec and reports what it
-// saw. Everything is read first, decided in pure functions, written at the end;
-// the status is computed from what was seen and patched once, only if it
-// Differences. Nothing is polled: a pass is caused by a watch event that matters or
-// by one timer set to the next deadline.
+// Package session moves every VDISession towards its spec and reports what it saw. A pass
+// takes the steps listed in [Reconciler.steps]: it reads, decides in pure functions (package
+// plan) and writes. The status is computed from what was seen (package status) and patched
+// once, only if it differs. Beside it there are write-ahead notes, each a write of its own,
+// since an operator may die between any two: the finalizer before anything that needs an
+// orderly end, and the reason of a stop or an end before it is carried out.
 //
-// It must not render (package renderer does), must never patch a pod, and must
-// never delete a home but in finalize.go (those left behind are package homes').
+// Nothing is polled: a pass is caused by a watch event that matters or by one timer set to
+// the next deadline.
+//
+// It must not render (package renderer does), must never patch a pod, and must never delete
+// a home but in finalize.go (those left behind are package homes').
 package session
 
 import (

@@ -114,8 +114,8 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *plan.Pass, fres
 }
 
 // reportedLogin reports whether people know the password, so that it stays, and what the
-// Status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
-// Status names no Secret until it has a new password.
+// status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
+// status names no Secret until it has a new password.
 func (r *Reconciler) reportedLogin(ctx context.Context, p *plan.Pass) (stays bool, verifier string, err error) {
 	s := p.Session
 	switch {

@@ -44,7 +44,7 @@ type newsKey struct{ namespace, kind string }
 
 // report is what was said of the objects of one kind in a namespace.
 type report struct {
-	turn  chan struct{} // unchanged one word while somebody reads; who comes meanwhile takes the same answer
+	turn  chan struct{} // holds one word while somebody reads; who comes meanwhile takes the same answer
 	read  time.Time
 	about map[string]said // name → the latest
 	err   error           // why it could not be read; that is not tried again at once either

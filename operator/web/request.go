@@ -42,10 +42,13 @@ func IsFromElsewhere(h http.Header) bool { return !isOrAbsent(h["Sec-Fetch-Site"
 // other desktops are the same site, so SameSite cookies do not keep them apart. Whoever
 // changes something, or opens a WebSocket, by a cookie must be asked this.
 //
+// A form that a person sends again, by reloading its answer, may come from no page (none):
+// pages cannot bring that about, and its Origin is still the form's.
+//
 // It is stricter than net/http.CrossOriginProtection, which knows no WebSockets and takes
 // requests without an Origin.
 func IsFrom(h http.Header, origin string) bool {
-	return !IsFromElsewhere(h) && len(h["Origin"]) == 1 && isSameOrigin(h["Origin"][0], origin)
+	return (!IsFromElsewhere(h) || isOrAbsent(h["Sec-Fetch-Site"], "none")) && len(h["Origin"]) == 1 && isSameOrigin(h["Origin"][0], origin)
 }
 
 // isSameOrigin compares two https origins, where the default port may be written or not.

@@ -30,7 +30,7 @@ type Pass struct {
 	Now      time.Time
 	OIDC     bool             // visitors of a desktop that starts now log in at an identity provider
 	Template *vdi.VDITemplate // nil when it does not exist
-	// startedBy are the rules of the template by which a desktop was started that
+	// StartedBy are the rules of the template by which a desktop was started that
 	// was not reported yet.
 	StartedBy *vdi.TemplateLifecycle
 
@@ -95,10 +95,10 @@ func (p *Pass) State() *vdi.VDISession {
 // Children are a session's objects as they were last seen. Each is nil when absent.
 type Children struct {
 	Pod *corev1.Pod
-	// claim is the session's own home, existing the claim that its spec names
+	// Claim is the session's own home, Existing the claim that its spec names
 	// instead; the latter is read only when a desktop starts on it.
 	Claim, Existing *corev1.PersistentVolumeClaim
-	// others are the policy, service, route and further rendered kinds, by kind and name.
+	// Others are the policy, service, route and further rendered kinds, by kind and name.
 	Others map[Key]*unstructured.Unstructured
 }
 

@@ -45,7 +45,7 @@ func (p *Pass) NotePending(rendered *unstructured.Unstructured, live metav1.Obje
 }
 
 // changedParts names what differs between a new rendering and what runs, in the
-// Words of the API where there are some.
+// words of the API where there are some.
 func changedParts(rendered *unstructured.Unstructured, live metav1.Object) []string {
 	pod, isPod := live.(*corev1.Pod)
 	wanted := &corev1.Pod{}

@@ -37,7 +37,7 @@ func (p view) trouble(phase vdi.Phase, wasFailing bool) (counts, failing bool) {
 // the desktop is first Running, stands still through hiccups, and is reset by a
 // stop. A run never starts before the pod was made by the API server's clock:
 // ours may be slow, and the run would end early.
-func (p view) describeTime(st *vdi.VDISessionStatus) {
+func (p view) describeTime(st *vdi.VDISessionStatus, failed error) {
 	if st.Phase != p.Session.Status.Phase || st.PhaseSince == nil {
 		st.PhaseSince = &metav1.Time{Time: p.Now.Truncate(time.Second)}
 	}
@@ -45,7 +45,7 @@ func (p view) describeTime(st *vdi.VDISessionStatus) {
 	switch {
 	case p.Session.DeletionTimestamp != nil:
 		return
-	case st.EndReason != "": // an end that was recorded and did not come to pass
+	case st.EndReason != "" && failed == nil: // an end that was recorded and did not come to pass
 		st.StopReason, st.EndReason = "", ""
 	}
 	switch {
@@ -88,7 +88,7 @@ func (p view) describeEnd(st *vdi.VDISessionStatus) (ahead plan.Decision) {
 	return ahead
 }
 
-// LookAgainAfter is when the state described becomes another.
+// requeueAfter is when the state described becomes another.
 func (p view) requeueAfter(ahead plan.Decision) time.Duration {
 	if p.Decision.Want == plan.Run && plan.IsEnd(ahead) { // what was seen just now made it due
 		ahead.LookAgainAfter(time.Second)

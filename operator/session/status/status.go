@@ -47,7 +47,7 @@ func Of(p *plan.Pass, failed error) Report {
 	if failed == nil { // else not all was looked at
 		v.describeDowntime(after)
 	}
-	v.describeTime(after)
+	v.describeTime(after, failed)
 	ahead := v.describeEnd(after)
 	setConditions(after, v, &word, ahead)
 	return Report{*after, v.requeueAfter(ahead)}

@@ -33,7 +33,7 @@ func homonyms() map[string][]string {
 			"operator/agent/proxy.go", "operator/proxycheck/proxytest/proxytest.go", "platform/access.go", "platform/validate.go",
 		},
 		"none": { // fetch metadata, a hash of nothing, settings of Selkies and of NVIDIA's
-			"operator/agent/guard.go", "operator/frontdoor/ended/list.go", "platform/policy.go", "platform/sharing.go",
+			"operator/agent/guard.go", "operator/frontdoor/ended/list.go", "operator/web/request.go", "platform/policy.go", "platform/sharing.go",
 		},
 		"password": {"operator/agent/guard.go"}, // a label of a metric
 		"selkies":  {"platform/endpoints.go"},   // a list of endpoints
@@ -41,6 +41,7 @@ func homonyms() map[string][]string {
 			"operator/frontdoor/provider.go", "platform/policy.go", "platform/sharing.go", "platform/streamer.go",
 		},
 		"turn":        {"operator/agent/turn.go", "renderer/values.go"}, // a service of that protocol
+		"VDISession":  {"operator/api/v1alpha1/owner.go"},               // the API imports nothing of ours
 		"v1alpha1":    {"operator/api/v1alpha1/groupversion.go"},        // our own API's version
 		"vdi-session": {"renderer/engine.go"},                           // the chart's folder
 	}

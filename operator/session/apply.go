@@ -61,78 +61,6 @@ func (r *Reconciler) applyOne(ctx context.Context, p *plan.Pass, o *unstructured
 	}
 }
 
-// stop deletes the desktop of a session that should not run. It comes before
-// everything that could be refused.
-func (r *Reconciler) stop(ctx context.Context, p *plan.Pass) error {
-	if p.Decision.Want == plan.Run {
-		return nil
-	}
-	if err := r.stopDesktop(ctx, p); err != nil || p.Seen.Pod != nil || p.Session.Status.Phase == vdi.PhaseSuspended {
-		return err
-	}
-	return r.removeUnseen(ctx, p)
-}
-
-// removeUnseen looks, once in a stop, whether the API server has a way in that the cache
-// does not show: one that has lost its labels is not watched.
-func (r *Reconciler) removeUnseen(ctx context.Context, p *plan.Pass) error {
-	for _, c := range r.compared(p.Session.Name) {
-		kind, err := r.Client.GroupVersionKindFor(c.object)
-		if err != nil {
-			return fmt.Errorf("look for what is left of the desktop: %w", err)
-		}
-		if !plan.RunsOnly(kind.Kind) || p.Seen.Others[plan.Key{Kind: kind.Kind, Name: c.name}] != nil {
-			continue
-		}
-		left := objects.Metadata(kind, c.name)
-		there, err := r.readLive(ctx, p.Session, left)
-		if err != nil {
-			return err
-		}
-		if !there || !metav1.IsControlledBy(left, p.Session) || left.DeletionTimestamp != nil {
-			continue
-		}
-		if err := r.confirm(ctx, p); err != nil {
-			return err
-		}
-		if err := r.objects().Remove(ctx, left); err != nil && !objects.IsRefusal(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// stopDesktop takes the way in away first, so that the URL dies at once, and the
-// pod whatever became of that. What the cluster does not let go leads nowhere
-// then, and is the session's to the end.
-func (r *Reconciler) stopDesktop(ctx context.Context, p *plan.Pass) error {
-	ways := p.Seen.Which(func(o *unstructured.Unstructured) bool {
-		return plan.RunsOnly(o.GetKind()) && o.GetDeletionTimestamp() == nil
-	})
-	runs := p.Seen.Pod != nil && p.Seen.Pod.DeletionTimestamp == nil
-	if len(ways) == 0 && !runs {
-		return nil
-	}
-	if err := r.confirm(ctx, p); err != nil {
-		return err
-	}
-	var failed []error
-	for _, o := range ways {
-		switch err := r.objects().Remove(ctx, o); {
-		case err == nil:
-			delete(p.Seen.Others, plan.KeyOf(o))
-		case objects.IsRefusal(err):
-			p.Refuse(verdict.Denied(o.GetKind(), err))
-		default:
-			failed = append(failed, err)
-		}
-	}
-	if runs {
-		failed = append(failed, r.objects().Remove(ctx, p.Seen.Pod))
-	}
-	return errors.Join(failed...)
-}
-
 // applyPod starts the desktop when there is none. A pod is never patched.
 func (r *Reconciler) applyPod(ctx context.Context, p *plan.Pass, o *unstructured.Unstructured) error {
 	if p.Seen.Pod != nil {
@@ -268,4 +196,26 @@ func (r *Reconciler) prune(ctx context.Context, p *plan.Pass) error {
 		delete(p.Seen.Others, plan.KeyOf(o))
 	}
 	return nil
+}
+
+// markForProxy gives the label to routes and middlewares that lack it, as those of earlier
+// versions do, whatever else the session waits for: the proxy would not see them. Nothing
+// but the label is written, so that a living desktop stays as it was started.
+func (r *Reconciler) markForProxy(ctx context.Context, p *plan.Pass) error {
+	for _, o := range p.Seen.Which(unmarked) {
+		err := r.objects().Label(ctx, o, wire.LabelProxy, wire.LabelOn)
+		switch {
+		case apierrors.IsNotFound(err): // its end wakes us
+		case err != nil && objects.IsRefusal(err):
+			p.Refuse(verdict.Denied(o.GetKind(), err))
+		case err != nil:
+			return fmt.Errorf("label %s %q: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// unmarked says whether an object is of the proxy's kinds and lacks the label.
+func unmarked(o *unstructured.Unstructured) bool {
+	return verdict.IsProxyKind(o.GetKind()) && o.GetDeletionTimestamp() == nil && o.GetLabels()[wire.LabelProxy] != wire.LabelOn
 }

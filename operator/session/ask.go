@@ -2,18 +2,25 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // Proxies and agents may be silent for seconds, and a worker that waits for them
@@ -168,4 +175,146 @@ func (r *Reconciler) wake(ctx context.Context, name types.NamespacedName) {
 func (r *Reconciler) watchAnswers(sessions watcher, workers int) error {
 	r.answered, r.patient = make(chan event.GenericEvent), make(chan struct{}, max(1, workers/2))
 	return sessions.Watch(namedSource{source.Channel(r.answered, &handler.EnqueueRequestForObject{}), "answer of a proxy or an agent"})
+}
+
+// ErrNoAgent means that a pod has nobody to ask for its activity.
+var ErrNoAgent = errors.New("the pod has no agent")
+
+// ActivitySource knows when a desktop was last used. It is asked when an idle
+// deadline falls due, never in between. ErrNoAgent leaves the answer to other
+// sources; any other error makes the activity unknown, and unknown is never idle.
+type ActivitySource interface {
+	LastActivity(ctx context.Context, pod *corev1.Pod) (vdi.ActivityStatus, error)
+}
+
+// readActivity asks for the use of the desktop when the decision depends on it.
+func (r *Reconciler) readActivity(ctx context.Context, p *plan.Pass) error {
+	if !p.DependsOnActivity() {
+		return nil
+	}
+	p.RequeueAfter = 0
+	activity, answered := r.lastActivity(ctx, p, firstWait, useStands)
+	if p.Asking = !answered; p.Asking {
+		p.Decision = plan.DecideByPerson(p.Session) // the answer is on its way
+		return nil
+	}
+	p.Activity = unlessSame(p.Activity, activity)
+	p.Decide(p.Now)
+	return nil
+}
+
+// useStands is how long an agent's answer is good enough for a look that something
+// else has caused.
+const useStands = 5 * time.Second
+
+// use is what an agent answers.
+type use struct {
+	activity vdi.ActivityStatus
+	err      error
+}
+
+// lastActivity is the latest use that any source knows of; nil when it is unknown.
+// Not answered: the agent has not said anything yet.
+func (r *Reconciler) lastActivity(ctx context.Context, p *plan.Pass, wait, stands time.Duration) (latest *vdi.ActivityStatus, answered bool) {
+	written := annotatedActivity(p.Session, p.Now)
+	if r.Activity == nil {
+		return written, true
+	}
+	pod := p.Seen.Pod
+	seen, answered := r.uses.ask(ctx, r, p, wait, stands, func(ctx context.Context) use {
+		activity, err := r.Activity.LastActivity(ctx, pod)
+		return use{activity, err}
+	})
+	switch {
+	case !answered:
+		return nil, false
+	case errors.Is(seen.err, ErrNoAgent):
+		return written, true
+	case seen.err != nil || seen.activity.LastActivityTime == nil:
+		logf.FromContext(ctx).V(1).Info("activity is unknown", "error", seen.err)
+		return nil, true
+	case written != nil && written.LastActivityTime.After(seen.activity.LastActivityTime.Time):
+		seen.activity.LastActivityTime = written.LastActivityTime
+	}
+	return &seen.activity, true
+}
+
+// sameUse is by how much the times of one and the same use may differ: each is written
+// in whole seconds, by clocks that are compared in whole seconds.
+const sameUse = 2 * time.Second
+
+// unlessSame is the latter use, or the former if that is the same.
+func unlessSame(former, latter *vdi.ActivityStatus) *vdi.ActivityStatus {
+	if former == nil || former.LastActivityTime == nil || latter == nil || latter.LastActivityTime == nil {
+		return latter
+	}
+	if latter.LastActivityTime.Sub(former.LastActivityTime.Time).Abs() <= sameUse {
+		latter.LastActivityTime = former.LastActivityTime
+	}
+	return latter
+}
+
+// annotatedActivity is what others wrote on the session. A time that has not come
+// yet counts as now.
+func annotatedActivity(s *vdi.VDISession, now time.Time) *vdi.ActivityStatus {
+	at, err := time.Parse(time.RFC3339, s.Annotations[wire.AnnotationLastActivity])
+	if err != nil {
+		return nil
+	}
+	return &vdi.ActivityStatus{LastActivityTime: &metav1.Time{Time: plan.Earlier(at, now).Truncate(time.Second)}}
+}
+
+// usedMeanwhile reports whether the desktop was used, or may have been, since an
+// idle stop was decided. Activity that arrives before the pod's DELETE wins.
+func (r *Reconciler) usedMeanwhile(ctx context.Context, p *plan.Pass) bool {
+	decided := p.Activity
+	latest, _ := r.lastActivity(ctx, p, waitForever, 0)
+	p.Activity = latest // the next decision builds on it
+	if latest == nil || decided == nil || decided.LastActivityTime == nil {
+		return true
+	}
+	return latest.LastActivityTime.After(decided.LastActivityTime.Add(sameUse))
+}
+
+// Bounds of the distance between two questions to the proxy, which loads new
+// routes within seconds and sends no event about it.
+const (
+	firstRouteRetry = 250 * time.Millisecond
+	lastRouteRetry  = time.Minute
+)
+
+// verifyRoute asks once per run whether the URL leads to the desktop.
+func (r *Reconciler) verifyRoute(ctx context.Context, p *plan.Pass) error {
+	if p.Decision.Want != plan.Run || !desktop.Ready(p.Seen.Pod) {
+		return nil
+	}
+	switch {
+	case p.RouteRefused():
+		p.Reach = plan.ReachRefused
+	case r.Probe == nil:
+		p.Reach = plan.ReachNotVerified
+	case meta.IsStatusConditionTrue(p.Session.Status.Conditions, vdi.ConditionReachable) && p.SamePod():
+		p.Reach = plan.ReachAnswered
+	default:
+		p.Reach = r.askProxy(ctx, p)
+	}
+	return nil
+}
+
+// askProxy asks whether the URL leads to the desktop.
+func (r *Reconciler) askProxy(ctx context.Context, p *plan.Pass) plan.Reach {
+	q := platform.RouteQuestion{Host: p.HostName(), Path: p.HealthPath(), SessionUID: string(p.Session.UID)}
+	silent, answered := r.routes.ask(ctx, r, p, firstWait, routeRetry(p.SilentFor()), func(ctx context.Context) error { return r.Probe(ctx, q) })
+	switch {
+	case answered && silent == nil:
+		return plan.ReachAnswered
+	case answered:
+		p.LookAgainAfter(routeRetry(p.SilentFor()))
+	}
+	return plan.ReachSilent
+}
+
+// routeRetry grows with the time waited, so that no counter has to be kept.
+func routeRetry(waited time.Duration) time.Duration {
+	return min(max(waited/2, firstRouteRetry), lastRouteRetry)
 }

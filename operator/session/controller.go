@@ -18,13 +18,15 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
@@ -222,84 +224,9 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 // isOutdated reports whether a pass failed for no other reason than what it did not know.
 func isOutdated(err error) bool { return errors.Is(err, errOutdated) || objects.OnlyConflicts(err) }
 
-func (r *Reconciler) resolveTemplate(ctx context.Context, p *plan.Pass) error {
-	t := &vdi.VDITemplate{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: p.Session.Spec.Template}, t)
-	if apierrors.IsNotFound(err) {
-		return nil // nothing starts without it; what runs goes on, and ends
-	}
-	if err != nil {
-		return fmt.Errorf("read template %q: %w", p.Session.Spec.Template, err)
-	}
-	p.Template = t
-	return nil
-}
-
 func (r *Reconciler) decideLifecycle(_ context.Context, p *plan.Pass) error {
 	p.ForgetOldTroubles()
 	p.Decide(p.Now)
-	return nil
-}
-
-// accept checks what the API server cannot.
-func (r *Reconciler) accept(_ context.Context, p *plan.Pass) error {
-	if p.Template == nil {
-		return &verdict.Verdict{
-			Condition: vdi.ConditionAccepted, Reason: vdi.ReasonTemplateNotFound,
-			Message: "Template not found: " + p.Session.Spec.Template,
-			Phase:   vdi.PhaseFailed, Waiting: vdi.WaitingForTemplate, Stalled: true,
-		}
-	}
-	spec := p.Session.Spec
-	if err := platform.ValidateUser(spec.User); err != nil {
-		return verdict.Refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
-	}
-	resources, err := renderer.ResourcesOf(spec, p.Template.Spec)
-	if err != nil {
-		return verdict.Refused(vdi.ReasonInvalidResources, err)
-	}
-	p.Resources = resources
-	template := p.Template.Spec
-	if err := r.Config.Sessions.GPUSharing.CheckCount(*resources.GPU, template.GPU.ResourceName, template.Scheduling.NodeSelector); err != nil {
-		return verdict.Refused(vdi.ReasonGPUCountNotSliceable, err)
-	}
-	return r.nameHost(p)
-}
-
-// nameHost keeps the host a session has: its URL is a promise.
-func (r *Reconciler) nameHost(p *plan.Pass) error {
-	s := p.Session
-	if s.Status.Host != "" {
-		p.Host, p.URL, p.HasHost = s.Status.Host, s.Status.URL, true
-		return nil
-	}
-	host, err := platform.Host(r.Config.Sessions, s.Spec.User, s.Name, s.Namespace, string(s.UID))
-	if err != nil {
-		return verdict.Refused(vdi.ReasonInvalidHost, err)
-	}
-	p.Host, p.URL = host, platform.URL(r.Config.Sessions, host)
-	p.HasHost = !platform.HostNeedsClaim(r.Config.Sessions) // else its claim will show
-	return nil
-}
-
-// keepRegistered gives a desktop back the finalizer that an uninstall has taken
-// off: its end must be orderly, whatever is refused to the session now.
-func (r *Reconciler) keepRegistered(ctx context.Context, p *plan.Pass) error {
-	if p.Seen.Pod == nil {
-		return nil
-	}
-	return r.register(ctx, p)
-}
-
-// register adds the finalizer before anything exists whose end must be orderly.
-func (r *Reconciler) register(ctx context.Context, p *plan.Pass) error {
-	if controllerutil.ContainsFinalizer(p.Session, wire.Finalizer) {
-		return nil
-	}
-	err := r.patchSession(ctx, p, func(s *vdi.VDISession) { controllerutil.AddFinalizer(s, wire.Finalizer) })
-	if err != nil {
-		return fmt.Errorf("add finalizer: %w", err)
-	}
 	return nil
 }
 
@@ -316,36 +243,104 @@ func (r *Reconciler) patchSession(ctx context.Context, p *plan.Pass, change func
 	return nil
 }
 
-func (r *Reconciler) render(_ context.Context, p *plan.Pass) error {
-	keys := r.statementKeys()
-	if r.isOIDC() && len(keys) == 0 {
-		return withoutStatementKeys()
-	}
-	p.Input = renderer.Input{
-		Session: *p.Session, Template: *p.Template, Platform: r.Config, Host: p.Host, StatementKeys: keys, Encoder: p.Encoder,
-	}
-	if r.settled.unchanged(p) {
-		return nil
-	}
-	rendered, err := r.Renderer.Render(p.Input)
-	switch {
-	case err == nil:
-		p.Desired, p.Claims = rendered.Objects, rendered.Claims
-		return nil
-	case errors.Is(err, platform.ErrNoRelay):
-		return verdict.Refused(vdi.ReasonRelayNotConfigured, err)
-	case errors.Is(err, renderer.ErrGuard):
-		return verdict.Refused(vdi.ReasonRefusedByGuard, err)
-	case errors.Is(err, renderer.ErrResources):
-		return verdict.Refused(vdi.ReasonInvalidResources, err)
-	default:
-		return verdict.Refused(vdi.ReasonInvalidValues, err)
-	}
-}
-
 // patchStatus writes what differs between two states of a session's status.
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *vdi.VDISession) error {
 	r.written.store(client.ObjectKeyFromObject(after), r.Clock.Now())
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	return r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
+}
+
+// errEnded ends a pass whose session the operator has just deleted.
+var errEnded = errors.New("session ended")
+
+// step is a part of a pass. It stops the pass by returning a *verdict.Verdict.
+type step func(context.Context, *plan.Pass) error
+
+// take takes the steps in order until one stops the pass or fails.
+func take(ctx context.Context, p *plan.Pass, steps ...step) error {
+	for _, step := range steps {
+		err := step(ctx, p)
+		var h *verdict.Verdict
+		if errors.As(err, &h) {
+			p.StoppedBy = h
+			p.LookAgainAfter(h.Retry)
+			return nil
+		}
+		if errors.Is(err, errEnded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forTheNextStart takes the steps that a start needs. What stops one of them keeps
+// a desktop from starting; one that lives, and one that is to stop, only report
+// it: nothing that may be refused disturbs a desktop or holds up an end.
+func forTheNextStart(steps ...step) step {
+	return func(ctx context.Context, p *plan.Pass) error {
+		for _, step := range steps {
+			err := step(ctx, p)
+			var h *verdict.Verdict
+			if errors.As(err, &h) && p.MayBeRefused() {
+				p.Refuse(h)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// recordEvents reports what this pass changed: events for people, metrics for graphs.
+func (r *Reconciler) recordEvents(before, after *vdi.VDISession, p *plan.Pass) {
+	for _, e := range status.Events(before, after, p) {
+		r.Events.Eventf(after, nil, e.Type, e.Reason, e.Action, "%s", verdict.Shorten(e.Note, status.MaxNote))
+	}
+	if p.LetGo && p.HomeKept != nil { // where people look who wonder why it is still there
+		r.Events.Eventf(p.HomeKept.Claim, after, corev1.EventTypeNormal, "HomeKept", "Keep", "%s", verdict.Shorten(p.HomeKept.Note(after), status.MaxNote))
+	}
+	r.Metrics.observe(before, after, p)
+}
+
+// errOutdated ends a pass that knows its session as it no longer is. What is known
+// otherwise is not worth reporting either; the cache will come up with the rest.
+var errOutdated = errors.New("the cache is behind the API server")
+
+// confirm makes sure, once in a pass, that the session is what the cache shows, before
+// something of it is taken away: caches may be late, and after a restore of the API
+// server each of them takes up in its own time. A pass that has written the session
+// knows it.
+func (r *Reconciler) confirm(ctx context.Context, p *plan.Pass) error {
+	if p.Confirmed || len(p.Replaced) > 0 {
+		return nil
+	}
+	if _, err := r.current(ctx, p); err != nil {
+		logf.FromContext(ctx).Info("nothing is taken away yet", "because", err.Error())
+		return err
+	}
+	p.Confirmed = true
+	return nil
+}
+
+// current is the session as the API server has it, if that is what the pass builds on.
+func (r *Reconciler) current(ctx context.Context, p *plan.Pass) (*vdi.VDISession, error) {
+	s := &vdi.VDISession{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.Session), s)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, errOutdated
+	case err != nil:
+		return nil, fmt.Errorf("make sure of the session: %w", err)
+	case s.UID == p.Session.UID && s.ResourceVersion == p.Session.ResourceVersion:
+		return s, nil // the same, also where another definition gives it other defaults
+	case s.UID != p.Session.UID || (s.DeletionTimestamp == nil) != (p.Session.DeletionTimestamp == nil) || !equality.Semantic.DeepEqual(s.Spec, p.Session.Spec):
+		return nil, errOutdated
+	default:
+		return s, nil
+	}
 }

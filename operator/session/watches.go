@@ -26,6 +26,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/session/status"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -308,3 +309,17 @@ type namedSource struct {
 
 // String is what the log says.
 func (s namedSource) String() string { return s.name }
+
+// statusIsNotOurs lets pass a status that this operator cannot have written just now: what
+// somebody else has written, or what the API server has gone back to, is looked at.
+func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
+			wrote, _ := r.written.load(client.ObjectKeyFromObject(after))
+			return r.Clock.Since(wrote).Abs() > ownWrite && !status.Equal(before.Status, after.Status)
+		},
+	}
+}

@@ -40,19 +40,19 @@ func TestIsFrom(t *testing.T) {
 		assert.True(t, IsFrom(h, own), name)
 	}
 	for name, h := range map[string]http.Header{
-		"none":          {},
-		"null":          {"Origin": {"null"}},
-		"empty":         {"Origin": {""}},
-		"sibling":       {"Origin": {"https://b.vdi.example.com:8443"}},
-		"another port":  {"Origin": {"https://a.vdi.example.com"}},
-		"http":          {"Origin": {"http://a.vdi.example.com:8443"}},
-		"a path":        {"Origin": {own + "/"}},
-		"longer":        {"Origin": {own + ".evil.example"}},
-		"twice":         {"Origin": {own, own}},
-		"same site":     {"Origin": {own}, "Sec-Fetch-Site": {"same-site"}},
-		"cross site":    {"Origin": {own}, "Sec-Fetch-Site": {"cross-site"}},
+		"none":             {},
+		"null":             {"Origin": {"null"}},
+		"empty":            {"Origin": {""}},
+		"sibling":          {"Origin": {"https://b.vdi.example.com:8443"}},
+		"another port":     {"Origin": {"https://a.vdi.example.com"}},
+		"http":             {"Origin": {"http://a.vdi.example.com:8443"}},
+		"a path":           {"Origin": {own + "/"}},
+		"longer":           {"Origin": {own + ".evil.example"}},
+		"twice":            {"Origin": {own, own}},
+		"same site":        {"Origin": {own}, "Sec-Fetch-Site": {"same-site"}},
+		"cross site":       {"Origin": {own}, "Sec-Fetch-Site": {"cross-site"}},
 		"no page, no form": {"Sec-Fetch-Site": {"none"}},
-		"site in doubt": {"Origin": {own}, "Sec-Fetch-Site": {"same-origin", "cross-site"}},
+		"site in doubt":    {"Origin": {own}, "Sec-Fetch-Site": {"same-origin", "cross-site"}},
 	} {
 		assert.False(t, IsFrom(h, own), name)
 	}

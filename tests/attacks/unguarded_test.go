@@ -31,23 +31,23 @@ func removals() []removal {
 	return []removal{
 		// Somebody else's objects are left alone, and so are their homes.
 		{"operator/session/apply.go", "func ownedBy", "return nil"},
-		{"operator/session/observe.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.Seen.Pod = pod"},
+		{"operator/session/gather.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.Seen.Pod = pod"},
 		{"operator/homes/claim.go", "func Usable", "return nil"},
 		{"operator/session/holder.go", "func Reconciler.hold", "return nil"},
 		{"operator/session/finalize.go", "func Reconciler.hadByOther", anybodyCounts},
 		// Templates mount what administrators have given to desktops.
-		{"operator/session/claims.go", "func Reconciler.inspectClaims", "return nil"},
+		{"operator/session/accept.go", "func Reconciler.inspectClaims", "return nil"},
 		// A host never passes to another person.
 		{"operator/hosts/hosts.go", "func Claims.Take", "return nil"},
 		// The end is orderly, however the session is deleted.
-		{"operator/session/controller.go", "func Reconciler.register", "return nil"},
+		{"operator/session/accept.go", "func Reconciler.register", "return nil"},
 		{"operator/session/finalize.go", "func Reconciler.finalizeDesktop", "return nil"},
-		{"operator/session/orphans.go", "func orphaned", "return false"},
+		{"operator/session/finalize.go", "func orphaned", "return false"},
 		// A session's wishes end at its template's bounds.
 		{"operator/session/plan/lifecycle.go", "func bounded", "return wish"},
 		{"operator/session/plan/lifecycle.go", "func extended", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
 		// What an agent does not confirm is not believed.
-		{"operator/session/activity.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
+		{"operator/session/ask.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
 		// A password stays only if it was reported, and where a policy answers for it.
 		{"operator/secrets/secrets.go", "func Store.ensurePolicy", "return nil"},
 		{"operator/session/credentials.go", "stays, verifier, err := r.reportedLogin(ctx, p)", "stays = true"},
@@ -64,8 +64,8 @@ func removals() []removal {
 		{"platform/wire/verifier.go", "sum := sha256.Sum256([]byte(password))", "copy(sum[:], password); println(password)"},
 		// Nobody's name is in the log.
 		{
-			"operator/session/controller.go", "func Reconciler.render",
-			"ctrl.Log.Info(\"render\", \"user\", p.Session.Spec.User)",
+			"operator/session/controller.go", "func Reconciler.report",
+			"ctrl.Log.Info(\"report\", \"user\", p.Session.Spec.User)",
 		},
 		// Namespaces and people take turns, and one's desktops are no business of another's.
 		{

@@ -2,19 +2,23 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -143,4 +147,78 @@ func (r *Reconciler) asUnstructured(o client.Object) (*unstructured.Unstructured
 func isNotWatched(err error) bool {
 	var missing *cache.ErrResourceNotCached
 	return errors.As(err, &missing)
+}
+
+// The proxy's kinds that sessions are made of, as the cache holds them. Traefik's
+// own Go types would bring all of Traefik into the operator.
+type (
+	ingressRoute = rawObject[isIngressRoute]
+	middleware   = rawObject[isMiddleware]
+
+	isIngressRoute struct{}
+	isMiddleware   struct{}
+)
+
+// rawObject is an object whose spec stays the text that the API server sent, which
+// is smaller than maps. K distinguishes kinds.
+type rawObject[K any] struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec json.RawMessage `json:"spec,omitempty"`
+}
+
+// DeepCopyObject implements runtime.Object.
+func (o *rawObject[K]) DeepCopyObject() runtime.Object {
+	return &rawObject[K]{TypeMeta: o.TypeMeta, ObjectMeta: *o.ObjectMeta.DeepCopy(), Spec: slices.Clone(o.Spec)}
+}
+
+// rawList is a list of them.
+type rawList[K any] struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []rawObject[K] `json:"items"`
+}
+
+// DeepCopyObject implements runtime.Object.
+func (l *rawList[K]) DeepCopyObject() runtime.Object {
+	c := &rawList[K]{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
+	for i := range l.Items {
+		c.Items = append(c.Items, *l.Items[i].DeepCopyObject().(*rawObject[K]))
+	}
+	return c
+}
+
+// AddToScheme registers the proxy's kinds as the operator reads them.
+func AddToScheme(s *runtime.Scheme) {
+	addKind[isIngressRoute](s, routeKind)
+	addKind[isMiddleware](s, middlewareKind)
+	metav1.AddToGroupVersion(s, routeKind.GroupVersion())
+}
+
+func addKind[K any](s *runtime.Scheme, kind schema.GroupVersionKind) {
+	s.AddKnownTypeWithName(kind, &rawObject[K]{})
+	s.AddKnownTypeWithName(kind.GroupVersion().WithKind(kind.Kind+"List"), &rawList[K]{})
+}
+
+// proxyKinds are the proxy's kinds that this operator's sessions are made of.
+func (r *Reconciler) proxyKinds() []client.Object {
+	if r.isOIDC() {
+		return []client.Object{&ingressRoute{}, &middleware{}}
+	}
+	return []client.Object{&ingressRoute{}}
+}
+
+func (r *Reconciler) resolveTemplate(ctx context.Context, p *plan.Pass) error {
+	t := &vdi.VDITemplate{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: p.Session.Spec.Template}, t)
+	if apierrors.IsNotFound(err) {
+		return nil // nothing starts without it; what runs goes on, and ends
+	}
+	if err != nil {
+		return fmt.Errorf("read template %q: %w", p.Session.Spec.Template, err)
+	}
+	p.Template = t
+	return nil
 }

@@ -16,17 +16,17 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// InUse stops a start while somebody else has the home.
-func InUse(claim, user string) *verdict.Verdict {
+// inUse stops a start while somebody else has the home.
+func inUse(claim, user string) *verdict.Verdict {
 	return &verdict.Verdict{
 		Condition: vdi.ConditionHomeReady, Reason: vdi.ReasonHomeInUse, Phase: vdi.PhasePending, Waiting: vdi.WaitingForVolume,
 		Message: fmt.Sprintf("The home %q is in use by the %s; it starts when that one ends", claim, user),
 	}
 }
 
-// MayUse reports whether a session has the claim as its home, wishes to, or may be
+// mayUse reports whether a session has the claim as its home, wishes to, or may be
 // about to: what was last wished is not looked at yet.
-func MayUse(s *vdi.VDISession, claim string) bool {
+func mayUse(s *vdi.VDISession, claim string) bool {
 	return ClaimName(s) == claim || RecordedClaimName(s) == claim || s.Status.ObservedGeneration != s.Generation
 }
 

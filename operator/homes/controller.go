@@ -181,13 +181,6 @@ func (r *Reconciler) podOn(ctx context.Context, claim *corev1.PersistentVolumeCl
 	return "", nil
 }
 
-func uses(pod *corev1.Pod, claim string) bool {
-	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
-		return false
-	}
-	return slices.Contains(ClaimsOf(pod), claim)
-}
-
 // ClaimsOf are the names of the claims that a pod mounts.
 func ClaimsOf(pod *corev1.Pod) []string {
 	var claims []string

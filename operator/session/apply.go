@@ -8,12 +8,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
@@ -134,7 +132,7 @@ func (r *Reconciler) claimExisting(ctx context.Context, p *plan.Pass, o *unstruc
 	if err != nil {
 		return nil, err
 	}
-	if err := ownedBy(p.Session, live, o.GetKind()); err != nil {
+	if err := verdict.OwnedBy(p.Session, live, o.GetKind()); err != nil {
 		return nil, err
 	}
 	if o.GetKind() != wire.KindPod && objects.Drifted(o.Object, live.Object) {
@@ -143,33 +141,13 @@ func (r *Reconciler) claimExisting(ctx context.Context, p *plan.Pass, o *unstruc
 	return live, nil
 }
 
-// ownedBy returns a verdict unless the session controls the object.
-func ownedBy(s *vdi.VDISession, o metav1.Object, kind string) error {
-	if metav1.IsControlledBy(o, s) {
-		return nil
-	}
-	owner := metav1.GetControllerOf(o)
-	if owner != nil && owner.Kind == wire.KindSession && owner.Name == s.Name {
-		return &verdict.Verdict{
-			Condition: vdi.ConditionScheduled, Reason: vdi.ReasonWaiting, Phase: vdi.PhasePending,
-			Message: fmt.Sprintf("The %s of the former session %q is still being removed", kind, s.Name),
-			Retry:   verdict.OwnerGoneRetry,
-		}
-	}
-	return &verdict.Verdict{
-		Condition: vdi.ConditionNameConflict, Reason: vdi.ReasonNameTaken, Phase: vdi.PhaseFailed, Stalled: true, Conflict: true,
-		Message: fmt.Sprintf("%s %q exists and was not made by the operator; it is left alone. Remove or rename it, or use another session name", kind, o.GetName()),
-		Retry:   verdict.DeniedRetry,
-	}
-}
-
 // putBack makes an object of ours as rendered.
 func (r *Reconciler) putBack(ctx context.Context, p *plan.Pass, o *unstructured.Unstructured) error {
 	live, err := r.objects().Read(ctx, o)
 	if err != nil {
 		return err
 	}
-	if err := ownedBy(p.Session, live, o.GetKind()); err != nil {
+	if err := verdict.OwnedBy(p.Session, live, o.GetKind()); err != nil {
 		return err
 	}
 	found := live.DeepCopy()

@@ -96,7 +96,7 @@ func (r *Reconciler) existingCredentials(ctx context.Context, p *plan.Pass, fres
 	if found == nil {
 		return fmt.Errorf("look at Secret %q: it has just gone", fresh.Name)
 	}
-	if err := ownedBy(p.Session, found, wire.KindSecret); err != nil {
+	if err := verdict.OwnedBy(p.Session, found, wire.KindSecret); err != nil {
 		return err
 	}
 	if stays && found.Annotations[wire.AnnotationKeysVersion] == keysVersion && (verifier == "" || found.Annotations[wire.AnnotationPasswordVerifier] == verifier) {

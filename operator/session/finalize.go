@@ -100,21 +100,21 @@ func mayDeleteHome(s *vdi.VDISession) bool {
 // it, it holds it, or it names it as its existing claim, as only its user's may.
 // What is deleted does not come back, so the API server itself is asked.
 func (r *Reconciler) hadByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (how string, err error) {
-	desktop, err := r.desktopOn(ctx, s, claim.Name)
+	desktop, err := r.users().DesktopOn(ctx, s, claim.Name)
 	if err != nil {
 		return "", err
 	}
 	if desktop != nil {
 		return fmt.Sprintf("the desktop %q is on it", desktop.Name), nil
 	}
-	holder, err := r.otherHolder(ctx, s, claim)
+	holder, err := r.users().OtherHolder(ctx, s, claim)
 	if err != nil {
 		return "", err
 	}
 	if holder != nil {
 		return fmt.Sprintf("the session %q holds it", holder.Name), nil
 	}
-	other, err := namedByOther(ctx, r.Live, s, claim.Name, client.InNamespace(s.Namespace), client.MatchingFields{"spec.user": s.Spec.User})
+	other, err := homes.NamedByOther(ctx, r.Live, s, claim.Name, client.InNamespace(s.Namespace), client.MatchingFields{"spec.user": s.Spec.User})
 	if err != nil || other == "" {
 		return "", err
 	}

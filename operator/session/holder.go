@@ -18,7 +18,6 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -45,8 +44,12 @@ func (r *Reconciler) hold(ctx context.Context, p *plan.Pass, claim *corev1.Persi
 	if err := r.inUseByKnownPod(ctx, p, claim); err != nil || p.Seen.Pod != nil {
 		return err
 	}
-	if err := r.heldByOther(ctx, p.Session, claim); err != nil {
+	holder, err := r.users().OtherHolder(ctx, p.Session, claim)
+	if err != nil {
 		return err
+	}
+	if holder != nil {
+		return homes.HeldBy(claim.Name, holder)
 	}
 	before := claim.DeepCopy()
 	homes.Hold(claim, p.Session.UID)
@@ -58,7 +61,7 @@ func (r *Reconciler) hold(ctx context.Context, p *plan.Pass, claim *corev1.Persi
 	if err := r.patchClaim(ctx, before, claim); err != nil {
 		return verdict.OfWrite(wire.KindPersistentVolumeClaim, err)
 	}
-	err := r.inUseByAnyPod(ctx, p, claim)
+	err = r.inUseByAnyPod(ctx, p, claim)
 	var used *verdict.Verdict
 	switch {
 	case errors.As(err, &used): // whoever uses it may have to start again first
@@ -76,107 +79,29 @@ func (r *Reconciler) inUseByKnownPod(ctx context.Context, p *plan.Pass, claim *c
 	if waitsForHome(p.Session) {
 		return r.inUseByAnyPod(ctx, p, claim)
 	}
-	user, err := r.desktopOn(ctx, p.Session, claim.Name)
+	user, err := r.users().DesktopOn(ctx, p.Session, claim.Name)
 	if err != nil || user == nil {
 		return err
 	}
-	return inUse(p.Session, claim.Name, user)
+	return homes.InUseBy(p.Session, claim.Name, user)
 }
 
-// desktopOn is a desktop of another session that is known to use the claim.
-func (r *Reconciler) desktopOn(ctx context.Context, s *vdi.VDISession, claim string) (*corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	which := append(r.onClaim(s.Namespace, claim), client.MatchingLabels{wire.LabelName: wire.NameSession})
-	if err := r.Client.List(ctx, pods, which...); err != nil {
-		return nil, fmt.Errorf("list desktops on home %q: %w", claim, err)
-	}
-	return otherOn(pods.Items, s, claim), nil
-}
-
-// podsPerPage bounds the memory that a look at all pods of a namespace takes.
-const podsPerPage = 250
-
-// inUseByAnyPod asks the API server itself, about every pod. The session's own may
-// be among them, which the cache does not show yet or which has lost its labels:
-// then this start is none.
+// inUseByAnyPod asks the API server itself, about every pod. Where the session's own is
+// among them, this start is none.
 func (r *Reconciler) inUseByAnyPod(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
-	pods := &corev1.PodList{}
-	for more := true; more; more = pods.Continue != "" {
-		page := []client.ListOption{client.InNamespace(claim.Namespace), client.Limit(podsPerPage), client.Continue(pods.Continue)}
-		pods = &corev1.PodList{}
-		if err := r.Live.List(ctx, pods, page...); err != nil {
-			return fmt.Errorf("list pods that use home %q: %w", claim.Name, err)
-		}
-		if user := otherOn(pods.Items, p.Session, claim.Name); user != nil {
-			return inUse(p.Session, claim.Name, user)
-		}
-		own := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
-			return pod.Name == p.Session.Name && metav1.IsControlledBy(&pod, p.Session)
-		})
-		if own >= 0 {
-			r.seePod(p, &pods.Items[own])
-		}
+	other, own, err := r.users().PodsOn(ctx, p.Session, claim)
+	if own != nil {
+		r.seePod(p, own)
 	}
-	return nil
-}
-
-// otherOn is a pod that uses the claim and is not the session's.
-func otherOn(pods []corev1.Pod, s *vdi.VDISession, claim string) *corev1.Pod {
-	for i := range pods {
-		if pod := &pods[i]; !desktop.Ended(pod) && slices.Contains(homes.ClaimsOf(pod), claim) && !metav1.IsControlledBy(pod, s) {
-			return pod
-		}
-	}
-	return nil
-}
-
-// inUse is the verdict until the user of a home ends: for a desktop of ours its end
-// wakes us, of others nobody reports it. It may be the pod of a former session of
-// the same name.
-func inUse(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
-	if pod.Name == s.Name {
-		return ownedBy(s, pod, wire.KindPod)
-	}
-	if pod.Labels[wire.LabelName] == wire.NameSession && pod.Labels[wire.LabelManagedBy] == wire.Operator {
-		return homes.InUse(claim, fmt.Sprintf("desktop %q", pod.Name))
-	}
-	h := homes.InUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
-	h.Retry = verdict.DeniedRetry
-	return h
-}
-
-// heldByOther returns a verdict while another session is the holder. Its release wakes us;
-// the retry is for a holder that goes without one.
-func (r *Reconciler) heldByOther(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
-	holder, err := r.otherHolder(ctx, s, claim)
-	if err != nil || holder == nil {
+	if err != nil || other == nil {
 		return err
 	}
-	h := homes.InUse(claim.Name, fmt.Sprintf("desktop %q", holder.Name))
-	h.Retry = verdict.DeniedRetry
-	return h
+	return homes.InUseBy(p.Session, claim.Name, other)
 }
 
-// otherHolder is the session that holds the claim instead of this one; nil when it
-// is free. One that is gone holds nothing: neither after a restore, nor in another
-// cluster. Nor does one that was seen to use another home. The cache may say that
-// somebody holds it; that nobody does is asked for.
-func (r *Reconciler) otherHolder(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (*vdi.VDISession, error) {
-	uid := homes.HolderOf(claim)
-	if uid == "" || uid == s.UID {
-		return nil, nil
-	}
-	for _, from := range []client.Reader{r.Client, r.Live} {
-		list := &vdi.VDISessionList{}
-		if err := from.List(ctx, list, client.InNamespace(claim.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("list sessions that may hold home %q: %w", claim.Name, err)
-		}
-		i := slices.IndexFunc(list.Items, func(s vdi.VDISession) bool { return s.UID == uid })
-		if i >= 0 && homes.MayUse(&list.Items[i], claim.Name) {
-			return &list.Items[i], nil
-		}
-	}
-	return nil, nil
+// users know who has a claim.
+func (r *Reconciler) users() homes.Users {
+	return homes.Users{Cache: r.Client, Live: r.Live, OnClaim: r.onClaim}
 }
 
 // waitsForHome reports whether the last look found the home in use.

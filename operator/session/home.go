@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +32,7 @@ func (r *Reconciler) inspectHome(ctx context.Context, p *plan.Pass) error {
 	case p.Starting():
 		err = r.startOn(ctx, p, claim)
 	case p.Seen.PodLives():
-		p.SharedWith, err = r.desktopOn(ctx, p.Session, claim)
+		p.SharedWith, err = r.users().DesktopOn(ctx, p.Session, claim)
 	}
 	if err != nil {
 		return err
@@ -224,7 +223,7 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *plan.Pass) error {
 	if !homes.MadeFor(p.Session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
 		return nil // releaseHomes releases it
 	}
-	named, err := namedByOther(ctx, r.Client, p.Session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
+	named, err := homes.NamedByOther(ctx, r.Client, p.Session, claim.Name, r.onClaim(claim.Namespace, claim.Name)...)
 	if err != nil || named != "" {
 		return err // it is not left, but another session's
 	}
@@ -258,22 +257,6 @@ func (r *Reconciler) leaveHome(ctx context.Context, p *plan.Pass) error {
 		return verdict.Denied(wire.KindPersistentVolumeClaim, err) // nobody else knows how long it is to be kept
 	}
 	return err
-}
-
-// namedByOther is the name of a session of the same user, other than this one, that names
-// the claim as its existing one; "" for none. A stranger's could not use it.
-func namedByOther(ctx context.Context, from client.Reader, s *vdi.VDISession, claim string, which ...client.ListOption) (string, error) {
-	list := &vdi.VDISessionList{}
-	if err := from.List(ctx, list, which...); err != nil {
-		return "", fmt.Errorf("list sessions that name home %q: %w", claim, err)
-	}
-	i := slices.IndexFunc(list.Items, func(other vdi.VDISession) bool {
-		return other.UID != s.UID && other.Spec.User == s.Spec.User && other.Spec.Persistence.ExistingClaim == claim
-	})
-	if i < 0 {
-		return "", nil
-	}
-	return list.Items[i].Name, nil
 }
 
 // retainFor reads the template for its default. A template that is gone has none.

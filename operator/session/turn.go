@@ -160,7 +160,7 @@ func (r *Reconciler) replaceTURNLogin(ctx context.Context, s *vdi.VDISession, fr
 		}
 		return nil
 	}
-	if err := ownedBy(s, found, wire.KindSecret); err != nil {
+	if err := verdict.OwnedBy(s, found, wire.KindSecret); err != nil {
 		return err
 	}
 	return r.secrets().Replace(ctx, secrets.VersionOf(found), fresh)

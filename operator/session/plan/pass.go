@@ -24,55 +24,66 @@ import (
 )
 
 // Pass is one look at one session: what was read, what was decided, what came of it. The
-// status is computed from it alone.
+// status is computed from it alone. Each field says who sets it: the steps of the session
+// controller, in order, are gather, accept, ask, end, home, apply and finalize.
 type Pass struct {
-	Session  *vdi.VDISession
-	Now      time.Time
-	OIDC     bool             // visitors of a desktop that starts now log in at an identity provider
-	Template *vdi.VDITemplate // nil when it does not exist
+	// What is known before anything is decided.
+
+	Session  *vdi.VDISession  // gather; as the API server has it: each write of this pass replaces it
+	Now      time.Time        // gather; end sets the API server's time, by which an end is confirmed
+	OIDC     bool             // gather: visitors of a desktop that starts now log in at an identity provider
+	Template *vdi.VDITemplate // gather; nil when it does not exist
 	// StartedBy are the rules of the template by which a desktop was started that
 	// was not reported yet.
-	StartedBy *vdi.TemplateLifecycle
+	StartedBy *vdi.TemplateLifecycle // gather
+	// Seen are the session's objects: gather; who writes one puts in what it is then.
+	Seen Children
 
-	Host      string
-	URL       string
-	HasHost   bool // nobody else has it
-	Resources vdi.SessionResources
-	Encoder   vdi.EncoderChoice // what the template's encoder comes to
-	Decision  Decision
-	Input     renderer.Input
-	Desired   []*unstructured.Unstructured // in install order; nil when nothing had to be rendered
+	// What was asked for, where something depends on it.
 
-	Claims []string // that the pod mounts beside its home
+	Asking     bool             // ask: the desktop's agent was asked for its use and has not answered yet
+	SharedWith *corev1.Pod      // home: another desktop on the home of this living one
+	HomeSeen   bool             // home: it was looked at
+	HomeGone   bool             // home: the claim that the session had does not exist any more
+	Cause      *verdict.Verdict // ask: what keeps the pod from starting, where it does not say itself
+	Reach      Reach            // ask: what is known about the way through the proxy
+	Confirmed  bool             // ask: the API server itself was asked for the session
 
-	Seen        Children
-	HomeSeen    bool             // the pass has looked at the home
-	Credentials bool             // the Secret of this session exists
-	Verifier    string           // of its password, where the pass knows it
-	SharedWith  *corev1.Pod      // another desktop on the home of this living one
-	Pending     []string         // what the next start will change
-	Refusal     *verdict.Verdict // why the next start would be refused as things are; this desktop lives, or is to stop
-	SizeRefused *verdict.Verdict // why the home stays as large as it is
-	HomeDiffers string           // in what the home is not as asked for
-	HomeGone    bool             // the claim of this living desktop's home does not exist any more
-	Cause       *verdict.Verdict // what keeps the pod from starting, where it does not say itself
-	Repaired    []string         // kinds that had drifted and were put back
-	Altered     bool             // somebody changed an object on its way into the cluster
-	Reach       Reach
-	Asking      bool      // the desktop's agent has been asked for its use and has not answered yet
-	Replaced    []string  // resource versions of the session that this pass replaced
-	Confirmed   bool      // the API server itself was asked for the session
-	Made        bool      // this pass made the pod
-	Ended       bool      // the session's end was recorded and its deletion sent
-	HomeKept    *KeptHome // the deleted session was to take it along
-	LetGo       bool      // the deleted session was let go
+	// What was decided.
+
+	Decision  Decision                     // the lifecycle; anew after each answer that it depends on
+	Resources vdi.SessionResources         // accept
+	Host, URL string                       // accept
+	HasHost   bool                         // accept: nobody else has it
+	Encoder   vdi.EncoderChoice            // accept: what the template's encoder comes to
+	Input     renderer.Input               // accept
+	Desired   []*unstructured.Unstructured // accept; in install order, nil when nothing had to be rendered
+	Claims    []string                     // accept: that the pod mounts beside its home
+	Pending   []string                     // apply: what the next start will change
+
+	// What came of it.
+
+	StoppedBy   *verdict.Verdict // the step that ended the pass early
+	Refusal     *verdict.Verdict // any step: why the next start would be refused as things are; this desktop lives, or is to stop
+	SizeRefused *verdict.Verdict // home: why it stays as large as it is
+	HomeDiffers string           // home: in what it is not as asked for
+	Credentials bool             // apply: the Secret of this session exists
+	Verifier    string           // apply: of its password, where the pass knows it
+	Made        bool             // apply: this pass made the pod
+	Repaired    []string         // apply: kinds that had drifted and were put back
+	Altered     bool             // apply: somebody changed an object on its way into the cluster
+	Replaced    []string         // every write: resource versions of the session that this pass replaced
+	Ended       bool             // end: it was recorded and the session's deletion sent
+	HomeKept    *KeptHome        // finalize: the deleted session was to take it along
+	LetGo       bool             // finalize: the deleted session was let go
 
 	// What the status says next of these, beside what follows from the rest.
-	Activity *vdi.ActivityStatus // the last known use
-	Failures int32
-	Downtime *vdi.DowntimeStatus
 
-	StoppedBy    *verdict.Verdict
+	Activity *vdi.ActivityStatus // ask: the last known use
+	Failures int32               // end: pods that ended by themselves
+	Downtime *vdi.DowntimeStatus // the lifecycle forgets it
+
+	// RequeueAfter is when to look again, whoever asked for it; see LookAgainAfter.
 	RequeueAfter time.Duration
 }
 

@@ -34,7 +34,7 @@ func withoutStatementKeys() error {
 	return &verdict.Verdict{
 		Condition: vdi.ConditionReachable, Reason: vdi.ReasonFrontDoorKeysMissing, Phase: vdi.PhasePending,
 		Waiting: vdi.WaitingForRoute,
-		Message: "The front door has told no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap " + wire.StatementKeysConfigMap + " hold some? The session goes on by itself then",
+		Message: "The front door has published no keys yet: is vdi-frontdoor running beside the operator, and does its ConfigMap " + wire.StatementKeysConfigMap + " hold some? The session goes on by itself then",
 	}
 }
 

@@ -6,11 +6,15 @@ import (
 	"strings"
 	"time"
 
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
 	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const (
@@ -49,11 +53,11 @@ func (r *Reconciler) nodeComes(ctx context.Context, p *plan.Pass) bool {
 		return false
 	}
 	p.LookAgainAfter(verdict.DeniedRetry) // it may give up
-	word, found := r.aboutPod(ctx, p)
-	if !found || !isGrowth(word.reason) {
+	said, found := r.aboutPod(ctx, p)
+	if !found || !clusterevents.IsGrowth(said.Reason) {
 		return false
 	}
-	p.Cause.Message = verdict.Sentences(strings.TrimSuffix(p.Cause.Message, "."), "The cluster says: "+word.words)
+	p.Cause.Message = verdict.Sentences(strings.TrimSuffix(p.Cause.Message, "."), "The cluster says: "+said.Words)
 	return true
 }
 
@@ -102,10 +106,10 @@ func notOffered(short []gpunodes.Shortage, gpu string) *verdict.Verdict {
 // withoutVolume is why the home has no volume.
 func (r *Reconciler) withoutVolume(ctx context.Context, p *plan.Pass) *verdict.Verdict {
 	h := desktop.Unscheduled(p.Seen.Pod, "")
-	word, found := r.aboutHome(ctx, p)
+	said, found := r.aboutHome(ctx, p)
 	switch {
 	case found:
-		h.Message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.HomeInForce(), word.reason, word.words)
+		h.Message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.HomeInForce(), said.Reason, said.Words)
 	case !desktop.MissesClaim(p.Seen.Pod): // nobody has complained: it may just take long
 		h = nil
 	}
@@ -119,15 +123,15 @@ func (r *Reconciler) unprepared(ctx context.Context, p *plan.Pass) *verdict.Verd
 		return nil
 	}
 	p.LookAgainAfter(verdict.DeniedRetry) // the kubelet reports nothing in the pod while it waits
-	word, found := r.aboutPod(ctx, p)
-	if !found || isGrowth(word.reason) {
+	said, found := r.aboutPod(ctx, p)
+	if !found || clusterevents.IsGrowth(said.Reason) {
 		return nil
 	}
 	h := &verdict.Verdict{
 		Condition: vdi.ConditionDesktopReady, Reason: vdi.ReasonNotPrepared, Phase: vdi.PhaseCreating,
-		Message: fmt.Sprintf("The node %s cannot prepare the desktop (%s): %s", p.Seen.Pod.Spec.NodeName, word.reason, word.words),
+		Message: fmt.Sprintf("The node %s cannot prepare the desktop (%s): %s", p.Seen.Pod.Spec.NodeName, said.Reason, said.Words),
 	}
-	if isVolumeReason(word.reason) {
+	if isVolumeReason(said.Reason) {
 		h.Waiting = vdi.WaitingForVolume
 	}
 	return h
@@ -135,4 +139,27 @@ func (r *Reconciler) unprepared(ctx context.Context, p *plan.Pass) *verdict.Verd
 
 func isVolumeReason(reason string) bool {
 	return reason == "FailedMount" || reason == "FailedAttachVolume" || reason == "FailedMapVolume"
+}
+
+// aboutPod is what was last said of the pass' pod; false when nothing was.
+func (r *Reconciler) aboutPod(ctx context.Context, p *plan.Pass) (clusterevents.Event, bool) {
+	said, found := r.heard(ctx, p, wire.KindPod, p.Seen.Pod.Name)
+	return said, found && said.UID == p.Seen.Pod.UID
+}
+
+// aboutHome is what was last said of the pass' home.
+func (r *Reconciler) aboutHome(ctx context.Context, p *plan.Pass) (clusterevents.Event, bool) {
+	said, found := r.heard(ctx, p, wire.KindPersistentVolumeClaim, p.HomeInForce())
+	claim := p.Seen.ClaimNamed(p.HomeInForce())
+	return said, found && (claim == nil || claim.UID == said.UID)
+}
+
+// heard is what was last said of an object. A start that is late goes on without an
+// answer: nothing depends on it but words, and the question is asked again.
+func (r *Reconciler) heard(ctx context.Context, p *plan.Pass, kind, name string) (clusterevents.Event, bool) {
+	said, found, err := r.events.About(ctx, r.Live, clusterevents.Key{Namespace: p.Session.Namespace, Kind: kind}, name, p.Now)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "what keeps this start is unknown")
+	}
+	return said, found
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
 	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
@@ -82,7 +83,7 @@ func TestCause(t *testing.T) {
 		"in time":               {fixture.Pod(fixture.Placed), lateStart - time.Second, []eventsv1.Event{missing}, "", "", false, 0},
 		"a missing volume":      {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, false, 1},
 		"for a minute":          {fixture.Pod(fixture.Placed), stuckStart, []eventsv1.Event{missing}, `configmap "nothere" not found`, vdi.WaitingForVolume, true, 1},
-		"no longer complained":  {fixture.Pod(fixture.Placed), newsCounts + time.Second, []eventsv1.Event{missing}, "", "", false, 1},
+		"no longer complained":  {fixture.Pod(fixture.Placed), clusterevents.Counts + time.Second, []eventsv1.Event{missing}, "", "", false, 1},
 		"another's":             {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("other", "FailedMount", "no", fixture.Noon)}, "", "", false, 1},
 		"nothing to complain":   {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("desk", "Pulling", "pulling", fixture.Noon)}, "", "", false, 1},
 		"what a container said": {fixture.Pod(fixture.Placed), lateStart, []eventsv1.Event{anEvent("desk", "FailedPostStartHook", secret, fixture.Noon)}, "", "", false, 1},
@@ -153,27 +154,27 @@ func TestSchedulerWords(t *testing.T) {
 // All late sessions of a namespace share one reading of its events.
 func TestNewsAreShared(t *testing.T) {
 	log := &eventLog{events: []eventsv1.Event{anEvent("desk", "FailedMount", "old", fixture.Noon), anEvent("desk", "FailedMount", "new", fixture.Noon.Add(time.Second))}}
-	n, key := &news{}, newsKey{"ns", "Pod"}
+	n, key := &clusterevents.Reader{}, clusterevents.Key{Namespace: "ns", Kind: "Pod"}
 	for range 100 {
-		word, found, err := n.about(context.Background(), log, key, "desk", fixture.Noon)
+		said, found, err := n.About(context.Background(), log, key, "desk", fixture.Noon)
 		require.NoError(t, err)
-		require.Equal(t, []any{true, "new"}, []any{found, word.words})
+		require.Equal(t, []any{true, "new"}, []any{found, said.Words})
 	}
 	require.Equal(t, 1, log.reads)
 	log.err = errors.New("no answer")
 	for range 100 {
-		_, _, err := n.about(context.Background(), log, key, "desk", fixture.Noon.Add(newsHolds))
+		_, _, err := n.About(context.Background(), log, key, "desk", fixture.Noon.Add(clusterevents.Holds))
 		require.ErrorIs(t, err, log.err)
 	}
 	require.Equal(t, 2, log.reads, "who does not answer is not asked by each of them")
 	log.err = nil
-	_, _, err := n.about(context.Background(), log, key, "desk", fixture.Noon.Add(2*newsHolds))
+	_, _, err := n.About(context.Background(), log, key, "desk", fixture.Noon.Add(2*clusterevents.Holds))
 	require.NoError(t, err, "asked again")
 
 	log.more = true
-	_, _, err = n.about(context.Background(), log, key, "desk", fixture.Noon.Add(3*newsHolds))
+	_, _, err = n.About(context.Background(), log, key, "desk", fixture.Noon.Add(3*clusterevents.Holds))
 	require.NoError(t, err)
-	require.Equal(t, 3+newsPages, log.reads, "a namespace full of events is not read to its end")
+	require.Equal(t, 3+clusterevents.Pages, log.reads, "a namespace full of events is not read to its end")
 }
 
 // The same trouble gives the same words, however long each try took.
@@ -184,6 +185,6 @@ func TestLasting(t *testing.T) {
 		`volume "pvc-12" : configmap "nothere" not found`:     `volume "pvc-12" : configmap "nothere" not found`,
 		`storageclass.storage.k8s.io "gp3" not found in 12ms`: `storageclass.storage.k8s.io "gp3" not found in …`,
 	} {
-		require.Equal(t, want, lasting(note))
+		require.Equal(t, want, clusterevents.Lasting(note))
 	}
 }

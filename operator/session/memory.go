@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -31,7 +32,7 @@ type memory struct {
 	released    released
 	endedPods   endedPods
 	written     written
-	news        news
+	events      clusterevents.Reader
 	routes      questions[error]
 	uses        questions[use]
 }

@@ -14,21 +14,21 @@ import (
 )
 
 // setConditions computes all conditions together.
-func setConditions(st *vdi.VDISessionStatus, p view, word *verdict.Verdict, ahead plan.Decision) {
+func setConditions(st *vdi.VDISessionStatus, p view, judged *verdict.Verdict, ahead plan.Decision) {
 	c := conditionWriter{st: st, generation: p.Session.Generation, now: metav1.NewTime(p.Now)}
-	good := word.Phase == vdi.PhaseRunning && word.Condition == "" || word.Phase == vdi.PhaseSuspended
-	c.set(vdi.ConditionReady, good, word.Reason, word.Message)
-	c.set(vdi.ConditionStalled, word.Stalled, word.Reason, word.Message)
+	good := judged.Phase == vdi.PhaseRunning && judged.Condition == "" || judged.Phase == vdi.PhaseSuspended
+	c.set(vdi.ConditionReady, good, judged.Reason, judged.Message)
+	c.set(vdi.ConditionStalled, judged.Stalled, judged.Reason, judged.Message)
 	for _, kind := range []string{
 		vdi.ConditionAccepted, vdi.ConditionHomeReady, vdi.ConditionScheduled,
 		vdi.ConditionDesktopReady, vdi.ConditionReachable,
 	} {
-		c.progress(kind, p, word)
+		c.progress(kind, p, judged)
 	}
 	if p.Refusal != nil && p.Refusal.Conflict {
-		word = p.Refusal
+		judged = p.Refusal
 	}
-	c.onlyWhile(vdi.ConditionNameConflict, word.Conflict, word.Reason, word.Message)
+	c.onlyWhile(vdi.ConditionNameConflict, judged.Conflict, judged.Reason, judged.Message)
 	reason, words := p.updateWords()
 	c.onlyWhile(vdi.ConditionUpdatePending, words != "", reason, words)
 	if !p.Asking {
@@ -109,10 +109,10 @@ func (c conditionWriter) onlyWhile(kind string, is bool, reason, message string)
 }
 
 // progress writes one of the conditions that come true one after another.
-func (c conditionWriter) progress(kind string, p view, word *verdict.Verdict) {
+func (c conditionWriter) progress(kind string, p view, judged *verdict.Verdict) {
 	f := p.fact(kind)
-	if f.status != metav1.ConditionTrue && word.Condition == kind {
-		f = fact{metav1.ConditionFalse, word.Reason, word.Message}
+	if f.status != metav1.ConditionTrue && judged.Condition == kind {
+		f = fact{metav1.ConditionFalse, judged.Reason, judged.Message}
 	}
 	c.write(kind, f.status, f.reason, f.message)
 }

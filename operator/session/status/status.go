@@ -41,15 +41,15 @@ func Of(p *plan.Pass, failed error) Report {
 	}
 	v.describeWay(after)
 	v.describeRun(after)
-	word := *v.verdict(failed)
-	word.Message = verdict.Shorten(word.Message, verdict.MaxMessage)
-	after.Phase, after.Message, after.WaitingFor = word.Phase, word.Message, word.Waiting
+	judged := *v.verdict(failed)
+	judged.Message = verdict.Shorten(judged.Message, verdict.MaxMessage)
+	after.Phase, after.Message, after.WaitingFor = judged.Phase, judged.Message, judged.Waiting
 	if failed == nil { // else not all was looked at
 		v.describeDowntime(after)
 	}
 	v.describeTime(after, failed)
 	ahead := v.describeEnd(after)
-	setConditions(after, v, &word, ahead)
+	setConditions(after, v, &judged, ahead)
 	return Report{*after, v.requeueAfter(ahead)}
 }
 

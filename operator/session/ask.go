@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -199,6 +200,20 @@ func (r *Reconciler) readActivity(ctx context.Context, p *plan.Pass) error {
 		return nil
 	}
 	p.Activity = unlessSame(p.Activity, activity)
+	p.Decide(p.Now)
+	return nil
+}
+
+// confirmEnd has an end confirmed by the API server's own clock.
+func (r *Reconciler) confirmEnd(ctx context.Context, p *plan.Pass) error {
+	if !plan.IsEnd(p.Decision) {
+		return nil
+	}
+	confirmed, err := r.ServerTime(ctx)
+	if err != nil {
+		return fmt.Errorf("confirm the end against the API server's time: %w", err)
+	}
+	p.Now = confirmed // by which the state is described, too
 	p.Decide(p.Now)
 	return nil
 }

@@ -170,7 +170,8 @@ func (r *Reconciler) steps(s *vdi.VDISession) []step {
 		r.resolveTemplate, // read:  the template
 		r.decideLifecycle, // pure:  run, stop or end, and when to look again
 		r.readActivity,    // read:  was it used? only where that decides
-		r.end,             // write: an expired run, confirmed against the server's time
+		r.confirmEnd,      // read:  the API server's time, where a run is over by ours
+		r.end,             // write: an expired run ends or is suspended
 		r.reconsider,      // write: used again before an idle stop: go on
 		r.stop,            // write: delete the desktop of a session that should not run
 		r.markForProxy,    // write: the label by which the proxy reads routes, where it is missing

@@ -19,25 +19,15 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
 
-// end carries out an end that the lifecycle decided, after the API server's own
-// clock has confirmed it.
+// end carries out an end that the lifecycle decided.
 func (r *Reconciler) end(ctx context.Context, p *plan.Pass) error {
-	if !plan.IsEnd(p.Decision) {
-		return nil
-	}
-	confirmed, err := r.ServerTime(ctx)
-	if err != nil {
-		return fmt.Errorf("confirm the end against the API server's time: %w", err)
-	}
-	p.Now = confirmed // by which the state is described, too
-	p.Decide(p.Now)
 	switch p.Decision.Want {
 	case plan.DeleteSession:
 		return r.endSession(ctx, p)
 	case plan.SuspendNow:
 		return r.suspend(ctx, p)
 	default:
-		return nil // our clock was ahead
+		return nil
 	}
 }
 

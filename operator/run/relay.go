@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/operator/turnlogin"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -30,7 +30,7 @@ func (s relaySecret) Get() (string, error) {
 
 // watchRelaySecret follows the relay's secret until the context ends; without a
 // relay there is nothing to follow.
-func watchRelaySecret(ctx context.Context, relay platform.TURN, dir string) (session.RelaySecret, error) {
+func watchRelaySecret(ctx context.Context, relay platform.TURN, dir string) (turnlogin.RelaySecret, error) {
 	if !relay.Enabled() {
 		return nil, nil
 	}

@@ -80,7 +80,7 @@ func (r *Reconciler) applyPod(ctx context.Context, p *plan.Pass, o *unstructured
 		return fmt.Errorf("read back pod: %w", err)
 	}
 	p.Seen.Pod, p.Made = pod, true
-	r.held.delete(client.ObjectKeyFromObject(p.Session)) // the next start holds its home anew
+	r.held.Delete(client.ObjectKeyFromObject(p.Session)) // the next start holds its home anew
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/session/remember"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -41,7 +42,7 @@ const (
 )
 
 // questions remember, of each session, the one that was asked last.
-type questions[A any] struct{ perSession[*question[A]] }
+type questions[A any] struct{ remember.Map[*question[A]] }
 
 // question is asked in the background.
 type question[A any] struct {
@@ -62,7 +63,7 @@ type question[A any] struct {
 // manager nobody can be woken, and the pass asks and waits.
 func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *plan.Pass, wait, stands time.Duration, question func(context.Context) A) (answer A, answered bool) {
 	key := client.ObjectKeyFromObject(p.Session)
-	last, found := q.load(key)
+	last, found := q.Load(key)
 	found = found && last.pod == p.Seen.Pod.UID
 	if found && wait == firstWait && last.isSlow() {
 		wait = dontWait
@@ -73,7 +74,7 @@ func (q *questions[A]) ask(ctx context.Context, r *Reconciler, p *plan.Pass, wai
 	}
 	if !found || !last.counts() {
 		asked = q.put(ctx, r, p, question)
-		q.store(key, asked)
+		q.Store(key, asked)
 	}
 	if r.answered == nil {
 		wait = waitForever

@@ -34,6 +34,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/secrets"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/session/status"
+	"github.com/vdi-platform/vdi-platform/operator/turnlogin"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -75,7 +76,7 @@ type Reconciler struct {
 	// StatementKeys are the front door's; nil in mode Password.
 	StatementKeys StatementKeys
 	// Relay is the TURN relay's shared secret; nil without a relay.
-	Relay RelaySecret
+	Relay turnlogin.RelaySecret
 	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
 	// Events records what happened, for people.
@@ -246,7 +247,7 @@ func (r *Reconciler) patchSession(ctx context.Context, p *plan.Pass, change func
 
 // patchStatus writes what differs between two states of a session's status.
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *vdi.VDISession) error {
-	r.written.store(client.ObjectKeyFromObject(after), r.Clock.Now())
+	r.written.Store(client.ObjectKeyFromObject(after), r.Clock.Now())
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	return r.Client.Status().Patch(ctx, after, patch, client.FieldOwner(FieldOwner))
 }

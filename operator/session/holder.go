@@ -57,7 +57,7 @@ func (r *Reconciler) hold(ctx context.Context, p *plan.Pass, claim *corev1.Persi
 		logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
 		homes.Take(claim)
 	}
-	r.released.delete(client.ObjectKeyFromObject(p.Session)) // also if the answer is lost
+	r.released.Delete(client.ObjectKeyFromObject(p.Session)) // also if the answer is lost
 	if err := r.patchClaim(ctx, before, claim); err != nil {
 		return verdict.OfWrite(wire.KindPersistentVolumeClaim, err)
 	}
@@ -194,7 +194,7 @@ func (r *Reconciler) release(ctx context.Context, s *vdi.VDISession, claim *core
 
 // releaseBy writes a claim that is free now, and wakes who waits for it.
 func (r *Reconciler) releaseBy(ctx context.Context, s *vdi.VDISession, before, after *corev1.PersistentVolumeClaim) error {
-	r.held.delete(client.ObjectKeyFromObject(s))
+	r.held.Delete(client.ObjectKeyFromObject(s))
 	err := r.patchClaim(ctx, before, after)
 	if err != nil {
 		return client.IgnoreNotFound(err)

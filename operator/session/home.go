@@ -105,7 +105,7 @@ func (r *Reconciler) applyHome(ctx context.Context, p *plan.Pass, o *unstructure
 	made := o.DeepCopy()
 	if p.Starting() {
 		homes.Hold(made, p.Session.UID) // it is born with its holder
-		r.released.delete(client.ObjectKeyFromObject(p.Session))
+		r.released.Delete(client.ObjectKeyFromObject(p.Session))
 	}
 	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
 	if apierrors.IsAlreadyExists(err) {

@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +15,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/operator/session/remember"
+	"github.com/vdi-platform/vdi-platform/operator/turnlogin"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -27,7 +28,7 @@ type memory struct {
 	superseded  superseded
 	firstStarts firstStarts
 	settled     settled
-	turnLogins  turnLogins
+	turnLogins  turnlogin.Known
 	held        held
 	released    released
 	endedPods   endedPods
@@ -39,38 +40,21 @@ type memory struct {
 
 // forget is called for a session that is gone.
 func (m *memory) forget(key types.NamespacedName) {
-	m.superseded.delete(key)
-	m.firstStarts.delete(key)
-	m.settled.delete(key)
-	m.turnLogins.delete(key)
-	m.held.delete(key)
-	m.released.delete(key)
-	m.endedPods.delete(key)
-	m.written.delete(key)
-	m.routes.delete(key)
-	m.uses.delete(key)
+	m.superseded.Delete(key)
+	m.firstStarts.Delete(key)
+	m.settled.Delete(key)
+	m.turnLogins.Delete(key)
+	m.held.Delete(key)
+	m.released.Delete(key)
+	m.endedPods.Delete(key)
+	m.written.Delete(key)
+	m.routes.Delete(key)
+	m.uses.Delete(key)
 }
-
-// perSession holds one value of each session that has one, for all workers. The
-// zero value is ready to use.
-type perSession[T any] struct{ values sync.Map } // types.NamespacedName → T
-
-func (m *perSession[T]) load(key types.NamespacedName) (T, bool) {
-	value, found := m.values.Load(key)
-	if !found {
-		var none T
-		return none, false
-	}
-	return value.(T), true
-}
-
-func (m *perSession[T]) store(key types.NamespacedName, value T) { m.values.Store(key, value) }
-
-func (m *perSession[T]) delete(key types.NamespacedName) { m.values.Delete(key) }
 
 // endedPods remember when each session's pod was first seen to have ended: a node's
 // clock has no say in how long it stays.
-type endedPods struct{ perSession[endedPod] }
+type endedPods struct{ remember.Map[endedPod] }
 
 type endedPod struct {
 	pod types.UID
@@ -80,10 +64,10 @@ type endedPod struct {
 // age is how long ago the pass' pod was first seen to have ended.
 func (f *endedPods) age(p *plan.Pass) time.Duration {
 	key := client.ObjectKeyFromObject(p.Session)
-	seen, found := f.load(key)
+	seen, found := f.Load(key)
 	if !found || seen.pod != p.Seen.Pod.UID || seen.at.After(p.Now) {
 		seen = endedPod{p.Seen.Pod.UID, p.Now}
-		f.store(key, seen)
+		f.Store(key, seen)
 	}
 	return p.Now.Sub(seen.at)
 }
@@ -100,7 +84,7 @@ const longestLag = time.Second
 // superseded remembers, until the cache shows something newer, the resource
 // versions of sessions that our own writes replaced. A pass that began from one
 // of them would decide on the past, and each of its writes would be a conflict.
-type superseded struct{ perSession[replaced] }
+type superseded struct{ remember.Map[replaced] }
 
 type replaced struct {
 	versions []string
@@ -109,26 +93,26 @@ type replaced struct {
 
 // isStale reports whether the cache has not seen our last write yet.
 func (s *superseded) isStale(key types.NamespacedName, version string, now time.Time) bool {
-	last, known := s.load(key)
+	last, known := s.Load(key)
 	if !known {
 		return false
 	}
 	if slices.Contains(last.versions, version) && now.Sub(last.at).Abs() < longestLag {
 		return true
 	}
-	s.delete(key)
+	s.Delete(key)
 	return false
 }
 
 // remember keeps what a pass replaced.
 func (s *superseded) remember(key types.NamespacedName, versions []string, now time.Time) {
 	if len(versions) > 0 {
-		s.store(key, replaced{versions, now})
+		s.Store(key, replaced{versions, now})
 	}
 }
 
 // written remembers when this operator last wrote the status of each session.
-type written struct{ perSession[time.Time] }
+type written struct{ remember.Map[time.Time] }
 
 // ownWrite is how long after that a change of the status may be our own: longer than a
 // cache takes to show it, and shorter than the API server is away while it is restored.
@@ -137,7 +121,7 @@ const ownWrite = 10 * time.Second
 // held remembers which claim each session became the holder of for the start
 // that it is trying: while the pod is refused once a minute, nothing is written
 // and looked at again.
-type held struct{ perSession[holding] }
+type held struct{ remember.Map[holding] }
 
 type holding struct {
 	session, claim types.UID
@@ -149,34 +133,36 @@ func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
 }
 
 func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	known, found := h.load(client.ObjectKeyFromObject(s))
+	known, found := h.Load(client.ObjectKeyFromObject(s))
 	return found && homes.HolderOf(claim) == s.UID && known == holdingOf(s, claim)
 }
 
 func (h *held) remember(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) {
-	h.store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
+	h.Store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
 }
 
 // released remembers of each stopped session, by claim, the last hold that it has
 // let go of: claims that are not watched are read once, and what was written is
 // not written again while the cache does not show it yet.
-type released struct{ perSession[map[string]string] }
+type released struct {
+	remember.Map[map[string]string]
+}
 
 func (r *released) remember(s *vdi.VDISession, claim, holder string) {
 	key := client.ObjectKeyFromObject(s)
-	known, _ := r.load(key)
+	known, _ := r.Load(key)
 	known = maps.Clone(known)
 	if known == nil {
 		known = map[string]string{}
 	}
 	known[claim] = holder
-	r.store(key, known)
+	r.Store(key, known)
 }
 
 // of is the hold that was let go of; found is also true of a claim that was read
 // and not held.
 func (r *released) of(s *vdi.VDISession, claim string) (holder string, found bool) {
-	known, _ := r.load(client.ObjectKeyFromObject(s))
+	known, _ := r.Load(client.ObjectKeyFromObject(s))
 	holder, found = known[claim]
 	return holder, found
 }
@@ -185,13 +171,13 @@ func (r *released) of(s *vdi.VDISession, claim string) (holder string, found boo
 // order. While nothing of that changes, rendering again and comparing
 // would come to the same: most passes are news of the pod alone. What is
 // remembered is lost with the operator; the next pass then renders once more.
-type settled struct{ perSession[inOrder] }
+type settled struct{ remember.Map[inOrder] }
 
 var settledSeed = maphash.MakeSeed()
 
 // unchanged reports whether the living desktop of this pass is in order.
 func (s *settled) unchanged(p *plan.Pass) bool {
-	known, found := s.load(client.ObjectKeyFromObject(p.Session))
+	known, found := s.Load(client.ObjectKeyFromObject(p.Session))
 	if !found || !p.Seen.PodLives() || p.Decision.Want != plan.Run {
 		return false
 	}
@@ -204,12 +190,12 @@ func (s *settled) remember(p *plan.Pass, failed error) {
 	key := client.ObjectKeyFromObject(p.Session)
 	if failed == nil && p.InOrder() {
 		if is, err := inOrderOf(p); err == nil {
-			s.store(key, is)
+			s.Store(key, is)
 			return
 		}
 	}
 	if p.Desired != nil {
-		s.delete(key)
+		s.Delete(key)
 	}
 }
 
@@ -240,7 +226,7 @@ func inOrderOf(p *plan.Pass) (inOrder, error) {
 
 // firstStarts remembers by which rules of its template a desktop was started for the first time,
 // until they are in the status: the template may go meanwhile.
-type firstStarts struct{ perSession[unreported] }
+type firstStarts struct{ remember.Map[unreported] }
 
 type unreported struct {
 	session types.UID
@@ -248,14 +234,14 @@ type unreported struct {
 }
 
 func (u *firstStarts) remember(key types.NamespacedName, p *plan.Pass) {
-	u.store(key, unreported{p.Session.UID, p.LastRules()})
+	u.Store(key, unreported{p.Session.UID, p.LastRules()})
 }
 
 // recall gives the pass what was remembered of its session.
 func (u *firstStarts) recall(p *plan.Pass) {
 	key := client.ObjectKeyFromObject(p.Session)
-	known, found := u.load(key)
-	u.delete(key)
+	known, found := u.Load(key)
+	u.Delete(key)
 	if found && known.session == p.Session.UID {
 		p.StartedBy = known.rules
 	}

@@ -36,7 +36,7 @@ func TestSuperseded(t *testing.T) {
 	require.False(t, isStale(key, "2", 0), "and is remembered no longer")
 
 	s.remember(key, p.Replaced, fixture.Noon)
-	s.delete(key)
+	s.Delete(key)
 	require.False(t, isStale(key, "2", 0))
 
 	s.remember(key, p.Replaced, fixture.Noon)

@@ -112,6 +112,6 @@ func TestNotSettled(t *testing.T) {
 	s.remember(calmPass(), errors.New("no quorum"))
 	require.False(t, s.unchanged(calmPass()), "a later pass knows better")
 	s.remember(calmPass(), nil)
-	s.delete(types.NamespacedName{Name: "desk"})
+	s.Delete(types.NamespacedName{Name: "desk"})
 	require.False(t, s.unchanged(calmPass()))
 }

@@ -318,7 +318,7 @@ func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
-			wrote, _ := r.written.load(client.ObjectKeyFromObject(after))
+			wrote, _ := r.written.Load(client.ObjectKeyFromObject(after))
 			return r.Clock.Since(wrote).Abs() > ownWrite && !status.Equal(before.Status, after.Status)
 		},
 	}

@@ -83,17 +83,17 @@ func InUseBy(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 	if pod.Labels[wire.LabelName] == wire.NameSession && pod.Labels[wire.LabelManagedBy] == wire.Operator {
 		return inUse(claim, fmt.Sprintf("desktop %q", pod.Name))
 	}
-	h := inUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
-	h.Retry = verdict.DeniedRetry
-	return h
+	v := inUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
+	v.Retry = verdict.DeniedRetry
+	return v
 }
 
 // HeldBy is the verdict while another session is the holder. Its release wakes us;
 // the retry is for a holder that goes without one.
 func HeldBy(claim string, holder *vdi.VDISession) error {
-	h := inUse(claim, fmt.Sprintf("desktop %q", holder.Name))
-	h.Retry = verdict.DeniedRetry
-	return h
+	v := inUse(claim, fmt.Sprintf("desktop %q", holder.Name))
+	v.Retry = verdict.DeniedRetry
+	return v
 }
 
 // OtherHolder is the session that holds the claim instead of this one; nil when it

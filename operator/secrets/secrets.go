@@ -1,7 +1,7 @@
 // Package secrets writes the Secrets of sessions, and asks about them.
 //
-// The operator may create and replace them and has no right to read any, nor to patch
-// them: the API server answers a malformed patch with the object, before an admission
+// Where admission policies are on, the operator may create and replace them and has no
+// right to read any, nor to patch them: the API server answers a malformed patch with the object, before an admission
 // policy is asked. A replacement is answered with what was sent. Whose a Secret is, and
 // whether its password is the one that was reported, it asks by a replacement that is not
 // carried out (dryRun).

@@ -33,16 +33,16 @@ func (r *Reconciler) inspectClaims(ctx context.Context, p *plan.Pass) error {
 		case err != nil:
 			return err
 		case !there:
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.Template.Name, name, p.Session.Namespace, wire.LabelForDesktops))
+			return claimRefused(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which does not exist in namespace %q. An administrator can make it, with the label %s=true", p.Template.Name, name, p.Session.Namespace, wire.LabelForDesktops))
 		case claim.Labels[wire.LabelForDesktops] != wire.LabelOn:
-			return claimHalt(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.Template.Name, name, p.Session.Namespace, name, wire.LabelForDesktops))
+			return claimRefused(fmt.Sprintf("Template %q mounts the PersistentVolumeClaim %q, which is not for desktops. An administrator can allow it: kubectl label pvc -n %s %s %s=true", p.Template.Name, name, p.Session.Namespace, name, wire.LabelForDesktops))
 		}
 	}
 	return nil
 }
 
-// claimHalt looks again after a while: nobody reports a label on a claim that is not watched.
-func claimHalt(message string) *verdict.Verdict {
+// claimRefused is looked at again after a while: nobody reports a label on a claim that is not watched.
+func claimRefused(message string) *verdict.Verdict {
 	return &verdict.Verdict{
 		Condition: vdi.ConditionAccepted, Reason: vdi.ReasonClaimNotAllowed, Message: message,
 		Phase: vdi.PhaseFailed, Waiting: vdi.WaitingForVolume, Stalled: true, Retry: verdict.DeniedRetry,
@@ -78,9 +78,9 @@ func (r *Reconciler) claimHost(ctx context.Context, p *plan.Pass) error {
 	}
 	err := r.hosts().Take(ctx, p.Session, p.Host)
 	p.HasHost = err == nil
-	var h *verdict.Verdict
-	if unreported && errors.As(err, &h) {
-		p.Refuse(h) // the desktop is looked after all the same
+	var v *verdict.Verdict
+	if unreported && errors.As(err, &v) {
+		p.Refuse(v) // the desktop is looked after all the same
 		return nil
 	}
 	return err

@@ -34,9 +34,9 @@ func (r *Reconciler) apply(ctx context.Context, p *plan.Pass) error {
 	}
 	for _, o := range p.Desired {
 		err := r.applyOne(ctx, p, o)
-		var h *verdict.Verdict
-		if errors.As(err, &h) && p.MayLack(o.GetKind()) {
-			p.Refuse(h) // the others are looked after all the same
+		var v *verdict.Verdict
+		if errors.As(err, &v) && p.MayLack(o.GetKind()) {
+			p.Refuse(v) // the others are looked after all the same
 			continue
 		}
 		if err != nil {

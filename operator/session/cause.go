@@ -74,9 +74,9 @@ func (r *Reconciler) unplaceable(ctx context.Context, p *plan.Pass) (*verdict.Ve
 	case desktop.WaitsForVolume(pod) && p.LateBy(lateStart):
 		return r.withoutVolume(ctx, p), nil
 	case desktop.MissesClaim(pod): // it was made with the pod, and the scheduler has not seen it yet
-		h := desktop.Unscheduled(pod, "")
-		h.Message = "Waiting for the home volume"
-		return h, nil
+		v := desktop.Unscheduled(pod, "")
+		v.Message = "Waiting for the home volume"
+		return v, nil
 	}
 	return nil, nil
 }
@@ -84,13 +84,13 @@ func (r *Reconciler) unplaceable(ctx context.Context, p *plan.Pass) (*verdict.Ve
 // notOffered says what no node has. One may still come, as in a pool that grows from
 // nothing.
 func notOffered(short []gpunodes.Shortage, gpu string) *verdict.Verdict {
-	h := &verdict.Verdict{
+	v := &verdict.Verdict{
 		Condition: vdi.ConditionScheduled, Reason: vdi.ReasonNotOffered, Phase: vdi.PhasePending, Waiting: vdi.WaitingForNode,
 	}
 	var parts []string
 	for _, s := range short {
 		if string(s.Resource) == gpu {
-			h.Waiting = vdi.WaitingForGPU
+			v.Waiting = vdi.WaitingForGPU
 		}
 		if s.Most.IsZero() {
 			parts = append(parts, fmt.Sprintf("no node offers %s", s.Resource))
@@ -99,22 +99,22 @@ func notOffered(short []gpunodes.Shortage, gpu string) *verdict.Verdict {
 		}
 	}
 	words := strings.Join(parts, "; ")
-	h.Message = verdict.Sentences(strings.ToUpper(words[:1])+words[1:], "The desktop starts by itself when one does; else change spec.resources of the session, or resources and gpu.resourceName of its template")
-	return h
+	v.Message = verdict.Sentences(strings.ToUpper(words[:1])+words[1:], "The desktop starts by itself when one does; else change spec.resources of the session, or resources and gpu.resourceName of its template")
+	return v
 }
 
 // withoutVolume is why the home has no volume.
 func (r *Reconciler) withoutVolume(ctx context.Context, p *plan.Pass) *verdict.Verdict {
-	h := desktop.Unscheduled(p.Seen.Pod, "")
+	v := desktop.Unscheduled(p.Seen.Pod, "")
 	said, found := r.aboutHome(ctx, p)
 	switch {
 	case found:
-		h.Message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.HomeInForce(), said.Reason, said.Words)
+		v.Message = fmt.Sprintf("The home %s gets no volume (%s): %s", p.HomeInForce(), said.Reason, said.Words)
 	case !desktop.MissesClaim(p.Seen.Pod): // nobody has complained: it may just take long
-		h = nil
+		v = nil
 	}
 	p.LookAgainAfter(verdict.DeniedRetry) // what is put right may send no event to us
-	return h
+	return v
 }
 
 // unprepared is what the node waits for before it starts the containers.
@@ -127,14 +127,14 @@ func (r *Reconciler) unprepared(ctx context.Context, p *plan.Pass) *verdict.Verd
 	if !found || clusterevents.IsGrowth(said.Reason) {
 		return nil
 	}
-	h := &verdict.Verdict{
+	v := &verdict.Verdict{
 		Condition: vdi.ConditionDesktopReady, Reason: vdi.ReasonNotPrepared, Phase: vdi.PhaseCreating,
 		Message: fmt.Sprintf("The node %s cannot prepare the desktop (%s): %s", p.Seen.Pod.Spec.NodeName, said.Reason, said.Words),
 	}
 	if isVolumeReason(said.Reason) {
-		h.Waiting = vdi.WaitingForVolume
+		v.Waiting = vdi.WaitingForVolume
 	}
-	return h
+	return v
 }
 
 func isVolumeReason(reason string) bool {

@@ -1,6 +1,7 @@
 // Package session moves every VDISession towards its spec and reports what it saw. A pass
-// takes the steps listed in [Reconciler.steps]: it reads, decides in pure functions (package
-// plan) and writes. The status is computed from what was seen (package status) and patched
+// takes the steps listed in [Reconciler.steps], of which each is marked read, pure or write;
+// a session that is being deleted takes others. Decisions are pure functions (packages plan
+// and homes, and accept.go). The status is computed from what was seen (package status) and patched
 // once, only if it differs. Beside it there are write-ahead notes, each a write of its own,
 // since an operator may die between any two: the finalizer before anything that needs an
 // orderly end, and the reason of a stop or an end before it is carried out.
@@ -8,7 +9,7 @@
 // Nothing is polled: a pass is caused by a watch event that matters or by one timer set to
 // the next deadline.
 //
-// It must not render (package renderer does), must never patch a pod, and must never delete
+// It builds no objects itself (package renderer does), must never patch a pod, and must never delete
 // a home but in finalize.go (those left behind are package homes').
 package session
 
@@ -54,7 +55,8 @@ const firstNews = 2 * time.Second
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
-	// Live reads from the API server itself; used only where a stale answer could lose data.
+	// Live reads from the API server itself; used where a stale answer could lose data, and
+	// for what is not cached, as events.
 	Live client.Reader
 	// Renderer makes a session's objects.
 	Renderer Renderer
@@ -112,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p := plan.NewPass(s, r.Clock.Now(), r.isOIDC())
 	before, after := s.DeepCopy(), s
 	err := take(ctx, p, r.steps(s)...)
-	if h := p.StoppedBy; h != nil && h.Condition == vdi.ConditionAccepted && p.Starting() {
+	if v := p.StoppedBy; v != nil && v.Condition == vdi.ConditionAccepted && p.Starting() {
 		r.releaseAllBut(ctx, p, "") // who is not accepted keeps no home from others
 	}
 	switch {
@@ -262,10 +264,10 @@ type step func(context.Context, *plan.Pass) error
 func take(ctx context.Context, p *plan.Pass, steps ...step) error {
 	for _, step := range steps {
 		err := step(ctx, p)
-		var h *verdict.Verdict
-		if errors.As(err, &h) {
-			p.StoppedBy = h
-			p.LookAgainAfter(h.Retry)
+		var v *verdict.Verdict
+		if errors.As(err, &v) {
+			p.StoppedBy = v
+			p.LookAgainAfter(v.Retry)
 			return nil
 		}
 		if errors.Is(err, errEnded) {
@@ -285,9 +287,9 @@ func forTheNextStart(steps ...step) step {
 	return func(ctx context.Context, p *plan.Pass) error {
 		for _, step := range steps {
 			err := step(ctx, p)
-			var h *verdict.Verdict
-			if errors.As(err, &h) && p.MayBeRefused() {
-				p.Refuse(h)
+			var v *verdict.Verdict
+			if errors.As(err, &v) && p.MayBeRefused() {
+				p.Refuse(v)
 				return nil
 			}
 			if err != nil {

@@ -44,18 +44,18 @@ func RouteKindMissing() *Verdict {
 
 // Denied keeps the API server's words: they name the quota, the limit or the policy.
 func Denied(kind string, err error) *Verdict {
-	h := &Verdict{
+	v := &Verdict{
 		Condition: conditionOf(kind), Reason: vdi.ReasonDenied, Phase: vdi.PhasePending,
 		Message: fmt.Sprintf("The cluster refused the %s: %s", kind, objects.Words(err)),
 		Stalled: true, Retry: DeniedRetry,
 	}
 	if words := objects.Words(err); strings.Contains(words, "exceeded quota") {
-		h.Reason, h.Waiting = vdi.ReasonQuotaExceeded, vdi.WaitingForQuota // other limits are no queue
+		v.Reason, v.Waiting = vdi.ReasonQuotaExceeded, vdi.WaitingForQuota // other limits are no queue
 		if objects.ExceedsQuotaAlone(words) {
-			h.Message += ". That is more than the quota allows at all: ask for less, or let an administrator raise it"
+			v.Message += ". That is more than the quota allows at all: ask for less, or let an administrator raise it"
 		}
 	}
-	return h
+	return v
 }
 
 // conditionOf is the condition that cannot come true without this kind.

@@ -42,7 +42,7 @@ type Verdict struct {
 }
 
 // Error makes a verdict what a step of a pass may return.
-func (h *Verdict) Error() string { return fmt.Sprintf("%s: %s", h.Reason, h.Message) }
+func (v *Verdict) Error() string { return fmt.Sprintf("%s: %s", v.Reason, v.Message) }
 
 // Progressing is about a start that is on its way.
 func Progressing(condition, message string) *Verdict {

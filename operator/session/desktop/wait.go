@@ -89,20 +89,20 @@ func Unscheduled(pod *corev1.Pod, gpuResource string) *verdict.Verdict {
 			Message: "The desktop is being placed on a node",
 		}
 	}
-	h := &verdict.Verdict{Condition: vdi.ConditionScheduled, Reason: vdi.ReasonUnschedulable, Phase: vdi.PhasePending}
+	v := &verdict.Verdict{Condition: vdi.ConditionScheduled, Reason: vdi.ReasonUnschedulable, Phase: vdi.PhasePending}
 	says := SchedulerWords(c)
 	switch {
 	case gpuResource != "" && strings.Contains(c.Message, "Insufficient "+gpuResource):
-		h.Waiting = vdi.WaitingForGPU
-		h.Message = "Waiting for a GPU: all slices of " + gpuResource + " are in use; the desktop starts when another session ends. The scheduler says: " + says
+		v.Waiting = vdi.WaitingForGPU
+		v.Message = "Waiting for a GPU: all slices of " + gpuResource + " are in use; the desktop starts when another session ends. The scheduler says: " + says
 	case WaitsForVolume(pod):
-		h.Waiting = vdi.WaitingForVolume
-		h.Message = "Waiting for the home volume. The scheduler says: " + says
+		v.Waiting = vdi.WaitingForVolume
+		v.Message = "Waiting for the home volume. The scheduler says: " + says
 	default:
-		h.Waiting = vdi.WaitingForNode
-		h.Message = "Waiting for a node with room for the desktop. The scheduler says: " + says
+		v.Waiting = vdi.WaitingForNode
+		v.Message = "Waiting for a node with room for the desktop. The scheduler says: " + says
 	}
-	return h
+	return v
 }
 
 // SchedulerWords are why; whom it would not have pushed aside is no help. The end of what
@@ -118,8 +118,8 @@ func SchedulerWords(c *corev1.PodCondition) string {
 // containerWait says what keeps a placed pod from being ready.
 func containerWait(pod *corev1.Pod, worked bool, why *verdict.Verdict) *verdict.Verdict {
 	for _, status := range Containers(pod) {
-		if h := WaitingContainer(pod, status, worked); h != nil {
-			return h
+		if v := WaitingContainer(pod, status, worked); v != nil {
+			return v
 		}
 	}
 	last, ended := LastExit(pod, worked)
@@ -164,14 +164,14 @@ func WaitingContainer(pod *corev1.Pod, c corev1.ContainerStatus, worked bool) *v
 func failingContainer(pod *corev1.Pod, c corev1.ContainerStatus, worked bool) *verdict.Verdict {
 	w, ended := c.State.Waiting, c.LastTerminationState.Terminated
 	last := Exit{c.Name, ended, worked}
-	h := &verdict.Verdict{Condition: vdi.ConditionDesktopReady, Reason: vdi.ReasonCrashLoop, Phase: vdi.PhaseFailed, Stalled: true}
+	v := &verdict.Verdict{Condition: vdi.ConditionDesktopReady, Reason: vdi.ReasonCrashLoop, Phase: vdi.PhaseFailed, Stalled: true}
 	switch {
 	case ended == nil || w.Reason != "CrashLoopBackOff": // it has not run this time
-		h.Message = fmt.Sprintf("The container %s keeps failing (%s): %s", c.Name, w.Reason, w.Message)
+		v.Message = fmt.Sprintf("The container %s keeps failing (%s): %s", c.Name, w.Reason, w.Message)
 	case last.wasLeft():
 		return verdict.Progressing(vdi.ConditionDesktopReady, verdict.Sentences(last.Words(pod), "It starts anew in a moment, each time a little later"))
 	default:
-		h.Message = verdict.Sentences(fmt.Sprintf("The container %s keeps failing (%s)", c.Name, w.Reason), last.Words(pod), logHint(pod, c.Name))
+		v.Message = verdict.Sentences(fmt.Sprintf("The container %s keeps failing (%s)", c.Name, w.Reason), last.Words(pod), logHint(pod, c.Name))
 	}
-	return h
+	return v
 }

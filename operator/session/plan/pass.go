@@ -24,13 +24,12 @@ import (
 )
 
 // Pass is one look at one session: what was read, what was decided, what came of it. The
-// status is computed from it alone. Each field says who sets it: the steps of the session
-// controller, in order, are gather, accept, ask, end, home, apply and finalize.
+// status is computed from it alone. Each field names the file of package session that sets it.
 type Pass struct {
 	// What is known before anything is decided.
 
 	Session  *vdi.VDISession  // gather; as the API server has it: each write of this pass replaces it
-	Now      time.Time        // gather; end sets the API server's time, by which an end is confirmed
+	Now      time.Time        // gather; ask sets the API server's time, by which an end is confirmed
 	OIDC     bool             // gather: visitors of a desktop that starts now log in at an identity provider
 	Template *vdi.VDITemplate // gather; nil when it does not exist
 	// StartedBy are the rules of the template by which a desktop was started that
@@ -45,9 +44,9 @@ type Pass struct {
 	SharedWith *corev1.Pod      // home: another desktop on the home of this living one
 	HomeSeen   bool             // home: it was looked at
 	HomeGone   bool             // home: the claim that the session had does not exist any more
-	Cause      *verdict.Verdict // ask: what keeps the pod from starting, where it does not say itself
+	Cause      *verdict.Verdict // cause: what keeps the pod from starting, where it does not say itself
 	Reach      Reach            // ask: what is known about the way through the proxy
-	Confirmed  bool             // ask: the API server itself was asked for the session
+	Confirmed  bool             // controller: the API server itself was asked for the session
 
 	// What was decided.
 
@@ -67,8 +66,8 @@ type Pass struct {
 	Refusal     *verdict.Verdict // any step: why the next start would be refused as things are; this desktop lives, or is to stop
 	SizeRefused *verdict.Verdict // home: why it stays as large as it is
 	HomeDiffers string           // home: in what it is not as asked for
-	Credentials bool             // apply: the Secret of this session exists
-	Verifier    string           // apply: of its password, where the pass knows it
+	Credentials bool             // credentials: the Secret of this session exists
+	Verifier    string           // credentials: of its password, where the pass knows it
 	Made        bool             // apply: this pass made the pod
 	Repaired    []string         // apply: kinds that had drifted and were put back
 	Altered     bool             // apply: somebody changed an object on its way into the cluster

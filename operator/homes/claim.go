@@ -16,8 +16,8 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// inUse stops a start while somebody else has the home.
-func inUse(claim, user string) *verdict.Verdict {
+// InUse stops a start while somebody else has the home.
+func InUse(claim, user string) *verdict.Verdict {
 	return &verdict.Verdict{
 		Condition: vdi.ConditionHomeReady, Reason: vdi.ReasonHomeInUse, Phase: vdi.PhasePending, Waiting: vdi.WaitingForVolume,
 		Message: fmt.Sprintf("The home %q is in use by the %s; it starts when that one ends", claim, user),

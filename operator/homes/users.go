@@ -81,9 +81,9 @@ func InUseBy(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 		return verdict.OwnedBy(s, pod, wire.KindPod)
 	}
 	if pod.Labels[wire.LabelName] == wire.NameSession && pod.Labels[wire.LabelManagedBy] == wire.Operator {
-		return inUse(claim, fmt.Sprintf("desktop %q", pod.Name))
+		return InUse(claim, fmt.Sprintf("desktop %q", pod.Name))
 	}
-	v := inUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
+	v := InUse(claim, fmt.Sprintf("pod %q, which is no desktop of this platform", pod.Name))
 	v.Retry = verdict.DeniedRetry
 	return v
 }
@@ -91,7 +91,7 @@ func InUseBy(s *vdi.VDISession, claim string, pod *corev1.Pod) error {
 // HeldBy is the verdict while another session is the holder. Its release wakes us;
 // the retry is for a holder that goes without one.
 func HeldBy(claim string, holder *vdi.VDISession) error {
-	v := inUse(claim, fmt.Sprintf("desktop %q", holder.Name))
+	v := InUse(claim, fmt.Sprintf("desktop %q", holder.Name))
 	v.Retry = verdict.DeniedRetry
 	return v
 }

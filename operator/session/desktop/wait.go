@@ -75,7 +75,7 @@ func whyFailed(pod *corev1.Pod, worked bool) *verdict.Verdict {
 	}
 	return &verdict.Verdict{
 		Condition: vdi.ConditionDesktopReady, Reason: vdi.ReasonPodFailed, Phase: vdi.PhaseFailed,
-		Message: "The desktop's pod ended: " + words + ". The home is kept, and a new desktop starts in a moment",
+		Message: "The desktop's pod ended: " + strings.TrimSuffix(words, ".") + ". The home is kept, and a new desktop starts in a moment",
 	}
 }
 

@@ -48,7 +48,7 @@ func (p view) updateWords() (reason, message string) {
 	case len(p.Pending) > 0:
 		reason, message = vdi.ReasonNewRevision, "Template, platform settings or operator changed since this desktop started; the next start changes: "+strings.Join(p.Pending, ", ")
 	}
-	return reason, verdict.Shorten(message, maxConditionMessage)
+	return reason, message
 }
 
 // maxConditionMessage is the longest message of a condition (metav1.Condition).
@@ -88,7 +88,7 @@ func (c conditionWriter) write(kind string, status metav1.ConditionStatus, reaso
 		reason = vdi.ReasonAsExpected
 	}
 	meta.SetStatusCondition(&c.st.Conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: message,
+		Type: kind, Status: status, Reason: reason, Message: verdict.Shorten(message, maxConditionMessage),
 		ObservedGeneration: c.generation, LastTransitionTime: c.now,
 	})
 }

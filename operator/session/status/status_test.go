@@ -37,14 +37,14 @@ func TestWords(t *testing.T) {
 		"crashing":            {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Waits("CrashLoopBackOff", "back-off"))}}, nil, vdi.PhaseFailed, "", "False", "True", "The container selkies keeps failing"},
 		"evicted":             {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Failed("Evicted", "low on memory"))}}, nil, vdi.PhaseFailed, "", "False", "False", "The desktop's pod ended: Evicted: low on memory. The home is kept, and a new desktop starts in a moment"},
 		"running":             {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachAnswered, URL: "https://h"}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at https://h"},
-		"running, unverified": {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachNotVerified}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at"},
+		"running, unverified": {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachNotVerified}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready"},
 		"no way in yet":       {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachSilent}, nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "False", "The desktop is up; the proxy does not lead to it yet"},
 		"old pod going":       {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready, fixture.Going)}}, nil, vdi.PhaseCreating, "", "False", "False", "The former desktop is shutting down"},
 		"stopping":            {plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, nil, vdi.PhaseRunning, "", "False", "False", "The desktop is shutting down; the home is kept"},
 		"suspended":           {plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}}, nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free"},
 		"refused, and runs on": {
 			plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachAnswered, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))},
-			nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at",
+			nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready",
 		},
 		"refused, and suspended": {
 			plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))},

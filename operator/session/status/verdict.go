@@ -13,7 +13,7 @@ import (
 func (p view) verdict(failed error) *verdict.Verdict {
 	switch {
 	case p.Session.DeletionTimestamp != nil:
-		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Phase: vdi.PhaseTerminating, Message: "The session is being removed"}
+		return p.terminating(failed)
 	case p.StoppedBy != nil:
 		return p.StoppedBy
 	case failed != nil:
@@ -36,9 +36,28 @@ func (p view) verdict(failed error) *verdict.Verdict {
 			Condition: vdi.ConditionReachable, Reason: vdi.ReasonRouteNotAnswering, Phase: vdi.PhaseCreating,
 			Waiting: vdi.WaitingForRoute, Message: "The desktop is up; the proxy does not lead to it yet",
 		}
-	default:
-		return &verdict.Verdict{Reason: vdi.ReasonAsExpected, Phase: vdi.PhaseRunning, Message: "The desktop is ready at " + p.link()}
 	}
+	v := &verdict.Verdict{Reason: vdi.ReasonAsExpected, Phase: vdi.PhaseRunning, Message: "The desktop is ready"}
+	if link := p.link(); link != "" {
+		v.Message += " at " + link
+	}
+	return v
+}
+
+// terminating says what an end waits for.
+func (p view) terminating(failed error) *verdict.Verdict {
+	v := verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonTerminating, Message: "The session is being removed"}
+	switch {
+	case p.StoppedBy != nil:
+		v = *p.StoppedBy
+		if v.Reason != vdi.ReasonTerminating {
+			v.Message = "The session cannot be removed yet. " + v.Message
+		}
+	case failed != nil:
+		v.Message += ", but the API server could not be asked: " + failed.Error()
+	}
+	v.Phase = vdi.PhaseTerminating
+	return &v
 }
 
 // interrupted: a write failed and is being retried. The former phase stands.
@@ -60,5 +79,9 @@ func (p view) stopped() *verdict.Verdict {
 	case pod != nil:
 		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: vdi.PhaseRunning, Message: "The desktop is shutting down; the home is kept"}
 	}
-	return &verdict.Verdict{Reason: vdi.ReasonSuspended, Phase: vdi.PhaseSuspended, Message: "Suspended: the home is kept and the GPU is free; set spec.runPolicy to Running to go on"}
+	what := "the home is kept and the GPU is free"
+	if p.HomeGone {
+		what = "the GPU is free, but somebody has removed the home's claim (see condition HomeReady)"
+	}
+	return &verdict.Verdict{Reason: vdi.ReasonSuspended, Phase: vdi.PhaseSuspended, Message: "Suspended: " + what + "; set spec.runPolicy to Running to go on"}
 }

@@ -59,7 +59,7 @@ demo-down: ## Take the demo down without a trace
 ##@ Test
 
 .PHONY: test
-test: test-unit test-charts test-sim test-relay test-integration test-attacks test-e2e ## Pass every test: unit, charts, ten thousand simulated lives, integration on a real API server, the attack list, end to end on a real node
+test: test-unit test-charts test-sim test-relay test-integration test-attacks test-e2e ## Run every suite but test-long: unit, charts, ten thousand simulated lives, integration on a real API server, the attack list, end to end on a real node
 
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
@@ -147,7 +147,7 @@ image: build ## The operator's image as an OCI archive, without a container engi
 	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-frontdoor --binary ../bin/vdi-turn-secret --tag $(IMG)
 
 .PHONY: sbom
-sbom: image ## Lists of all parts (CycloneDX) of every program and image archive into dist/sbom/, compared with `go version -m`
+sbom: image ## SBOMs (CycloneDX) of every program and image archive into dist/sbom/, compared with `go version -m`
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod syft
 	rm -rf $(DIST)/sbom && mkdir -p $(DIST)/sbom
 	for program in $(PROGRAMS); do bin/cyclonedx-gomod bin -json -std -noserial -version v$(VERSION) -output $(DIST)/sbom/$$program.cdx.json bin/$$program; done
@@ -188,7 +188,7 @@ docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an 
 ##@ Release
 
 .PHONY: release
-release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, lists of parts and of images, sums (VERSION=…, DIGESTS, RELEASE as for package)
+release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, SBOMs, a list of images, sums (VERSION=…, DIGESTS, RELEASE as for package)
 	@if $(MAKE) --no-print-directory third-party; then $(MAKE) --no-print-directory package && cp $(DIST)/vdi-platform-$(VERSION).tgz $(RELEASE_DIR)/charts/; \
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
@@ -221,7 +221,7 @@ release-sbom: release-images
 	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-release parts $(abspath $(RELEASE_DIR))/sbom/image-vdi-operator-$$arch.cdx.json $(foreach program,$(IMAGE_PROGRAMS),$(abspath $(BUILT))/$$arch/$(program)); done
 
 .PHONY: push
-push: ## Push the images and charts of dist/VERSION/ into a registry (REGISTRY=HOST[:PORT][/PATH]), with the logins of Docker's configuration; again changes nothing
+push: ## Push the images and charts of dist/VERSION/ into a registry (REGISTRY=HOST[:PORT][/PATH]), with the credentials of Docker's configuration; again changes nothing
 	@[ -n "$(REGISTRY)" ] || { echo "where to? make push REGISTRY=registry.example.com/vdi VERSION=$(VERSION)"; exit 1; }
 	@[ -f $(RELEASE_DIR)/SHA256SUMS ] || { echo "there is no $(RELEASE_DIR): run 'make release VERSION=$(VERSION)'"; exit 1; }
 	cd $(RELEASE_DIR) && sha256sum --quiet -c SHA256SUMS

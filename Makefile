@@ -68,6 +68,7 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
 	cd tests && go test -count=1 ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
 	cd tests && go test -count=1 -skip '^TestInstallation$$' ./validate # which is `make validate`
+	cd tests && go test -count=1 -run '^TestRemovals$$' ./attacks # the attacks themselves are `make test-attacks`
 
 .PHONY: test-charts
 test-charts: tools-helm ## Charts with the real Helm clients, a release in a real registry

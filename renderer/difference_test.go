@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // Most golden sessions are written as what differs from the session "defaults", so
@@ -130,7 +132,7 @@ func areUnique(ids []string) bool {
 // nameOf is an element's name; the objects of a session have one of each kind.
 func nameOf(_ int, element any) string {
 	fields, _ := element.(map[string]any)
-	return cmp.Or(text(fields["kind"]), text(fields["name"]))
+	return cmp.Or(manifest.Text(fields["kind"]), manifest.Text(fields["name"]))
 }
 
 func scalarOf(_ int, element any) string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 const (
@@ -27,14 +28,14 @@ func injectEgress(e platform.Egress) step {
 	settings := settingsOf(e)
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(wire.KindPod) {
-			for _, c := range containersOf(pod) {
+			for _, c := range manifest.Containers(pod) {
 				addEnv(c, settings)
 				if e.CABundle.ConfigMap != "" {
 					c["volumeMounts"] = append(list(c["volumeMounts"]), map[string]any{"name": caVolume, "mountPath": caFolder, "readOnly": true})
 				}
 			}
 			if e.CABundle.ConfigMap != "" {
-				spec := ensureMap(pod.Object, "spec")
+				spec := manifest.EnsureMap(pod.Object, "spec")
 				spec["volumes"] = append(list(spec["volumes"]), caVolumeOf(e.CABundle))
 			}
 		}
@@ -90,9 +91,9 @@ func caVolumeOf(b platform.CABundle) map[string]any {
 // addEnv leaves alone what is set in any case: http_proxy beside another
 // HTTP_PROXY would be ambiguous.
 func addEnv(c map[string]any, settings []platform.Setting) {
-	written := mapsIn(c["env"])
+	written := manifest.Maps(c["env"])
 	for _, s := range settings {
-		same := func(e map[string]any) bool { return strings.EqualFold(text(e["name"]), s.Name) }
+		same := func(e map[string]any) bool { return strings.EqualFold(manifest.Text(e["name"]), s.Name) }
 		if !slices.ContainsFunc(written, same) {
 			c["env"] = append(list(c["env"]), map[string]any{"name": s.Name, "value": s.Value})
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // excludeMetadataServices takes the clouds' metadata services out of every wider range that a
@@ -14,11 +15,11 @@ import (
 func excludeMetadataServices(r *Rendered) error {
 	metadata := platform.MetadataAddresses()
 	for _, policy := range r.ofKind(wire.KindNetworkPolicy) {
-		for _, rule := range mapsIn(nested(policy.Object, "spec", "egress")) {
+		for _, rule := range manifest.Maps(manifest.Nested(policy.Object, "spec", "egress")) {
 			if onlyDNS(rule["ports"]) {
 				continue // clouds resolve names at these addresses, too
 			}
-			for _, peer := range mapsIn(rule["to"]) {
+			for _, peer := range manifest.Maps(rule["to"]) {
 				if block, isMap := peer["ipBlock"].(map[string]any); isMap {
 					excludeFrom(block, metadata)
 				}
@@ -31,7 +32,7 @@ func excludeMetadataServices(r *Rendered) error {
 // excludeFrom leaves alone what has no wider range: the guard judges that.
 func excludeFrom(block map[string]any, metadata []netip.Addr) {
 	for _, address := range reached(block, metadata) {
-		if cidr, err := netip.ParsePrefix(text(block["cidr"])); err == nil && !cidr.IsSingleIP() {
+		if cidr, err := netip.ParsePrefix(manifest.Text(block["cidr"])); err == nil && !cidr.IsSingleIP() {
 			block["except"] = append(list(block["except"]), netip.PrefixFrom(address, address.BitLen()).String())
 		}
 	}
@@ -39,13 +40,13 @@ func excludeFrom(block map[string]any, metadata []netip.Addr) {
 
 // reached are the addresses that a block lets a desktop reach.
 func reached(block map[string]any, addresses []netip.Addr) (out []netip.Addr) {
-	cidr, err := netip.ParsePrefix(text(block["cidr"]))
+	cidr, err := netip.ParsePrefix(manifest.Text(block["cidr"]))
 	if err != nil {
 		return nil
 	}
 	for _, address := range addresses {
 		if cidr.Contains(address) && !slices.ContainsFunc(list(block["except"]), func(e any) bool {
-			except, err := netip.ParsePrefix(text(e))
+			except, err := netip.ParsePrefix(manifest.Text(e))
 			return err == nil && except.Contains(address)
 		}) {
 			out = append(out, address)
@@ -57,15 +58,15 @@ func reached(block map[string]any, addresses []netip.Addr) (out []netip.Addr) {
 // checkEgress: a policy adds to others, so that one rule is enough to open an address.
 func checkEgress(f *findings, spec map[string]any) {
 	metadata := platform.MetadataAddresses()
-	for i, rule := range mapsIn(spec["egress"]) {
+	for i, rule := range manifest.Maps(spec["egress"]) {
 		at := fmt.Sprintf("spec.egress[%d]", i)
-		f.refuse(len(mapsIn(rule["to"])) == 0, "%s.to is empty, which means every address; name some", at)
-		for j, peer := range mapsIn(rule["to"]) {
+		f.refuse(len(manifest.Maps(rule["to"])) == 0, "%s.to is empty, which means every address; name some", at)
+		for j, peer := range manifest.Maps(rule["to"]) {
 			block, isMap := peer["ipBlock"].(map[string]any)
 			if !isMap {
 				continue
 			}
-			cidr, err := netip.ParsePrefix(text(block["cidr"]))
+			cidr, err := netip.ParsePrefix(manifest.Text(block["cidr"]))
 			f.refuse(err != nil || cidr.Addr().Is4In6(), "%s.to[%d].ipBlock.cidr: %v is no address range", at, j, block["cidr"])
 			for _, address := range reached(block, metadata) {
 				// Clouds resolve names at these addresses too, on port 53 alone.
@@ -76,7 +77,7 @@ func checkEgress(f *findings, spec map[string]any) {
 }
 
 func onlyDNS(ports any) bool {
-	named := mapsIn(ports)
+	named := manifest.Maps(ports)
 	return len(named) > 0 && !slices.ContainsFunc(named, func(p map[string]any) bool {
 		_, ranged := p["endPort"]
 		return ranged || p["port"] != int64(platform.DefaultDNSPort)

@@ -16,6 +16,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // escapes are patches of pods that try to leave the sandbox.
@@ -95,7 +96,7 @@ func requireExpectedSet(t *testing.T, got Rendered, in Input) {
 		require.Equal(t, want[obj.GetKind()], obj.GetName())
 		require.Equal(t, in.Session.Namespace, obj.GetNamespace())
 	}
-	match := text(mapsIn(nested(got.ofKind(wire.KindIngressRoute)[0].Object, "spec", "routes"))[0]["match"])
+	match := manifest.Text(manifest.Maps(manifest.Nested(got.ofKind(wire.KindIngressRoute)[0].Object, "spec", "routes"))[0]["match"])
 	require.Equal(t, "Host(`"+in.Host+"`)", match)
 }
 

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // GPUs come from the device plugin alone, as many as were agreed on. Container runtimes
@@ -43,7 +45,7 @@ func gpuFolders() []string {
 // vendor; which one, the device plugin says. NVIDIA's variable is common in templates and
 // taken out of them; the guard refuses others.
 func hideGPUs(c map[string]any, gpuResource string) {
-	_, hasGPU := nested(c, "resources", "limits", gpuResource).(int64)
+	_, hasGPU := manifest.Nested(c, "resources", "limits", gpuResource).(int64)
 	env, _ := c["env"].([]any)
 	for _, name := range slices.Sorted(maps.Keys(gpuVariables())) {
 		none := map[string]any{"name": name, "value": noGPUs}
@@ -52,7 +54,7 @@ func hideGPUs(c map[string]any, gpuResource string) {
 			entry, _ := e.(map[string]any)
 			return name == visibleGPUs && entry["name"] == name && (plugins || !maps.Equal(entry, none))
 		})
-		if !plugins && !slices.ContainsFunc(mapsIn(env), func(e map[string]any) bool { return e["name"] == name }) {
+		if !plugins && !slices.ContainsFunc(manifest.Maps(env), func(e map[string]any) bool { return e["name"] == name }) {
 			env = append(env, none)
 		}
 	}
@@ -71,13 +73,13 @@ func isSetFor(variable, resource string) bool {
 
 // checkGPURequests refuses what asks for GPUs past the device plugin.
 func checkGPURequests(f *findings, at string, c map[string]any) {
-	for i, m := range mapsIn(c["volumeMounts"]) {
-		mounted := path.Clean("/" + text(m["mountPath"]))
+	for i, m := range manifest.Maps(c["volumeMounts"]) {
+		mounted := path.Clean("/" + manifest.Text(m["mountPath"]))
 		requests := slices.ContainsFunc(gpuFolders(), func(folder string) bool { return mounted == folder || strings.HasPrefix(mounted, folder+"/") })
 		f.refuse(requests, "%svolumeMounts[%d].mountPath: %s asks for GPUs past the device plugin", at, i, mounted)
 	}
-	for _, entry := range mapsIn(c["env"]) {
-		name := text(entry["name"])
+	for _, entry := range manifest.Maps(c["env"]) {
+		name := manifest.Text(entry["name"])
 		_, gives := gpuVariables()[name]
 		none := entry["value"] == noGPUs && len(entry) == 2
 		f.refuse(gives && !none || slices.Contains(gpuManagementVariables(), name), "%senv: %s asks for GPUs past the device plugin", at, name)

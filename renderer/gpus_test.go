@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // TestHideGPUs: an image's own variables give no GPU, but for those that the device plugin
@@ -32,9 +34,9 @@ func TestHideGPUs(t *testing.T) {
 			hideGPUs(container, c.resource)
 			var hidden []string
 			env, _ := container["env"].([]any)
-			for _, entry := range mapsIn(env) {
+			for _, entry := range manifest.Maps(env) {
 				require.Equal(t, noGPUs, entry["value"])
-				hidden = append(hidden, text(entry["name"]))
+				hidden = append(hidden, manifest.Text(entry["name"]))
 			}
 			slices.Sort(hidden)
 			require.Equal(t, c.hidden, hidden)

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // expectation is what the objects of one session must look like, whatever the
@@ -44,17 +45,17 @@ func expectationOf(in Input, all values) expectation {
 		gpuResource: gpuResource(in.Template.Spec),
 		foreign:     foreignOf(in),
 	}
-	e.gpus, _ = nested(all, "resources", "gpu", "count").(int64)
+	e.gpus, _ = manifest.Nested(all, "resources", "gpu", "count").(int64)
 	e.expectHome(all)
 	e.expectFrontDoor(in)
-	if enabled, _ := nested(all, "pod", "disruptionBudget", "enabled").(bool); enabled {
+	if enabled, _ := manifest.Nested(all, "pod", "disruptionBudget", "enabled").(bool); enabled {
 		e.names[wire.KindPodDisruptionBudget] = name
 	}
 	return e
 }
 
 func (e *expectation) expectHome(all values) {
-	if enabled, _ := nested(all, "home", "persistence", "enabled").(bool); !enabled {
+	if enabled, _ := manifest.Nested(all, "home", "persistence", "enabled").(bool); !enabled {
 		return
 	}
 	if e.claim = textAt(all, "home", "persistence", "existingClaim"); e.claim == "" {
@@ -194,7 +195,7 @@ func (e expectation) checkRoute(f *findings, spec map[string]any) {
 	onlyKeys(f, "spec.tls.", tls, "secretName", "certResolver", "options")
 	options, _ := tls["options"].(map[string]any)
 	onlyKeys(f, "spec.tls.options.", options, "name")
-	routes := mapsIn(spec["routes"])
+	routes := manifest.Maps(spec["routes"])
 	if len(routes) != 1 || !isListOf(spec["routes"], 1) {
 		f.add("spec.routes must hold exactly one route")
 		return
@@ -209,7 +210,7 @@ func (e expectation) checkRule(f *findings, route map[string]any) {
 	f.refuse(route["priority"] != int64(routePriority), "spec.routes[0].priority must be %d", routePriority)
 	services := []any{map[string]any{"name": e.session.Name, "port": wire.ServicePort}}
 	f.refuse(!reflect.DeepEqual(route["services"], services), "spec.routes[0].services must be the session's Service alone")
-	middlewares := mapsIn(route["middlewares"])
+	middlewares := manifest.Maps(route["middlewares"])
 	for i, m := range middlewares {
 		onlyKeys(f, fmt.Sprintf("spec.routes[0].middlewares[%d].", i), m, "name")
 	}
@@ -243,7 +244,7 @@ func (e expectation) checkService(f *findings, spec map[string]any) {
 	kind, found := spec["type"]
 	f.refuse(found && kind != "ClusterIP", "spec.type must be ClusterIP")
 	f.refuse(!reflect.DeepEqual(spec["selector"], any(anyMap(selectorOf(e.session.Name)))), "spec.selector must select this session's pod alone")
-	for i, port := range mapsIn(spec["ports"]) {
+	for i, port := range manifest.Maps(spec["ports"]) {
 		f.refuse(port["targetPort"] != wire.ContainerAgent, "spec.ports[%d].targetPort must be %q: nothing leads past the agent", i, wire.ContainerAgent)
 	}
 }
@@ -269,9 +270,9 @@ func isListOf(v any, length int) bool {
 }
 
 func textsAt(v values, path ...string) (out []string) {
-	list, _ := nested(v, path...).([]any)
+	list, _ := manifest.Nested(v, path...).([]any)
 	for _, e := range list {
-		out = append(out, text(e))
+		out = append(out, manifest.Text(e))
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // What a session's objects may have to do with things that are not the session's:
@@ -53,7 +54,7 @@ func ownAnnotations() []string {
 // checkAnnotations: by annotations, pods get further networks, devices and sidecars, and
 // routes and services other properties, of whoever listens.
 func (e expectation) checkAnnotations(f *findings, obj *unstructured.Unstructured) {
-	annotations, _ := nested(obj.Object, "metadata", "annotations").(map[string]any)
+	annotations, _ := manifest.Nested(obj.Object, "metadata", "annotations").(map[string]any)
 	e.checkAnnotationKeys(f, "metadata.annotations", annotations)
 }
 
@@ -81,7 +82,7 @@ func (e expectation) checkEntryPoints(f *findings, spec map[string]any) {
 	names := list(spec["entryPoints"])
 	f.refuse(len(names) == 0, "spec.entryPoints must name the proxy's entry points")
 	for _, name := range names {
-		known := slices.Contains(e.foreign.EntryPoints, text(name))
+		known := slices.Contains(e.foreign.EntryPoints, manifest.Text(name))
 		f.refuse(!known, "spec.entryPoints: %v is not allowed; an administrator can add it to sessions.allowed.entryPoints", name)
 	}
 }
@@ -91,33 +92,33 @@ func (e expectation) ownSecrets() []string { return []string{e.secret, e.foreign
 
 func (e expectation) checkSecret(f *findings, at string, name any) {
 	switch {
-	case slices.Contains(e.ownSecrets(), text(name)):
+	case slices.Contains(e.ownSecrets(), manifest.Text(name)):
 		f.add("%s: the Secret %v is the agent's alone", at, name)
-	case platform.MayBeSessions(text(name)):
+	case platform.MayBeSessions(manifest.Text(name)):
 		f.add("%s: the Secret %v could be another session's own; keep yours under a name that does not end in -credentials or -turn", at, name)
-	case !slices.Contains(e.foreign.Secrets, text(name)):
+	case !slices.Contains(e.foreign.Secrets, manifest.Text(name)):
 		f.add("%s: the Secret %v is not allowed; an administrator can add it to sessions.allowed.secrets", at, name)
 	}
 }
 
 func (e expectation) checkConfigMap(f *findings, at string, name any) {
-	known := slices.Contains(e.foreign.configMaps, text(name)) || slices.Contains(e.foreign.ConfigMaps, text(name))
+	known := slices.Contains(e.foreign.configMaps, manifest.Text(name)) || slices.Contains(e.foreign.ConfigMaps, manifest.Text(name))
 	f.refuse(!known, "%s: the ConfigMap %v is not allowed; an administrator can add it to sessions.allowed.configMaps", at, name)
 }
 
 // checkSources judges where a container's environment comes from. The desktop's own
 // login is its Secret's one use as a variable.
 func (e expectation) checkSources(f *findings, at string, c map[string]any, desktop bool) {
-	for _, entry := range mapsIn(c["env"]) {
+	for _, entry := range manifest.Maps(c["env"]) {
 		from, isMap := entry["valueFrom"].(map[string]any)
 		if !isMap || desktop && e.isLogin(entry) {
 			continue
 		}
-		here := fmt.Sprintf("%senv: %s: valueFrom.", at, text(entry["name"]))
+		here := fmt.Sprintf("%senv: %s: valueFrom.", at, manifest.Text(entry["name"]))
 		onlyKeys(f, here, from, "configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef")
 		e.checkRefs(f, here, from, "secretKeyRef", "configMapKeyRef")
 	}
-	for i, from := range mapsIn(c["envFrom"]) {
+	for i, from := range manifest.Maps(c["envFrom"]) {
 		here := fmt.Sprintf("%senvFrom[%d].", at, i)
 		onlyKeys(f, here, from, "prefix", "configMapRef", "secretRef")
 		e.checkRefs(f, here, from, "secretRef", "configMapRef")
@@ -126,10 +127,10 @@ func (e expectation) checkSources(f *findings, at string, c map[string]any, desk
 
 func (e expectation) checkRefs(f *findings, at string, from map[string]any, secret, configMap string) {
 	if _, found := from[secret]; found {
-		e.checkSecret(f, at+secret, nested(from, secret, "name"))
+		e.checkSecret(f, at+secret, manifest.Nested(from, secret, "name"))
 	}
 	if _, found := from[configMap]; found {
-		e.checkConfigMap(f, at+configMap, nested(from, configMap, "name"))
+		e.checkConfigMap(f, at+configMap, manifest.Nested(from, configMap, "name"))
 	}
 }
 
@@ -144,28 +145,28 @@ func (e expectation) isLogin(entry map[string]any) bool {
 // session's own Secrets (checkOtherContainer).
 func (e expectation) checkContent(f *findings, at string, v map[string]any) {
 	if _, found := v["secret"]; found && !e.isAgents(v) {
-		e.checkSecret(f, at+"secret.secretName", nested(v, "secret", "secretName"))
+		e.checkSecret(f, at+"secret.secretName", manifest.Nested(v, "secret", "secretName"))
 	}
 	if _, found := v["configMap"]; found {
-		e.checkConfigMap(f, at+"configMap.name", nested(v, "configMap", "name"))
+		e.checkConfigMap(f, at+"configMap.name", manifest.Nested(v, "configMap", "name"))
 	}
-	for i, source := range mapsIn(nested(v, "projected", "sources")) {
+	for i, source := range manifest.Maps(manifest.Nested(v, "projected", "sources")) {
 		here := fmt.Sprintf("%sprojected.sources[%d].", at, i)
 		if _, found := source["secret"]; found {
-			e.checkSecret(f, here+"secret.name", nested(source, "secret", "name"))
+			e.checkSecret(f, here+"secret.name", manifest.Nested(source, "secret", "name"))
 		}
 		if _, found := source["configMap"]; found {
-			e.checkConfigMap(f, here+"configMap.name", nested(source, "configMap", "name"))
+			e.checkConfigMap(f, here+"configMap.name", manifest.Nested(source, "configMap", "name"))
 		}
 	}
-	e.checkEphemeral(f, at+"ephemeral.volumeClaimTemplate.", nested(v, "ephemeral", "volumeClaimTemplate"))
+	e.checkEphemeral(f, at+"ephemeral.volumeClaimTemplate.", manifest.Nested(v, "ephemeral", "volumeClaimTemplate"))
 }
 
 // isAgents says whether a volume is one of those by which the agent reads the session's
 // own Secrets.
 func (e expectation) isAgents(v map[string]any) bool {
-	secret := map[string]string{wire.VolumeCredentials: e.secret, wire.VolumeTURN: e.foreign.turn}[text(v["name"])]
-	return secret != "" && nested(v, "secret", "secretName") == secret
+	secret := map[string]string{wire.VolumeCredentials: e.secret, wire.VolumeTURN: e.foreign.turn}[manifest.Text(v["name"])]
+	return secret != "" && manifest.Nested(v, "secret", "secretName") == secret
 }
 
 // checkEphemeral: a volume of the pod's own is a new and empty one, of no chosen name.
@@ -197,8 +198,8 @@ func claimFields() []string {
 // checkPullSecrets: the kubelet logs in with them at the registry that they are for, and
 // nobody in the pod reads them.
 func (e expectation) checkPullSecrets(f *findings, spec map[string]any) {
-	for i, ref := range mapsIn(spec["imagePullSecrets"]) {
-		own := slices.Contains(e.ownSecrets(), text(ref["name"]))
+	for i, ref := range manifest.Maps(spec["imagePullSecrets"]) {
+		own := slices.Contains(e.ownSecrets(), manifest.Text(ref["name"]))
 		f.refuse(own, "spec.imagePullSecrets[%d]: the Secret %v is the agent's alone", i, ref["name"])
 	}
 }
@@ -207,8 +208,8 @@ func (e expectation) checkPullSecrets(f *findings, spec map[string]any) {
 // cluster knows whether an administrator has given them to desktops.
 func foreignClaims(r *Rendered, home string) (out []string) {
 	for _, pod := range r.ofKind(wire.KindPod) {
-		for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
-			claim := text(nested(v, "persistentVolumeClaim", "claimName"))
+		for _, v := range manifest.Maps(manifest.Nested(pod.Object, "spec", "volumes")) {
+			claim := manifest.Text(manifest.Nested(v, "persistentVolumeClaim", "claimName"))
 			if claim != "" && claim != home && !slices.Contains(out, claim) {
 				out = append(out, claim)
 			}

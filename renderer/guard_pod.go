@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 const (
@@ -60,16 +61,16 @@ func (e expectation) checkPod(f *findings, spec map[string]any) {
 	f.refuse(spec["enableServiceLinks"] != false, "spec.enableServiceLinks must be false")
 	e.checkPodSecurity(f, spec["securityContext"])
 	checkScheduling(f, spec)
-	for i, v := range mapsIn(spec["volumes"]) {
+	for i, v := range manifest.Maps(spec["volumes"]) {
 		e.checkVolume(f, fmt.Sprintf("spec.volumes[%d].", i), v)
 	}
 	for _, field := range []string{"containers", "initContainers"} {
-		for i, c := range mapsIn(spec[field]) {
+		for i, c := range manifest.Maps(spec[field]) {
 			e.checkContainer(f, fmt.Sprintf("spec.%s[%d].", field, i), c)
 		}
 	}
 	e.checkPullSecrets(f, spec)
-	e.checkDesktop(f, mapsIn(spec["containers"]))
+	e.checkDesktop(f, manifest.Maps(spec["containers"]))
 	e.checkAgent(f, spec)
 	e.checkGPUs(f, spec)
 }
@@ -105,16 +106,16 @@ func (e expectation) checkIdentity(f *findings, at string, security map[string]a
 	f.refuse(!e.isBaseline() && set && root == 0, "%srunAsUser 0 (root) needs profile Baseline", at)
 	f.refuse(!e.isBaseline() && security["runAsNonRoot"] == false, "%srunAsNonRoot must be true in profile Restricted", at)
 	seccomp, found := security["seccompProfile"]
-	kind := nested(security, "seccompProfile", "type")
+	kind := manifest.Nested(security, "seccompProfile", "type")
 	f.refuse(found && seccomp != nil && kind != "RuntimeDefault" && kind != "Localhost", "%sseccompProfile must be RuntimeDefault or Localhost", at)
 }
 
 // checkScheduling keeps desktops off control planes and out of the priorities
 // of the cluster's own parts.
 func checkScheduling(f *findings, spec map[string]any) {
-	f.refuse(strings.HasPrefix(text(spec["priorityClassName"]), "system-"), "spec.priorityClassName must not be one of the system's")
-	for i, t := range mapsIn(spec["tolerations"]) {
-		key := text(t["key"])
+	f.refuse(strings.HasPrefix(manifest.Text(spec["priorityClassName"]), "system-"), "spec.priorityClassName must not be one of the system's")
+	for i, t := range manifest.Maps(spec["tolerations"]) {
+		key := manifest.Text(t["key"])
 		everything := key == "" && t["effect"] != "PreferNoSchedule"
 		f.refuse(everything, "spec.tolerations[%d] bears every taint; name a key", i)
 		f.refuse(key == "node-role.kubernetes.io/control-plane" || key == "node-role.kubernetes.io/master", "spec.tolerations[%d] leads to control planes", i)
@@ -123,10 +124,10 @@ func checkScheduling(f *findings, spec map[string]any) {
 
 func (e expectation) checkVolume(f *findings, at string, v map[string]any) {
 	onlyKeys(f, at, v, volumeFields()...)
-	for i, source := range mapsIn(nested(v, "projected", "sources")) {
+	for i, source := range manifest.Maps(manifest.Nested(v, "projected", "sources")) {
 		onlyKeys(f, fmt.Sprintf("%sprojected.sources[%d].", at, i), source, "configMap", "downwardAPI", "secret")
 	}
-	claim := text(nested(v, "persistentVolumeClaim", "claimName"))
+	claim := manifest.Text(manifest.Nested(v, "persistentVolumeClaim", "claimName"))
 	f.refuse(strings.HasPrefix(claim, HomeClaimName("")) && claim != e.claim, "%spersistentVolumeClaim.claimName %q is another session's home", at, claim)
 	f.refuse(v["name"] == wire.VolumeAgentState && v["emptyDir"] == nil, "%sname: %s must be an emptyDir", at, wire.VolumeAgentState)
 	e.checkContent(f, at, v)
@@ -134,7 +135,7 @@ func (e expectation) checkVolume(f *findings, at string, v map[string]any) {
 
 func (e expectation) checkContainer(f *findings, at string, c map[string]any) {
 	onlyKeys(f, at, c, containerFields()...)
-	for i, port := range mapsIn(c["ports"]) {
+	for i, port := range manifest.Maps(c["ports"]) {
 		onlyKeys(f, fmt.Sprintf("%sports[%d].", at, i), port, "name", "containerPort", "protocol")
 	}
 	security, _ := c["securityContext"].(map[string]any)
@@ -151,15 +152,15 @@ func (e expectation) checkContainerSecurity(f *findings, at string, security map
 }
 
 func (e expectation) checkCapabilities(f *findings, at string, security map[string]any) {
-	dropped, _ := nested(security, "capabilities", "drop").([]any)
+	dropped, _ := manifest.Nested(security, "capabilities", "drop").([]any)
 	f.refuse(!slices.Contains(dropped, any("ALL")), "%sdrop must hold ALL", at)
 	allowed := []string{"NET_BIND_SERVICE"}
 	if e.isBaseline() {
 		allowed = baselineCapabilities()
 	}
-	added, _ := nested(security, "capabilities", "add").([]any)
+	added, _ := manifest.Nested(security, "capabilities", "add").([]any)
 	for _, name := range added {
-		f.refuse(!slices.Contains(allowed, text(name)), "%sadd: %v is not allowed in profile %s", at, name, e.profile)
+		f.refuse(!slices.Contains(allowed, manifest.Text(name)), "%sadd: %v is not allowed in profile %s", at, name, e.profile)
 	}
 }
 
@@ -168,7 +169,7 @@ func (e expectation) checkCapabilities(f *findings, at string, security map[stri
 func checkHandlers(f *findings, at string, c map[string]any) {
 	for _, path := range [][]string{{"livenessProbe"}, {"readinessProbe"}, {"startupProbe"}, {"lifecycle", "postStart"}, {"lifecycle", "preStop"}} {
 		for _, way := range []string{"httpGet", "tcpSocket"} {
-			host := text(nested(c, append(slices.Clone(path), way, "host")...))
+			host := manifest.Text(manifest.Nested(c, append(slices.Clone(path), way, "host")...))
 			f.refuse(host != "", "%s%s.%s.host is not allowed", at, strings.Join(path, "."), way)
 		}
 	}
@@ -195,14 +196,14 @@ func (e expectation) checkDesktop(f *findings, containers []map[string]any) {
 // checkAgent keeps the way in: nobody takes the agent's place, and nobody
 // but it reads the session's Secret as files or has the agent's own folder.
 func (e expectation) checkAgent(f *findings, spec map[string]any) {
-	first := mapsIn(spec["initContainers"])
+	first := manifest.Maps(spec["initContainers"])
 	if len(first) == 0 || first[0]["name"] != wire.ContainerAgent || first[0]["restartPolicy"] != "Always" {
 		f.add("spec.initContainers[0] must be %q with restartPolicy Always", wire.ContainerAgent)
 		return
 	}
 	f.refuse(!reflect.DeepEqual(first[0]["command"], any([]any{wire.AgentProgram})), "spec.initContainers[0].command must be %s", wire.AgentProgram)
 	for _, field := range []string{"containers", "initContainers"} {
-		for i, c := range mapsIn(spec[field]) {
+		for i, c := range manifest.Maps(spec[field]) {
 			at := fmt.Sprintf("spec.%s[%d].", field, i)
 			e.checkSources(f, at, c, field == "containers" && i == 0)
 			checkGPURequests(f, at, c)
@@ -217,13 +218,13 @@ func (e expectation) checkAgent(f *findings, spec map[string]any) {
 func checkOtherContainer(f *findings, at string, c map[string]any) {
 	security, _ := c["securityContext"].(map[string]any)
 	checkUsers(f, at+"securityContext.", security)
-	for i, m := range mapsIn(c["volumeMounts"]) {
+	for i, m := range manifest.Maps(c["volumeMounts"]) {
 		own := m["name"] == wire.VolumeCredentials || m["name"] == wire.VolumeTURN
 		f.refuse(own, "%svolumeMounts[%d]: only the agent reads the session's Secrets", at, i)
 		f.refuse(m["name"] == wire.VolumeAgentState, "%svolumeMounts[%d]: only the agent may mount %s", at, i, wire.VolumeAgentState)
 	}
-	for i, port := range mapsIn(c["ports"]) {
-		taken := text(port["name"]) == wire.PortAgent || text(port["name"]) == wire.PortAgentStatus
+	for i, port := range manifest.Maps(c["ports"]) {
+		taken := manifest.Text(port["name"]) == wire.PortAgent || manifest.Text(port["name"]) == wire.PortAgentStatus
 		f.refuse(taken, "%sports[%d].name %q is the agent's", at, i, port["name"])
 		number, _ := port["containerPort"].(int64)
 		agents := number >= wire.AgentVisitorPort && number <= wire.AgentLocalPort
@@ -233,7 +234,7 @@ func checkOtherContainer(f *findings, at string, c map[string]any) {
 
 func (e expectation) checkLogin(f *findings, desktop map[string]any, variable, key string) {
 	want := e.loginEntry(variable, key)
-	found := slices.ContainsFunc(mapsIn(desktop["env"]), func(entry map[string]any) bool { return reflect.DeepEqual(entry, want) })
+	found := slices.ContainsFunc(manifest.Maps(desktop["env"]), func(entry map[string]any) bool { return reflect.DeepEqual(entry, want) })
 	f.refuse(!found, "spec.containers[0].env: %s must come from the Secret %s", variable, e.secret)
 }
 
@@ -246,8 +247,8 @@ func (e expectation) loginEntry(variable, key string) map[string]any {
 // checkUnique refuses variables that are given twice: the later would win.
 func checkUnique(f *findings, desktop map[string]any) {
 	seen := map[string]bool{}
-	for _, entry := range mapsIn(desktop["env"]) {
-		name := text(entry["name"])
+	for _, entry := range manifest.Maps(desktop["env"]) {
+		name := manifest.Text(entry["name"])
 		f.refuse(seen[name], "spec.containers[0].env: %s is given twice", name)
 		seen[name] = true
 	}
@@ -258,11 +259,11 @@ func checkUnique(f *findings, desktop map[string]any) {
 func (e expectation) checkGPUs(f *findings, spec map[string]any) {
 	vendor, _, _ := strings.Cut(e.gpuResource, "/")
 	for _, field := range []string{"containers", "initContainers"} {
-		for i, c := range mapsIn(spec[field]) {
+		for i, c := range manifest.Maps(spec[field]) {
 			at := fmt.Sprintf("spec.%s[%d].resources.", field, i)
 			desktop := field == "containers" && i == 0
 			for _, part := range []string{"limits", "requests"} {
-				sizes, _ := nested(c, "resources", part).(map[string]any)
+				sizes, _ := manifest.Nested(c, "resources", part).(map[string]any)
 				e.checkSizes(f, at+part+".", sizes, vendor, desktop)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // installRank orders kinds: policy before pod, route last. Unknown kinds come
@@ -106,39 +107,25 @@ func rewriteImages(images platform.Images) step {
 	rewrite := images.Rewriter()
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(wire.KindPod) {
-			for _, c := range containersOf(pod) {
-				c["image"] = rewrite(text(c["image"]))
+			for _, c := range manifest.Containers(pod) {
+				c["image"] = rewrite(manifest.Text(c["image"]))
 			}
-			for _, v := range mapsIn(nested(pod.Object, "spec", "volumes")) {
+			for _, v := range manifest.Maps(manifest.Nested(pod.Object, "spec", "volumes")) {
 				if image, isMap := v["image"].(map[string]any); isMap {
-					image["reference"] = rewrite(text(image["reference"]))
+					image["reference"] = rewrite(manifest.Text(image["reference"]))
 				}
 			}
-			addPullSecrets(pod, images.PullSecrets)
+			manifest.AddPullSecrets(pod, images.PullSecrets)
 		}
 		return nil
 	}
-}
-
-func addPullSecrets(pod *unstructured.Unstructured, names []string) {
-	if len(names) == 0 {
-		return
-	}
-	spec := ensureMap(pod.Object, "spec")
-	secrets, _ := spec["imagePullSecrets"].([]any)
-	for _, name := range names {
-		if !slices.ContainsFunc(mapsIn(secrets), func(s map[string]any) bool { return s["name"] == name }) {
-			secrets = append(secrets, map[string]any{"name": name})
-		}
-	}
-	spec["imagePullSecrets"] = secrets
 }
 
 // addMetadata adds the site's labels and annotations to every object.
 func addMetadata(labels, annotations map[string]string) step {
 	return func(r *Rendered) error {
 		for _, obj := range r.Objects {
-			metadata := ensureMap(obj.Object, "metadata")
+			metadata := manifest.EnsureMap(obj.Object, "metadata")
 			addAll(metadata, "labels", labels)
 			addAll(metadata, "annotations", annotations)
 		}
@@ -150,7 +137,7 @@ func addAll(metadata map[string]any, field string, more map[string]string) {
 	if len(more) == 0 {
 		return
 	}
-	set := ensureMap(metadata, field)
+	set := manifest.EnsureMap(metadata, field)
 	for key, value := range more {
 		set[key] = value
 	}
@@ -161,7 +148,7 @@ func addAll(metadata map[string]any, field string, more map[string]string) {
 func enforceLabels(in Input) step {
 	return func(r *Rendered) error {
 		for _, obj := range r.Objects {
-			metadata := ensureMap(obj.Object, "metadata")
+			metadata := manifest.EnsureMap(obj.Object, "metadata")
 			addAll(metadata, "labels", labelsOf(in))
 			switch obj.GetKind() {
 			case wire.KindPod:
@@ -191,10 +178,10 @@ func selectorOf(session string) map[string]string {
 func securityFloor(gpuResource string) step {
 	return func(r *Rendered) error {
 		for _, pod := range r.ofKind(wire.KindPod) {
-			spec := ensureMap(pod.Object, "spec")
+			spec := manifest.EnsureMap(pod.Object, "spec")
 			setDefault(spec, "automountServiceAccountToken", false)
 			setDefault(spec, "enableServiceLinks", false)
-			for _, c := range containersOf(pod) {
+			for _, c := range manifest.Containers(pod) {
 				floorOfContainer(c)
 				hideGPUs(c, gpuResource)
 			}
@@ -204,9 +191,9 @@ func securityFloor(gpuResource string) step {
 }
 
 func floorOfContainer(c map[string]any) {
-	security := ensureMap(c, "securityContext")
+	security := manifest.EnsureMap(c, "securityContext")
 	setDefault(security, "allowPrivilegeEscalation", false)
-	capabilities := ensureMap(security, "capabilities")
+	capabilities := manifest.EnsureMap(security, "capabilities")
 	setDefault(capabilities, "drop", []any{"ALL"})
 }
 
@@ -215,7 +202,7 @@ func floorOfContainer(c map[string]any) {
 func setOwner(s vdi.VDISession) step {
 	return func(r *Rendered) error {
 		for _, obj := range r.Objects {
-			metadata := ensureMap(obj.Object, "metadata")
+			metadata := manifest.EnsureMap(obj.Object, "metadata")
 			if _, found := metadata["ownerReferences"]; !found && obj.GetKind() != wire.KindPersistentVolumeClaim {
 				metadata["ownerReferences"] = []any{ownerOf(s)}
 			}
@@ -262,7 +249,7 @@ func annotateRevisions(r *Rendered) error {
 func labelForProxy(r *Rendered) error {
 	for _, obj := range r.Objects {
 		if isProxyKind(obj.GetKind()) {
-			addAll(ensureMap(obj.Object, "metadata"), "labels", map[string]string{wire.LabelProxy: wire.LabelOn})
+			addAll(manifest.EnsureMap(obj.Object, "metadata"), "labels", map[string]string{wire.LabelProxy: wire.LabelOn})
 		}
 	}
 	return nil
@@ -276,7 +263,7 @@ func isProxyKind(kind string) bool {
 func short(sum []byte) string { return hex.EncodeToString(sum[:16]) }
 
 func annotate(obj *unstructured.Unstructured, key, value string) {
-	addAll(ensureMap(obj.Object, "metadata"), "annotations", map[string]string{key: value})
+	addAll(manifest.EnsureMap(obj.Object, "metadata"), "annotations", map[string]string{key: value})
 }
 
 func (r *Rendered) ofKind(kind string) (out []*unstructured.Unstructured) {
@@ -288,49 +275,8 @@ func (r *Rendered) ofKind(kind string) (out []*unstructured.Unstructured) {
 	return out
 }
 
-// containersOf are the containers and init containers of a pod.
-func containersOf(pod *unstructured.Unstructured) []map[string]any {
-	return append(mapsIn(nested(pod.Object, "spec", "containers")), mapsIn(nested(pod.Object, "spec", "initContainers"))...)
-}
-
-// mapsIn are the elements of a list that are maps; the guard refuses others.
-func mapsIn(list any) (out []map[string]any) {
-	elements, _ := list.([]any)
-	for _, e := range elements {
-		if m, isMap := e.(map[string]any); isMap {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// nested is the value at a path, nil if there is none.
-func nested(m map[string]any, path ...string) any {
-	var at any = m
-	for _, key := range path {
-		next, _ := at.(map[string]any)
-		at = next[key]
-	}
-	return at
-}
-
-// ensureMap is the map at a key; it makes one where there is none.
-func ensureMap(m map[string]any, key string) map[string]any {
-	inner, isMap := m[key].(map[string]any)
-	if !isMap {
-		inner = map[string]any{}
-		m[key] = inner
-	}
-	return inner
-}
-
 func setDefault(m map[string]any, key string, value any) {
 	if _, found := m[key]; !found {
 		m[key] = value
 	}
-}
-
-func text(v any) string {
-	s, _ := v.(string)
-	return s
 }

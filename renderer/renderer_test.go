@@ -16,6 +16,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 func TestSameInputGivesSameBytes(t *testing.T) {
@@ -182,7 +183,7 @@ func TestNoValueCarriesASecret(t *testing.T) {
 		}
 		for _, list := range []string{"userVariables", "passwordVariables"} {
 			for _, variable := range textsAt(values, "credentials", list) {
-				assert.NotContains(t, jsonOf(t, nested(values, "streamer", "env")), `"`+variable+`"`, name)
+				assert.NotContains(t, jsonOf(t, manifest.Nested(values, "streamer", "env")), `"`+variable+`"`, name)
 			}
 		}
 	}

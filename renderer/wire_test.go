@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // chartOf is what the chart alone renders, with everything that it can: no step of ours
@@ -134,8 +135,8 @@ func TestChartNamesPorts(t *testing.T) {
 	service := typed[corev1.Service](t, chart.ofKind(wire.KindService)[0]).Spec.Ports
 	require.Len(t, service, 1)
 	assert.Equal(t, []any{wire.PortHTTP, int32(wire.ServicePort), wire.PortAgent}, []any{service[0].Name, service[0].Port, service[0].TargetPort.StrVal})
-	route := mapsIn(nested(chart.ofKind(wire.KindIngressRoute)[0].Object, "spec", "routes"))[0]
-	assert.Equal(t, wire.ServicePort, mapsIn(route["services"])[0]["port"])
+	route := manifest.Maps(manifest.Nested(chart.ofKind(wire.KindIngressRoute)[0].Object, "spec", "routes"))[0]
+	assert.Equal(t, wire.ServicePort, manifest.Maps(route["services"])[0]["port"])
 	var admitted []int64
 	for _, rule := range typed[networkingv1.NetworkPolicy](t, chart.ofKind(wire.KindNetworkPolicy)[0]).Spec.Ingress {
 		admitted = append(admitted, int64(rule.Ports[0].Port.IntVal))
@@ -161,7 +162,7 @@ func TestChartSpeaksToTheAgent(t *testing.T) {
 // TestChartHandsStatementsOn: the proxy takes the statement from the front door's answer,
 // and asks it only in mode OIDC.
 func TestChartHandsStatementsOn(t *testing.T) {
-	auth := nested(chartOf(t, wire.AccessOIDC).ofKind(wire.KindMiddleware)[0].Object, "spec", "forwardAuth", "authResponseHeaders")
+	auth := manifest.Nested(chartOf(t, wire.AccessOIDC).ofKind(wire.KindMiddleware)[0].Object, "spec", "forwardAuth", "authResponseHeaders")
 	assert.Equal(t, []any{wire.HeaderStatement}, auth)
 	assert.Empty(t, chartOf(t, wire.AccessPassword).ofKind(wire.KindMiddleware))
 }

@@ -72,8 +72,9 @@ func layers() []layer {
 	return []layer{
 		{"charts/", nil, withoutHelm},
 		{"platform/", []string{api, "platform/"}, withoutHelm},
-		{"renderer/engine.go", []string{"charts", "platform", api}, cluster},
-		{"renderer/", []string{"charts", "platform", api}, withoutHelm},
+		{"renderer/engine.go", []string{"charts", "platform", "renderer/", api}, cluster},
+		{"renderer/manifest/", nil, withoutHelm},
+		{"renderer/", []string{"charts", "platform", "renderer/", api}, withoutHelm},
 		{"operator/api/", nil, withoutHelm},
 		{"operator/", []string{"charts", "operator/", "platform", "renderer"}, []string{"helm.sh/"}},
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/renderer/manifest"
 )
 
 // Site is what an administrator wants of every object of the platform itself,
@@ -84,7 +85,7 @@ func (s Site) onObject(obj *unstructured.Unstructured) error {
 	if obj.IsList() {
 		return s.onList(obj)
 	}
-	metadata := ensureMap(obj.Object, "metadata")
+	metadata := manifest.EnsureMap(obj.Object, "metadata")
 	if err := errors.Join(
 		addNew(metadata, "labels", s.Labels),
 		addNew(metadata, "annotations", s.Annotations),
@@ -95,14 +96,14 @@ func (s Site) onObject(obj *unstructured.Unstructured) error {
 	if !isPod {
 		return nil
 	}
-	if err := addNew(ensureMap(pod, "metadata"), "labels", s.Labels); err != nil {
+	if err := addNew(manifest.EnsureMap(pod, "metadata"), "labels", s.Labels); err != nil {
 		return err
 	}
 	return s.onPod(obj, &unstructured.Unstructured{Object: pod})
 }
 
 func (s Site) onList(obj *unstructured.Unstructured) error {
-	for _, item := range mapsIn(obj.Object["items"]) {
+	for _, item := range manifest.Maps(obj.Object["items"]) {
 		if err := s.onObject(&unstructured.Unstructured{Object: item}); err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func addNew(metadata map[string]any, field string, more map[string]string) error
 	if len(more) == 0 {
 		return nil
 	}
-	set := ensureMap(metadata, field)
+	set := manifest.EnsureMap(metadata, field)
 	for _, key := range slices.Sorted(maps.Keys(more)) {
 		if there, found := set[key]; found && there != more[key] {
 			return fmt.Errorf("metadata.%s: %s is %q there, and the site wants %q", field, key, there, more[key])
@@ -126,7 +127,7 @@ func addNew(metadata map[string]any, field string, more map[string]string) error
 }
 
 func (s Site) onPod(maker, pod *unstructured.Unstructured) error {
-	for _, c := range containersOf(pod) {
+	for _, c := range manifest.Containers(pod) {
 		written, _ := c["image"].(string)
 		image, err := s.imageOf(written)
 		if err != nil {
@@ -134,9 +135,9 @@ func (s Site) onPod(maker, pod *unstructured.Unstructured) error {
 		}
 		c["image"] = image
 	}
-	addPullSecrets(pod, s.Images.PullSecrets)
+	manifest.AddPullSecrets(pod, s.Images.PullSecrets)
 	if maker.GetKind() != "DaemonSet" {
-		if err := s.place(ensureMap(pod.Object, "spec")); err != nil {
+		if err := s.place(manifest.EnsureMap(pod.Object, "spec")); err != nil {
 			return err
 		}
 	}
@@ -165,7 +166,7 @@ func (s Site) imageOf(image string) (string, error) {
 // place keeps what a chart chose.
 func (s Site) place(spec map[string]any) error {
 	if len(s.NodeSelector) > 0 {
-		selector := ensureMap(spec, "nodeSelector")
+		selector := manifest.EnsureMap(spec, "nodeSelector")
 		for key, value := range s.NodeSelector {
 			if _, chosen := selector[key]; !chosen {
 				selector[key] = value

@@ -30,7 +30,7 @@ type removal struct{ file, behind, instead string }
 func removals() []removal {
 	return []removal{
 		// Somebody else's objects are left alone, and so are their homes.
-		{"operator/session/apply.go", "func ownedBy", "return nil"},
+		{"operator/verdict/owner.go", "func OwnedBy", "return nil"},
 		{"operator/session/gather.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.Seen.Pod = pod"},
 		{"operator/homes/claim.go", "func Usable", "return nil"},
 		{"operator/session/holder.go", "func Reconciler.hold", "return nil"},
@@ -109,7 +109,7 @@ const theirLabelsWin = `
 			_ = json.Unmarshal(in.Template.Spec.Values.Raw, &wish)
 		}
 		for _, pod := range r.ofKind(wire.KindPod) {
-			addAll(ensureMap(pod.Object, "metadata"), "labels", wish.Pod.Labels)
+			addAll(manifest.EnsureMap(pod.Object, "metadata"), "labels", wish.Pod.Labels)
 		}
 		return nil
 	}
@@ -120,7 +120,7 @@ const mountToken = `
 
 func mountToken(r *Rendered) error {
 	for _, pod := range r.ofKind(wire.KindPod) {
-		delete(ensureMap(pod.Object, "spec"), "automountServiceAccountToken")
+		delete(manifest.EnsureMap(pod.Object, "spec"), "automountServiceAccountToken")
 	}
 	return nil
 }

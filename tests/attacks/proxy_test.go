@@ -244,7 +244,7 @@ func TestA06TCPHijack(t *testing.T) {
 			w.markedOnlineTCP(t, ns)
 			got := e.asks(t, host, "/")
 			require.NoError(t, mallory.Delete(t.Context(), evil), "else it takes others' traffic")
-			return ledger.Judge(got == "mallory-tls", ledger.Runtime, "the platform answers: "+got)
+			return ledger.Judge(got == "mallory-tls of "+ns, ledger.Runtime, "the platform answers: "+got)
 		})
 	}
 }
@@ -267,7 +267,7 @@ func (w *world) markedOnlineTCP(t *testing.T, ns string) {
 	e := w.proxy(t)
 	mark := "mark-" + ns + "." + domain
 	require.NoError(t, w.Driver.Create(t.Context(), tcpRoute(ns, "mark", "HostSNI(`"+mark+"`)")))
-	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory-tls" }, patience, glance, "the proxy knows the latest routes")
+	require.Eventually(t, func() bool { return e.asks(t, mark, "/") == "mallory-tls of "+ns }, patience, glance, "the proxy knows the latest routes")
 }
 
 // tcpRoute leads connections to mallory-tls.
@@ -278,10 +278,11 @@ func tcpRoute(ns, name, match string) *unstructured.Unstructured {
 	})
 }
 
-// desktopTLS is a desktop that shows a certificate of its own.
+// desktopTLS is a desktop that shows a certificate of its own. It says whose it is: a route
+// of another attack may take all traffic meanwhile.
 func (w *world) desktopTLS(t *testing.T, ns, name string) {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, name) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, name, " of ", ns) }))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MinVersion: tls.VersionTLS12}
 	w.behind(t, ns, name, server, server.StartTLS)
 }

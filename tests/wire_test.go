@@ -33,7 +33,7 @@ func homonyms() map[string][]string {
 			"operator/agent/proxy.go", "operator/proxycheck/proxytest/proxytest.go", "platform/access.go", "platform/validate.go",
 		},
 		"none": { // fetch metadata, a hash of nothing, settings of Selkies and of NVIDIA's
-			"operator/agent/guard.go", "operator/frontdoor/ended/list.go", "operator/web/request.go", "platform/policy.go", "platform/sharing.go",
+			"operator/frontdoor/ended/list.go", "operator/web/request.go", "platform/policy.go", "platform/sharing.go",
 		},
 		"password": {"operator/agent/guard.go"}, // a label of a metric
 		"selkies":  {"platform/endpoints.go"},   // a list of endpoints

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/web"
@@ -53,7 +52,7 @@ func checkTarget(r *http.Request, host string) *refusal {
 // so cookies alone do not keep them apart. Old browsers and command-line clients
 // send no such headers (https://www.w3.org/TR/fetch-metadata/).
 func checkFetch(r *http.Request) *refusal {
-	if !web.IsFromElsewhere(r.Header) || slices.Equal(r.Header["Sec-Fetch-Site"], []string{"none"}) {
+	if !web.IsFromOtherPage(r.Header) {
 		return nil
 	}
 	link := web.IsSafe(r.Method) && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"

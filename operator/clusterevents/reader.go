@@ -134,11 +134,11 @@ func Lasting(note string) string { return passing.ReplaceAllString(note, "$1…"
 
 // timeOf is when an event was last seen. The kubelet still writes the older fields.
 func timeOf(e *eventsv1.Event) time.Time {
-	last := later(e.EventTime.Time, e.DeprecatedLastTimestamp.Time)
+	times := []time.Time{e.EventTime.Time, e.DeprecatedLastTimestamp.Time}
 	if e.Series != nil {
-		last = later(last, e.Series.LastObservedTime.Time)
+		times = append(times, e.Series.LastObservedTime.Time)
 	}
-	return last
+	return slices.MaxFunc(times, time.Time.Compare)
 }
 
 // tellingReasons are those of the kubelet, the volume controllers and autoscalers that say
@@ -154,10 +154,3 @@ func tellingReasons() []string {
 
 // IsGrowth reports whether somebody adds a node for a pod: the cluster autoscaler or Karpenter.
 func IsGrowth(reason string) bool { return reason == "TriggeredScaleUp" || reason == "Nominated" }
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}

@@ -1,16 +1,16 @@
 // Package session moves every VDISession towards its spec and reports what it saw. A pass
 // takes the steps listed in [Reconciler.steps], of which each is marked read, pure or write;
 // a session that is being deleted takes others. Decisions are pure functions (packages plan
-// and homes, and accept.go). The status is computed from what was seen (package status) and patched
-// once, only if it differs. Beside it there are write-ahead notes, each a write of its own,
-// since an operator may die between any two: the finalizer before anything that needs an
-// orderly end, and the reason of a stop or an end before it is carried out.
+// and homes, and accept.go). The status is computed from what was seen (package status) and
+// patched once, only if it differs. Beside it there are write-ahead notes, each a write of
+// its own, since an operator may die between any two: the finalizer before anything that
+// needs an orderly end, and the reason of a stop or an end before it is carried out.
 //
 // Nothing is polled: a pass is caused by a watch event that matters or by one timer set to
 // the next deadline.
 //
-// It builds no objects itself (package renderer does), must never patch a pod, and must never delete
-// a home but in finalize.go (those left behind are package homes').
+// It builds no objects itself (package renderer does), must never patch a pod, and must
+// never delete a home but in finalize.go (those left behind are package homes').
 package session
 
 import (

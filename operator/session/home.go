@@ -107,14 +107,13 @@ func (r *Reconciler) applyHome(ctx context.Context, p *plan.Pass, o *unstructure
 		homes.Hold(made, p.Session.UID) // it is born with its holder
 		r.released.Delete(client.ObjectKeyFromObject(p.Session))
 	}
-	err := r.Client.Create(ctx, made, client.FieldOwner(FieldOwner))
+	made, err := r.objects().Create(ctx, made)
 	if apierrors.IsAlreadyExists(err) {
 		return r.findHome(ctx, p, o.GetName())
 	}
 	if err != nil {
 		return verdict.OfWrite(o.GetKind(), err)
 	}
-	logf.FromContext(ctx).Info("created", "kind", o.GetKind(), "name", o.GetName())
 	claim := &corev1.PersistentVolumeClaim{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(made.Object, claim); err != nil {
 		return fmt.Errorf("read back home: %w", err)

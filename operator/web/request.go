@@ -38,17 +38,24 @@ func isOrAbsent(values []string, want string) bool {
 // one of this host, or for none. Others do not say.
 func IsFromElsewhere(h http.Header) bool { return !isOrAbsent(h["Sec-Fetch-Site"], "same-origin") }
 
+// IsFromOtherPage reports whether a page elsewhere made a current browser send a request.
+// What a person asks for without a page, as by an address or by reloading, no page can
+// bring about.
+func IsFromOtherPage(h http.Header) bool {
+	return IsFromElsewhere(h) && !isOrAbsent(h["Sec-Fetch-Site"], "none")
+}
+
 // IsFrom reports whether a page of this origin, and no other, made a request. Hosts of
 // other desktops are the same site, so SameSite cookies do not keep them apart. Whoever
 // changes something, or opens a WebSocket, by a cookie must be asked this.
 //
-// A form that a person sends again, by reloading its answer, may come from no page (none):
-// pages cannot bring that about, and its Origin is still the form's.
+// A form that a person sends again, by reloading its answer, comes from no page, and its
+// Origin is still the form's.
 //
 // It is stricter than net/http.CrossOriginProtection, which knows no WebSockets and takes
 // requests without an Origin.
 func IsFrom(h http.Header, origin string) bool {
-	return (!IsFromElsewhere(h) || isOrAbsent(h["Sec-Fetch-Site"], "none")) && len(h["Origin"]) == 1 && isSameOrigin(h["Origin"][0], origin)
+	return !IsFromOtherPage(h) && len(h["Origin"]) == 1 && isSameOrigin(h["Origin"][0], origin)
 }
 
 // isSameOrigin compares two https origins, where the default port may be written or not.

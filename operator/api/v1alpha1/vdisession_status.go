@@ -80,7 +80,7 @@ type VDISessionStatus struct {
 	// +optional
 	ExpiryReason StopReason `json:"expiryReason,omitempty"`
 
-	// Announcements tell since when each end that is near has been announced. No
+	// Announcements say since when each end that is near has been announced. No
 	// end comes before it was announced for the template's lifecycle.warnBefore.
 	// +optional
 	// +listType=map
@@ -146,7 +146,7 @@ type VDISessionStatus struct {
 	// +optional
 	Resources *ResourcesStatus `json:"resources,omitempty"`
 
-	// GPU tells what the desktop got.
+	// GPU shows what the desktop got.
 	// +optional
 	GPU *GPUStatus `json:"gpu,omitempty"`
 
@@ -250,7 +250,7 @@ type HomeStatus struct {
 	RetainedClaims []string `json:"retainedClaims,omitempty"`
 }
 
-// GPUStatus tells what the desktop got.
+// GPUStatus shows what the desktop got.
 type GPUStatus struct {
 	// ResourceName is the extended resource, such as nvidia.com/gpu.
 	// +optional
@@ -272,7 +272,7 @@ type ActivityStatus struct {
 	Clients *int32 `json:"clients,omitempty"`
 }
 
-// TimingsStatus tells when the steps of a run's start were reached.
+// TimingsStatus shows when the steps of a run's start were reached.
 type TimingsStatus struct {
 	// Queued is when the pod was created.
 	// +optional

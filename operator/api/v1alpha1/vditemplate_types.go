@@ -64,7 +64,7 @@ type VDITemplateSpec struct {
 	// +kubebuilder:validation:MaxLength=128
 	DisplayName string `json:"displayName,omitempty"`
 
-	// Description tells people what this desktop is for.
+	// Description says what this desktop is for.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Description string `json:"description,omitempty"`
@@ -345,7 +345,7 @@ type TemplateGPU struct {
 	// Encoder of the video: Auto takes NVENC where every GPU node that
 	// scheduling.nodeSelector admits is known to have it (A100, H100, H200, B100
 	// and B200 have none), and else what the streamer can use safely; NVENC
-	// demands it, Software encodes on the CPU. status.encoder tells what it comes to.
+	// demands it, Software encodes on the CPU. status.encoder shows what it comes to.
 	// +optional
 	// +kubebuilder:default=Auto
 	Encoder EncoderChoice `json:"encoder,omitempty"`

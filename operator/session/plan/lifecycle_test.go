@@ -26,21 +26,21 @@ func TestDecide(t *testing.T) {
 	}
 	down := func(d vdi.DowntimeStatus) vdi.VDISessionStatus { return vdi.VDISessionStatus{Downtime: &d} }
 	starting, failing := down(vdi.DowntimeStatus{Since: fixture.At(fixture.Noon)}), down(vdi.DowntimeStatus{Since: fixture.At(fixture.Noon), Failing: true})
-	told := func(end vdi.End, after time.Duration) map[vdi.End]time.Duration {
+	warnedAfter := func(end vdi.End, after time.Duration) map[vdi.End]time.Duration {
 		return map[vdi.End]time.Duration{end: after}
 	}
 	announced := func(end vdi.End, after time.Duration) []vdi.Announcement {
 		return []vdi.Announcement{{End: end, Since: *fixture.At(fixture.Noon.Add(after))}}
 	}
-	warned := told(vdi.EndTimeout, 8*hour-10*time.Minute)
+	warned := warnedAfter(vdi.EndTimeout, 8*hour-10*time.Minute)
 	idle := vdi.VDISessionSpec{IdleTimeout: "1h", Timeout: "0"}
 	for name, c := range map[string]struct {
-		spec   vdi.VDISessionSpec
-		status vdi.VDISessionStatus
-		rules  vdi.TemplateLifecycle
-		after  time.Duration // since noon
-		told   map[vdi.End]time.Duration
-		want   Decision
+		spec     vdi.VDISessionSpec
+		status   vdi.VDISessionStatus
+		rules    vdi.TemplateLifecycle
+		after    time.Duration // since noon
+		warnings map[vdi.End]time.Duration
+		want     Decision
 	}{
 		"not running yet: no clock":         {after: 1000 * hour, want: Decision{Want: Run}},
 		"fresh: looks again at the warning": {status: begun, want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired, RequeueAfter: 8*hour - 10*time.Minute}},
@@ -52,28 +52,28 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		"a moment before the end": {
-			status: begun, after: 8*hour - 1, told: warned,
+			status: begun, after: 8*hour - 1, warnings: warned,
 			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired, Warn: vdi.EndTimeout, RequeueAfter: 1},
 		},
 		"the end": {
-			status: begun, after: 8 * hour, told: warned,
+			status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired},
 		},
 		"the end, to be suspended by the session's wish": {
-			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
+			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: SuspendNow, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired},
 		},
 		"the end, to be suspended by the template's rule": {
-			rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
+			rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: SuspendNow, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired},
 		},
 		"the session's wish beats the template's rule": {
-			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutDelete}, rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, told: warned,
+			spec: vdi.VDISessionSpec{TimeoutAction: vdi.TimeoutDelete}, rules: vdi.TemplateLifecycle{TimeoutAction: vdi.TimeoutSuspend}, status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired},
 		},
 		"timeout 0: never": {spec: vdi.VDISessionSpec{Timeout: "0"}, status: begun, after: 10000 * hour, want: Decision{Want: Run}},
 		"timeout 0 within a maximum": {
-			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxTimeout: "2h"}, status: begun, after: 2 * hour, told: told(vdi.EndTimeout, 110*time.Minute),
+			spec: vdi.VDISessionSpec{Timeout: "0"}, rules: vdi.TemplateLifecycle{MaxTimeout: "2h"}, status: begun, after: 2 * hour, warnings: warnedAfter(vdi.EndTimeout, 110*time.Minute),
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(2 * hour)), Because: vdi.StopExpired},
 		},
 		"a longer wish is cut to the maximum": {
@@ -93,11 +93,11 @@ func TestDecide(t *testing.T) {
 			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(10 * hour)), Because: vdi.StopExpired, RequeueAfter: 50 * time.Minute},
 		},
 		"extended too far: the template's bound": {
-			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(1000 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "1h"}, status: begun, after: 9 * hour, told: told(vdi.EndTimeout, 9*hour-10*time.Minute),
+			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(1000 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "1h"}, status: begun, after: 9 * hour, warnings: warnedAfter(vdi.EndTimeout, 9*hour-10*time.Minute),
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(9 * hour)), Because: vdi.StopExpired},
 		},
 		"extension forbidden": {
-			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(9 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "0"}, status: begun, after: 8 * hour, told: warned,
+			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(9 * hour))}, rules: vdi.TemplateLifecycle{MaxExtension: "0"}, status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired},
 		},
 		"an extension into the past shortens nothing": {
@@ -112,11 +112,11 @@ func TestDecide(t *testing.T) {
 		},
 		"idle: the warning": {
 			spec: idle, status: used(2 * hour), after: 2*hour + 55*time.Minute,
-			told: told(vdi.EndIdle, 2*hour+50*time.Minute),
-			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(3 * hour)), Because: vdi.StopIdle, Warn: vdi.EndIdle, RequeueAfter: 5 * time.Minute},
+			warnings: warnedAfter(vdi.EndIdle, 2*hour+50*time.Minute),
+			want:     Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(3 * hour)), Because: vdi.StopIdle, Warn: vdi.EndIdle, RequeueAfter: 5 * time.Minute},
 		},
 		"idle: the end suspends, whatever the timeout's action": {
-			spec: vdi.VDISessionSpec{IdleTimeout: "1h", TimeoutAction: vdi.TimeoutDelete}, status: used(2 * hour), after: 3 * hour, told: told(vdi.EndIdle, 2*hour+50*time.Minute),
+			spec: vdi.VDISessionSpec{IdleTimeout: "1h", TimeoutAction: vdi.TimeoutDelete}, status: used(2 * hour), after: 3 * hour, warnings: warnedAfter(vdi.EndIdle, 2*hour+50*time.Minute),
 			want: Decision{Want: SuspendNow, Reason: vdi.StopIdle, ExpiresAt: fixture.At(fixture.Noon.Add(3 * hour)), Because: vdi.StopIdle, RequeueAfter: 4*hour + 50*time.Minute},
 		},
 		"idle: an old use before a resume does not count": {
@@ -128,7 +128,7 @@ func TestDecide(t *testing.T) {
 			want: Decision{Want: Run, RequeueAfter: hour},
 		},
 		"idle: unknown does not hold up the timeout": {
-			spec: vdi.VDISessionSpec{IdleTimeout: "9h"}, status: begun, after: 8 * hour, told: warned,
+			spec: vdi.VDISessionSpec{IdleTimeout: "9h"}, status: begun, after: 8 * hour, warnings: warned,
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired, RequeueAfter: 9 * hour},
 		},
 		"idle: the first end counts": {
@@ -142,8 +142,8 @@ func TestDecide(t *testing.T) {
 		"idle: never by default": {spec: vdi.VDISessionSpec{Timeout: "0"}, status: used(0), after: 1000 * hour, want: Decision{Want: Run}},
 		"idle: 0 is cut to a maximum": {
 			spec: vdi.VDISessionSpec{Timeout: "0", IdleTimeout: "0"}, rules: vdi.TemplateLifecycle{MaxIdleTimeout: "1h"}, status: used(0), after: hour,
-			told: told(vdi.EndIdle, 50*time.Minute),
-			want: Decision{Want: SuspendNow, Reason: vdi.StopIdle, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopIdle},
+			warnings: warnedAfter(vdi.EndIdle, 50*time.Minute),
+			want:     Decision{Want: SuspendNow, Reason: vdi.StopIdle, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopIdle},
 		},
 		"idle: not before the run": {spec: idle, status: vdi.VDISessionStatus{Activity: used(0).Activity}, after: 1000 * hour, want: Decision{Want: Run}},
 		"idle: without a timeout, extended no further than the template's bound": {
@@ -159,7 +159,7 @@ func TestDecide(t *testing.T) {
 			rules: vdi.TemplateLifecycle{MaxExtension: "0"}, want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopIdle, RequeueAfter: 50 * time.Minute},
 		},
 		"idle: its warning stands while the use is unknown": {
-			spec: idle, status: begun, after: 2 * hour, told: told(vdi.EndIdle, 50*time.Minute), want: Decision{Want: Run, RequeueAfter: hour, Warn: vdi.EndIdle, Held: true},
+			spec: idle, status: begun, after: 2 * hour, warnings: warnedAfter(vdi.EndIdle, 50*time.Minute), want: Decision{Want: Run, RequeueAfter: hour, Warn: vdi.EndIdle, Held: true},
 		},
 
 		"due when first seen: announced for its time": {
@@ -170,11 +170,11 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		"due when first seen: not yet": {
-			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute - 1,
+			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, warnings: warnedAfter(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute - 1,
 			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(5*hour + 10*time.Minute)), Because: vdi.StopExpired, Warn: vdi.EndTimeout, RequeueAfter: 1},
 		},
 		"due when first seen: the end": {
-			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, told: told(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute,
+			status: begun, rules: vdi.TemplateLifecycle{Timeout: "2h"}, warnings: warnedAfter(vdi.EndTimeout, 5*hour), after: 5*hour + 10*time.Minute,
 			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(5*hour + 10*time.Minute)), Because: vdi.StopExpired},
 		},
 		"nobody wants a warning": {
@@ -185,11 +185,11 @@ func TestDecide(t *testing.T) {
 			},
 		},
 		"extended after the warning: announced anew when it is near": {
-			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(10 * hour))}, status: begun, after: 9 * hour, told: warned,
+			spec: vdi.VDISessionSpec{KeepAliveUntil: fixture.At(fixture.Noon.Add(10 * hour))}, status: begun, after: 9 * hour, warnings: warned,
 			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(10 * hour)), Because: vdi.StopExpired, RequeueAfter: 50 * time.Minute, Announced: []vdi.Announcement{}},
 		},
 		"each end has its own warning": {
-			spec: vdi.VDISessionSpec{IdleTimeout: "1h"}, status: used(7 * hour), after: 8*hour - 9*time.Minute, told: warned,
+			spec: vdi.VDISessionSpec{IdleTimeout: "1h"}, status: used(7 * hour), after: 8*hour - 9*time.Minute, warnings: warned,
 			want: Decision{
 				Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(8 * hour)), Because: vdi.StopExpired, Warn: vdi.EndTimeout, RequeueAfter: 9 * time.Minute,
 				Announced: append(announced(vdi.EndTimeout, 8*hour-10*time.Minute), announced(vdi.EndIdle, 8*hour-9*time.Minute)...),
@@ -198,13 +198,13 @@ func TestDecide(t *testing.T) {
 
 		"people are warned of an announced end, though another may come first": {
 			spec: vdi.VDISessionSpec{IdleTimeout: "30m"}, rules: vdi.TemplateLifecycle{WarnBefore: "1h"}, status: used(7 * hour), after: 7*hour + time.Minute,
-			told: told(vdi.EndTimeout, 7*hour),
-			want: Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(7*hour + 30*time.Minute)), Because: vdi.StopIdle, Warn: vdi.EndTimeout, RequeueAfter: 14 * time.Minute},
+			warnings: warnedAfter(vdi.EndTimeout, 7*hour),
+			want:     Decision{Want: Run, ExpiresAt: fixture.At(fixture.Noon.Add(7*hour + 30*time.Minute)), Because: vdi.StopIdle, Warn: vdi.EndTimeout, RequeueAfter: 14 * time.Minute},
 		},
 
 		"starting: no limit": {status: starting, after: 1000 * hour, want: Decision{Want: Run}},
 		"starting too long: suspended": {
-			status: starting, rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: hour, told: told(vdi.EndStarting, 50*time.Minute),
+			status: starting, rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: hour, warnings: warnedAfter(vdi.EndStarting, 50*time.Minute),
 			want: Decision{Want: SuspendNow, Reason: vdi.StopFailed, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopFailed},
 		},
 		"what was counted before counts": {
@@ -220,30 +220,30 @@ func TestDecide(t *testing.T) {
 		},
 		"a warning stands while the clock does": {
 			status: down(vdi.DowntimeStatus{Seconds: 3600}), rules: vdi.TemplateLifecycle{MaxStarting: "1h"}, after: 1000 * hour,
-			told: told(vdi.EndStarting, 0), want: Decision{Want: Run, Warn: vdi.EndStarting, Held: true},
+			warnings: warnedAfter(vdi.EndStarting, 0), want: Decision{Want: Run, Warn: vdi.EndStarting, Held: true},
 		},
 		"a desktop that has proven itself is warned of no more": {
 			spec:   vdi.VDISessionSpec{Timeout: "0"},
 			status: vdi.VDISessionStatus{Downtime: &vdi.DowntimeStatus{Seconds: 3000}, Phase: vdi.PhaseRunning, PhaseSince: fixture.At(fixture.Noon), StartTime: fixture.At(fixture.Noon)},
-			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, told: told(vdi.EndFailed, 0), after: ProvenAfter,
+			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, warnings: warnedAfter(vdi.EndFailed, 0), after: ProvenAfter,
 			want: Decision{Want: Run, Announced: []vdi.Announcement{}},
 		},
 		"one that has not is, until then": {
 			spec:   vdi.VDISessionSpec{Timeout: "0"},
 			status: vdi.VDISessionStatus{Downtime: &vdi.DowntimeStatus{Seconds: 3000}, Phase: vdi.PhaseRunning, PhaseSince: fixture.At(fixture.Noon), StartTime: fixture.At(fixture.Noon)},
-			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, told: told(vdi.EndFailed, 0), after: time.Minute,
+			rules:  vdi.TemplateLifecycle{MaxFailed: "1h"}, warnings: warnedAfter(vdi.EndFailed, 0), after: time.Minute,
 			want: Decision{Want: Run, Warn: vdi.EndFailed, Held: true, RequeueAfter: ProvenAfter - time.Minute},
 		},
 		"failed too long: ends": {
-			status: failing, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, told: told(vdi.EndFailed, 50*time.Minute),
+			status: failing, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: hour, warnings: warnedAfter(vdi.EndFailed, 50*time.Minute),
 			want: Decision{Want: DeleteSession, Reason: vdi.StopFailed, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopFailed},
 		},
 		"a desktop that works and is out of reach does not fail": {status: starting, rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: 1000 * hour, want: Decision{Want: Run}},
 		"what was refused does not fail":                         {status: since(vdi.PhaseFailed), rules: vdi.TemplateLifecycle{MaxFailed: "1h"}, after: 1000 * hour, want: Decision{Want: Run}},
 		"suspended too long: ends": {
 			spec: vdi.VDISessionSpec{RunPolicy: vdi.RunPolicySuspended}, status: since(vdi.PhaseSuspended), rules: vdi.TemplateLifecycle{MaxSuspended: "1h"}, after: hour,
-			told: told(vdi.EndSuspended, 50*time.Minute),
-			want: Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopExpired},
+			warnings: warnedAfter(vdi.EndSuspended, 50*time.Minute),
+			want:     Decision{Want: DeleteSession, Reason: vdi.StopExpired, ExpiresAt: fixture.At(fixture.Noon.Add(hour)), Because: vdi.StopExpired},
 		},
 		"suspended, not yet too long": {
 			spec: vdi.VDISessionSpec{RunPolicy: vdi.RunPolicySuspended}, status: since(vdi.PhaseSuspended), rules: vdi.TemplateLifecycle{MaxSuspended: "1h"},
@@ -255,7 +255,7 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &vdi.VDISession{Spec: c.spec, Status: c.status}
-			for end, after := range c.told {
+			for end, after := range c.warnings {
 				s.Status.Announcements = append(s.Status.Announcements, vdi.Announcement{End: end, Since: *fixture.At(fixture.Noon.Add(after))})
 			}
 			got := Decide(s, c.rules, fixture.Noon.Add(c.after))
@@ -343,7 +343,7 @@ func TestDecideHolds(t *testing.T) {
 			require.NotNil(t, s.Status.StartTime, words)
 			require.False(t, d.Reason == vdi.StopIdle && s.Status.Activity == nil, "unknown is never idle: %s", words)
 			require.False(t, now.Before(earliestEnd(s, rules, d.Reason)), "ended before its time: %s", words)
-			require.False(t, now.Before(d.ExpiresAt.Time), "ended before the time it told: %s", words)
+			require.False(t, now.Before(d.ExpiresAt.Time), "ended before the time it warnings: %s", words)
 			require.True(t, IsEnd(Decide(s, rules, now.Add(time.Hour))), "an end is no longer due: %s", words)
 		}
 		shorter := s.DeepCopy()
@@ -356,7 +356,7 @@ func TestDecideHolds(t *testing.T) {
 	}
 }
 
-// TestDecideNeverForgets: whoever looks again when he was told to meets the
+// TestDecideNeverForgets: whoever looks again when he was asked to meets the
 // warning and then the end, each in the very moment.
 func TestDecideNeverForgets(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

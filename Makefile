@@ -64,7 +64,7 @@ test: test-unit test-charts test-sim test-relay test-integration test-attacks te
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
-	go test ./operator/session # with the tests during which the race detector itself may crash
+	go test ./operator/session ./operator/session/background # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
 	cd tests && go test -count=1 ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
 	cd tests && go test -count=1 -skip '^TestInstallation$$' ./validate # which is `make validate`
@@ -243,7 +243,7 @@ generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and R
 
 .PHONY: golden
 golden: tools-helm ## Rewrite golden files; read the difference before you commit it
-	go test ./renderer ./operator/session/status -run Golden -update
+	go test ./renderer ./operator/session/plan ./operator/session/status -run Golden -update
 	cd tests && go test -count=1 ./charts -run Golden -update
 
 .PHONY: verify

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -90,4 +91,9 @@ func markOf(claim *corev1.PersistentVolumeClaim) (mark, bool) {
 // stamp rounds up to whole seconds, so that no time written is too early.
 func stamp(t time.Time) string {
 	return t.Add(time.Second - 1).Truncate(time.Second).UTC().Format(time.RFC3339)
+}
+
+// MayTakeBack reports whether a home that was left is the session's again.
+func MayTakeBack(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	return ClaimName(s) == claim.Name && Left(claim) && MadeByOperator(claim)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/session/status"
+	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkDecide(b *testing.B) {
 // from what was written before: most passes end there.
 func BenchmarkStatus(b *testing.B) {
 	s, rules := aRun()
-	p := plan.NewPass(s, fixture.Noon, false)
+	p := plan.NewPass(s, fixture.Noon, &platform.Config{})
 	p.Template = &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Lifecycle: rules}}
 	p.Decision, p.Reach = plan.Decision{Want: plan.Run}, plan.ReachAnswered
 	p.Seen.Pod = fixture.Pod(fixture.Placed, fixture.Ready)

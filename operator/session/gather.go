@@ -27,10 +27,8 @@ import (
 
 // Kinds of children that have rules of their own.
 var (
-	statementKeysKind = childKind(wire.KindConfigMap)
-	budgetKind        = childKind(wire.KindPodDisruptionBudget)
-	routeKind         = childKind(wire.KindIngressRoute)
-	middlewareKind    = childKind(wire.KindMiddleware)
+	routeKind      = childKind(wire.KindIngressRoute)
+	middlewareKind = childKind(wire.KindMiddleware)
 )
 
 func childKind(name string) schema.GroupVersionKind {
@@ -44,17 +42,29 @@ type child struct {
 	name   string
 }
 
+// cached is what the cache knows of sessions.
+type cached struct {
+	client        client.Client
+	oidc          bool
+	statementKeys StatementKeys
+	*memory
+}
+
+func (r *Reconciler) cached() cached {
+	return cached{r.Client, r.isOIDC(), r.StatementKeys, &r.memory}
+}
+
 // compared are the children that are compared field by field with the rendered
 // objects. The cache holds them as Go types, which take a fraction of the memory
 // of unstructured ones.
-func (r *Reconciler) compared(session string) []child {
+func (c cached) compared(session string) []child {
 	children := []child{
 		{&networkingv1.NetworkPolicy{}, session},
 		{&corev1.Service{}, session},
 		{&policyv1.PodDisruptionBudget{}, session},
 		{&ingressRoute{}, session},
 	}
-	if r.isOIDC() {
+	if c.oidc {
 		children = append(children,
 			child{&corev1.ConfigMap{}, renderer.StatementKeysName(session)},
 			child{&middleware{}, renderer.ForwardAuthName(session)})
@@ -62,42 +72,61 @@ func (r *Reconciler) compared(session string) []child {
 	return children
 }
 
-// observe reads the session's objects from the cache.
-func (r *Reconciler) observe(ctx context.Context, p *plan.Pass) error {
-	if err := r.observePod(ctx, p); err != nil {
+// children are the same by kind and name.
+func (c cached) children(session string) (all []*metav1.PartialObjectMetadata, err error) {
+	for _, of := range c.compared(session) {
+		kind, err := c.client.GroupVersionKindFor(of.object)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, objects.Metadata(kind, of.name))
+	}
+	return all, nil
+}
+
+// gather reads what the cache knows of the session, and what the operator remembers of it.
+func (c cached) gather(ctx context.Context, p *plan.Pass) error {
+	if err := c.observePod(ctx, p); err != nil {
 		return err
 	}
-	if err := r.observeClaim(ctx, p); err != nil {
+	if err := c.observeClaim(ctx, p); err != nil {
 		return err
 	}
 	p.Seen.Others = map[plan.Key]*unstructured.Unstructured{}
-	for _, c := range r.compared(p.Session.Name) {
-		if err := r.observeOther(ctx, p, c); err != nil {
+	for _, of := range c.compared(p.Session.Name) {
+		if err := c.observeOther(ctx, p, of); err != nil {
 			return err
 		}
 	}
-	return nil
+	p.Released, p.Gathered = c.homesKnown.Released(p.Session), true
+	if p.Session.DeletionTimestamp != nil {
+		return nil
+	}
+	if c.oidc && c.statementKeys != nil {
+		p.StatementKeys = c.statementKeys.Get()
+	}
+	return c.resolveTemplate(ctx, p)
 }
 
-func (r *Reconciler) observePod(ctx context.Context, p *plan.Pass) error {
+func (c cached) observePod(ctx context.Context, p *plan.Pass) error {
 	pod := &corev1.Pod{}
-	err := r.Client.Get(ctx, client.ObjectKeyFromObject(p.Session), pod)
+	err := c.client.Get(ctx, client.ObjectKeyFromObject(p.Session), pod)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	if ours(p.Session, pod) {
-		r.seePod(p, pod)
+	if plan.IsOurs(p.Session, pod) {
+		c.seePod(p, pod)
 	}
 	return nil
 }
 
-func (r *Reconciler) observeClaim(ctx context.Context, p *plan.Pass) error {
+func (c cached) observeClaim(ctx context.Context, p *plan.Pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	key := client.ObjectKey{Namespace: p.Session.Namespace, Name: renderer.HomeClaimName(p.Session.Name)}
-	err := r.Client.Get(ctx, key, claim)
+	err := c.client.Get(ctx, key, claim)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -108,19 +137,19 @@ func (r *Reconciler) observeClaim(ctx context.Context, p *plan.Pass) error {
 	return nil
 }
 
-func (r *Reconciler) observeOther(ctx context.Context, p *plan.Pass, c child) error {
-	o := c.object
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: c.name}, o)
+func (c cached) observeOther(ctx context.Context, p *plan.Pass, of child) error {
+	o := of.object
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: p.Session.Namespace, Name: of.name}, o)
 	if apierrors.IsNotFound(err) || objects.IsKindMissing(err) || isNotWatched(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %T: %w", o, err)
 	}
-	if !ours(p.Session, o) {
+	if !plan.IsOurs(p.Session, o) {
 		return nil
 	}
-	u, err := r.asUnstructured(o)
+	u, err := c.asUnstructured(o)
 	if err != nil {
 		return err
 	}
@@ -128,8 +157,8 @@ func (r *Reconciler) observeOther(ctx context.Context, p *plan.Pass, c child) er
 	return nil
 }
 
-func (r *Reconciler) asUnstructured(o client.Object) (*unstructured.Unstructured, error) {
-	kind, err := r.Client.GroupVersionKindFor(o)
+func (c cached) asUnstructured(o client.Object) (*unstructured.Unstructured, error) {
+	kind, err := c.client.GroupVersionKindFor(o)
 	if err != nil {
 		return nil, fmt.Errorf("read %T: %w", o, err)
 	}
@@ -203,16 +232,16 @@ func addKind[K any](s *runtime.Scheme, kind schema.GroupVersionKind) {
 }
 
 // proxyKinds are the proxy's kinds that this operator's sessions are made of.
-func (r *Reconciler) proxyKinds() []client.Object {
-	if r.isOIDC() {
+func (c cached) proxyKinds() []client.Object {
+	if c.oidc {
 		return []client.Object{&ingressRoute{}, &middleware{}}
 	}
 	return []client.Object{&ingressRoute{}}
 }
 
-func (r *Reconciler) resolveTemplate(ctx context.Context, p *plan.Pass) error {
+func (c cached) resolveTemplate(ctx context.Context, p *plan.Pass) error {
 	t := &vdi.VDITemplate{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: p.Session.Spec.Template}, t)
+	err := c.client.Get(ctx, client.ObjectKey{Name: p.Session.Spec.Template}, t)
 	if apierrors.IsNotFound(err) {
 		return nil // nothing starts without it; what runs goes on, and ends
 	}

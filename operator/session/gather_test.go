@@ -32,7 +32,7 @@ func TestRouteIsKeptWhole(t *testing.T) {
 	route := decoded.(*ingressRoute)
 
 	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build()}
-	whole, err := r.asUnstructured(route)
+	whole, err := r.cached().asUnstructured(route)
 	require.NoError(t, err)
 	require.Equal(t, sent.Object["spec"], whole.Object["spec"])
 	require.Equal(t, sent.GetLabels(), whole.GetLabels())

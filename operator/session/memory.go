@@ -2,7 +2,6 @@ package session
 
 import (
 	"hash/maphash"
-	"maps"
 	"slices"
 	"time"
 
@@ -13,9 +12,11 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/remember"
+	"github.com/vdi-platform/vdi-platform/operator/session/background"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
-	"github.com/vdi-platform/vdi-platform/operator/session/remember"
 	"github.com/vdi-platform/vdi-platform/operator/turnlogin"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -29,13 +30,12 @@ type memory struct {
 	firstStarts firstStarts
 	settled     settled
 	turnLogins  turnlogin.Known
-	held        held
-	released    released
+	homesKnown  homes.Known
 	endedPods   endedPods
 	written     written
 	events      clusterevents.Reader
-	routes      questions[error]
-	uses        questions[use]
+	routes      background.Questions[error]
+	uses        background.Questions[use]
 }
 
 // forget is called for a session that is gone.
@@ -44,8 +44,7 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.firstStarts.Delete(key)
 	m.settled.Delete(key)
 	m.turnLogins.Delete(key)
-	m.held.Delete(key)
-	m.released.Delete(key)
+	m.homesKnown.Forget(key)
 	m.endedPods.Delete(key)
 	m.written.Delete(key)
 	m.routes.Delete(key)
@@ -65,11 +64,11 @@ type endedPod struct {
 func (f *endedPods) age(p *plan.Pass) time.Duration {
 	key := client.ObjectKeyFromObject(p.Session)
 	seen, found := f.Load(key)
-	if !found || seen.pod != p.Seen.Pod.UID || seen.at.After(p.Now) {
-		seen = endedPod{p.Seen.Pod.UID, p.Now}
+	if !found || seen.pod != p.Seen.Pod.UID || seen.at.After(p.Clock) {
+		seen = endedPod{p.Seen.Pod.UID, p.Clock}
 		f.Store(key, seen)
 	}
-	return p.Now.Sub(seen.at)
+	return p.Clock.Sub(seen.at)
 }
 
 // cacheLag is when a session is looked at again whose cached state is older than
@@ -117,55 +116,6 @@ type written struct{ remember.Map[time.Time] }
 // ownWrite is how long after that a change of the status may be our own: longer than a
 // cache takes to show it, and shorter than the API server is away while it is restored.
 const ownWrite = 10 * time.Second
-
-// held remembers which claim each session became the holder of for the start
-// that it is trying: while the pod is refused once a minute, nothing is written
-// and looked at again.
-type held struct{ remember.Map[holding] }
-
-type holding struct {
-	session, claim types.UID
-	holder         string
-}
-
-func holdingOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) holding {
-	return holding{s.UID, claim.UID, claim.Annotations[wire.AnnotationHolder]}
-}
-
-func (h *held) is(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	known, found := h.Load(client.ObjectKeyFromObject(s))
-	return found && homes.HolderOf(claim) == s.UID && known == holdingOf(s, claim)
-}
-
-func (h *held) remember(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) {
-	h.Store(client.ObjectKeyFromObject(s), holdingOf(s, claim))
-}
-
-// released remembers of each stopped session, by claim, the last hold that it has
-// let go of: claims that are not watched are read once, and what was written is
-// not written again while the cache does not show it yet.
-type released struct {
-	remember.Map[map[string]string]
-}
-
-func (r *released) remember(s *vdi.VDISession, claim, holder string) {
-	key := client.ObjectKeyFromObject(s)
-	known, _ := r.Load(key)
-	known = maps.Clone(known)
-	if known == nil {
-		known = map[string]string{}
-	}
-	known[claim] = holder
-	r.Store(key, known)
-}
-
-// of is the hold that was let go of; found is also true of a claim that was read
-// and not held.
-func (r *released) of(s *vdi.VDISession, claim string) (holder string, found bool) {
-	known, _ := r.Load(client.ObjectKeyFromObject(s))
-	holder, found = known[claim]
-	return holder, found
-}
 
 // settled remembers of each session what it was last compared with and found in
 // order. While nothing of that changes, rendering again and comparing
@@ -245,4 +195,28 @@ func (u *firstStarts) recall(p *plan.Pass) {
 	if found && known.session == p.Session.UID {
 		p.StartedBy = known.rules
 	}
+}
+
+// seePod notes the session's pod. What is known of the login of a desktop that was not
+// reported yet stands on its pod. No report may know the pod without its login: both are
+// written once.
+func (m *memory) seePod(p *plan.Pass, pod *corev1.Pod) {
+	p.Seen.Pod = pod
+	if desktop.Ended(pod) {
+		p.EndedFor = m.endedPods.age(p)
+	}
+	if !p.SamePod() {
+		m.firstStarts.recall(p)
+		p.Credentials, p.Verifier = true, verifierOn(pod)
+	}
+}
+
+// verifierOn is what a pod says of its password. Others may write annotations: what is no
+// SHA-256 is not believed.
+func verifierOn(pod *corev1.Pod) string {
+	verifier := pod.Annotations[wire.AnnotationPasswordVerifier]
+	if !wire.IsPasswordVerifier(verifier) {
+		return ""
+	}
+	return verifier
 }

@@ -80,11 +80,11 @@ func TestMetricsOfARun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := NewMetrics(nil)
-			m.observe(waiting, running, &plan.Pass{Now: fixture.Noon})
-			m.observe(running, running, &plan.Pass{Now: fixture.Noon.Add(time.Minute)})
-			m.observe(running, c.after, &plan.Pass{Now: fixture.Noon.Add(time.Hour), LetGo: c.letGo})
+			m.observe(waiting, running, &plan.Pass{Plan: plan.Plan{Now: fixture.Noon}})
+			m.observe(running, running, &plan.Pass{Plan: plan.Plan{Now: fixture.Noon.Add(time.Minute)}})
+			m.observe(running, c.after, &plan.Pass{Plan: plan.Plan{Now: fixture.Noon.Add(time.Hour)}, Outcome: plan.Outcome{LetGo: c.letGo}})
 			require.Equal(t, c.want, samples(t, m))
-			m.observe(c.after, c.after, &plan.Pass{Now: fixture.Noon.Add(2 * time.Hour)})
+			m.observe(c.after, c.after, &plan.Pass{Plan: plan.Plan{Now: fixture.Noon.Add(2 * time.Hour)}})
 			require.Equal(t, c.want, samples(t, m), "counted once")
 		})
 	}

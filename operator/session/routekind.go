@@ -116,7 +116,7 @@ func (w *routeWatcher) watch() error {
 	if w.watching {
 		return nil
 	}
-	for _, kind := range w.sessions.proxyKinds() {
+	for _, kind := range w.sessions.cached().proxyKinds() {
 		if err := w.controller.Watch(source.Kind(w.mgr.GetCache(), kind, w.sessions.owner(w.mgr), w.sessions.childChanged())); err != nil {
 			return err
 		}

@@ -25,23 +25,16 @@ func calmPass() *plan.Pass {
 	route.SetGroupVersionKind(routeKind)
 	route.SetName("desk")
 	route.SetResourceVersion("7")
-	p := &plan.Pass{
-		Resources: vdi.SessionResources{GPU: new(int32(1))},
-		Session:   &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "s", Generation: 1}},
-		Template: &vdi.VDITemplate{
-			ObjectMeta: metav1.ObjectMeta{Name: "t", UID: "t", Generation: 1},
-			Spec:       vdi.VDITemplateSpec{Streamer: vdi.StreamerSelkiesGStreamer},
-		},
-		Decision: plan.Decision{Want: plan.Run},
-		Desired:  []*unstructured.Unstructured{route},
-		Seen: plan.Children{
-			Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "p"}},
-			Claim: &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{Resources: corev1.VolumeResourceRequirements{
-				Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")},
-			}}},
-			Others: map[plan.Key]*unstructured.Unstructured{plan.KeyOf(route): route},
-		},
-	}
+	p := &plan.Pass{Facts: plan.Facts{Session: &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "s", Generation: 1}}, Template: &vdi.VDITemplate{
+		ObjectMeta: metav1.ObjectMeta{Name: "t", UID: "t", Generation: 1},
+		Spec:       vdi.VDITemplateSpec{Streamer: vdi.StreamerSelkiesGStreamer},
+	}, Seen: plan.Children{
+		Pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "desk", UID: "p"}},
+		Claim: &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{Resources: corev1.VolumeResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")},
+		}}},
+		Others: map[plan.Key]*unstructured.Unstructured{plan.KeyOf(route): route},
+	}}, Plan: plan.Plan{Resources: vdi.SessionResources{GPU: new(int32(1))}, Decision: plan.Decision{Want: plan.Run}, Desired: []*unstructured.Unstructured{route}}}
 	p.Input = renderer.Input{Session: *p.Session, Template: *p.Template}
 	p.Input.Platform.Access.Mode = wire.AccessOIDC
 	return p

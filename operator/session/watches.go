@@ -22,10 +22,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/fairqueue"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/session/background"
 	"github.com/vdi-platform/vdi-platform/operator/session/status"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -41,25 +42,25 @@ const (
 // Setup registers the controller with the manager. Only events that can change
 // a decision wake it.
 func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) error {
-	if err := r.index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := r.sessions().index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
 		For(&vdi.VDISession{}, builder.WithPredicates(predicate.Or(SpecChanged(), r.statusIsNotOurs()))).
 		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(r.podChanged())).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.waitForHomeOf), builder.WithPredicates(podOnHome())).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.sessions().waitForHomeOf), builder.WithPredicates(podOnHome())).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(r.claimChanged())).
 		Watches(&corev1.Service{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
-		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessionsOfTemplate), builder.WithPredicates(SpecChanged())).
+		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessions().ofTemplate), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter(), NewQueue: r.newQueue})
 	if r.isOIDC() {
 		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 	}
 	watching := servesRoutes(mgr)
 	if watching { // no session is looked at before its route is in the cache
-		for _, kind := range r.proxyKinds() {
+		for _, kind := range r.cached().proxyKinds() {
 			b = b.Watches(kind, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 		}
 	}
@@ -72,68 +73,11 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 
 // newQueue lets namespaces take turns, and in each the people.
 func (r *Reconciler) newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
-	return fairqueue.New(name, limiter, r.personOf)
-}
-
-// personOf is the user of a session in the cache. It never waits: while the cache is
-// being filled, and of what is gone, nobody knows.
-func (r *Reconciler) personOf(request reconcile.Request) string {
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	s := &vdi.VDISession{}
-	if err := r.Client.Get(now, request.NamespacedName, s, client.UnsafeDisableDeepCopy); err != nil {
-		return ""
-	}
-	return s.Spec.User
-}
-
-// index makes the cache answer without looking through all sessions and pods.
-func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) error {
-	err := errors.Join(
-		indexer.IndexField(ctx, &vdi.VDISession{}, TemplateIndex, func(o client.Object) []string {
-			return []string{o.(*vdi.VDISession).Spec.Template}
-		}),
-		indexer.IndexField(ctx, &vdi.VDISession{}, claimIndex, func(o client.Object) []string {
-			return []string{homes.ClaimName(o.(*vdi.VDISession))}
-		}),
-		indexer.IndexField(ctx, &corev1.Pod{}, claimIndex, func(o client.Object) []string {
-			return homes.ClaimsOf(o.(*corev1.Pod))
-		}),
-	)
-	r.indexed = err == nil
-	return err
-}
-
-// onClaim selects what may use a claim. Without an index it selects everything
-// in the namespace, so that the caller looks again.
-func (r *Reconciler) onClaim(namespace, claim string) []client.ListOption {
-	options := []client.ListOption{client.InNamespace(namespace), client.UnsafeDisableDeepCopy}
-	if r.indexed {
-		options = append(options, client.MatchingFields{claimIndex: claim})
-	}
-	return options
+	return fairqueue.New(name, limiter, r.sessions().personOf)
 }
 
 func (r *Reconciler) owner(mgr ctrl.Manager) handler.EventHandler {
 	return handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &vdi.VDISession{}, handler.OnlyControllerOwner())
-}
-
-// sessionsOfTemplate wakes all sessions of a template: waiting ones heal,
-// running ones learn that an update is pending.
-func (r *Reconciler) sessionsOfTemplate(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.requests(ctx, client.MatchingFields{TemplateIndex: o.GetName()})
-}
-
-func (r *Reconciler) requests(ctx context.Context, opts ...client.ListOption) []reconcile.Request {
-	list := &vdi.VDISessionList{}
-	if err := r.Client.List(ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
-		return nil // the cache answers; it fails only while it is shutting down
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
-	}
-	return requests
 }
 
 // sessionOfHome finds the session by the claim's instance label: a home has no owner.
@@ -143,31 +87,6 @@ func sessionOfHome(_ context.Context, o client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
-}
-
-// waitForHomeOf are the other sessions that have the pod's home or wait for it.
-func (r *Reconciler) waitForHomeOf(ctx context.Context, o client.Object) []reconcile.Request {
-	pod := o.(*corev1.Pod)
-	var waiting []reconcile.Request
-	for _, claim := range homes.ClaimsOf(pod) {
-		waiting = append(waiting, r.sessionsOn(ctx, pod.Namespace, claim, func(s *vdi.VDISession) bool { return s.Name != pod.Name })...)
-	}
-	return waiting
-}
-
-// sessionsOn are the sessions whose home is the claim, and of which that holds.
-func (r *Reconciler) sessionsOn(ctx context.Context, namespace, claim string, which func(*vdi.VDISession) bool) []reconcile.Request {
-	list := &vdi.VDISessionList{}
-	if err := r.Client.List(ctx, list, r.onClaim(namespace, claim)...); err != nil {
-		return nil // the cache answers; it fails only while it is shutting down
-	}
-	var found []reconcile.Request
-	for i := range list.Items {
-		if s := &list.Items[i]; homes.ClaimName(s) == claim && which(s) {
-			found = append(found, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
-		}
-	}
-	return found
 }
 
 // podOnHome lets pass that a pod is there, and that it is gone or has ended and so
@@ -297,7 +216,7 @@ type watcher interface{ Watch(source.Source) error }
 
 // wakeAll makes the controller look at all sessions whenever the channel says so.
 func (r *Reconciler) wakeAll(sessions watcher, when <-chan event.GenericEvent, because string) error {
-	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.requests(ctx) }
+	all := func(ctx context.Context, _ client.Object) []reconcile.Request { return r.sessions().requests(ctx) }
 	return sessions.Watch(namedSource{source.Channel(when, handler.EnqueueRequestsFromMapFunc(all)), because})
 }
 
@@ -322,4 +241,46 @@ func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
 			return r.Clock.Since(wrote).Abs() > ownWrite && !status.Equal(before.Status, after.Status)
 		},
 	}
+}
+
+// watchStatementKeys wakes all sessions when the keys change: those that run get the
+// new ones, those that wait for some start.
+func (r *Reconciler) watchStatementKeys(sessions watcher) error {
+	if !r.isOIDC() || r.StatementKeys == nil {
+		return nil
+	}
+	return r.wakeAll(sessions, r.StatementKeys.Changed(), "front door's keys")
+}
+
+// watchRelay wakes all sessions when the relay's secret changes: those that run
+// get logins that it accepts, those that wait for it start.
+func (r *Reconciler) watchRelay(sessions watcher) error {
+	if r.Relay == nil {
+		return nil
+	}
+	return r.wakeAll(sessions, r.Relay.Changed(), "TURN relay's secret")
+}
+
+// wakeWaiting makes the controller look at those who wait for a claim. Claims
+// that an administrator made are not watched.
+func (r *Reconciler) wakeWaiting(ctx context.Context, claim *corev1.PersistentVolumeClaim) {
+	if r.freed == nil {
+		return
+	}
+	select {
+	case r.freed <- event.GenericEvent{Object: claim}:
+	case <-ctx.Done():
+	}
+}
+
+// watchReleases wakes the sessions that wait for a claim which was released.
+func (r *Reconciler) watchReleases(sessions watcher) error {
+	r.freed = make(chan event.GenericEvent)
+	return sessions.Watch(namedSource{source.Channel(r.freed, handler.EnqueueRequestsFromMapFunc(r.sessions().waitForClaim)), "home released"})
+}
+
+// watchAnswers wakes the sessions that were waiting for a proxy or an agent.
+func (r *Reconciler) watchAnswers(sessions watcher, workers int) error {
+	r.waiting = background.Of(workers)
+	return sessions.Watch(namedSource{source.Channel(r.waiting.Answered(), &handler.EnqueueRequestForObject{}), "answer of a proxy or an agent"})
 }

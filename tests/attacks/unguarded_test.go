@@ -33,32 +33,32 @@ func removals() []removal {
 		{"operator/verdict/owner.go", "func OwnedBy", "return nil"},
 		{"operator/session/gather.go", "return fmt.Errorf(\"read pod: %w\", err)\n\t}", "p.Seen.Pod = pod"},
 		{"operator/homes/claim.go", "func Usable", "return nil"},
-		{"operator/session/holder.go", "func Reconciler.hold", "return nil"},
-		{"operator/session/finalize.go", "func Reconciler.hadByOther", anybodyCounts},
+		{"operator/session/plan/start.go", "func draft.startOn", "return nil"},
+		{"operator/session/ask.go", "func asker.hadByOther", anybodyCounts},
 		// Templates mount what administrators have given to desktops.
-		{"operator/session/accept.go", "func Reconciler.inspectClaims", "return nil"},
+		{"operator/session/plan/start.go", "func draft.inspectClaims", "return nil"},
 		// A host never passes to another person.
 		{"operator/hosts/hosts.go", "func Claims.Take", "return nil"},
 		// The end is orderly, however the session is deleted.
-		{"operator/session/accept.go", "func Reconciler.register", "return nil"},
-		{"operator/session/finalize.go", "func Reconciler.finalizeDesktop", "return nil"},
-		{"operator/session/finalize.go", "func orphaned", "return false"},
+		{"operator/session/plan/run.go", "func draft.register", "return nil"},
+		{"operator/session/plan/ending.go", "func draft.stopForGood", "return nil"},
+		{"operator/session/plan/ending.go", "func IsOrphan", "return false"},
 		// A session's wishes end at its template's bounds.
 		{"operator/session/plan/lifecycle.go", "func bounded", "return wish"},
 		{"operator/session/plan/lifecycle.go", "func extended", "if s.Spec.KeepAliveUntil != nil { return s.Spec.KeepAliveUntil.Time }"},
 		// What an agent does not confirm is not believed.
-		{"operator/session/ask.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
+		{"operator/session/probes.go", "written := annotatedActivity(p.Session, p.Now)", "if written != nil { return written, true }"},
 		// A password stays only if it was reported, and where a policy answers for it.
 		{"operator/secrets/secrets.go", "func Store.ensurePolicy", "return nil"},
-		{"operator/session/credentials.go", "stays, verifier, err := r.reportedLogin(ctx, p)", "stays = true"},
+		{"operator/credentials/credentials.go", "stays, verifier, err := l.reported(ctx, s)", "stays = true"},
 		// Passwords come from the kernel, and what is published of them tells nothing.
-		{"operator/session/credentials.go", "import (", "\"crypto/sha256\""},
+		{"operator/credentials/credentials.go", "import (", "\"crypto/sha256\""},
 		{
-			"operator/session/credentials.go", "random := make([]byte, 2*passwordBytes+cookieKeyBytes)",
+			"operator/credentials/credentials.go", "random := make([]byte, 2*passwordBytes+cookieKeyBytes)",
 			"guess := sha256.Sum256([]byte(s.Name))",
 		},
 		{
-			"operator/session/credentials.go", "return nil, fmt.Errorf(\"make password: %w\", err)\n\t}",
+			"operator/credentials/credentials.go", "return nil, fmt.Errorf(\"make password: %w\", err)\n\t}",
 			"for i := range random { random[i] = guess[i%len(guess)] }",
 		},
 		{"platform/wire/verifier.go", "sum := sha256.Sum256([]byte(password))", "copy(sum[:], password); println(password)"},
@@ -72,7 +72,7 @@ func removals() []removal {
 			"operator/session/watches.go", "func Reconciler.newQueue",
 			"return workqueue.NewTypedRateLimitingQueue(limiter)",
 		},
-		{"operator/session/watches.go", "var found []reconcile.Request", "return r.requests(ctx, client.InNamespace(namespace))"},
+		{"operator/session/index.go", "var found []reconcile.Request", "return x.requests(ctx, client.InNamespace(namespace))"},
 		// Users are told apart by a hash that nobody can aim at.
 		{"platform/identity.go", "func Identity", "return slug(user)"},
 		{"platform/identity.go", "func ValidateUser", "return nil"},
@@ -88,7 +88,7 @@ func removals() []removal {
 // anybodyCounts lets every session have a home that names it.
 const anybodyCounts = `
 	all := &vdi.VDISessionList{}
-	if err := r.Live.List(ctx, all, client.InNamespace(s.Namespace)); err != nil {
+	if err := a.homes.Objects.Live.List(ctx, all, client.InNamespace(s.Namespace)); err != nil {
 		return "", err
 	}
 	for _, other := range all.Items {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 )
 
 // DependsOnActivity reports whether the decision depends on the use of the desktop: the idle
@@ -36,22 +36,22 @@ func (p *Pass) DecisionOn(s *vdi.VDISession, now time.Time) Decision {
 // Rules are the template's, and while it is missing those that were last read:
 // the clock then ends nothing that it would not have ended with the template.
 // Without a record nothing is known.
-func (p *Pass) Rules() (rules vdi.TemplateLifecycle, known bool) {
-	if last := p.LastRules(); last != nil {
+func (f *Facts) Rules() (rules vdi.TemplateLifecycle, known bool) {
+	if last := f.LastRules(); last != nil {
 		return *last, true
 	}
 	return rules, false
 }
 
 // LastRules are the template's as they were last read; nil when they never were.
-func (p *Pass) LastRules() *vdi.TemplateLifecycle {
+func (f *Facts) LastRules() *vdi.TemplateLifecycle {
 	switch {
-	case p.Template != nil:
-		return &p.Template.Spec.Lifecycle
-	case p.Session.Status.Lifecycle != nil:
-		return p.Session.Status.Lifecycle
+	case f.Template != nil:
+		return &f.Template.Spec.Lifecycle
+	case f.Session.Status.Lifecycle != nil:
+		return f.Session.Status.Lifecycle
 	default:
-		return p.StartedBy
+		return f.StartedBy
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // While the deletion of a session that has expired fails, the note of why stays: whoever
@@ -17,7 +18,7 @@ func TestARecordedEndStaysUntilItIsNone(t *testing.T) {
 	s := fixture.Session()
 	s.Status.Phase, s.Status.StartTime = vdi.PhaseRunning, fixture.At(fixture.Noon)
 	s.Status.StopReason, s.Status.EndReason = vdi.StopExpired, vdi.StopExpired
-	p := plan.NewPass(s, fixture.Noon, false)
+	p := plan.NewPass(s, fixture.Noon, &platform.Config{})
 	p.Seen.Pod = fixture.Pod(fixture.Placed, fixture.Ready)
 
 	p.Decision = plan.Decision{Want: plan.DeleteSession, Reason: vdi.StopExpired}

@@ -9,9 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // TestTrouble: what counts as a run that does not work, and what as one that
@@ -50,7 +51,7 @@ func TestTrouble(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := view{Pass: &plan.Pass{Session: &vdi.VDISession{}, Seen: plan.Children{Pod: c.pod}}}
+			p := view{Pass: &plan.Pass{Facts: plan.Facts{Session: &vdi.VDISession{}, Seen: plan.Children{Pod: c.pod}}}}
 			counts, failing := p.trouble(c.phase, c.wasFailing)
 			require.Equal(t, c.counts, counts, "counts")
 			require.Equal(t, c.failing, failing, "fails")
@@ -80,7 +81,7 @@ func TestCrashLoopEnds(t *testing.T) {
 	s.Status.StartTime = fixture.At(fixture.Noon)
 	now := fixture.Noon
 	look := func(pod *corev1.Pod, phase vdi.Phase) plan.Want {
-		p := view{Pass: plan.NewPass(s, now, false)}
+		p := view{Pass: plan.NewPass(s, now, &platform.Config{})}
 		p.Seen.Pod = pod
 		p.ForgetOldTroubles()
 		s.Status.Downtime = p.Downtime

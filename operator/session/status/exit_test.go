@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -127,7 +127,7 @@ func TestLeftIsNoFailure(t *testing.T) {
 // An end is reported once, and forgotten when the next run works.
 func TestExitInStatus(t *testing.T) {
 	look := func(before vdi.VDISessionStatus, pod *corev1.Pod) vdi.VDISessionStatus {
-		p := plan.Pass{Now: fixture.Noon, Session: fixture.Session(), Template: &vdi.VDITemplate{}, Decision: plan.Decision{Want: plan.Run}, Seen: plan.Children{Pod: pod}, Reach: plan.ReachAnswered}
+		p := plan.Pass{Facts: plan.Facts{Session: fixture.Session(), Template: &vdi.VDITemplate{}, Seen: plan.Children{Pod: pod}}, Plan: plan.Plan{Now: fixture.Noon, Decision: plan.Decision{Want: plan.Run}}, Outcome: plan.Outcome{Reach: plan.ReachAnswered}}
 		p.Session.Status = before
 		return described(&p, nil)
 	}

@@ -15,11 +15,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
-	"github.com/vdi-platform/vdi-platform/operator/session/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -149,12 +150,16 @@ func merged(base, change map[string]any) map[string]any {
 
 // pass is the look before anything was decided.
 func (in goldenInput) pass() *plan.Pass {
-	p := plan.NewPass(in.Session.DeepCopy(), in.Now.UTC(), in.OIDC)
+	settings := &platform.Config{}
+	if in.OIDC {
+		settings.Access.Mode = wire.AccessOIDC
+	}
+	p := plan.NewPass(in.Session.DeepCopy(), in.Now.UTC(), settings)
 	if in.Undecided {
 		return p
 	}
 	p.Seen = plan.Children{Pod: in.Pod.DeepCopy(), Claim: in.Claim.DeepCopy(), Existing: in.Existing.DeepCopy()}
-	p.Credentials, p.Verifier = in.Credentials, in.Verifier
+	p.Credentials, p.Verifier, p.Gathered = in.Credentials, in.Verifier, true
 	if p.Session.DeletionTimestamp == nil {
 		p.Template, p.StartedBy = in.Template.DeepCopy(), in.StartedBy
 	}

@@ -27,36 +27,36 @@ func TestWords(t *testing.T) {
 		stalled metav1.ConditionStatus
 		message string
 	}{
-		"about to start":      {plan.Pass{Decision: run}, nil, vdi.PhasePending, "", "False", "False", "The desktop is about to start"},
-		"being placed":        {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod()}}, nil, vdi.PhasePending, "", "False", "False", "The desktop is being placed on a node"},
-		"no GPU":              {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("Insufficient nvidia.com/gpu"))}}, nil, vdi.PhasePending, vdi.WaitingForGPU, "False", "False", "Waiting for a GPU"},
-		"no node":             {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("Insufficient cpu"))}}, nil, vdi.PhasePending, vdi.WaitingForNode, "False", "False", "Waiting for a node with room"},
-		"no volume":           {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("unbound PersistentVolumeClaims"))}}, nil, vdi.PhasePending, vdi.WaitingForVolume, "False", "False", "Waiting for the home volume"},
-		"preparing":           {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed)}}, nil, vdi.PhaseCreating, "", "False", "False", "The node is preparing the image and the home"},
-		"image wrong":         {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Waits("ErrImagePull", "manifest unknown"))}}, nil, vdi.PhaseCreating, vdi.WaitingForImage, "False", "True", "The image img cannot be pulled: manifest unknown"},
-		"crashing":            {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Waits("CrashLoopBackOff", "back-off"))}}, nil, vdi.PhaseFailed, "", "False", "True", "The container selkies keeps failing"},
-		"evicted":             {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Failed("Evicted", "low on memory"))}}, nil, vdi.PhaseFailed, "", "False", "False", "The desktop's pod ended: Evicted: low on memory. The home is kept, and a new desktop starts in a moment"},
-		"running":             {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachAnswered, URL: "https://h"}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at https://h"},
-		"running, unverified": {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachNotVerified}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready"},
-		"no way in yet":       {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachSilent}, nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "False", "The desktop is up; the proxy does not lead to it yet"},
-		"old pod going":       {plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready, fixture.Going)}}, nil, vdi.PhaseCreating, "", "False", "False", "The former desktop is shutting down"},
-		"stopping":            {plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, nil, vdi.PhaseRunning, "", "False", "False", "The desktop is shutting down; the home is kept"},
-		"suspended":           {plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}}, nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free"},
+		"about to start":      {plan.Pass{Plan: plan.Plan{Decision: run}}, nil, vdi.PhasePending, "", "False", "False", "The desktop is about to start"},
+		"being placed":        {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod()}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhasePending, "", "False", "False", "The desktop is being placed on a node"},
+		"no GPU":              {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("Insufficient nvidia.com/gpu"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhasePending, vdi.WaitingForGPU, "False", "False", "Waiting for a GPU"},
+		"no node":             {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("Insufficient cpu"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhasePending, vdi.WaitingForNode, "False", "False", "Waiting for a node with room"},
+		"no volume":           {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Unplaced("unbound PersistentVolumeClaims"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhasePending, vdi.WaitingForVolume, "False", "False", "Waiting for the home volume"},
+		"preparing":           {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed)}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhaseCreating, "", "False", "False", "The node is preparing the image and the home"},
+		"image wrong":         {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Waits("ErrImagePull", "manifest unknown"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhaseCreating, vdi.WaitingForImage, "False", "True", "The image img cannot be pulled: manifest unknown"},
+		"crashing":            {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Waits("CrashLoopBackOff", "back-off"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhaseFailed, "", "False", "True", "The container selkies keeps failing"},
+		"evicted":             {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Failed("Evicted", "low on memory"))}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhaseFailed, "", "False", "False", "The desktop's pod ended: Evicted: low on memory. The home is kept, and a new desktop starts in a moment"},
+		"running":             {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, URL: "https://h"}, Outcome: plan.Outcome{Reach: plan.ReachAnswered}}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready at https://h"},
+		"running, unverified": {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run}, Outcome: plan.Outcome{Reach: plan.ReachNotVerified}}, nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready"},
+		"no way in yet":       {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run}, Outcome: plan.Outcome{Reach: plan.ReachSilent}}, nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "False", "The desktop is up; the proxy does not lead to it yet"},
+		"old pod going":       {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready, fixture.Going)}}, Plan: plan.Plan{Decision: run}}, nil, vdi.PhaseCreating, "", "False", "False", "The former desktop is shutting down"},
+		"stopping":            {plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: plan.Decision{Want: plan.StayStopped}}}, nil, vdi.PhaseRunning, "", "False", "False", "The desktop is shutting down; the home is kept"},
+		"suspended":           {plan.Pass{Plan: plan.Plan{Decision: plan.Decision{Want: plan.StayStopped}}}, nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free"},
 		"refused, and runs on": {
-			plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachAnswered, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))},
+			plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))}, Outcome: plan.Outcome{Reach: plan.ReachAnswered}},
 			nil, vdi.PhaseRunning, "", "True", "False", "The desktop is ready",
 		},
 		"refused, and suspended": {
-			plan.Pass{Decision: plan.Decision{Want: plan.StayStopped}, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))},
+			plan.Pass{Plan: plan.Plan{Decision: plan.Decision{Want: plan.StayStopped}, Refusal: verdict.Refused(vdi.ReasonInvalidResources, errors.New("too large"))}},
 			nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free",
 		},
 		"its route is refused": {
-			plan.Pass{Decision: run, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}, Reach: plan.ReachRefused, Refusal: verdict.RouteKindMissing()},
+			plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, Refusal: verdict.RouteKindMissing()}, Outcome: plan.Outcome{Reach: plan.ReachRefused}},
 			nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "True", "The desktop is up, and nothing leads to it. The kind IngressRoute",
 		},
-		"no answer": {plan.Pass{Decision: run}, errors.New("read pod: timeout"), vdi.PhasePending, "", "False", "False", "The API server could not be asked: read pod: timeout"},
+		"no answer": {plan.Pass{Plan: plan.Plan{Decision: run}}, errors.New("read pod: timeout"), vdi.PhasePending, "", "False", "False", "The API server could not be asked: read pod: timeout"},
 		"halted": {
-			plan.Pass{StoppedBy: &verdict.Verdict{Condition: vdi.ConditionAccepted, Reason: vdi.ReasonTemplateNotFound, Phase: vdi.PhaseFailed, Waiting: vdi.WaitingForTemplate, Message: "Template not found: x", Stalled: true}},
+			plan.Pass{Outcome: plan.Outcome{StoppedBy: &verdict.Verdict{Condition: vdi.ConditionAccepted, Reason: vdi.ReasonTemplateNotFound, Phase: vdi.PhaseFailed, Waiting: vdi.WaitingForTemplate, Message: "Template not found: x", Stalled: true}}},
 			nil, vdi.PhaseFailed, vdi.WaitingForTemplate, "False", "True", "Template not found: x",
 		},
 	} {
@@ -90,10 +90,7 @@ func described(p *plan.Pass, failed error) vdi.VDISessionStatus {
 
 func TestTheRunsClock(t *testing.T) {
 	running := func() *plan.Pass {
-		return &plan.Pass{
-			Session: fixture.Session(), Template: &vdi.VDITemplate{}, Now: fixture.Noon, Reach: plan.ReachAnswered,
-			Decision: plan.Decision{Want: plan.Run}, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)},
-		}
+		return &plan.Pass{Facts: plan.Facts{Session: fixture.Session(), Template: &vdi.VDITemplate{}, Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Now: fixture.Noon, Decision: plan.Decision{Want: plan.Run}}, Outcome: plan.Outcome{Reach: plan.ReachAnswered}}
 	}
 	t.Run("starts when the desktop is first Running", func(t *testing.T) {
 		p := running()
@@ -133,10 +130,7 @@ func TestTheRunsClock(t *testing.T) {
 }
 
 func TestARefusedHostIsNotShown(t *testing.T) {
-	p := &plan.Pass{
-		Session: fixture.Session(), Template: &vdi.VDITemplate{}, Now: fixture.Noon, Host: "alice.example.com", URL: "https://alice.example.com",
-		StoppedBy: verdict.Refused(vdi.ReasonHostInUse, errors.New("in use")),
-	}
+	p := &plan.Pass{Facts: plan.Facts{Session: fixture.Session(), Template: &vdi.VDITemplate{}}, Plan: plan.Plan{Now: fixture.Noon, Host: "alice.example.com", URL: "https://alice.example.com"}, Outcome: plan.Outcome{StoppedBy: verdict.Refused(vdi.ReasonHostInUse, errors.New("in use"))}}
 	st := described(p, nil)
 	require.Empty(t, st.Host)
 	require.Empty(t, st.URL)

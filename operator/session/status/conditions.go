@@ -111,10 +111,18 @@ func (c conditionWriter) onlyWhile(kind string, is bool, reason, message string)
 // progress writes one of the conditions that come true one after another.
 func (c conditionWriter) progress(kind string, p view, judged *verdict.Verdict) {
 	f := p.fact(kind)
+	if f.status == metav1.ConditionUnknown && p.wasNotAsked(kind) && meta.FindStatusCondition(c.st.Conditions, kind) != nil {
+		return
+	}
 	if f.status != metav1.ConditionTrue && judged.Condition == kind {
 		f = fact{metav1.ConditionFalse, judged.Reason, judged.Message}
 	}
 	c.write(kind, f.status, f.reason, f.message)
+}
+
+// wasNotAsked reports whether the pass failed before it came to what the condition is about.
+func (p view) wasNotAsked(kind string) bool {
+	return p.isBlind() || p.failed != nil && kind == vdi.ConditionReachable && desktop.Ready(p.Seen.Pod)
 }
 
 // fact is what a pass saw about one condition.
@@ -134,6 +142,9 @@ func isFalse(reason, message string) fact { return fact{metav1.ConditionFalse, r
 // fact is what the pass saw about one condition.
 func (p view) fact(kind string) fact {
 	if stopped := p.Decision.Want == plan.StayStopped; stopped && kind != vdi.ConditionAccepted && kind != vdi.ConditionHomeReady {
+		if p.Seen.Pod != nil {
+			return isFalse(vdi.ReasonProgressing, "The desktop is shutting down")
+		}
 		return isFalse(vdi.ReasonSuspended, "The session is suspended")
 	}
 	switch kind {

@@ -105,7 +105,7 @@ func isStep(st vdi.VDISessionStatus) bool {
 func conditionEvents(before, after vdi.VDISessionStatus) []Event {
 	var list []Event
 	for _, a := range after.Announcements {
-		if !slices.ContainsFunc(before.Announcements, func(b vdi.Announcement) bool { return b.End == a.End }) {
+		if !slices.ContainsFunc(before.Announcements, func(b vdi.Announcement) bool { return b.End == a.End && b.Since.Equal(&a.Since) }) {
 			_, words := expiryWords(a.End, a.At == nil)
 			list = append(list, Event{corev1.EventTypeWarning, vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, words})
 		}

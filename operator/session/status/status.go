@@ -35,12 +35,14 @@ func Of(p *plan.Pass, failed error) Report {
 	after.Identity = platform.Identity(p.Session.Spec.User)
 	after.Failures, after.Downtime = p.Failures, p.Downtime
 	after.Lifecycle = p.LastRules().DeepCopy()
-	v := view{Pass: p}
+	v := view{Pass: p, failed: failed}
 	if p.HomeSeen || p.Seen.Pod != nil { // which has it, whatever was refused meanwhile
 		v.home = homeStatus(p)
 	}
 	v.describeWay(after)
-	v.describeRun(after)
+	if !v.isBlind() {
+		v.describeRun(after)
+	}
 	judged := *v.verdict(failed)
 	judged.Message = verdict.Shorten(judged.Message, verdict.MaxMessage)
 	after.Phase, after.Message, after.WaitingFor = judged.Phase, judged.Message, judged.Waiting
@@ -56,8 +58,13 @@ func Of(p *plan.Pass, failed error) Report {
 // view is a pass as the status describes it.
 type view struct {
 	*plan.Pass
-	home *vdi.HomeStatus
+	home   *vdi.HomeStatus
+	failed error // what ended the pass
 }
+
+// isBlind reports whether the pass ended before it had looked at everything: what was not looked
+// at keeps its last value.
+func (p view) isBlind() bool { return p.failed != nil && !p.Gathered }
 
 // describeWay describes host, URL and login.
 func (p view) describeWay(st *vdi.VDISessionStatus) {
@@ -116,7 +123,7 @@ func (p view) describeRun(st *vdi.VDISessionStatus) {
 	if p.Seen.Pod != nil {
 		st.PodName = p.Seen.Pod.Name
 	}
-	st.Timings = desktop.Timings(p.Seen.Pod)
+	st.Timings = desktop.SinceStart(st.Timings, desktop.Timings(p.Seen.Pod))
 	if last, found := desktop.LastExit(p.Seen.Pod, p.HasWorked()); found {
 		st.LastExit = last.Status(p.Seen.Pod)
 	}
@@ -129,6 +136,9 @@ func (p view) describeSizes(st *vdi.VDISessionStatus) {
 		recorded = st.GPU.ResourceName
 	}
 	name, count := desktop.GPUOf(limits, p.GPUResource(), recorded)
+	if p.Template == nil && recorded == "" { // nobody knows any more what it asked for
+		name, count = desktop.LikelyGPU(limits)
+	}
 	st.Resources = &vdi.ResourcesStatus{GPU: &count}
 	if cpu, limited := limits[corev1.ResourceCPU]; limited {
 		st.Resources.CPU = cpu.String()

@@ -73,11 +73,18 @@ func (p view) interrupted(failed error) *verdict.Verdict {
 }
 
 func (p view) stopped() *verdict.Verdict {
+	phase := vdi.PhaseRunning
+	switch before := p.Session.Status.Phase; before {
+	case "":
+		phase = vdi.PhasePending
+	case vdi.PhasePending, vdi.PhaseCreating: // it never ran, or not lately
+		phase = before
+	}
 	switch pod := p.Seen.Pod; {
 	case pod != nil && desktop.NodeSilent(pod):
-		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: vdi.PhaseRunning, Message: fmt.Sprintf("The desktop is to stop, and its node %s does not answer; it is over when the node is back or has been removed from the cluster. The home is kept", pod.Spec.NodeName)}
+		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: phase, Message: fmt.Sprintf("The desktop is to stop, and its node %s does not answer; it is over when the node is back or has been removed from the cluster. The home is kept", pod.Spec.NodeName)}
 	case pod != nil:
-		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: vdi.PhaseRunning, Message: "The desktop is shutting down; the home is kept"}
+		return &verdict.Verdict{Condition: vdi.ConditionReady, Reason: vdi.ReasonProgressing, Phase: phase, Message: "The desktop is shutting down; the home is kept"}
 	}
 	what := "the home is kept and the GPU is free"
 	if p.HomeGone {

@@ -217,7 +217,7 @@ func TestLiveReads(t *testing.T) {
 		require.Equal(t, []string{session, budget, way, session}, reads(func() { w.people.suspend(desk) }), "a stop")
 		require.Equal(t, []string{"list Pod", "get Pod team/desk-1"}, reads(func() { w.people.resume(desk) }), "a resume")
 		require.Equal(t, []string{
-			session, "get PersistentVolumeClaim team/vdi-data-desk-1", session, "get time",
+			session, "get PersistentVolumeClaim team/vdi-data-desk-1", "get time", session,
 		}, reads(func() { w.remove("user", w.people.session(desk)) }), "an end")
 	})
 }

@@ -285,6 +285,27 @@ func (r *rules) judgeSession(w write) {
 	if (suspended || w.deleted()) && !r.wasAnnounced(s) {
 		r.violated("the session %s is ended by the operator without a warning", s.Name)
 	}
+	if before.Status.StartTime != nil && s.Status.StartTime == nil && s.Spec.RunPolicy != vdi.RunPolicySuspended {
+		r.violated("the run of %s goes on, and its clock begins anew", s.Name)
+	}
+	r.judgeRecordedHome(before, s)
+}
+
+// judgeRecordedHome: a session that is to run records a home only if it made it or holds it. Such
+// a record lets its owner delete the home with the session.
+func (r *rules) judgeRecordedHome(before, s *vdi.VDISession) {
+	was, is := before.Status.Home, s.Status.Home
+	if s.Spec.RunPolicy == vdi.RunPolicySuspended || is == nil || is.UID == "" || (was != nil && was.UID == is.UID) {
+		return
+	}
+	v := r.server.objects[key{"PersistentVolumeClaim", s.Namespace, is.ClaimName}]
+	if v == nil {
+		return
+	}
+	claim := v.as(r.scheme).(*corev1.PersistentVolumeClaim)
+	if claim.UID == is.UID && homes.HolderOf(claim) != s.UID && claim.Annotations[wire.AnnotationSessionUID] != string(s.UID) {
+		r.violated("the session %s records the home %s, which it neither made nor holds", s.Name, claim.Name)
+	}
 }
 
 // wasAnnounced reports whether one of the ends that are due was announced a warning ago.

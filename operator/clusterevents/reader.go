@@ -25,9 +25,9 @@ const (
 	// try at first, and later one in five minutes (client-go's spam filter in
 	// tools/record/events_cache.go).
 	Counts = 15 * time.Minute
-	// page is how many events are read in one request, and Pages how many
+	// pageSize is how many events are read in one request, and Pages how many
 	// requests are made at most.
-	page, Pages = 500, 8
+	pageSize, Pages = 500, 8
 	// wait is how long all of that may take.
 	wait = 5 * time.Second
 )
@@ -110,7 +110,7 @@ func read(ctx context.Context, from client.Reader, key Key) (map[string]Event, e
 	latest, list := map[string]Event{}, &eventsv1.EventList{}
 	for page := 0; page < Pages && (page == 0 || list.Continue != ""); page++ {
 		err := from.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{"regarding.kind": key.Kind},
-			client.Limit(page), client.Continue(list.Continue))
+			client.Limit(pageSize), client.Continue(list.Continue))
 		if err != nil {
 			return nil, fmt.Errorf("list events of namespace %q: %w", key.Namespace, err)
 		}

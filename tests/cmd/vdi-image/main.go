@@ -17,12 +17,15 @@ const usage = `usage:
   vdi-image desktop --tag NAME [--out FILE]
   vdi-image relay   --tag NAME [--out FILE]
   vdi-image join    --archive FILE [--archive FILE…] --out FILE
-  vdi-image check   --archive FILE [--digest sha256:…]
+  vdi-image verify  --archive FILE [--digest sha256:…]
+  vdi-image check   [--template FILE] [--static] [--cluster NAME] [--patience 2m] FILE
 
 Archives go to bin/images/ of the repository unless --out says otherwise, and
 are left alone when nothing they are made of has changed. join makes one image of those
-for several architectures. check prints the digest of
-an archive's image, and fails where a byte of it is not what it should be`
+for several architectures. verify prints the digest of an archive's image, and fails where
+a byte of it is not what it should be. check judges whether the image of anybody's archive
+keeps the contract of desktop images (values/templates/README.md), and runs it for that on
+a local cluster`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,8 +54,10 @@ func run(ctx context.Context, args []string) error {
 		return relay(ctx, args[1:])
 	case "join":
 		return join(args[1:])
+	case "verify":
+		return verify(args[1:])
 	case "check":
-		return check(args[1:])
+		return check(ctx, args[1:])
 	}
 	return fmt.Errorf("no such command: %s\n%s", args[0], usage)
 }

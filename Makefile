@@ -16,7 +16,8 @@ PROGRAMS := vdi-operator vdi-agent vdi-frontdoor vdi-turn-secret vdi-postrender
 IMAGE_PROGRAMS := $(filter-out vdi-postrender,$(PROGRAMS))
 OURS ?= ghcr.io/vdi-platform
 ARCHES ?= amd64 arm64
-DESKTOPS ?=
+DESKTOPS ?= plain
+DESKTOPS_FROM ?=
 REGISTRY ?=
 BUILT := $(DIST)/build
 CHARTS := $(BUILT)/charts
@@ -147,6 +148,11 @@ build: ## The operator's binary for this machine, and the post-renderer for both
 image: build ## The operator's image as an OCI archive, without a container engine
 	cd tests && go run ./cmd/vdi-image binary --binary ../bin/vdi-operator --binary ../bin/vdi-agent --binary ../bin/vdi-frontdoor --binary ../bin/vdi-turn-secret --tag $(IMG)
 
+.PHONY: check-image
+check-image: ## Judge a desktop image by its contract (IMAGE=ARCHIVE, TEMPLATE=FILE), running it on a local cluster unless STATIC=yes
+	@[ -n "$(IMAGE)" ] || { echo "which one? make check-image IMAGE=image.tar TEMPLATE=values/templates/webtop.yaml"; exit 1; }
+	cd tests && go run ./cmd/vdi-image check $(if $(TEMPLATE),--template $(abspath $(TEMPLATE))) $(if $(STATIC),--static) $(abspath $(IMAGE))
+
 .PHONY: sbom
 sbom: image ## SBOMs (CycloneDX) of every program and image archive into dist/sbom/, compared with `go version -m`
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod syft
@@ -189,7 +195,7 @@ docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an 
 ##@ Release
 
 .PHONY: release
-release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, SBOMs, a list of images, sums (VERSION=…, DIGESTS, RELEASE as for package)
+release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, SBOMs, a list of images, sums (VERSION=…, DESKTOPS="plain kiosk …", DIGESTS, RELEASE as for package)
 	@if $(MAKE) --no-print-directory third-party; then $(MAKE) --no-print-directory package && cp $(DIST)/vdi-platform-$(VERSION).tgz $(RELEASE_DIR)/charts/; \
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
@@ -198,12 +204,14 @@ release: release-images release-sbom ## All that a release holds, into dist/VERS
 	cd $(RELEASE_DIR) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 	@cd $(RELEASE_DIR) && du -ah --apparent-size . | sort -k2
 
-# Of the desktop there is this machine's architecture: Debian's packages must run to be
-# installed. DESKTOPS=FILE adds the archive that another machine wrote to dist/build/.
+# Of desktops there is this machine's architecture: Debian's packages must run to be
+# installed. DESKTOPS names the recipes (tests/images); DESKTOPS_FROM=FOLDER adds the archives
+# that another machine wrote to its dist/build/.
 .PHONY: release-images
 release-images: release-operator
-	cd tests && go run ./cmd/vdi-image desktop --tag $(OURS)/desktop:$(VERSION) --out $(abspath $(BUILT))/desktop.tar
-	cd tests && go run ./cmd/vdi-image join $(foreach archive,$(BUILT)/desktop.tar $(DESKTOPS),--archive $(abspath $(archive))) --out $(abspath $(RELEASE_DIR))/images/desktop.tar
+	cd tests && for recipe in $(DESKTOPS); do image=desktop-$$recipe; image=$${image%-plain}; \
+	  go run ./cmd/vdi-image desktop --recipe $$recipe --tag $(OURS)/$$image:$(VERSION) --out $(abspath $(BUILT))/$$image.tar; \
+	  go run ./cmd/vdi-image join $(foreach folder,$(BUILT) $(DESKTOPS_FROM),--archive $(abspath $(folder))/$$image.tar) --out $(abspath $(RELEASE_DIR))/images/$$image.tar; done
 
 .PHONY: release-operator
 release-operator:
@@ -217,8 +225,10 @@ release-operator:
 .PHONY: release-sbom
 release-sbom: release-images
 	cd tests && go run ./cmd/vdi-cluster tools syft
-	for archive in $(foreach arch,$(ARCHES),$(BUILT)/vdi-operator-$(arch).tar) $(BUILT)/desktop.tar $(DESKTOPS); do \
+	for archive in $(foreach arch,$(ARCHES),$(BUILT)/vdi-operator-$(arch).tar) $(foreach recipe,$(DESKTOPS),$(BUILT)/$(patsubst %-plain,%,desktop-$(recipe)).tar); do \
 	  SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$$archive -o cyclonedx-json=$(RELEASE_DIR)/sbom/image-$$(basename $$archive .tar).cdx.json; done
+	for recipe in $(if $(DESKTOPS_FROM),$(DESKTOPS)); do image=desktop-$$recipe; image=$${image%-plain}; \
+	  SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$(DESKTOPS_FROM)/$$image.tar -o cyclonedx-json=$(RELEASE_DIR)/sbom/image-$$image-elsewhere.cdx.json; done
 	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-release parts $(abspath $(RELEASE_DIR))/sbom/image-vdi-operator-$$arch.cdx.json $(foreach program,$(IMAGE_PROGRAMS),$(abspath $(BUILT))/$$arch/$(program)); done
 
 .PHONY: push

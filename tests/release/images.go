@@ -30,15 +30,15 @@ traefik: {enabled: true}
 coturn: {enabled: true, realm: turn.example.com}
 `
 
-// placeholder is the host of images that a person must make first.
-const placeholder = "registry.example.com/"
+// ours is where our images will be: one that is there and in no release is built on demand.
+const ours = "ghcr.io/vdi-platform/"
 
 // Images are all that the platform may pull, by where they come from.
 type Images struct {
 	Ours      []string // built by this repository
 	Desktops  []string // named by the templates that we offer
 	Others    []string // named by charts
-	Yours     []string // named by templates for a person to make
+	OnDemand  []string // of ours, named by templates, and not in this release
 	NotListed []string // charts that were not there to ask
 }
 
@@ -60,13 +60,13 @@ func List(folder, repository string) (list *Images, digests string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	var ours []string
+	var built []string
 	for _, archive := range archives {
 		name, digest, err := image.Named(archive)
 		if err != nil {
 			return nil, "", err
 		}
-		ours = append(ours, name)
+		built = append(built, name)
 		digests += strings.TrimSuffix(filepath.Base(archive), ".tar") + " " + digest.String() + "\n"
 	}
 	templates, err := In(repository, "values", "templates", "*.yaml")
@@ -77,7 +77,7 @@ func List(folder, repository string) (list *Images, digests string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if list, err = ImagesOf(ours, charts, templates); err == nil {
+	if list, err = ImagesOf(built, charts, templates); err == nil {
 		list.NotListed = missing
 	}
 	return list, digests, err
@@ -108,8 +108,8 @@ func chartsToAsk(folder, repository string) (charts, missing []string, err error
 }
 
 // ImagesOf lists the images that packaged charts and files of templates name. Ours are those
-// given, whichever names them.
-func ImagesOf(ours, charts, templates []string) (*Images, error) {
+// built, whichever names them.
+func ImagesOf(built, charts, templates []string) (*Images, error) {
 	var named []string
 	for _, archive := range charts {
 		images, err := imagesOfChart(archive)
@@ -118,20 +118,20 @@ func ImagesOf(ours, charts, templates []string) (*Images, error) {
 		}
 		named = append(named, images...)
 	}
-	all := &Images{Ours: sorted(ours)}
+	all := &Images{Ours: sorted(built)}
 	all.Others = without(sorted(named), all.Ours)
 	for _, file := range templates {
 		image, err := imageOfTemplate(file)
 		if err != nil {
 			return nil, fmt.Errorf("list images: %w", err)
 		}
-		if strings.HasPrefix(image, placeholder) {
-			all.Yours = append(all.Yours, image)
+		if strings.HasPrefix(image, ours) {
+			all.OnDemand = append(all.OnDemand, image)
 		} else {
 			all.Desktops = append(all.Desktops, image)
 		}
 	}
-	all.Desktops, all.Yours = without(sorted(all.Desktops), all.Ours), sorted(all.Yours)
+	all.Desktops, all.OnDemand = sorted(all.Desktops), without(sorted(all.OnDemand), all.Ours)
 	return all, nil
 }
 
@@ -159,8 +159,8 @@ func (i *Images) Text() string {
 	part(`Parts of others, which charts name. GPU drivers get the node's system appended to
 # their tag, such as -ubuntu24.04; the GPU Operator's are not reached by the value, see
 # the notes of the install`, i.Others)
-	for _, image := range i.Yours {
-		fmt.Fprintf(&text, "\n# Yours: a template names %s, which is to be made first.\n", image)
+	for _, image := range i.OnDemand {
+		fmt.Fprintf(&text, "\n# NOT IN THIS RELEASE: %s, which a template names. Build it with 'make release DESKTOPS=…'.\n", image)
 	}
 	for _, chart := range i.NotListed {
 		fmt.Fprintf(&text, "\n# NOT LISTED: the images of %s, whose chart was not there.\n", chart)

@@ -50,7 +50,10 @@ func TestImagesOfPlatform(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"ghcr.io/vdi-platform/desktop:0.1.0", "ghcr.io/vdi-platform/vdi-operator:0.1.0"}, list.Ours)
 	require.Equal(t, []string{"docker.io/coturn/coturn:4.17.0-r0", "docker.io/vdi-platform/page:dev", "docker.io/vdi-platform/traefik:dev"}, list.Others, "of the relay, and of the stand-ins for the GPU Operator and Traefik")
-	require.Equal(t, []string{"ghcr.io/selkies-project/nvidia-egl-desktop:24.04", "ghcr.io/selkies-project/selkies/example:v2.1.0-trixie"}, list.Desktops)
+	require.Equal(t, []string{
+		"docker.io/kasmweb/ubuntu-noble-desktop:1.18.0", "ghcr.io/linuxserver/baseimage-selkies:debiantrixie", "ghcr.io/linuxserver/webtop:debian-xfce",
+		"ghcr.io/selkies-project/nvidia-egl-desktop:24.04", "ghcr.io/selkies-project/selkies/example:v2.1.0-trixie",
+	}, list.Desktops)
 	require.Empty(t, list.NotListed)
 	require.Regexp(t, `^desktop sha256:[a-f0-9]{64}\nvdi-operator sha256:[a-f0-9]{64}\n$`, digests)
 
@@ -61,8 +64,9 @@ func TestImagesOfPlatform(t *testing.T) {
 		}
 	}
 	require.Equal(t, append(append(append([]string{}, list.Ours...), list.Desktops...), list.Others...), images)
-	for _, image := range list.Yours {
-		require.Contains(t, list.Text(), "# Yours: a template names "+image)
+	require.Equal(t, []string{"ghcr.io/vdi-platform/desktop-blender:0.1.0", "ghcr.io/vdi-platform/desktop-developer:0.1.0", "ghcr.io/vdi-platform/desktop-kiosk:0.1.0"}, list.OnDemand)
+	for _, image := range list.OnDemand {
+		require.Contains(t, list.Text(), "# NOT IN THIS RELEASE: "+image)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,41 +23,32 @@ const (
 	pythonVersion = "3.11" // the suite's
 )
 
-// placed says where the files of the desktop folder go in the image.
-var placed = []struct {
-	name   string
-	target string
-	mode   fs.FileMode
-}{
-	{"start", "/usr/local/bin/start", 0o755},
-	{"selkies", "/usr/local/bin/selkies", 0o755},
-	{"etc/jwm/system.jwmrc", "/etc/jwm/system.jwmrc", 0o644},
-	{"etc/X11/desktop.resources", "/etc/X11/desktop.resources", 0o644},
-}
-
 func desktop(ctx context.Context, args []string) error {
-	var tag, out string
+	var tag, out, recipe string
 	flags := flag.NewFlagSet("vdi-image desktop", flag.ContinueOnError)
 	flags.StringVar(&tag, "tag", "", "name of the image, with its tag")
-	flags.StringVar(&out, "out", "", "archive to write (default bin/images/desktop.tar)")
+	flags.StringVar(&recipe, "recipe", images.Plain, "what the desktop is for: "+strings.Join(images.Recipes(), ", "))
+	flags.StringVar(&out, "out", "", "archive to write (default bin/images/desktop.tar, or desktop-RECIPE.tar)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if tag == "" {
 		return errors.New("desktop: --tag is required")
 	}
-	parts, err := readDesktop(images.Desktop())
+	files, err := images.Recipe(recipe)
 	if err != nil {
-		return err
+		return fmt.Errorf("desktop: --recipe: %w", err)
 	}
-	b := build{tag: tag, out: orDefault(out, "desktop")}
+	title := images.ImageOf(recipe)
+	parts := partsOf(files)
+	b := build{tag: tag, out: orDefault(out, title)}
 	b.input(parts)
 	return b.unlessCurrent(func() error {
-		layers, err := parts.layers(ctx, filepath.Join(filepath.Dir(b.out), ".desktop"))
+		layers, err := parts.layers(ctx, filepath.Join(filepath.Dir(b.out), ".desktop"), "rootfs"+strings.TrimPrefix(title, "desktop")+".tar")
 		if err != nil {
 			return err
 		}
-		img, err := image.New(desktopConfig(), layers...)
+		img, err := image.New(desktopConfig(title), layers...)
 		if err != nil {
 			return err
 		}
@@ -63,7 +56,7 @@ func desktop(ctx context.Context, args []string) error {
 	})
 }
 
-func desktopConfig() image.Config {
+func desktopConfig(title string) image.Config {
 	return image.Config{
 		Entrypoint: []string{"/usr/local/bin/start"},
 		Env: map[string]string{
@@ -74,7 +67,7 @@ func desktopConfig() image.Config {
 		User:       "1000:1000",
 		WorkingDir: "/home/ubuntu",
 		Ports:      []string{"8080/tcp"},
-		Labels:     titled("desktop"),
+		Labels:     titled(title),
 	}
 }
 
@@ -85,21 +78,27 @@ type parts struct {
 	Files        []image.File
 }
 
-func readDesktop(folder fs.FS) (*parts, error) {
-	read := reader{folder: folder}
+// partsOf sorts a recipe's files.
+func partsOf(files map[string][]byte) *parts {
 	p := &parts{
 		Rootfs: image.Rootfs{
 			Suite:    suite,
-			Packages: packagesOf(read.text("packages.txt")),
-			StandIn:  read.text("stand-in.control"),
+			Packages: packagesOf(string(files[images.Packages])),
+			StandIn:  string(files[images.StandIn]),
 			User:     "ubuntu",
 		},
-		Requirements: read.text("requirements.txt"),
+		Requirements: string(files[images.Requirements]),
 	}
-	for _, file := range placed {
-		p.Files = append(p.Files, image.File{Path: file.target, Mode: file.mode, Data: []byte(read.text(file.name))})
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		switch {
+		case name == images.Packages, name == images.StandIn, name == images.Requirements:
+		case strings.Contains(name, "/"):
+			p.Files = append(p.Files, image.File{Path: "/" + name, Mode: 0o644, Data: files[name]})
+		default:
+			p.Files = append(p.Files, image.File{Path: "/usr/local/bin/" + name, Mode: 0o755, Data: files[name]})
+		}
 	}
-	return p, read.err
+	return p
 }
 
 // reader keeps the first error of many reads.
@@ -127,8 +126,8 @@ func packagesOf(text string) []string {
 
 // layers keeps what takes minutes in the cache folder, so that a changed
 // script costs seconds.
-func (p *parts) layers(ctx context.Context, cache string) ([]v1.Layer, error) {
-	rootfs, err := rootfsLayer(ctx, p.Rootfs, filepath.Join(cache, "rootfs.tar"))
+func (p *parts) layers(ctx context.Context, cache, rootfsFile string) ([]v1.Layer, error) {
+	rootfs, err := rootfsLayer(ctx, p.Rootfs, filepath.Join(cache, rootfsFile))
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 const usage = `usage:
   vdi-image binary  --tag NAME --binary FILE [--binary FILE…] [--entrypoint PATH] [--cmd ARG…] [--out FILE]
-  vdi-image desktop --tag NAME [--out FILE]
+  vdi-image desktop --tag NAME [--recipe plain] [--out FILE]
   vdi-image relay   --tag NAME [--out FILE]
   vdi-image join    --archive FILE [--archive FILE…] --out FILE
   vdi-image verify  --archive FILE [--digest sha256:…]

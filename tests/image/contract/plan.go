@@ -66,15 +66,23 @@ func NewPlan(t *vdi.VDITemplate, image, agent string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	pod, err := podIn(rendered)
+	if err != nil {
+		return nil, err
+	}
+	return planOf(pod, template.Spec, rendered.Claims), nil
+}
+
+func podIn(rendered renderer.Rendered) (*corev1.Pod, error) {
 	for _, o := range rendered.Objects {
-		if o.GetKind() != "Pod" {
+		if o.GetKind() != wire.KindPod {
 			continue
 		}
 		pod := &corev1.Pod{}
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, pod); err != nil {
 			return nil, fmt.Errorf("read the rendered pod: %w", err)
 		}
-		return planOf(pod, template.Spec, rendered.Claims), nil
+		return pod, nil
 	}
 	return nil, errors.New("the renderer made no pod")
 }

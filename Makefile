@@ -51,7 +51,9 @@ help: ## List the commands
 
 .PHONY: demo
 demo: ## Bring up a local cluster with the platform and show a session's URL that works
-	cd tests && go run ./cmd/vdi-demo up
+	@echo "── build the demo's own command … usually 2m in a fresh clone"
+	@mkdir -p bin && cd tests && go build -v -o ../bin/vdi-demo ./cmd/vdi-demo 2>&1 | awk '/[ #:]/ {print; next} ++n % 250 == 0 {print "   " n " packages compiled"; fflush()}'
+	cd tests && ../bin/vdi-demo up
 
 .PHONY: demo-down
 demo-down: ## Take the demo down without a trace
@@ -67,7 +69,7 @@ test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
 	go test ./operator/session ./operator/session/background # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
-	cd tests && go test -count=1 ./image/... ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
+	cd tests && go test -count=1 ./image/... ./progress ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
 	cd tests && go test -count=1 -skip '^TestInstallation$$' ./validate # which is `make validate`
 	cd tests && go test -count=1 -run '^TestRemovals$$' ./attacks # the attacks themselves are `make test-attacks`
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/vdi-platform/vdi-platform/tests/progress"
 )
 
 // Cluster is a running Kubernetes with a node that runs pods.
@@ -128,17 +130,10 @@ func up(ctx context.Context, repo repository, opts Options) (*Cluster, error) {
 }
 
 // buildSelf builds the command that the cluster's own parts are.
-func (r repository) buildSelf(ctx context.Context, progress io.Writer) error {
-	start := time.Now()
+func (r repository) buildSelf(ctx context.Context, out io.Writer) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", r.bin("vdi-cluster"), "./cmd/vdi-cluster")
 	cmd.Dir = r.tests()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build vdi-cluster: %w\n%s", err, out)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		fmt.Fprintf(progress, "built vdi-cluster in %s\n", took.Round(time.Second))
-	}
-	return nil
+	return progress.Step(out, "build vdi-cluster", 0, func(note func(string)) error { return progress.GoBuild(cmd, note) })
 }
 
 // startDaemon starts the cluster and follows its reports until it is ready.

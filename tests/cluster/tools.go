@@ -15,16 +15,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vdi-platform/vdi-platform/tests/progress"
 )
 
 // tool is a program built from a pinned Go module under tests/tools, so that
 // its dependencies enter no other module graph.
 type tool struct {
-	name    string   // of the binary
-	module  string   // folder under tests/tools
-	pkg     string   // package to build there
-	ldflags string   // stamps the version: unstamped, clients choke on v0.0.0-master
-	links   []string // further names of a multi-call binary
+	name    string        // of the binary
+	module  string        // folder under tests/tools
+	pkg     string        // package to build there
+	ldflags string        // stamps the version: unstamped, clients choke on v0.0.0-master
+	links   []string      // further names of a multi-call binary
+	usually time.Duration // to build it on two cores, with nothing in Go's cache; 0: seconds
 }
 
 const (
@@ -42,22 +45,23 @@ var tools = []tool{
 		ldflags: "-X " + versionPackage + ".gitVersion=" + kubernetesVersion +
 			" -X " + versionPackage + ".gitMajor=1 -X " + versionPackage + ".gitMinor=37" +
 			" -X " + versionPackage + ".gitTreeState=clean",
-		links: []string{"etcd", "etcdutl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"},
+		links:   []string{"etcd", "etcdutl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"},
+		usually: 7 * time.Minute,
 	},
 	{name: "pause", module: "pause", pkg: "."},
-	{name: "containerd", module: "containerd", pkg: containerdPackage + "/cmd/containerd", ldflags: containerdLdflags},
+	{name: "containerd", module: "containerd", pkg: containerdPackage + "/cmd/containerd", ldflags: containerdLdflags, usually: time.Minute},
 	{name: "containerd-shim-runc-v2", module: "containerd", pkg: containerdPackage + "/cmd/containerd-shim-runc-v2", ldflags: containerdLdflags},
 	{name: "ctr", module: "containerd", pkg: containerdPackage + "/cmd/ctr", ldflags: containerdLdflags},
-	{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns"},
-	{name: "kube-router", module: "kuberouter", pkg: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
-	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0"},
-	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+	{name: "coredns", module: "coredns", pkg: ".", usually: time.Minute},
+	{name: "kube-router", module: "kuberouter", pkg: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", usually: 2 * time.Minute},
+	{name: "helm", module: "helm3", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0", usually: time.Minute},
+	{name: "helm4", module: "helm4", pkg: "helm.sh/helm/v4/cmd/helm", ldflags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1", usually: time.Minute},
 	{name: "ct", module: "ct", pkg: "github.com/helm/chart-testing/v3/ct", ldflags: "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
-	{name: "kwok", module: "kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok", ldflags: "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0"},
+	{name: "kwok", module: "kwok", pkg: "sigs.k8s.io/kwok/cmd/kwok", ldflags: "-X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0", usually: time.Minute},
 	{name: "agent-sandbox-controller", module: "agentsandbox", pkg: "sigs.k8s.io/agent-sandbox/cmd/agent-sandbox-controller"},
-	{name: "traefik", module: "traefik", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.25"},
+	{name: "traefik", module: "traefik", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.25", usually: 4 * time.Minute},
 	// Has the hole CVE-2026-71324, which the attack list is made through.
-	{name: "traefik-vulnerable", module: "traefik-vulnerable", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.0"},
+	{name: "traefik-vulnerable", module: "traefik-vulnerable", pkg: traefikPackage + "/cmd/traefik", ldflags: "-X " + traefikPackage + "/pkg/version.Version=3.6.0", usually: 4 * time.Minute},
 	{name: "traefik-rules", module: "rules", pkg: "."},
 	{name: "cyclonedx-gomod", module: "supply", pkg: "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod"},
 	{name: "govulncheck", module: "supply", pkg: "golang.org/x/vuln/cmd/govulncheck"},
@@ -84,8 +88,8 @@ func ToolNames() []string {
 
 // BuildTools builds the named tools (all that a node needs when none is named)
 // into bin/ of the repository, unless they are there and nothing they are made
-// of has changed. Each step is told to progress.
-func BuildTools(ctx context.Context, progress io.Writer, names ...string) error {
+// of has changed, and reports on each.
+func BuildTools(ctx context.Context, out io.Writer, names ...string) error {
 	repo, err := here()
 	if err != nil {
 		return err
@@ -93,16 +97,16 @@ func BuildTools(ctx context.Context, progress io.Writer, names ...string) error 
 	if len(names) == 0 {
 		names = nodeTools
 	}
-	return repo.build(ctx, progress, names)
+	return repo.build(ctx, out, names)
 }
 
-func (r repository) build(ctx context.Context, progress io.Writer, names []string) error {
+func (r repository) build(ctx context.Context, out io.Writer, names []string) error {
 	for _, name := range names {
 		i := slices.IndexFunc(tools, func(t tool) bool { return t.name == name })
 		if i < 0 {
 			return fmt.Errorf("no tool %q; there are %s", name, strings.Join(ToolNames(), ", "))
 		}
-		if err := r.buildTool(ctx, progress, tools[i]); err != nil {
+		if err := r.buildTool(ctx, out, tools[i]); err != nil {
 			return err
 		}
 	}
@@ -111,7 +115,7 @@ func (r repository) build(ctx context.Context, progress io.Writer, names []strin
 
 // buildTool builds one tool when its stamp differs. A lock file keeps test
 // suites that start together from building the same thing twice.
-func (r repository) buildTool(ctx context.Context, progress io.Writer, t tool) error {
+func (r repository) buildTool(ctx context.Context, out io.Writer, t tool) error {
 	stamps := r.bin(".stamps")
 	if err := ensureDirs(stamps); err != nil {
 		return fmt.Errorf("build %s: %w", t.name, err)
@@ -129,31 +133,29 @@ func (r repository) buildTool(ctx context.Context, progress io.Writer, t tool) e
 	if have, _ := os.ReadFile(stamp); string(have) == want && isFile(r.bin(t.name)) {
 		return nil
 	}
-	start := time.Now()
-	fmt.Fprintf(progress, "build %s …\n", t.name)
-	if err := r.compile(ctx, t); err != nil {
+	err = progress.Step(out, "build "+t.name, t.usually, func(note func(string)) error { return r.compile(ctx, t, note) })
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "built %s in %s\n", t.name, time.Since(start).Round(time.Second))
 	return os.WriteFile(stamp, []byte(want), 0o644)
 }
 
 // compile replaces the binary at once: the old one may be running.
-func (r repository) compile(ctx context.Context, t tool) error {
+func (r repository) compile(ctx context.Context, t tool, note func(string)) error {
 	next := r.bin(".stamps/" + t.name + ".next")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", strings.TrimSpace("-s -w "+t.ldflags), "-o", next, t.pkg)
 	cmd.Dir = r.tool(t.module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", t.name, err, out)
+	if err := progress.GoBuild(cmd, note); err != nil {
+		return err
 	}
 	if err := os.Rename(next, r.bin(t.name)); err != nil {
-		return fmt.Errorf("build %s: %w", t.name, err)
+		return err
 	}
 	for _, link := range t.links {
 		if err := replaceLink(t.name, r.bin(link)); err != nil {
-			return fmt.Errorf("build %s: %w", t.name, err)
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ const aptSources = "/etc/apt"
 // mmdebstrap when it may.
 //
 // The stand-in is installed before the packages, so what it claims to provide
-// is never fetched.
-func Bootstrap(ctx context.Context, rootfs Rootfs, file string) error {
+// is never fetched. note is given what mmdebstrap is about.
+func Bootstrap(ctx context.Context, rootfs Rootfs, file string, note func(string)) error {
 	if err := requireMmdebstrap(ctx); err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func Bootstrap(ctx context.Context, rootfs Rootfs, file string) error {
 		args = append(args, filepath.Join(aptSources, source))
 	}
 	// One time for all that has none of its own keeps two builds alike.
-	if err := execute(ctx, []string{"SOURCE_DATE_EPOCH=1"}, "mmdebstrap", args...); err != nil {
+	if err := execute(ctx, []string{"SOURCE_DATE_EPOCH=1"}, note, "mmdebstrap", args...); err != nil {
 		return err
 	}
 	return os.Rename(unfinished, file)
@@ -65,7 +66,7 @@ func (r Rootfs) Recipe() []string {
 }
 
 func (r Rootfs) args(control string) []string {
-	args := []string{"--quiet", "--format=tar", "--variant=essential", "--include=" + strings.Join(r.Packages, ",")}
+	args := []string{"--format=tar", "--variant=essential", "--include=" + strings.Join(r.Packages, ",")}
 	for _, unread := range []string{"doc", "info", "locale", "man"} {
 		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
 	}
@@ -147,7 +148,7 @@ func PipInstall(ctx context.Context, requirements, version, dir string) error {
 		"-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:",
 		"--implementation=cp", "--python-version=" + version, "--target=" + dir, "--requirement=" + file,
 	}
-	if err := execute(ctx, nil, "python3", append(args, platforms()...)...); err != nil {
+	if err := execute(ctx, nil, nil, "python3", append(args, platforms()...)...); err != nil {
 		return err
 	}
 	// Scripts name this machine's Python.
@@ -178,19 +179,35 @@ func compile(ctx context.Context, version, dir string) error {
 	if exec.CommandContext(ctx, python, "--version").Run() != nil {
 		return nil
 	}
-	return execute(ctx, nil, python, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", dir)
+	return execute(ctx, nil, nil, python, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", dir)
 }
 
 // execute runs a command with this process's environment and more, and shows
-// what it said only when it fails.
-func execute(ctx context.Context, env []string, name string, args ...string) error {
+// what it said only when it fails. note, if any, is given its lines "I: …".
+func execute(ctx context.Context, env []string, note func(string), name string, args ...string) error {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Env = append(os.Environ(), env...)
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("run %s: %w\n%s", name, err, output)
+	said := &listener{note: note}
+	command.Stdout, command.Stderr = said, said
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("run %s: %w\n%s", name, err, said.all.Bytes())
 	}
 	return nil
+}
+
+// listener keeps what a command says, and hands on what it is about.
+type listener struct {
+	all  bytes.Buffer
+	note func(string)
+}
+
+func (l *listener) Write(said []byte) (int, error) {
+	for line := range strings.Lines(string(said)) {
+		if about, found := strings.CutPrefix(line, "I: "); found && l.note != nil {
+			l.note(strings.TrimSpace(about))
+		}
+	}
+	return l.all.Write(said)
 }
 
 func temporary(content string) (file string, remove func(), err error) {

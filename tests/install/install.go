@@ -10,9 +10,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
-	"time"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/progress"
 	"github.com/vdi-platform/vdi-platform/tests/registry"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
@@ -47,21 +49,41 @@ type Image struct {
 	Tag     string // name in the cluster
 	Archive string // OCI archive, relative to the repository
 	build   []string
+	// sources are the packages of its programs that are ours, relative to the repository.
+	sources []string
 }
 
-// Images are what the platform and its desktops need on the node.
-func Images() []Image {
+// Images are what the platform, its desktops and tests of many need on the node.
+func Images() []Image { return append(DemoImages(), pageImage()) }
+
+// DemoImages are what the platform and one desktop need.
+func DemoImages() []Image {
 	return []Image{
-		{"docker.io/vdi-platform/vdi-operator:dev", "bin/images/vdi-operator.tar", []string{"binary", "--binary", "../bin/vdi-operator", "--binary", "../bin/vdi-agent", "--binary", "../bin/vdi-frontdoor", "--binary", "../bin/vdi-turn-secret"}},
-		{"docker.io/vdi-platform/traefik:dev", "bin/images/traefik.tar", []string{"binary", "--binary", "../bin/traefik"}},
-		{PageImage, "bin/images/page.tar", []string{"binary", "--binary", "../bin/page"}},
-		{"docker.io/vdi-platform/desktop:dev", "bin/images/desktop.tar", []string{"desktop"}},
+		programs("docker.io/vdi-platform/vdi-operator:dev", "operator/cmd/vdi-operator", "operator/cmd/vdi-agent", "operator/cmd/vdi-frontdoor", "operator/cmd/vdi-turn-secret"),
+		{"docker.io/vdi-platform/traefik:dev", "bin/images/traefik.tar", []string{"binary", "--binary", "../bin/traefik"}, nil},
+		DesktopImage(),
 	}
 }
 
+// DesktopImage is the plain desktop.
+func DesktopImage() Image {
+	return Image{"docker.io/vdi-platform/desktop:dev", "bin/images/desktop.tar", []string{"desktop"}, nil}
+}
+
+func pageImage() Image { return programs(PageImage, "tests/images/page") }
+
 // RelayImage is Debian's coturn, for those who try the relay.
 func RelayImage() Image {
-	return Image{"docker.io/vdi-platform/relay:dev", "bin/images/relay.tar", []string{"relay"}}
+	return Image{"docker.io/vdi-platform/relay:dev", "bin/images/relay.tar", []string{"relay"}, nil}
+}
+
+// programs is an image of our own programs, named after the first.
+func programs(tag string, sources ...string) Image {
+	i := Image{Tag: tag, Archive: "bin/images/" + path.Base(sources[0]) + ".tar", build: []string{"binary"}, sources: sources}
+	for _, source := range sources {
+		i.build = append(i.build, "--binary", "../bin/"+path.Base(source))
+	}
+	return i
 }
 
 // Platform is the platform on one cluster.
@@ -105,7 +127,7 @@ func Prepare(ctx context.Context, c *cluster.Cluster, out io.Writer, images ...I
 		name string
 		do   func(context.Context) error
 	}{
-		{"build the operator", p.buildPrograms},
+		{"build the platform's programs", p.buildPrograms},
 		{"build Helm and Traefik", p.buildTools},
 		{"look whose the cluster is", p.CheckOwn},
 		{"build images", p.buildImages},
@@ -141,30 +163,31 @@ func Open(c *cluster.Cluster, out io.Writer) (*Platform, error) {
 
 // Step reports what is done and how long it took.
 func Step(out io.Writer, name string, do func() error) error {
-	began := time.Now()
-	fmt.Fprintf(out, "── %s …\n", name)
-	if err := do(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	return progress.Step(out, name, 0, func(func(string)) error { return do() })
+}
+
+// buildPrograms builds our own programs that the images hold, statically.
+func (p *Platform) buildPrograms(ctx context.Context) error {
+	for _, image := range p.images {
+		for _, source := range image.sources {
+			if err := p.build(ctx, source); err != nil {
+				return err
+			}
+		}
 	}
-	fmt.Fprintf(out, "── %s: done in %.1fs\n", name, time.Since(began).Seconds())
 	return nil
 }
 
-// buildPrograms builds our own programs, statically.
-func (p *Platform) buildPrograms(ctx context.Context) error {
-	return errors.Join(
-		p.build(ctx, p.root, "vdi-operator", "./operator/cmd/vdi-operator"),
-		p.build(ctx, p.root, "vdi-agent", "./operator/cmd/vdi-agent"),
-		p.build(ctx, p.root, "vdi-frontdoor", "./operator/cmd/vdi-frontdoor"),
-		p.build(ctx, p.root, "vdi-turn-secret", "./operator/cmd/vdi-turn-secret"),
-		p.build(ctx, filepath.Join(p.root, "tests"), "page", "./images/page"),
-	)
-}
-
-func (p *Platform) build(ctx context.Context, module, name, source string) error {
-	command := p.command(ctx, module, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(p.root, "bin", name), source)
-	command.Env = append(command.Env, "CGO_ENABLED=0")
-	return command.Run()
+// build builds a program in the module that it belongs to.
+func (p *Platform) build(ctx context.Context, source string) error {
+	module := p.root
+	if below, found := strings.CutPrefix(source, "tests/"); found {
+		module, source = filepath.Join(p.root, "tests"), below
+	}
+	name := path.Base(source)
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(p.root, "bin", name), "./"+source)
+	command.Dir, command.Env = module, append(p.environment(), "CGO_ENABLED=0")
+	return progress.Step(p.out, "build "+name, 0, func(note func(string)) error { return progress.GoBuild(command, note) })
 }
 
 func (p *Platform) buildTools(ctx context.Context) error {
@@ -180,11 +203,20 @@ func (p *Platform) Provide(ctx context.Context, images ...Image) error {
 
 func (p *Platform) buildImages(ctx context.Context) error {
 	for _, image := range p.images {
-		args := append([]string{"run", "./cmd/vdi-image"}, image.build...)
-		args = append(args, "--tag", image.Tag, "--out", filepath.Join(p.root, image.Archive))
-		if err := p.command(ctx, filepath.Join(p.root, "tests"), "go", args...).Run(); err != nil {
-			return fmt.Errorf("build image %s: %w", image.Tag, err)
+		if err := image.Build(ctx, p.root, p.out); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// Build writes the image's archive, unless it is current, from programs that are built.
+func (i Image) Build(ctx context.Context, root string, out io.Writer) error {
+	args := slices.Concat([]string{"run", "./cmd/vdi-image"}, i.build, []string{"--tag", i.Tag, "--out", filepath.Join(root, i.Archive)})
+	command := exec.CommandContext(ctx, "go", args...)
+	command.Dir, command.Stdout, command.Stderr = filepath.Join(root, "tests"), out, out
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("build image %s: %w", i.Tag, err)
 	}
 	return nil
 }

@@ -11,15 +11,18 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/install"
+	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
 const (
@@ -61,12 +64,17 @@ func down(ctx context.Context, out io.Writer) error {
 }
 
 func up(ctx context.Context, out io.Writer) error {
+	out = &lines{to: out}
+	fmt.Fprintln(out, "The first demo takes about 20 minutes on two cores, since all that it runs is built; the next one a minute or two.")
 	c, err := start(ctx, out)
 	if err != nil {
 		return err
 	}
-	p, err := install.Install(ctx, c, out)
+	p, err := install.Prepare(ctx, c, out, install.DemoImages()...)
 	if err != nil {
+		return err
+	}
+	if err := p.Release(ctx); err != nil {
 		return err
 	}
 	session, err := desktop(ctx, p, out)
@@ -76,16 +84,43 @@ func up(ctx context.Context, out io.Writer) error {
 	return show(ctx, p, session, out)
 }
 
+// lines lets several steps report at once: each line is written whole.
+type lines struct {
+	sync.Mutex
+	to io.Writer
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.Lock()
+	defer l.Unlock()
+	return l.to.Write(text)
+}
+
 // start brings up a local cluster, or uses the one that KUBECONFIG names when
-// VDI_CLUSTER=existing.
-func start(ctx context.Context, out io.Writer) (*cluster.Cluster, error) {
-	if os.Getenv("VDI_CLUSTER") == "existing" {
-		return cluster.Open(name)
-	}
-	return cluster.Up(ctx, cluster.Options{
-		Name: name, Progress: out,
-		Forwards: []cluster.Forward{{Host: localPort, Node: install.NodePort}},
+// VDI_CLUSTER=existing. Beside that it begins with the desktop's image, which waits for packages
+// most of the time while the cores are busy with compiling.
+func start(ctx context.Context, out io.Writer) (c *cluster.Cluster, err error) {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		root, err := standins.RepositoryRoot()
+		if err != nil {
+			return err
+		}
+		return install.DesktopImage().Build(ctx, root, out)
 	})
+	both.Go(func() (err error) {
+		if os.Getenv("VDI_CLUSTER") == "existing" {
+			c, err = cluster.Open(name)
+			return err
+		}
+		c, err = cluster.Up(ctx, cluster.Options{
+			Name: name, Progress: out,
+			Forwards: []cluster.Forward{{Host: localPort, Node: install.NodePort}},
+		})
+		return err
+	})
+	err = both.Wait()
+	return c, err
 }
 
 // desktop creates the template and the session and waits until it runs.

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/vdi-platform/vdi-platform/tests/image"
+	"github.com/vdi-platform/vdi-platform/tests/progress"
 )
 
 // build is one archive: where it goes, and what it is made of.
@@ -120,12 +120,9 @@ func fileSum(name string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
+// timed reports on a step of seconds.
 func timed(step string, do func() error) error {
-	start := time.Now()
-	fmt.Printf("%s …\n", step)
-	err := do()
-	fmt.Printf("%s: %.1fs\n", step, time.Since(start).Seconds())
-	return err
+	return progress.Step(os.Stdout, step, 0, func(func(string)) error { return do() })
 }
 
 // orDefault is the archive's place in the repository, wherever inside it the

@@ -7,20 +7,25 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/vdi-platform/vdi-platform/tests/image"
 	"github.com/vdi-platform/vdi-platform/tests/images"
+	"github.com/vdi-platform/vdi-platform/tests/progress"
 )
 
 const (
 	suite         = "bookworm"
 	pythonVersion = "3.11" // the suite's
+	// bootstrapTakes is the time for the plain desktop.
+	bootstrapTakes = 2 * time.Minute
 )
 
 func desktop(ctx context.Context, args []string) error {
@@ -144,7 +149,9 @@ func (p *parts) layers(ctx context.Context, cache, rootfsFile string) ([]v1.Laye
 
 func rootfsLayer(ctx context.Context, rootfs image.Rootfs, file string) (layer v1.Layer, err error) {
 	err = once(file, rootfs.Recipe(), func() error {
-		return timed("install Debian packages", func() error { return image.Bootstrap(ctx, rootfs, file) })
+		return progress.Step(os.Stdout, "install Debian packages", bootstrapTakes, func(note func(string)) error {
+			return image.Bootstrap(ctx, rootfs, file, note)
+		})
 	})
 	if err != nil {
 		return nil, err

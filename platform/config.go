@@ -117,6 +117,9 @@ type Proxy struct {
 	Namespace string `json:"namespace,omitempty"`
 	// PodLabels of the proxy's pods.
 	PodLabels map[string]string `json:"podLabels,omitempty"`
+	// Ranges are CIDRs from which the proxy reaches the sessions where no pod labels
+	// select it: nodes whose network it shares, or a load balancer that sends to pods.
+	Ranges []string `json:"ranges,omitempty"`
 }
 
 // Network holds the ranges of the sessions' network policy.

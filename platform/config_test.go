@@ -99,6 +99,8 @@ func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 		`sessions: {domain: a.b, proxy: {address: host}}`:                                          "sessions.proxy.address: \"host\" has no port",
 		`sessions: {domain: a.b, network: {allowedRanges: [10.0.0.1]}}`:                            "sessions.network.allowedRanges[0]: \"10.0.0.1\" is no address range",
 		`sessions: {domain: a.b, network: {deniedRanges: [10.0.0.1/8]}}`:                           "use 10.0.0.0/8",
+		`sessions: {domain: a.b, proxy: {ranges: [10.0.0.0/8, 10.0.0.1]}}`:                         "sessions.proxy.ranges[1]: \"10.0.0.1\" is no address range; use CIDR notation",
+		`sessions: {domain: a.b, proxy: {ranges: ["::/0"]}}`:                                       "sessions.proxy.ranges[0]: \"::/0\" admits everybody",
 		`sessions: {domain: a.b, network: {deniedRanges: [0.0.0.0/0]}}`:                            "set sessions.network.internet: false instead",
 		`sessions: {domain: a.b, network: {openRanges: [10.0.0.0/16]}}`:                            "sessions.network.openRanges[0]: 10.0.0.0/16 is no range of the floor; use one of 0.0.0.0/8, 10.0.0.0/8",
 		`sessions: {domain: a.b, network: {openRanges: [168.63.129.16/32]}}`:                       "is the metadata service of a cloud, which stays closed; remove it",

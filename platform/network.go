@@ -172,6 +172,8 @@ func rangeProblems(field string, ranges []string) (out []string) {
 			out = append(out, fmt.Sprintf("%s[%d]: %q has bits beyond its mask; use %s", field, i, r, prefix.Masked()))
 		case prefix.Bits() == 0 && strings.HasSuffix(field, "deniedRanges"):
 			out = append(out, fmt.Sprintf("%s[%d]: %q denies everything; set sessions.network.internet: false instead", field, i, r))
+		case prefix.Bits() == 0 && strings.HasSuffix(field, "proxy.ranges"):
+			out = append(out, fmt.Sprintf("%s[%d]: %q admits everybody; give the ranges of the proxy's nodes or of the load balancer alone", field, i, r))
 		}
 	}
 	return out

@@ -20,8 +20,6 @@ const (
 	SharingLabel = "nvidia.com/device-plugin.config"
 	// DevicePluginDaemonSet runs the device plugin on every GPU node.
 	DevicePluginDaemonSet = "nvidia-device-plugin-daemonset"
-	// ClusterPolicyName is the one object that configures the GPU Operator.
-	ClusterPolicyName = "cluster-policy"
 
 	gpuPresentLabel = "nvidia.com/gpu.present"
 	countSuffix     = ".count"  // label of GPU feature discovery: cards of a resource
@@ -32,6 +30,7 @@ const (
 const (
 	DefaultSharingConfigMap = "time-slicing-config"
 	DefaultSharingKey       = "any"
+	DefaultClusterPolicy    = "cluster-policy"
 	DefaultReplicas         = 8
 )
 
@@ -50,6 +49,9 @@ type TimeSlicing struct {
 	ConfigMap string `json:"configMap,omitempty"`
 	// Default is the key for nodes without a label of their own. Default "any".
 	Default string `json:"default,omitempty"`
+	// Policy is the one ClusterPolicy, by which the GPU Operator is configured. Default
+	// "cluster-policy"; OpenShift's console makes "gpu-cluster-policy".
+	Policy string `json:"policy,omitempty"`
 	// Configs by key, written with managePolicy. Default: {any: {replicas: 8}}.
 	Configs map[string]Slicing `json:"configs,omitempty"`
 }
@@ -70,6 +72,9 @@ func (s TimeSlicing) withDefaults() TimeSlicing {
 	}
 	if s.Default == "" {
 		s.Default = DefaultSharingKey
+	}
+	if s.Policy == "" {
+		s.Policy = DefaultClusterPolicy
 	}
 	if len(s.Configs) == 0 && s.ManagePolicy {
 		s.Configs = map[string]Slicing{s.Default: {Replicas: DefaultReplicas}}

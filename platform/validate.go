@@ -93,14 +93,14 @@ func (t TLS) problems() []string {
 	return nil
 }
 
-func (p Proxy) problems() []string {
+func (p Proxy) problems() (out []string) {
 	if !isLabel(p.Namespace) {
-		return []string{fmt.Sprintf("sessions.proxy.namespace: %q is no namespace; use the namespace of the proxy's pods", p.Namespace)}
+		out = append(out, fmt.Sprintf("sessions.proxy.namespace: %q is no namespace; use the namespace of the proxy's pods", p.Namespace))
 	}
 	if p.Address != "" && !strings.Contains(p.Address, ":") {
-		return []string{fmt.Sprintf("sessions.proxy.address: %q has no port; use host:port, such as vdi-traefik.vdi-system.svc:443", p.Address)}
+		out = append(out, fmt.Sprintf("sessions.proxy.address: %q has no port; use host:port, such as vdi-traefik.vdi-system.svc:443", p.Address))
 	}
-	return nil
+	return append(out, rangeProblems("sessions.proxy.ranges", p.Ranges)...)
 }
 
 func (i Images) problems() (out []string) {

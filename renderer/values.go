@@ -477,7 +477,7 @@ func tlsValues(t platform.TLS) values {
 func networkValues(in Input) values {
 	s := in.Platform.Sessions
 	return values{
-		"proxy":         values{"namespace": s.Proxy.Namespace, "podLabels": anyMap(s.Proxy.PodLabels)},
+		"proxy":         values{"namespace": s.Proxy.Namespace, "podLabels": anyMap(s.Proxy.PodLabels), "ranges": anys(s.Proxy.Ranges)},
 		"operator":      values{"namespace": s.Operator.Namespace, "podLabels": anyMap(s.Operator.PodLabels)},
 		"dns":           values{"namespace": s.Network.DNSNamespace, "ranges": anys(s.Network.DNSRanges), "ports": numbers(s.Network.DNSPorts)},
 		"internet":      *s.Network.Internet,

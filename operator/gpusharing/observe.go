@@ -95,7 +95,7 @@ func (r *Reconciler) observePlugin(ctx context.Context, p *pass) error {
 func (r *Reconciler) observePolicy(ctx context.Context, p *pass) error {
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(policyGVK)
-	err := r.Client.Get(ctx, types.NamespacedName{Name: platform.ClusterPolicyName}, policy)
+	err := r.Client.Get(ctx, types.NamespacedName{Name: r.Settings.Policy}, policy)
 	notCached := new(cache.ErrResourceNotCached)
 	switch {
 	case meta.IsNoMatchError(err) || errors.As(err, &notCached):

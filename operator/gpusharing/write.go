@@ -54,7 +54,7 @@ func containsAll(have, want map[string]string) bool {
 // nothing else of it.
 func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
 	if p.policy == nil {
-		p.addMissingPolicy(r.Settings.ManagePolicy)
+		p.addMissingPolicy(r.Settings.ManagePolicy, r.Settings.Policy)
 		return nil
 	}
 	configMap, byDefault := policyConfig(p.policy)
@@ -63,12 +63,12 @@ func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
 	case configMap == r.Settings.ConfigMap && (byDefault == r.Settings.Default || !r.Settings.ManagePolicy):
 		return nil
 	case !r.Settings.ManagePolicy:
-		p.addProblem("ClusterPolicy %s uses the configuration %q (spec.devicePlugin.config.name), not ConfigMap %s: set that field, or gpuSharing.configMap", platform.ClusterPolicyName, configMap, r.Settings.ConfigMap)
+		p.addProblem("ClusterPolicy %s uses the configuration %q (spec.devicePlugin.config.name), not ConfigMap %s: set that field, or gpuSharing.configMap", r.Settings.Policy, configMap, r.Settings.ConfigMap)
 		return nil
 	}
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(policyGVK)
-	u.SetName(platform.ClusterPolicyName)
+	u.SetName(r.Settings.Policy)
 	u.SetUID(p.policy.GetUID()) // never make one anew
 	_ = unstructured.SetNestedStringMap(u.Object, map[string]string{
 		"name": r.Settings.ConfigMap, "default": r.Settings.Default,
@@ -80,12 +80,12 @@ func (r *Reconciler) writePolicy(ctx context.Context, p *pass) error {
 	return err
 }
 
-func (p *pass) addMissingPolicy(managed bool) {
+func (p *pass) addMissingPolicy(managed bool, name string) {
 	switch {
 	case managed && !p.kindKnown:
 		p.addProblem("the kind ClusterPolicy is not installed: install NVIDIA's GPU Operator, or switch gpuSharing.managePolicy off")
 	case managed:
-		p.addProblem("there is no ClusterPolicy %s: the GPU Operator is not set up", platform.ClusterPolicyName)
+		p.addProblem("there is no ClusterPolicy %s: the GPU Operator is not set up", name)
 	}
 }
 

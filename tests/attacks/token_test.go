@@ -289,7 +289,7 @@ func (w *world) policy(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind: "ClusterPolicy"})
-	policy.SetName(platform.ClusterPolicyName)
+	policy.SetName(platform.DefaultClusterPolicy)
 	require.NoError(t, client.IgnoreAlreadyExists(w.Driver.Create(t.Context(), policy)))
 	return policy
 }

@@ -191,6 +191,9 @@ func TestDoorNetwork(t *testing.T) {
 	require.Equal(t, "metrics", byDefault[1].Ports[0].Port.StrVal)
 	require.NotEmpty(t, byDefault[1].From)
 	require.Len(t, rules(map[string]string{"networkPolicy.metricsFrom": "null"}), 1)
+	ranges := rules(map[string]string{"sessions.proxy.ranges": "{35.191.0.0/16,130.211.0.0/22}"})[0].From
+	require.Len(t, ranges, 3, "beside the pods")
+	require.Equal(t, []string{"35.191.0.0/16", "130.211.0.0/22"}, []string{ranges[1].IPBlock.CIDR, ranges[2].IPBlock.CIDR})
 }
 
 // TestDoorReplicas: a budget and a spread only where there is something to keep.

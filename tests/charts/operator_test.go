@@ -61,6 +61,7 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Equal(t, "traefik.ingress.svc:8443", s.Proxy.Address)
 	require.Equal(t, "ingress", s.Proxy.Namespace)
 	require.Equal(t, map[string]string{"app.kubernetes.io/name": "traefik"}, s.Proxy.PodLabels)
+	require.Equal(t, []string{"192.0.2.0/28"}, s.Proxy.Ranges)
 	require.False(t, *s.Network.Internet)
 	require.Equal(t, []string{"203.0.113.0/24"}, s.Network.DeniedRanges)
 	require.Equal(t, []string{"100.64.0.0/10"}, s.Network.OpenRanges)
@@ -84,7 +85,7 @@ func TestConfigCarriesValues(t *testing.T) {
 	require.Len(t, s.Overlay, 2)
 	require.Equal(t, []string{"nvidia.com/gpu"}, s.GPUSharing.Sliced)
 	require.Equal(t, platform.TimeSlicing{
-		Enabled: true, ManagePolicy: true, Namespace: "gpu-operator", ConfigMap: "sharing", Default: "shared",
+		Enabled: true, ManagePolicy: true, Namespace: "gpu-operator", ConfigMap: "sharing", Default: "shared", Policy: "gpu-cluster-policy",
 		Configs: map[string]platform.Slicing{"shared": {Replicas: 4, FailRequestsGreaterThanOne: true}, "dedicated": {Replicas: 1}},
 	}, config.TimeSlicing)
 }

@@ -77,7 +77,7 @@ func (g *gpus) restart(replicas int) {
 	g.sharing = &gpusharing.Reconciler{
 		Client: g.client, Live: g.client, Namespace: g.ns, Clock: g.clock, Events: g.events, Metrics: gpusharing.NewMetrics(),
 		Settings: platform.TimeSlicing{
-			Enabled: true, ManagePolicy: true, Namespace: gpuNamespace, ConfigMap: "time-slicing-config", Default: "any",
+			Enabled: true, ManagePolicy: true, Namespace: gpuNamespace, ConfigMap: "time-slicing-config", Default: "any", Policy: platform.DefaultClusterPolicy,
 			Configs: map[string]platform.Slicing{"any": {Replicas: replicas}, "dedicated": {Replicas: 1}},
 		},
 	}
@@ -209,7 +209,7 @@ func (g *gpus) conflictIsTold() {
 	require.NoError(g.t, g.client.Delete(g.ctx, g.policy()))
 	g.pass()
 	require.Contains(g.t, g.told("config"), "there is no ClusterPolicy")
-	require.True(g.t, isGone(g.client.Get(g.ctx, client.ObjectKey{Name: platform.ClusterPolicyName}, newPolicy())), "never made anew")
+	require.True(g.t, isGone(g.client.Get(g.ctx, client.ObjectKey{Name: platform.DefaultClusterPolicy}, newPolicy())), "never made anew")
 }
 
 // asInstalled runs the real manager with the chart's permissions on a cluster
@@ -276,7 +276,7 @@ func (g *gpus) file(path string) string {
 func newPolicy() *unstructured.Unstructured {
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind: "ClusterPolicy"})
-	policy.SetName(platform.ClusterPolicyName)
+	policy.SetName(platform.DefaultClusterPolicy)
 	return policy
 }
 

@@ -28,6 +28,7 @@ templates.yaml: |
     "namespace" (include "vdi-operator.proxy.namespace" .)
     "podLabels" $s.proxy.podLabels)
   "network" (include "vdi-operator.config.network" . | fromYaml) -}}
+{{- with $s.proxy.ranges }}{{ $_ := set $sessions.proxy "ranges" . }}{{ end -}}
 {{- range $key := list "labels" "annotations" "values" "overlay" -}}
 {{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
 {{- end -}}
@@ -67,6 +68,7 @@ templates.yaml: |
   "namespace" (include "vdi-operator.gpuSharing.namespace" .)
   "configMap" $sharing.configMap
   "default" $sharing.default -}}
+{{- with $sharing.policy }}{{ $_ := set $out "policy" . }}{{ end -}}
 {{- if $sharing.managePolicy }}{{ $_ := set $out "managePolicy" true }}{{ end -}}
 {{- with $sharing.configs }}{{ $_ := set $out "configs" . }}{{ end -}}
 {{- toYaml $out -}}

@@ -245,7 +245,7 @@ version before, let pass who holds these verbs. */}}
 {{- if .Values.gpuSharing.managePolicy }}
 - apiGroups: [nvidia.com]
   resources: [clusterpolicies]
-  resourceNames: [cluster-policy]
+  resourceNames: [{{ .Values.gpuSharing.policy | default "cluster-policy" }}]
   verbs: [patch]
 {{- end }}
 {{- end -}}

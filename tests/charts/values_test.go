@@ -100,7 +100,9 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 	for _, name := range []string{
 		"global", "admission.pods", "admission.endpointWriters", "admission.namespaceLabel", "sessions.allowed", "sessions.network.openRanges",
 		"sessions.proxy.reads", "sessions.proxy.labelJob", "sessions.proxy.ingressClasses", "sessions.proxy.gatewayClasses",
-		"sessions.proxy.gateways", "sessions.proxy.ranges", "gpuSharing.policy", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
+		"sessions.proxy.gateways", "sessions.proxy.ranges", "gpuSharing.policy",
+		"revisionHistoryLimit", "podSecurityContext", "containerSecurityContext", "extraArgs", "extraObjects", "service", "strategy",
+		"frontDoor.autoscaling", "frontDoor.revisionHistoryLimit", "frontDoor.tolerations", "serviceMonitor.relabelings", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
 	} {
 		without, err := render(t, operator(map[string]string{name: "null"}))
 		require.NoError(t, err, name)

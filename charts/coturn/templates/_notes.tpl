@@ -1,6 +1,12 @@
 {{/* What to do next and what to watch out for. */}}
 
 {{- define "coturn.notes.warnings" -}}
+{{- range .Values.imagePullSecrets }}
+{{- if kindIs "string" . }}
+WARNING: {{ include "coturn.valueName" (dict "root" $ "name" "imagePullSecrets") }} names Secrets by bare names: write {name: {{ . }}}; the next
+release takes no others.
+{{- end }}
+{{- end }}
 {{- if eq .Values.exposure "HostNetwork" }}
 WARNING: the relay runs on the host network. Its namespace must admit privileged pods
 (kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=privileged), network policies do

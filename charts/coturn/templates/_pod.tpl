@@ -19,19 +19,10 @@ spec:
   # Else coturn is process 1, which SIGTERM does not end (4.6.1 has no handler): each
   # restart would take the whole grace period, and the new one needs the ports.
   shareProcessNamespace: true
-  {{- with .Values.imagePullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
+  {{- with include "coturn.pod.pullSecrets" . }}
+  {{- . | nindent 2 }}
   {{- end }}
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: 65534
-    runAsGroup: 65534
-    fsGroup: 65534
-    seccompProfile:
-      type: RuntimeDefault
+  securityContext: {{- include "coturn.pod.securityContext" (dict "root" . "user" 65534 "group" true) | nindent 4 }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   initContainers:
     {{- include "coturn.pod.config" . | nindent 4 }}
@@ -50,6 +41,9 @@ spec:
   {{- end }}
   {{- with .Values.affinity }}
   affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.topologySpreadConstraints }}
+  topologySpreadConstraints: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end -}}
 
@@ -85,11 +79,7 @@ spec:
       memory: 32Mi
     limits:
       memory: 64Mi
-  securityContext:
-    allowPrivilegeEscalation: false
-    readOnlyRootFilesystem: true
-    capabilities:
-      drop: [ALL]
+  securityContext: {{- include "coturn.container.securityContext" dict | nindent 4 }}
   volumeMounts:
     - name: base
       mountPath: /etc/coturn-base
@@ -132,6 +122,9 @@ spec:
       valueFrom:
         fieldRef:
           fieldPath: status.podIP
+    {{- with .Values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   ports:
     - name: turn-udp
       containerPort: {{ .Values.ports.turn }}
@@ -157,15 +150,10 @@ spec:
   {{- with .Values.resources }}
   resources: {{- toYaml . | nindent 4 }}
   {{- end }}
-  securityContext:
-    # The kernel grants a file capability only where privileges may grow.
-    allowPrivilegeEscalation: {{ eq (include "coturn.bindsLowPort" .) "true" }}
-    readOnlyRootFilesystem: true
-    capabilities:
-      drop: [ALL]
-      # The image's program carries this file capability; where it is not
-      # granted, the kernel refuses to start it.
-      add: [NET_BIND_SERVICE]
+  {{- /* The image's program carries this file capability; where it is not granted, the kernel
+  refuses to start it. The kernel grants one only where privileges may grow. */}}
+  {{- $ours := dict "allowPrivilegeEscalation" (eq (include "coturn.bindsLowPort" .) "true") "capabilities" (dict "drop" (list "ALL") "add" (list "NET_BIND_SERVICE")) }}
+  securityContext: {{- include "coturn.container.securityContext" (dict "ours" $ours "override" .Values.containerSecurityContext) | nindent 4 }}
   volumeMounts:
     - name: config
       mountPath: /etc/coturn
@@ -176,6 +164,9 @@ spec:
     - name: tls
       mountPath: /etc/coturn-tls
       readOnly: true
+    {{- end }}
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
@@ -233,5 +224,8 @@ tcpSocket:
           items:
             - key: ca.crt
               path: ca.crt
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

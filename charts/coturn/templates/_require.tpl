@@ -69,8 +69,8 @@
 {{/* GitOps tools render without a cluster: they pass the API to helm template
 with --api-versions. */}}
 {{- define "coturn.require.crd" -}}
-{{- $api := printf "monitoring.coreos.com/v1/%s" .kind -}}
-{{- if not (.root.Capabilities.APIVersions.Has $api) -}}
+{{- $api := "monitoring.coreos.com/v1" -}}
+{{- if not (include "coturn.knows" (dict "root" .root "api" $api "kind" .kind)) -}}
 {{- fail (printf "%s is on, but this cluster does not know %s (monitoring.coreos.com/v1): install the Prometheus Operator first, or switch it off; when rendering without a cluster add --api-versions %s" (include "coturn.valueName" .) .kind $api) -}}
 {{- end -}}
 {{- end -}}

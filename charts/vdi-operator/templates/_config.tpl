@@ -139,7 +139,7 @@ ranges: {{ toJson . }}
 {{- end -}}
 {{- $out := dict -}}
 {{- with merge (dict) ($images.rewrite | default dict) $rewrite }}{{ $_ := set $out "rewrite" . }}{{ end -}}
-{{- with $images.pullSecrets }}{{ $_ := set $out "pullSecrets" . }}{{ end -}}
+{{- with include "vdi-operator.pullSecrets" (dict "root" . "own" $images.pullSecrets) | fromJsonArray }}{{ $_ := set $out "pullSecrets" . }}{{ end -}}
 {{- toYaml $out -}}
 {{- end -}}
 

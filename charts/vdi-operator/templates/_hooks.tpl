@@ -107,18 +107,10 @@ restartPolicy: Never
 serviceAccountName: {{ include "vdi-operator.hook.name" . }}
 automountServiceAccountToken: true
 enableServiceLinks: false
-{{- with $values.imagePullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+{{- with include "vdi-operator.pod.pullSecrets" .root }}
+{{ . }}
 {{- end }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  seccompProfile:
-    type: RuntimeDefault
+securityContext: {{- include "vdi-operator.pod.securityContext" (dict "root" .root "override" $values.podSecurityContext) | nindent 2 }}
 containers:
   - name: vdi-operator
     image: {{ include "vdi-operator.image" .root | quote }}
@@ -135,11 +127,7 @@ containers:
     {{- with $values.hooks.resources }}
     resources: {{- toYaml . | nindent 6 }}
     {{- end }}
-    securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities:
-        drop: [ALL]
+    securityContext: {{- include "vdi-operator.container.securityContext" $values.containerSecurityContext | nindent 6 }}
     {{- if .config }}
     volumeMounts:
       - name: config

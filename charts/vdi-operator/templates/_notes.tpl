@@ -109,6 +109,14 @@ as it is: another release brought it. Upgrade this one to that version too.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $name, $secrets := dict "imagePullSecrets" .Values.imagePullSecrets "sessions.images.pullSecrets" .Values.sessions.images.pullSecrets }}
+{{- range $secrets }}
+{{- if kindIs "string" . }}
+WARNING: {{ include "vdi-operator.valueName" (dict "root" $ "name" $name) }} names Secrets by bare names: write {name: {{ . }}}; the next
+release takes no others.
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.sessions.tls.mode "Secret" }}
 WARNING: sessions.tls.mode is Secret: the certificate's key lies in every session
 namespace, where tenants could read it and pose as any desktop. Prefer Wildcard.

@@ -155,8 +155,8 @@
 {{/* GitOps tools render without a cluster: they pass the API to helm template
 with --api-versions. */}}
 {{- define "vdi-operator.require.serviceMonitorCRD" -}}
-{{- if not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") -}}
-{{- fail (printf "%s is on, but this cluster does not know ServiceMonitor (monitoring.coreos.com/v1): install the Prometheus Operator first, or switch it off; when rendering without a cluster add --api-versions monitoring.coreos.com/v1/ServiceMonitor" (include "vdi-operator.valueName" (dict "root" . "name" "serviceMonitor.enabled"))) -}}
+{{- if not (include "vdi-operator.knows" (dict "root" . "api" "monitoring.coreos.com/v1" "kind" "ServiceMonitor")) -}}
+{{- fail (printf "%s is on, but this cluster does not know ServiceMonitor (monitoring.coreos.com/v1): install the Prometheus Operator first, or switch it off; when rendering without a cluster add --api-versions monitoring.coreos.com/v1" (include "vdi-operator.valueName" (dict "root" . "name" "serviceMonitor.enabled"))) -}}
 {{- end -}}
 {{- end -}}
 

@@ -67,3 +67,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $selector := include "vdi-operator.frontDoor.selector" . | fromYaml -}}
 {{- toYaml (merge dict $selector $own .Values.frontDoor.podLabels .Values.commonLabels) -}}
 {{- end -}}
+
+{{- define "vdi-operator.frontDoor.autoscales" -}}
+{{- if (.Values.frontDoor.autoscaling | default dict).enabled }}true{{ end -}}
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.leastReplicas" -}}
+{{- $scaling := .Values.frontDoor.autoscaling | default dict -}}
+{{- ternary $scaling.minReplicas .Values.frontDoor.replicas (eq "true" (include "vdi-operator.frontDoor.autoscales" .)) | int -}}
+{{- end -}}
+
+{{/* Beside the operator, unless the front door has a place of its own. */}}
+{{- define "vdi-operator.frontDoor.placement" -}}
+{{- $door := .Values.frontDoor -}}
+{{- $place := dict "affinity" $door.affinity "topologySpreadConstraints" $door.topologySpreadConstraints -}}
+{{- range $key := list "priorityClassName" "nodeSelector" "tolerations" -}}
+{{- $_ := set $place $key (get $door $key | default (get $.Values $key)) -}}
+{{- end -}}
+{{- toYaml $place -}}
+{{- end -}}

@@ -1,0 +1,44 @@
+{{/* What the values change of every pod of this chart. What keeps a pod within Pod Security
+stays unless a value names it. */}}
+
+{{/* Whether the cluster knows a kind: dict root api (group and version) and kind. A cluster lists
+both; who renders without one may give the group and version alone, for all of its kinds. */}}
+{{- define "coturn.knows" -}}
+{{- $versions := .root.Capabilities.APIVersions -}}
+{{- $kinds := false -}}
+{{- range $versions }}{{ if hasPrefix (printf "%s/" $.api) . }}{{ $kinds = true }}{{ end }}{{ end -}}
+{{- if or ($versions.Has (printf "%s/%s" .api .kind)) (and ($versions.Has .api) (not $kinds)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Pull secrets as Kubernetes writes them, {name: x}, and as bare names, which earlier releases took. */}}
+{{- define "coturn.pod.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat ((.Values.global | default dict).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) -}}
+{{- if kindIs "map" . }}{{ $names = append $names .name }}{{ else }}{{ $names = append $names . }}{{ end -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Of a pod: dict root user, and group where Secrets are mounted for one alone. OpenShift's
+security context constraints choose users from the namespace's range. */}}
+{{- define "coturn.pod.securityContext" -}}
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- $adapt := dig "compatibility" "openshift" "adaptSecurityContext" "auto" (.root.Values.global | default dict) -}}
+{{- if not (or (eq $adapt "force") (and (eq $adapt "auto") (.root.Capabilities.APIVersions.Has "security.openshift.io/v1"))) -}}
+{{- $_ := set $context "runAsUser" .user -}}
+{{- $_ := set $context "runAsGroup" .user -}}
+{{- if .group }}{{ $_ := set $context "fsGroup" .user }}{{ end -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $context (deepCopy (.root.Values.podSecurityContext | default dict))) -}}
+{{- end -}}
+
+{{/* Of a container: dict ours override. */}}
+{{- define "coturn.container.securityContext" -}}
+{{- $context := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- toYaml (mergeOverwrite $context (.ours | default dict) (deepCopy (.override | default dict))) -}}
+{{- end -}}

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,6 +56,10 @@ func TestOperatorRefuses(t *testing.T) {
 		"relay over SCTP":    {map[string]string{"sessions.turn.transports": "{sctp}"}, "at '/sessions/turn/transports/0': value must be one of 'udp', 'tcp'"},
 		"no relay secret":    {map[string]string{"sessions.turn.secretName": ""}, "at '/sessions/turn/secretName': minLength"},
 		"unknown mode":       {map[string]string{"access.mode": "oidc"}, "at '/access/mode': value must be one of 'Password', 'OIDC'"},
+		"two domains":        {map[string]string{"global.domain": "a.example.com"}, `sessions.domain is "vdi.example.com", but global.domain is "a.example.com": leave one of them out`},
+		"rolling leaders":    {map[string]string{"leaderElection.enabled": "false", "strategy.type": "RollingUpdate"}, "strategy asks for a rolling update, but leaderElection.enabled is off"},
+		"scaled below least": {map[string]string{"frontDoor.autoscaling.enabled": "true", "frontDoor.autoscaling.maxReplicas": "1"}, "frontDoor.autoscaling.maxReplicas is 1, but frontDoor.autoscaling.minReplicas is 2: make it as great"},
+		"scaled by nothing":  {map[string]string{"frontDoor.autoscaling.enabled": "true", "frontDoor.resources.requests.cpu": "null"}, "frontDoor.autoscaling.enabled is on, but frontDoor.resources.requests.cpu is not set"},
 		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel'"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,11 +123,25 @@ func TestPlatformRefuses(t *testing.T) {
 		"GPUs nowhere":          {map[string]string{"gpu-operator.enabled": "false"}, "vdi-operator.gpuSharing.namespace is required while gpu-operator.enabled is off"},
 		"another GPU config":    {map[string]string{"gpu-operator.devicePlugin.config.name": "mine"}, `vdi-operator.gpuSharing.configMap is "time-slicing-config", but gpu-operator.devicePlugin.config.name is "mine"`},
 		"another GPU default":   {map[string]string{"vdi-operator.gpuSharing.default": "some"}, `vdi-operator.gpuSharing.default is "some", but gpu-operator.devicePlugin.config.default is "any"`},
-		"no GPU default":        {map[string]string{"gpu-operator.devicePlugin.config.default": "some", "vdi-operator.gpuSharing.default": "some"}, "every GPU node would lose its GPUs"},
+		"no GPU default":        {theirConfig("gpu-operator.devicePlugin.config.default", "some", "vdi-operator.gpuSharing.default", "some"), "every GPU node would lose its GPUs"},
 		"no GPU configuration":  {map[string]string{"gpu-operator.devicePlugin.config.data.any": "replicas: 4"}, "gpu-operator.devicePlugin.config.data.any is no configuration of the device plugin"},
 		"no GPU slices":         {map[string]string{"gpu-operator.devicePlugin.config.data.any": noSlices}, "gpu-operator.devicePlugin.config.data.any gives nvidia.com/gpu 0 replicas, which the device plugin refuses: write 2 or more slices, or leave the sharing section out for whole GPUs"},
-		"unknown pool":          {map[string]string{"vdi-operator.gpuSharing.dedicated": "{a}"}, `vdi-operator.gpuSharing.dedicated holds "a", but gpu-operator.devicePlugin.config.data does not: add the configuration`},
-		"shared pool":           {map[string]string{"vdi-operator.gpuSharing.dedicated": "{any}"}, `vdi-operator.gpuSharing.dedicated holds "any", but gpu-operator.devicePlugin.config.data.any shares GPUs`},
+		"unknown pool":          {theirConfig("vdi-operator.gpuSharing.dedicated", "{a}"), `vdi-operator.gpuSharing.dedicated holds "a", but gpu-operator.devicePlugin.config.data does not: add the configuration`},
+		"shared pool":           {theirConfig("vdi-operator.gpuSharing.dedicated", "{any}"), `vdi-operator.gpuSharing.dedicated holds "any", but gpu-operator.devicePlugin.config.data.any shares GPUs`},
+		"two kinds of slices":   {theirConfig("gpu-operator.devicePlugin.config.create", "false", "slicesPerGPU", "6"), "slicesPerGPU is 6, but gpu-operator.devicePlugin.config.data.any takes its place: leave one of them out"},
+		"pools unread":          {theirConfig("gpuPools.small", "4"), "gpuPools is set, but gpu-operator.devicePlugin.config.create lets another chart make the ConfigMap"},
+		"pool cut and whole":    {map[string]string{"gpuPools.a": "4", "vdi-operator.gpuSharing.dedicated": "{a}"}, `gpuPools slices the pool "a", but vdi-operator.gpuSharing.dedicated keeps its GPUs whole`},
+		"one slice":             {map[string]string{"slicesPerGPU": "1"}, "at '/slicesPerGPU': minimum"},
+		"two domains":           {map[string]string{"global.domain": "other.example.com"}, `vdi-operator.sessions.domain is "vdi.example.com", but global.domain is "other.example.com": leave one of them out`},
+		"no issuer":             {map[string]string{"certificate.enabled": "true"}, "certificate.issuerRef.name is required while certificate.enabled is on"},
+		"unseen certificate":    {certified("traefik.enabled", "false", "vdi-operator.sessions.proxy.namespace", "a"), "certificate.enabled is on, but traefik.enabled is off"},
+		"another certificate":   {certified("tlsStore.default.defaultCertificate.secretName", "a"), `tlsStore.default.defaultCertificate.secretName is "a", but certificate.secretName is "vdi-wildcard"`},
+		"another tool":          {withRelay("coturn.tool.image.tag", "v2"), `coturn.tool.image gives "ghcr.io/vdi-platform/vdi-operator:v2", but vdi-operator.image gives "ghcr.io/vdi-platform/vdi-operator:0.1.0"`},
+		"ACME twice":            {map[string]string{"traefik.certificatesResolvers.le.acme.email": "a@example.com", "traefik.deployment.replicas": "2"}, "traefik.certificatesResolvers holds le, but traefik.deployment.replicas is 2: every pod would ask for certificates of its own"},
+		"unknown host pods":     {map[string]string{"traefik.hostNetwork": "true"}, "traefik.hostNetwork is on, but vdi-operator.sessions.proxy.ranges is empty"},
+		"another record":        {map[string]string{`traefik.service.annotations.external-dns\.alpha\.kubernetes\.io/hostname`: "a.example.com"}, "traefik.service.annotations holds external-dns.alpha.kubernetes.io/hostname: a.example.com, but global.domain makes hosts under *.vdi.example.com: name that"},
+		"proxy's pull secret":   {map[string]string{"global.imageRegistry": "registry.example.com", "global.imagePullSecrets[0].name": "a"}, `global.imagePullSecrets holds "a", but traefik.deployment.imagePullSecrets does not`},
+		"half of the GPU parts": {map[string]string{"global.imageRegistry": "registry.example.com", "gpu-operator.driver.repository": "registry.example.com/nvidia"}, `global.imageRegistry is "registry.example.com", and some images of the GPU Operator come from there, but not those of gpu-operator.ccManager.repository=nvcr.io/nvidia/cloud-native, `},
 		"two certificates":      {map[string]string{"tlsStore.default.defaultCertificate.secretName": "a", "tlsStore.default.defaultGeneratedCert.resolver": "b"}, "tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
 		"unread store":          {map[string]string{"traefik.tlsStore.default.defaultCertificate.secretName": "a"}, "traefik.tlsStore is set, but with traefik.providers.kubernetesCRD.labelSelector the proxy does not read what Traefik's chart makes of it: move it up to tlsStore"},
 		"unread options":        {map[string]string{"traefik.tlsOptions.default.sniStrict": "true"}, "traefik.tlsOptions is set, but with"},
@@ -152,6 +171,25 @@ func TestPlatformRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// certified is a certificate by cert-manager, and more keys with their values.
+func certified(more ...string) map[string]string {
+	set := map[string]string{"certificate.enabled": "true", "certificate.issuerRef.name": "letsencrypt"}
+	for i := 0; i < len(more); i += 2 {
+		set[more[i]] = more[i+1]
+	}
+	return set
+}
+
+// theirConfig is a ConfigMap that the GPU Operator's chart makes of its own values, and more keys
+// with their values.
+func theirConfig(more ...string) map[string]string {
+	set := map[string]string{"gpu-operator.devicePlugin.config.create": "true", "gpu-operator.devicePlugin.config.data.any": strings.Replace(noSlices, "replicas: 0", "replicas: 4", 1)}
+	for i := 0; i < len(more); i += 2 {
+		set[more[i]] = more[i+1]
+	}
+	return set
 }
 
 // noSlices is a configuration that the device plugin refuses, as one line for --set.

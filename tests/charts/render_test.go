@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -144,10 +146,30 @@ func scenarios(t *testing.T) map[string]scenario {
 		all["vdi-platform-"+caseName(file)] = scenario{chart: umbrella, files: []string{file}}
 	}
 	for _, file := range glob(t, "values", "*.yaml") {
-		all["profile-"+caseName(file)] = platformChart(nil, file)
+		all["profile-"+caseName(file)] = platformChart(nil, withOthers(t, file)...)
 	}
 	all["vdi-operator-oidc"] = scenario{chart: inRepository("charts", "vdi-operator"), files: []string{"testdata/oidc-values.yaml"}}
 	return all
+}
+
+// filesOfCommand are the values files of a profile's helm command.
+var filesOfCommand = regexp.MustCompile(`-f (values/[a-z0-9-]+\.yaml)`)
+
+// withOthers are the files with which a profile is installed, in order: those that the first
+// helm command in its head names. Each names itself, last.
+func withOthers(t *testing.T, profile string) (files []string) {
+	t.Helper()
+	text, err := os.ReadFile(profile)
+	require.NoError(t, err)
+	_, command, found := strings.Cut(string(text), "\n#   helm ")
+	require.True(t, found, "%s has no command", profile)
+	command, _, _ = strings.Cut(command, "\n#\n")
+	for _, match := range filesOfCommand.FindAllStringSubmatch(command, -1) {
+		files = append(files, inRepository(strings.Split(match[1], "/")...))
+	}
+	require.NotEmpty(t, files, "%s: its command names no values file", profile)
+	require.Equal(t, profile, files[len(files)-1], "the command of a profile ends with itself")
+	return files
 }
 
 // glob finds files of the repository, and fails when there are none.

@@ -60,11 +60,35 @@ func TestSharingValuesReachTheChart(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal([]byte(record.Data["values.yaml"]), &given))
 	config := given.DevicePlugin.Config
 	require.Equal(t, "none", given.MIG.Strategy)
-	require.True(t, config.Create)
+	require.False(t, config.Create, "this chart makes the ConfigMap")
 	require.Equal(t, "time-slicing-config any", config.Name+" "+config.Default)
-	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, config.Data, ""))
-	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, config.Data, "dedicated"))
+	made := find[corev1.ConfigMap](t, objs, "ConfigMap", "time-slicing-config")
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 8}, planOf(t, made.Data, ""))
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 1}, planOf(t, made.Data, "dedicated"))
 	require.Equal(t, []string{"dedicated"}, settingsOf(t, objs).Sessions.GPUSharing.Dedicated, "whose nodes may give two")
+}
+
+// TestSlicesAreOneValue: nobody needs the device plugin's format, and who has it in the
+// GPU Operator's own values keeps it.
+func TestSlicesAreOneValue(t *testing.T) {
+	t.Parallel()
+	set := map[string]string{"slicesPerGPU": "4", "gpuPools.small": "12", "vdi-operator.gpuSharing.dedicated": "{whole}", "gpu-operator.devicePlugin.config.data.own": "version: v1"}
+	config := find[corev1.ConfigMap](t, objects(t, platformChart(set)), "ConfigMap", "time-slicing-config")
+	for pool, slices := range map[string]int64{"": 4, "small": 12, "whole": 1, "own": 1} {
+		require.Equal(t, map[string]int64{"nvidia.com/gpu": slices}, planOf(t, config.Data, pool), pool)
+	}
+	before := find[corev1.ConfigMap](t, objects(t, platformChart(theirConfig())), "ConfigMap", "time-slicing-config")
+	require.Equal(t, "gpu-operator", before.Labels["app.kubernetes.io/name"], "made by the chart whose value it is")
+	require.Equal(t, map[string]int64{"nvidia.com/gpu": 4}, planOf(t, before.Data, ""))
+	objs := objects(t, platformChart(map[string]string{"gpu-operator.enabled": "false", "vdi-operator.gpuSharing.enabled": "false"}))
+	require.NotContains(t, names(ofKind(objs, "ConfigMap")), "time-slicing-config")
+}
+
+func names(objs []*unstructured.Unstructured) (names []string) {
+	for _, obj := range objs {
+		names = append(names, obj.GetName())
+	}
+	return names
 }
 
 // TestSharingByUs (mode B): a GPU Operator that runs already is told by ours.

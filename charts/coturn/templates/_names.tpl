@@ -26,7 +26,7 @@
 
 {{/* "true" where Prometheus is answered: on request, which a monitor or a rule is, too. */}}
 {{- define "coturn.metrics.on" -}}
-{{- if or .Values.metrics.enabled .Values.serviceMonitor.enabled .Values.prometheusRule.enabled -}}true{{- end -}}
+{{- if or .Values.metrics.enabled .Values.serviceMonitor.enabled .Values.prometheusRule.enabled (include "coturn.monitoring" . | fromJson).enabled -}}true{{- end -}}
 {{- end -}}
 
 {{- define "coturn.metrics.name" -}}

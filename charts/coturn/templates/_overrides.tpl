@@ -42,3 +42,23 @@ security context constraints choose users from the namespace's range. */}}
 {{- $context := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
 {{- toYaml (mergeOverwrite $context (.ours | default dict) (deepCopy (.override | default dict))) -}}
 {{- end -}}
+
+{{/* The whole installation's switch, labels and namespace of Prometheus, as JSON. */}}
+{{- define "coturn.monitoring" -}}
+{{- dig "monitoring" dict (.Values.global | default dict) | default dict | toJson -}}
+{{- end -}}
+
+{{/* Labels by which Prometheus finds an object: dict root part. */}}
+{{- define "coturn.monitoring.labels" -}}
+{{- $all := include "coturn.monitoring" .root | fromJson -}}
+{{- merge dict (include "coturn.labels" .root | fromYaml) (get .root.Values .part).labels ($all.labels | default dict) | toYaml -}}
+{{- end -}}
+
+{{/* Who may read metrics. */}}
+{{- define "coturn.monitoring.peers" -}}
+{{- $peers := .Values.networkPolicy.metricsFrom | default list -}}
+{{- with (include "coturn.monitoring" . | fromJson).namespace -}}
+{{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .))) -}}
+{{- end -}}
+{{- $peers | uniq | toJson -}}
+{{- end -}}

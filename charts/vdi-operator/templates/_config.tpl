@@ -14,7 +14,7 @@ templates.yaml: |
 {{- define "vdi-operator.config" -}}
 {{- $s := .Values.sessions -}}
 {{- $sessions := dict
-  "domain" $s.domain
+  "domain" (include "vdi-operator.domain" .)
   "hostTemplate" $s.hostTemplate
   "externalPort" (int $s.externalPort)
   "tls" (include "vdi-operator.config.tls" . | fromYaml)

@@ -88,6 +88,11 @@ lies there already. A first part without a dot or colon is no host (distribution
 {{- end -}}
 {{- end -}}
 
+{{/* Under which sessions get their hosts: a value of its own, or the whole installation's. */}}
+{{- define "vdi-operator.domain" -}}
+{{- .Values.sessions.domain | default (.Values.global | default dict).domain -}}
+{{- end -}}
+
 {{- define "vdi-operator.proxy.namespace" -}}
 {{- .Values.sessions.proxy.namespace | default .Release.Namespace -}}
 {{- end -}}

@@ -70,11 +70,11 @@ kubectl get configmap -n {{ .Release.Namespace }} vdi-gpu-sharing-status -o yaml
 {{- end -}}
 
 {{- define "vdi-operator.notes.url" -}}
-https://*.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
+https://*.{{ include "vdi-operator.domain" . }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
 {{- define "vdi-operator.notes.authURL" -}}
-https://auth.{{ .Values.sessions.domain }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
+https://auth.{{ include "vdi-operator.domain" . }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
 {{/* About a proxy that is not of this release: what runs after this install ran before. */}}

@@ -15,10 +15,11 @@
 {{- include "vdi-operator.require.tenancy" . -}}
 {{- include "vdi-operator.require.gpuSharing" . -}}
 {{- include "vdi-operator.require.slices" . -}}
+{{- include "vdi-operator.disagree" . -}}
 {{- end -}}
 
 {{- define "vdi-operator.require.domain" -}}
-{{- if not .Values.sessions.domain -}}
+{{- if not (include "vdi-operator.domain" .) -}}
 {{- fail (printf "%s is required: the DNS domain under which every session gets a host, e.g. vdi.example.com" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.domain"))) -}}
 {{- end -}}
 {{- end -}}
@@ -79,7 +80,7 @@
 {{- fail (printf "%s is %d: suspended desktops could not be resumed, and with access.mode OIDC nobody could log in; set it to 1 or more" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.replicas")) $replicas) -}}
 {{- end -}}
 {{- if and (eq .Values.access.mode "OIDC") (eq .Values.frontDoor.routes "Never") -}}
-{{- fail (printf "%s is Never, but access.mode is OIDC: people log in at auth.%s, which needs the front door's routes; set it to Auto or Always" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.routes")) .Values.sessions.domain) -}}
+{{- fail (printf "%s is Never, but access.mode is OIDC: people log in at auth.%s, which needs the front door's routes; set it to Auto or Always" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.routes")) (include "vdi-operator.domain" .)) -}}
 {{- end -}}
 {{- end -}}
 

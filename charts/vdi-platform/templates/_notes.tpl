@@ -16,9 +16,9 @@ global.imageRegistry does not reach the GPU Operator's images. These keys name a
 {{- if and (index .Values "vdi-operator").enabled (eq "Old" (include "vdi-operator.proxy.judge" $tag)) }}
 WARNING: traefik.image.tag is {{ $tag }}, which is too old. {{ include "vdi-operator.proxy.hole" . }}
 {{- end }}
-{{- if and (eq $mode "Wildcard") (not (.Values.tlsStore | default .Values.traefik.tlsStore | default dict).default) }}
+{{- if and (eq $mode "Wildcard") (not (include "vdi-platform.proxy.stores" . | fromJson | default .Values.traefik.tlsStore | default dict).default) }}
 WARNING: tlsStore.default is empty: Traefik shows a self-signed certificate,
-which browsers refuse. Store the certificate of *.{{ index .Values "vdi-operator" "sessions" "domain" }} as a TLS
+which browsers refuse. Store the certificate of *.{{ include "vdi-platform.domain" . }} as a TLS
 Secret in {{ .Release.Namespace }} and name it in tlsStore.default.defaultCertificate.secretName.
 {{- end }}
 {{- if .Values.traefik.providers.kubernetesCRD.allowCrossNamespace }}

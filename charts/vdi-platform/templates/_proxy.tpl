@@ -5,11 +5,17 @@
 vdi.kasm.io/proxy=true
 {{- end -}}
 
+{{/* The TLS stores, with the one for a certificate that this chart asks for, as JSON. */}}
+{{- define "vdi-platform.proxy.stores" -}}
+{{- $stores := deepCopy (.Values.tlsStore | default dict) -}}
+{{- $certificate := .Values.certificate | default dict -}}
+{{- if and $certificate.enabled (not $stores.default) -}}
+{{- $_ := set $stores "default" (dict "defaultCertificate" (dict "secretName" $certificate.secretName)) -}}
+{{- end -}}
+{{- toJson $stores -}}
+{{- end -}}
+
 {{- define "vdi-platform.proxy.labels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: vdi-platform
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "vdi-platform.labels" . }}
 vdi.kasm.io/proxy: "true"
 {{- end -}}

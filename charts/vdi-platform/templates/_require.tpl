@@ -20,13 +20,14 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- if and $operator.enabled .Values.coturn.enabled -}}
 {{- include "vdi-platform.require.sameRelay" (dict "turn" $operator.sessions.turn "coturn" .Values.coturn) -}}
 {{- end -}}
-{{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (index .Values "gpu-operator") -}}
+{{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (include "vdi-platform.sharing.judged" . | fromJson) -}}
 {{- if $gpus.gpu.enabled -}}
 {{- include "vdi-platform.require.sharingConfig" $gpus -}}
 {{- end -}}
 {{- if and $operator.enabled $gpus.sharing.enabled -}}
 {{- include (ternary "vdi-platform.require.sameGPUs" "vdi-platform.require.ownGPUs" $gpus.gpu.enabled) $gpus -}}
 {{- end -}}
+{{- include "vdi-platform.disagree" . -}}
 {{- end -}}
 
 {{/* One writer, one configuration: the operator verifies what the GPU Operator's
@@ -161,7 +162,7 @@ sessions without a route. */}}
 {{- if not .traefik.ports.websecure.http.tls.enabled -}}
 {{- fail "traefik.ports.websecure.http.tls.enabled is off: sessions are never served without TLS" -}}
 {{- end -}}
-{{- $certificate := (.root.Values.tlsStore | default .traefik.tlsStore | default dict).default | default dict -}}
+{{- $certificate := (include "vdi-platform.proxy.stores" .root | fromJson | default .traefik.tlsStore | default dict).default | default dict -}}
 {{- if and $certificate.defaultCertificate $certificate.defaultGeneratedCert -}}
 {{- fail "tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one, or it is left to Traefik which certificate desktops show" -}}
 {{- end -}}

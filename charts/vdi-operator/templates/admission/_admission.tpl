@@ -84,7 +84,7 @@ spec:
 
 {{/* Whether host h is no desktop's, and no wildcard above them. */}}
 {{- define "vdi-operator.admission.foreign" -}}
-{{- $domain := .Values.sessions.domain -}}
+{{- $domain := include "vdi-operator.domain" . -}}
 h.lowerAscii() != '{{ $domain }}' && !h.lowerAscii().endsWith('.{{ $domain }}') && !(h.startsWith('*.') && '.{{ $domain }}'.endsWith(h.lowerAscii().substring(1)))
 {{- end -}}
 

@@ -111,7 +111,7 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
     && variables.spec.rules.all(r, has(r.host) && r.host != '')
   reason: Forbidden
   message: >-
-    spec.rules and spec.defaultBackend could take requests for desktops under {{ .Values.sessions.domain }}: name a host in every rule and use no
+    spec.rules and spec.defaultBackend could take requests for desktops under {{ include "vdi-operator.domain" . }}: name a host in every rule and use no
     defaultBackend, take the class of another proxy, or have an administrator of the cluster write this Ingress
 {{ end -}}
 {{- if has "Gateway" $proxy.reads -}}
@@ -125,14 +125,14 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
     || object.kind != 'TCPRoute' && has(variables.spec.hostnames) && size(variables.spec.hostnames) > 0 && variables.spec.hostnames.all(h, h != '')
   reason: Forbidden
   message: >-
-    spec.hostnames could take requests for desktops under {{ .Values.sessions.domain }}: name every host, which a TCPRoute cannot, hang the route on another
+    spec.hostnames could take requests for desktops under {{ include "vdi-operator.domain" . }}: name every host, which a TCPRoute cannot, hang the route on another
     proxy's Gateway (sessions.proxy.gateways), or have an administrator of the cluster write it
 # Of UDP no desktop lives.
 - expression: >-
     !variables.isJudged || variables.listeners.all(l, l.protocol == 'UDP' || l.protocol != 'TCP' && has(l.hostname) && l.hostname != '')
   reason: Forbidden
   message: >-
-    spec.listeners[].hostname could take requests for desktops under {{ .Values.sessions.domain }}: name a host in every listener, which one of TCP
+    spec.listeners[].hostname could take requests for desktops under {{ include "vdi-operator.domain" . }}: name a host in every listener, which one of TCP
     cannot, take the class of another proxy (sessions.proxy.gatewayClasses), or have an administrator of the cluster write this Gateway
 {{ end -}}
 {{- if has "IngressRoute" $proxy.reads -}}

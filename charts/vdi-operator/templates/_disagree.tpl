@@ -1,0 +1,25 @@
+{{/* Two values that say different things of one matter, with the names of both. */}}
+
+{{- define "vdi-operator.disagree" -}}
+{{- $global := .Values.global | default dict -}}
+{{- $own := .Values.sessions.domain -}}
+{{- if and $own $global.domain (ne $own $global.domain) -}}
+{{- fail (printf "%s is %q, but global.domain is %q: leave one of them out" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.domain")) $own $global.domain) -}}
+{{- end -}}
+{{- if and (not .Values.leaderElection.enabled) .Values.strategy (ne "Recreate" (.Values.strategy.type | default "")) -}}
+{{- fail (printf "%s asks for a rolling update, but leaderElection.enabled is off, so two operators would work at once: leave the strategy out, or switch leader election on" (include "vdi-operator.valueName" (dict "root" . "name" "strategy"))) -}}
+{{- end -}}
+{{- include "vdi-operator.disagree.scaling" . -}}
+{{- end -}}
+
+{{- define "vdi-operator.disagree.scaling" -}}
+{{- $scaling := .Values.frontDoor.autoscaling | default dict -}}
+{{- if $scaling.enabled -}}
+{{- if lt (int $scaling.maxReplicas) (int $scaling.minReplicas) -}}
+{{- fail (printf "%s is %d, but frontDoor.autoscaling.minReplicas is %d: make it as great" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.autoscaling.maxReplicas")) (int $scaling.maxReplicas) (int $scaling.minReplicas)) -}}
+{{- end -}}
+{{- if not (dig "requests" "cpu" "" (.Values.frontDoor.resources | default dict)) -}}
+{{- fail (printf "%s is on, but frontDoor.resources.requests.cpu is not set: the autoscaler reckons in shares of it, so set it, e.g. 100m" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.autoscaling.enabled"))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -41,7 +41,12 @@ func writeSchemas(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	certmanager, err := module(ctx, "certmanager", "github.com/cert-manager/cert-manager")
+	if err != nil {
+		return err
+	}
 	return errors.Join(
+		writeCustom(dir, filepath.Join(certmanager, "deploy", "crds")),
 		writeCustom(dir, inRepository("charts", "vdi-operator", "crds")),
 		writeCustom(dir, filepath.Join(umbrella, "charts", "traefik", "crds")),
 		writeCustom(dir, filepath.Join(umbrella, "charts", "gpu-operator", "crds")),

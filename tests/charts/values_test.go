@@ -102,7 +102,7 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 		"sessions.proxy.reads", "sessions.proxy.labelJob", "sessions.proxy.ingressClasses", "sessions.proxy.gatewayClasses",
 		"sessions.proxy.gateways", "sessions.proxy.ranges", "gpuSharing.policy",
 		"revisionHistoryLimit", "podSecurityContext", "containerSecurityContext", "extraArgs", "extraObjects", "service", "strategy",
-		"frontDoor.autoscaling", "frontDoor.revisionHistoryLimit", "frontDoor.tolerations", "serviceMonitor.relabelings", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
+		"frontDoor.autoscaling", "clusterObjects", "frontDoor.revisionHistoryLimit", "frontDoor.tolerations", "serviceMonitor.relabelings", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
 	} {
 		without, err := render(t, operator(map[string]string{name: "null"}))
 		require.NoError(t, err, name)

@@ -10,6 +10,19 @@
 {{- fail (printf "%s asks for a rolling update, but leaderElection.enabled is off, so two operators would work at once: leave the strategy out, or switch leader election on" (include "vdi-operator.valueName" (dict "root" . "name" "strategy"))) -}}
 {{- end -}}
 {{- include "vdi-operator.disagree.scaling" . -}}
+{{- if not (include "vdi-operator.makesForCluster" .) }}{{ include "vdi-operator.disagree.jobs" . }}{{ end -}}
+{{- end -}}
+
+{{/* Jobs that need rights in other namespaces, or in the whole cluster. */}}
+{{- define "vdi-operator.disagree.jobs" -}}
+{{- $on := dict "crds.upgradeJob.enabled" .Values.crds.upgradeJob.enabled "upgradeCheck.enabled" (.Values.upgradeCheck | default dict).enabled
+  "uninstall.job.enabled" .Values.uninstall.job.enabled "sessions.proxy.labelJob.enabled" (.Values.sessions.proxy.labelJob | default dict).enabled
+  "templates" (not (empty .Values.templates)) -}}
+{{- range $name, $set := $on -}}
+{{- if $set -}}
+{{- fail (printf "%s is set, but clusterObjects is Leave: its Job needs rights that an installer of one namespace cannot give; leave it out, as values/namespaced.yaml does" (include "vdi-operator.valueName" (dict "root" $ "name" $name))) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vdi-operator.disagree.scaling" -}}

@@ -21,7 +21,7 @@ Old
 cluster. Helm cannot go on where it may not look. */}}
 {{- define "vdi-operator.proxy.containers" -}}
 {{- $containers := list -}}
-{{- if .Values.sessions.proxy.checkVersion -}}
+{{- if and .Values.sessions.proxy.checkVersion (include "vdi-operator.makesForCluster" .) -}}
 {{- $labels := .Values.sessions.proxy.podLabels -}}
 {{- range (lookup "v1" "Pod" (include "vdi-operator.proxy.namespace" .) "").items -}}
 {{- $theirs := .metadata.labels | default dict -}}

@@ -11,7 +11,7 @@
 {{- include "vdi-operator.require.leader" . -}}
 {{- include "vdi-operator.require.ports" . -}}
 {{- include "vdi-operator.require.overlay" . -}}
-{{- include "vdi-operator.require.alone" . -}}
+{{- if include "vdi-operator.makesForCluster" . }}{{ include "vdi-operator.require.alone" . }}{{ end -}}
 {{- include "vdi-operator.require.tenancy" . -}}
 {{- include "vdi-operator.require.gpuSharing" . -}}
 {{- include "vdi-operator.require.slices" . -}}

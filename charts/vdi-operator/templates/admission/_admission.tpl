@@ -149,7 +149,7 @@ rendered without one, as by GitOps tools, nothing is demanded. */}}
 {{- if and .Values.admission.enabled (not .Values.watchNamespaces) -}}
 {{- if eq $mode "Require" -}}
 true
-{{- else if and (eq $mode "Auto") (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- else if and (eq $mode "Auto") (include "vdi-operator.makesForCluster" .) (lookup "v1" "Namespace" "" "kube-system") -}}
 {{- $before := lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicy" "" (include "vdi-operator.admission.name" (dict "root" . "part" "places")) -}}
 {{- if eq (dig "metadata" "annotations" "vdi.kasm.io/namespace-label" "" $before) "required" -}}
 true
@@ -166,7 +166,7 @@ true
 label. Empty without a cluster. */}}
 {{- define "vdi-operator.admission.lived" -}}
 {{- $all := dict -}}
-{{- if .Capabilities.APIVersions.Has "vdi.kasm.io/v1alpha1/VDISession" -}}
+{{- if and (.Capabilities.APIVersions.Has "vdi.kasm.io/v1alpha1/VDISession") (include "vdi-operator.makesForCluster" .) -}}
 {{- range (lookup "vdi.kasm.io/v1alpha1" "VDISession" "" "").items -}}
 {{- $_ := set $all .metadata.namespace true -}}
 {{- end -}}

@@ -41,7 +41,7 @@ vdi-template-user:
 
 {{/* The roles have one name per cluster. Only a cluster can tell whose they are. */}}
 {{- define "vdi-operator.require.tenancy" -}}
-{{- if .Values.tenancy.roles.create -}}
+{{- if and .Values.tenancy.roles.create (include "vdi-operator.makesForCluster" .) -}}
 {{- with lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "vdi-user" -}}
 {{- $owner := .metadata.annotations | default dict -}}
 {{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}

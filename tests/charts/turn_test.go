@@ -1,11 +1,13 @@
 package charts
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -63,4 +65,21 @@ func requireRelaySecret(t *testing.T, pod corev1.PodSpec, name string) {
 		Secret: &corev1.SecretVolumeSource{SecretName: name, Optional: &optional},
 	}})
 	require.Contains(t, pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "turn", MountPath: "/etc/vdi-turn", ReadOnly: true})
+}
+
+// TestRelayIsOneValue: host, ports and image are said once, for the relay and for desktops.
+func TestRelayIsOneValue(t *testing.T) {
+	t.Parallel()
+	objs := objects(t, platformChart(map[string]string{
+		"coturn.enabled": "true", "coturn.realm": "turn.example.com", "coturn.tls.enabled": "true", "coturn.tls.secretName": "turn-tls",
+		"global.turn.host": "turn.example.com", "global.turn.port": "3500", "global.turn.tlsPort": "443",
+		"global.operatorImage.repository": "registry.example.com/vdi-operator", "global.operatorImage.tag": "v2",
+	}))
+	turn := settingsOf(t, objs).Sessions.TURN
+	require.Equal(t, "turn.example.com 3500 443", fmt.Sprint(turn.Host, " ", turn.Port, " ", turn.TLSPort))
+	require.Contains(t, find[corev1.ConfigMap](t, objs, "ConfigMap", "vdi-coturn-config").Data["turnserver.conf"], "listening-port=3500\n")
+	manifests, err := yaml.Marshal(objs)
+	require.NoError(t, err)
+	require.NotContains(t, string(manifests), "ghcr.io/vdi-platform/vdi-operator")
+	require.Contains(t, string(manifests), "registry.example.com/vdi-operator:v2")
 }

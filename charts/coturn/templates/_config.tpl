@@ -4,11 +4,11 @@ should protect. What only one of them knows goes into the arguments. */}}
 
 {{- define "coturn.config" -}}
 realm={{ .Values.realm }}
-listening-port={{ .Values.ports.turn }}
+listening-port={{ (include "coturn.ports" . | fromJson).turn }}
 min-port={{ .Values.ports.relayMin }}
 max-port={{ .Values.ports.relayMax }}
 {{- if .Values.tls.enabled }}
-tls-listening-port={{ .Values.ports.tls }}
+tls-listening-port={{ (include "coturn.ports" . | fromJson).tls }}
 cert=/etc/coturn-tls/tls.crt
 pkey=/etc/coturn-tls/tls.key
 {{- else }}

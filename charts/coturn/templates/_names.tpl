@@ -69,7 +69,8 @@ lies there already. A first part without a dot or colon is no host (distribution
 {{- end -}}
 
 {{- define "coturn.tool.image" -}}
-{{- $image := .Values.tool.image -}}
+{{- $all := dig "operatorImage" dict (.Values.global | default dict) | default dict -}}
+{{- $image := merge (dict) (ternary (pick $all "repository" "tag" "digest") dict (not (empty $all.repository))) .Values.tool.image -}}
 {{- $repository := include "coturn.registry.name" (dict "root" . "name" $image.repository) -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}

@@ -62,3 +62,12 @@ security context constraints choose users from the namespace's range. */}}
 {{- end -}}
 {{- $peers | uniq | toJson -}}
 {{- end -}}
+
+{{/* The relay's ports, as JSON: what global.turn gives to desktops counts here, too. */}}
+{{- define "coturn.ports" -}}
+{{- $all := dig "turn" dict (.Values.global | default dict) | default dict -}}
+{{- $ports := deepCopy .Values.ports -}}
+{{- with $all.port }}{{ $_ := set $ports "turn" . }}{{ end -}}
+{{- with $all.tlsPort }}{{ $_ := set $ports "tls" . }}{{ end -}}
+{{- toJson $ports -}}
+{{- end -}}

@@ -127,14 +127,14 @@ spec:
     {{- end }}
   ports:
     - name: turn-udp
-      containerPort: {{ .Values.ports.turn }}
+      containerPort: {{ (include "coturn.ports" . | fromJson).turn }}
       protocol: UDP
     - name: turn-tcp
-      containerPort: {{ .Values.ports.turn }}
+      containerPort: {{ (include "coturn.ports" . | fromJson).turn }}
       protocol: TCP
     {{- if .Values.tls.enabled }}
     - name: turn-tls
-      containerPort: {{ .Values.ports.tls }}
+      containerPort: {{ (include "coturn.ports" . | fromJson).tls }}
       protocol: TCP
     {{- end }}
     {{- if include "coturn.metrics.on" . }}
@@ -173,7 +173,7 @@ spec:
 {{/* Ports below 1024 of the node are for the privileged; those of a pod's own
 network are for everybody (container runtimes lower the bound there). */}}
 {{- define "coturn.bindsLowPort" -}}
-{{- $low := or (lt (int .Values.ports.turn) 1024) (and .Values.tls.enabled (lt (int .Values.ports.tls) 1024)) -}}
+{{- $low := or (lt (int (include "coturn.ports" . | fromJson).turn) 1024) (and .Values.tls.enabled (lt (int (include "coturn.ports" . | fromJson).tls) 1024)) -}}
 {{- if and $low (eq .Values.exposure "HostNetwork") -}}true{{- end -}}
 {{- end -}}
 

@@ -16,7 +16,7 @@
 {{- end -}}
 
 {{- define "coturn.require.range" -}}
-{{- $ports := .Values.ports -}}
+{{- $ports := include "coturn.ports" . | fromJson -}}
 {{- if lt (int $ports.relayMax) (int $ports.relayMin) -}}
 {{- fail (printf "%s is %d, above ports.relayMax, which is %d: give the relay a range" (include "coturn.valueName" (dict "root" . "name" "ports.relayMin")) (int $ports.relayMin) (int $ports.relayMax)) -}}
 {{- end -}}
@@ -28,8 +28,8 @@
 {{- end -}}
 
 {{- define "coturn.require.ports" -}}
-{{- $used := list (int .Values.ports.turn) -}}
-{{- if .Values.tls.enabled -}}{{- $used = append $used (int .Values.ports.tls) -}}{{- end -}}
+{{- $used := list (int (include "coturn.ports" . | fromJson).turn) -}}
+{{- if .Values.tls.enabled -}}{{- $used = append $used (int (include "coturn.ports" . | fromJson).tls) -}}{{- end -}}
 {{- if include "coturn.metrics.on" . -}}{{- $used = append $used (int .Values.metrics.port) -}}{{- end -}}
 {{- if ne (len $used) (len (uniq $used)) -}}
 {{- fail (printf "%s, ports.tls and metrics.port must differ: they are %s" (include "coturn.valueName" (dict "root" . "name" "ports.turn")) (join ", " $used)) -}}

@@ -114,7 +114,7 @@ secretName: {{ $tls.secretName | quote }}
 {{- end -}}
 
 {{- define "vdi-operator.config.turn" -}}
-{{- $turn := .Values.sessions.turn -}}
+{{- $turn := include "vdi-operator.turn" . | fromJson -}}
 {{- if $turn.host -}}
 host: {{ $turn.host | quote }}
 port: {{ int $turn.port }}

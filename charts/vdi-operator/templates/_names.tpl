@@ -80,12 +80,24 @@ lies there already. A first part without a dot or colon is no host (distribution
 {{- end -}}
 
 {{- define "vdi-operator.image" -}}
-{{- $repository := include "vdi-operator.registry.name" (dict "root" . "name" .Values.image.repository) -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- $all := dig "operatorImage" dict (.Values.global | default dict) | default dict -}}
+{{- $image := merge (dict) (ternary (pick $all "repository" "tag" "digest") dict (not (empty $all.repository))) .Values.image -}}
+{{- $repository := include "vdi-operator.registry.name" (dict "root" . "name" $image.repository) -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" $repository ($image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The relay's settings, as JSON: global.turn stands for it and for desktops alike. */}}
+{{- define "vdi-operator.turn" -}}
+{{- $all := dig "turn" dict (.Values.global | default dict) | default dict -}}
+{{- $turn := deepCopy .Values.sessions.turn -}}
+{{- range $key := list "host" "port" "tlsPort" -}}
+{{- with get $all $key }}{{ $_ := set $turn $key . }}{{ end -}}
+{{- end -}}
+{{- toJson $turn -}}
 {{- end -}}
 
 {{/* Under which sessions get their hosts: a value of its own, or the whole installation's. */}}

@@ -86,7 +86,7 @@
 
 {{/* A desktop that cannot reach its relay would start and never be seen. */}}
 {{- define "vdi-operator.require.turn" -}}
-{{- $turn := .Values.sessions.turn -}}
+{{- $turn := include "vdi-operator.turn" . | fromJson -}}
 {{- $named := and (regexMatch "[a-zA-Z]" $turn.host) (not (contains ":" $turn.host)) -}}
 {{- if and $named (not .Values.sessions.network.internet) (not $turn.ranges) -}}
 {{- fail (printf "%s is required while sessions.network.internet is off and sessions.turn.host is a name: the CIDRs of the relay's addresses, or desktops could not reach it" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.turn.ranges"))) -}}

@@ -18,7 +18,7 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- include "vdi-platform.require.traefik" $in -}}
 {{- end -}}
 {{- if and $operator.enabled .Values.coturn.enabled -}}
-{{- include "vdi-platform.require.sameRelay" (dict "turn" $operator.sessions.turn "coturn" .Values.coturn) -}}
+{{- include "vdi-platform.require.sameRelay" (dict "turn" (include "vdi-operator.turn" (index .Subcharts "vdi-operator") | fromJson) "coturn" (merge (dict "ports" (include "coturn.ports" .Subcharts.coturn | fromJson)) .Values.coturn)) -}}
 {{- end -}}
 {{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (include "vdi-platform.sharing.judged" . | fromJson) -}}
 {{- if $gpus.gpu.enabled -}}

@@ -9,6 +9,10 @@ administrator applies the rest beforehand (clusterObjects). */}}
 {{- if ne (.Values.clusterObjects | default "Create") "Only" -}}true{{- end -}}
 {{- end -}}
 
+{{- define "vdi-operator.installer.name" -}}
+{{- printf "%s-installer" (include "vdi-operator.fullname" . | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* In a namespace that may be the release's own: dict root namespace. */}}
 {{- define "vdi-operator.makesIn" -}}
 {{- if eq .namespace .root.Release.Namespace -}}

@@ -49,6 +49,8 @@ type options struct {
 	replicas        int
 	watchNamespaces string
 	release         string
+	revision        int
+	force           bool
 	ready           string
 	proxyReads      string
 	admission       bool
@@ -64,13 +66,15 @@ type options struct {
 }
 
 func (o *options) register(f *flag.FlagSet) {
-	f.StringVar(&o.config, "config", wire.ConfigFile, "settings file of the platform (templates apply, check upgrade)")
-	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply, check upgrade)")
+	f.StringVar(&o.config, "config", wire.ConfigFile, "settings file of the platform (templates apply, check install, check upgrade)")
+	f.StringVar(&o.templates, "templates", "/etc/vdi/templates.yaml", "file that maps names to specs (templates apply, check install, check upgrade)")
 	f.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
 	f.StringVar(&o.deployment, "deployment", wire.Operator, "the operator's Deployment (uninstall)")
 	f.IntVar(&o.replicas, "replicas", 0, "the Deployment's replicas, for an uninstall that fails after an earlier try has stopped the operator (uninstall)")
 	f.StringVar(&o.watchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all (uninstall, routes label, check upgrade)")
-	f.StringVar(&o.release, "release", "", "name of the Helm release in the operator's namespace (routes label)")
+	f.StringVar(&o.release, "release", "", "name of the Helm release in the operator's namespace (routes label, uninstall)")
+	f.IntVar(&o.revision, "revision", 0, "the release's revision; later ones count, too (uninstall)")
+	f.BoolVar(&o.force, "force", false, "uninstall though no release of Helm's is being uninstalled (uninstall)")
 	f.StringVar(&o.ready, "ready", "", "URL of the operator's readiness (check)")
 	f.StringVar(&o.proxyReads, "proxy-reads", "", "comma-separated kinds of others that the proxy will read besides those with the label (check upgrade)")
 	f.BoolVar(&o.admission, "admission", true, "whether admission policies will hold (check upgrade)")
@@ -90,8 +94,9 @@ const usage = `commands:
   crds apply        bring the cluster's CRDs to this image's version; newer ones stay
   templates apply   apply the default templates
   routes label      give routes of earlier versions the label by which the proxy reads them
-  uninstall         stop the operator and let go of all sessions, which stay
+  uninstall         while Helm uninstalls the release: stop the operator and let go of all sessions, which stay
   check             is the operator ready, are its kinds served, and is the proxy safe?
+  check install     do the settings work, and what does the cluster lack?
   check reach       which of the given HOST:PORT take a TCP connection from here?
   check upgrade     what works now and would be refused after an upgrade to this image?`
 
@@ -100,7 +105,7 @@ func commandOf(args []string) (do func(context.Context, job) error, rest []strin
 	commands := map[string]func(context.Context, job) error{
 		"crds apply": applyCRDs, "templates apply": applyTemplates, "routes label": labelRoutes,
 		"uninstall": uninstall, "check": check,
-		"check upgrade": checkUpgrade,
+		"check install": checkInstall, "check upgrade": checkUpgrade,
 	}
 	for _, words := range []int{2, 1} { // the longest name counts
 		if len(args) < words {

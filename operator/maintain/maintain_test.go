@@ -21,7 +21,7 @@ func file(t *testing.T, name, text string) string {
 }
 
 func TestCommandOf(t *testing.T) {
-	for _, words := range [][]string{{"crds", "apply"}, {"templates", "apply"}, {"routes", "label"}, {"uninstall"}, {"check"}, {"check", "upgrade"}} {
+	for _, words := range [][]string{{"crds", "apply"}, {"templates", "apply"}, {"routes", "label"}, {"uninstall"}, {"check"}, {"check", "install"}, {"check", "upgrade"}} {
 		do, rest, err := commandOf(append(words, "--timeout=1m"))
 		require.NoError(t, err)
 		assert.NotNil(t, do)

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -38,10 +39,26 @@ func applyTemplates(ctx context.Context, j job) error {
 	if err := judge(templates, j.options.config); err != nil {
 		return err
 	}
+	if err := j.awaitKinds(ctx); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
 		if err := j.applyTemplate(ctx, templates[name]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// awaitKinds waits for the CRDs: where no hooks are run, all is applied at the same time.
+func (j job) awaitKinds(ctx context.Context) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(context.Context) (bool, error) {
+		last = j.checkKinds()
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(last, err)
 	}
 	return nil
 }

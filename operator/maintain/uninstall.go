@@ -33,10 +33,15 @@ const (
 
 // uninstall stops the operator and takes its finalizer off every session: an object whose
 // finalizer nobody serves could never be deleted again. Sessions, desktops and
-// homes stay; an operator that is installed later picks them up.
+// homes stay; an operator that is installed later picks them up. Where nothing is
+// uninstalled it leaves everything as it is.
 func uninstall(ctx context.Context, j job) error {
 	if j.options.namespace == "" {
 		return fmt.Errorf("%w: the operator's namespace is unknown: set --namespace", ErrRefused)
+	}
+	wanted, err := j.isWanted(ctx)
+	if err != nil || !wanted {
+		return err
 	}
 	before, err := j.stopOperator(ctx)
 	if err != nil {

@@ -101,7 +101,7 @@ func TestCoturnRefuses(t *testing.T) {
 		want string
 	}{
 		"no realm":           {map[string]string{"realm": ""}, "realm is required: the relay's name in its challenges"},
-		"injected realm":     {map[string]string{"realm": "a\nno-auth"}, "at '/realm'"},
+		"injected realm":     {map[string]string{"realm": "a\nno-auth"}, `realm is "a\nno-auth", which is no DNS name`},
 		"empty range":        {map[string]string{"ports.relayMin": "50000", "ports.relayMax": "40000"}, "ports.relayMin is 50000, above ports.relayMax, which is 40000"},
 		"port in range":      {map[string]string{"ports.turn": "50000"}, "ports.turn is 50000, inside the relay range 49152 to 65535"},
 		"metrics in range":   {map[string]string{"metrics.port": "50000"}, "metrics.port is 50000, inside the relay range"},

@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -47,23 +48,25 @@ func TestHooks(t *testing.T) {
 		}},
 		"keys":      {"pre-install,pre-upgrade", []string{"make-keys", "--name=vdi-frontdoor-keys"}},
 		"routes":    {"pre-upgrade,pre-rollback", []string{"routes", "label", "--release=vdi", "--watch-namespaces=team-a,team-b"}},
-		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--replicas=1", "--watch-namespaces=team-a,team-b"}},
+		"uninstall": {"pre-delete", []string{"uninstall", "--deployment=" + operatorName, "--replicas=1", "--release=vdi", "--revision=1", "--watch-namespaces=team-a,team-b"}},
+
+		"check-is-image-pullable": {"pre-install,pre-upgrade", []string{"check", "install"}},
 	} {
 		require.Contains(t, got, task)
 		job := got[task]
 		require.Equal(t, want.events, job.Annotations[hookAnnotation])
-		require.Equal(t, "hook-failed", job.Annotations["helm.sh/hook-output-log-policy"])
+		require.Contains(t, job.Annotations["helm.sh/hook-output-log-policy"], "hook-failed")
 		require.Equal(t, want.args, job.Spec.Template.Spec.Containers[0].Args)
 		require.Equal(t, []int32{2}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values)
 	}
-	require.Len(t, got, 6)
+	require.Len(t, got, 7)
 }
 
 // TestHooksCanBeOff: each by its own value; without templates there is nothing
 // to apply.
 func TestHooksCanBeOff(t *testing.T) {
 	t.Parallel()
-	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "upgradeCheck.enabled": "false", "sessions.proxy.labelJob.enabled": "false", "frontDoor.keys.existingSecret": "mine"}))
+	objs := objects(t, operator(map[string]string{"crds.upgradeJob.enabled": "false", "uninstall.job.enabled": "false", "upgradeCheck.enabled": "false", "sessions.proxy.labelJob.enabled": "false", "hooks.check": "false", "frontDoor.keys.existingSecret": "mine"}))
 	require.Empty(t, jobs(t, objs))
 	for _, obj := range objs {
 		require.Contains(t, []string{"", "test"}, obj.GetAnnotations()[hookAnnotation], key(obj))
@@ -92,7 +95,9 @@ func TestHookRights(t *testing.T) {
 			require.Equal(t, "before-hook-creation,hook-succeeded", obj.GetAnnotations()["helm.sh/hook-delete-policy"], key(obj))
 			isRunner := obj.GetKind() == "Job" || obj.GetKind() == "Pod"
 			weight := "0"
-			switch { // after the kinds, before all else; what it stops labels nothing
+			switch { // what stops an install comes first; what stops an upgrade after the kinds, before all else
+			case strings.HasSuffix(obj.GetName(), "-check-is-image-pullable"):
+				weight = "-20"
 			case strings.HasSuffix(obj.GetName(), "-upgrade"):
 				weight = "1"
 			case strings.HasSuffix(obj.GetName(), "-routes"):
@@ -109,9 +114,85 @@ func TestHookRights(t *testing.T) {
 	require.Len(t, templates, 1)
 	require.Equal(t, []string{"plain", "three"}, templates[0].ResourceNames)
 	routes := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":routes").Rules
-	for _, rule := range slices.Concat(crds, templates, routes, find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":uninstall").Rules) {
+	check := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":check-is-image-pullable").Rules
+	for _, rule := range slices.Concat(crds, templates, routes, check, find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":uninstall").Rules) {
 		require.NotContains(t, rule.Verbs, "delete")
 		require.NotContains(t, rule.Resources, "secrets")
+	}
+}
+
+// TestUninstallReadsHelmsRecordAlone: of all Secrets those in which Helm keeps this release,
+// from the revision on that the Job is of, and none where it is forced.
+func TestUninstallReadsHelmsRecordAlone(t *testing.T) {
+	t.Parallel()
+	secrets := func(set map[string]string) (rules []rbacv1.PolicyRule) {
+		for _, rule := range find[rbacv1.Role](t, objects(t, operator(set)), "Role", operatorName+"-uninstall").Rules {
+			if slices.Contains(rule.Resources, "secrets") {
+				rules = append(rules, rule)
+			}
+		}
+		return rules
+	}
+	rules := secrets(nil)
+	require.Len(t, rules, 1)
+	require.Equal(t, []string{"get"}, rules[0].Verbs)
+	require.Len(t, rules[0].ResourceNames, 21)
+	require.Equal(t, "sh.helm.release.v1.vdi.v1", rules[0].ResourceNames[0])
+	require.Equal(t, "sh.helm.release.v1.vdi.v21", rules[0].ResourceNames[20])
+	require.Empty(t, secrets(map[string]string{"uninstall.job.force": "true"}))
+}
+
+// TestPlainJobs: without hooks there are Jobs for keys, kinds and templates, each another one
+// when it would do something else, and nothing that stops, judges or tests anything.
+func TestPlainJobs(t *testing.T) {
+	t.Parallel()
+	plain := func(set map[string]string) map[string]string {
+		values := map[string]string{"hooks.enabled": "false", "templates.plain.image": "a"}
+		maps.Copy(values, set)
+		objs := objects(t, operator(values))
+		require.Empty(t, ofKind(objs, "Pod"))
+		names := map[string]string{}
+		for _, obj := range objs {
+			require.NotContains(t, obj.GetAnnotations(), hookAnnotation, key(obj))
+			if obj.GetKind() == "Job" {
+				names[obj.GetLabels()["app.kubernetes.io/component"]] = obj.GetName()
+			}
+		}
+		require.Equal(t, []string{"crds", "keys", "templates"}, slices.Sorted(maps.Keys(names)))
+		return names
+	}
+	first := plain(nil)
+	require.Equal(t, first, plain(map[string]string{"replicas": "2"}), "what changes nothing in them")
+	image := plain(map[string]string{"image.tag": "next"})
+	template := plain(map[string]string{"templates.other.image": "b"})
+	for task, name := range first {
+		require.Regexp(t, "^"+operatorName+"-"+task+"-[0-9a-f]{8}$", name)
+		require.NotEqual(t, name, image[task])
+		require.Equal(t, task == "templates", name != template[task], task)
+	}
+}
+
+// TestLongNames: a Job's name is that of its pods' label, of 63 characters.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	for _, enabled := range []string{"true", "false"} {
+		for _, obj := range ofKind(objects(t, operator(map[string]string{"fullnameOverride": strings.Repeat("a", 63), "hooks.enabled": enabled, "templates.plain.image": "a"})), "Job") {
+			require.LessOrEqual(t, len(obj.GetName()), 63, obj.GetName())
+		}
+	}
+}
+
+// TestDeadline: one value for all Jobs, a little less than Helm waits.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	for deadline, seconds := range map[string]int64{"": 290, "90s": 80, "10m": 590, "1h": 3590} {
+		set := map[string]string{"templates.plain.image": "a"}
+		if deadline != "" {
+			set["hooks.deadline"] = deadline
+		}
+		for task, job := range jobs(t, objects(t, operator(set))) {
+			require.Equal(t, seconds, *job.Spec.ActiveDeadlineSeconds, "%s, %s", task, deadline)
+		}
 	}
 }
 

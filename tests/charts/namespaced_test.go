@@ -83,6 +83,7 @@ func TestLooksNowhere(t *testing.T) {
 	t.Parallel()
 	jobs := map[string]any{
 		"crds": map[string]any{"upgradeJob": map[string]any{"enabled": false}}, "upgradeCheck": map[string]any{"enabled": false},
+		"hooks":     map[string]any{"check": false},
 		"uninstall": map[string]any{"job": map[string]any{"enabled": false}},
 		"sessions":  map[string]any{"domain": "vdi.example.com", "proxy": map[string]any{"namespace": "traefik", "labelJob": map[string]any{"enabled": false}}},
 	}
@@ -109,7 +110,7 @@ func TestLooksNowhere(t *testing.T) {
 // TestJobsStayInside: what a release of one namespace cannot do is refused with the key.
 func TestJobsStayInside(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"crds.upgradeJob.enabled", "upgradeCheck.enabled", "uninstall.job.enabled", "sessions.proxy.labelJob.enabled", "templates.a.image"} {
+	for _, name := range []string{"crds.upgradeJob.enabled", "upgradeCheck.enabled", "uninstall.job.enabled", "hooks.check", "sessions.proxy.labelJob.enabled", "templates.a.image"} {
 		_, err := render(t, profile(t, "namespaced", map[string]string{"vdi-operator." + name: "true"}))
 		require.ErrorContains(t, err, "but clusterObjects is Leave: its Job needs rights that an installer of one namespace cannot give", name)
 	}

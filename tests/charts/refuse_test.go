@@ -25,13 +25,13 @@ func TestOperatorRefuses(t *testing.T) {
 		"unknown in overlay": {map[string]string{"sessions.overlay[0].kind": "Pod", "sessions.overlay[0].merge.a": "b", "sessions.overlay[0].name": "c"}, "sessions.overlay[0] needs a kind"},
 		"no ServiceMonitor":  {map[string]string{"serviceMonitor.enabled": "true"}, "serviceMonitor.enabled is on, but this cluster does not know ServiceMonitor"},
 		"unknown key":        {map[string]string{"sessions.domian": "a"}, "additional properties 'domian' not allowed"},
-		"unknown top key":    {map[string]string{"session.domain": "a"}, "additional properties 'session' not allowed"},
+		"unknown top key":    {map[string]string{"desktops.domain": "a"}, "additional properties 'desktops' not allowed"},
 		"unknown TLS mode":   {map[string]string{"sessions.tls.mode": "Wild"}, "at '/sessions/tls/mode': value must be one of 'Wildcard', 'CertResolver', 'Secret'"},
-		"domain with blanks": {map[string]string{"sessions.domain": "vdi example"}, "at '/sessions/domain'"},
-		"wildcard in domain": {map[string]string{"sessions.domain": "*.example.com"}, "at '/sessions/domain'"},
-		"unknown placehold.": {map[string]string{"sessions.hostTemplate": "{name}"}, "at '/sessions/hostTemplate'"},
+		"domain with blanks": {map[string]string{"sessions.domain": "vdi example"}, `sessions.domain is "vdi example", which is no DNS name in lower case`},
+		"wildcard in domain": {map[string]string{"sessions.domain": "*.example.com"}, `sessions.domain is "*.example.com", which is no DNS name in lower case without https:// and *.: write e.g. vdi.example.com`},
+		"unknown placehold.": {map[string]string{"sessions.hostTemplate": `\{name\}`}, `sessions.hostTemplate is "{name}", which has more than lower-case letters`},
 		"port out of range":  {map[string]string{"sessions.externalPort": "70000"}, "at '/sessions/externalPort': maximum"},
-		"broken digest":      {map[string]string{"image.digest": "sha256:12"}, "at '/image/digest'"},
+		"broken digest":      {map[string]string{"image.digest": "sha256:12"}, `image.digest is "sha256:12", which is no digest of 64 hexadecimal digits`},
 		"unwatched policy":   {map[string]string{"gpuSharing.managePolicy": "true"}, "gpuSharing.managePolicy is on, but gpuSharing.enabled is off"},
 		"unwritten configs":  {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.configs.any.replicas": "4"}, "gpuSharing.configs is set, but written only with gpuSharing.managePolicy"},
 		"no default config":  {map[string]string{"gpuSharing.enabled": "true", "gpuSharing.managePolicy": "true", "gpuSharing.configs.some.replicas": "4"}, `gpuSharing.default is "any", but gpuSharing.configs does not hold it`},
@@ -46,7 +46,7 @@ func TestOperatorRefuses(t *testing.T) {
 		"OIDC, no secret":    {without("access.oidc.clientSecret.name"), "access.oidc.clientSecret.name is required when access.mode is OIDC: the Secret in the release namespace"},
 		"OIDC, no key":       {without("access.oidc.clientSecret.key"), "access.oidc.clientSecret.key is required when access.mode is OIDC"},
 		"OIDC, no claim":     {without("access.oidc.userClaim"), "access.oidc.userClaim is required when access.mode is OIDC: the claim that equals a session's spec.user"},
-		"OIDC, plain http":   {map[string]string{"access.oidc.issuerURL": "http://a"}, "at '/access/oidc/issuerURL'"},
+		"OIDC, plain http":   {map[string]string{"access.oidc.issuerURL": "http://a"}, `access.oidc.issuerURL is "http://a", which is no https address: write e.g. https://login.example.com/realms/vdi`},
 		"OIDC, no openid":    {map[string]string{"access.mode": "OIDC", "access.oidc.issuerURL": "https://a", "access.oidc.clientID": "a", "access.oidc.clientSecret.name": "a", "access.oidc.scopes": "{email}"}, "access.oidc.scopes lacks openid"},
 		"OIDC, no routes":    {map[string]string{"access.mode": "OIDC", "access.oidc.issuerURL": "https://a", "access.oidc.clientID": "a", "access.oidc.clientSecret.name": "a", "frontDoor.routes": "Never"}, "frontDoor.routes is Never, but access.mode is OIDC: people log in at auth.vdi.example.com"},
 		"no front door":      {map[string]string{"frontDoor.replicas": "0"}, "frontDoor.replicas is 0: suspended desktops could not be resumed"},
@@ -60,12 +60,39 @@ func TestOperatorRefuses(t *testing.T) {
 		"rolling leaders":    {map[string]string{"leaderElection.enabled": "false", "strategy.type": "RollingUpdate"}, "strategy asks for a rolling update, but leaderElection.enabled is off"},
 		"scaled below least": {map[string]string{"frontDoor.autoscaling.enabled": "true", "frontDoor.autoscaling.maxReplicas": "1"}, "frontDoor.autoscaling.maxReplicas is 1, but frontDoor.autoscaling.minReplicas is 2: make it as great"},
 		"scaled by nothing":  {map[string]string{"frontDoor.autoscaling.enabled": "true", "frontDoor.resources.requests.cpu": "null"}, "frontDoor.autoscaling.enabled is on, but frontDoor.resources.requests.cpu is not set"},
-		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel'"},
+		"unknown log level":  {map[string]string{"logLevel": "loud"}, "at '/logLevel': value must be one of 'debug', 'info', 'warn', 'error'"},
+		"scheme in domain":   {map[string]string{"sessions.domain": "https://vdi.example.com"}, `sessions.domain is "https://vdi.example.com", which is no DNS name`},
+		"capital in domain":  {map[string]string{"sessions.domain": "VDI.example.com"}, `sessions.domain is "VDI.example.com", which is no DNS name in lower case`},
+		"one label":          {map[string]string{"sessions.domain": "vdi"}, `sessions.domain is "vdi", which is no DNS name`},
+		"one host for all":   {map[string]string{"sessions.hostTemplate": "desk"}, `sessions.hostTemplate is "desk", which gives every session the same host: write e.g. {user}-{id}`},
+		"lifetime in words":  {map[string]string{"frontDoor.loginLifetime": "8 hours"}, `frontDoor.loginLifetime is "8 hours", which is no duration: write e.g. 8h`},
+		"interval in words":  {map[string]string{"serviceMonitor.interval": "half a minute"}, `serviceMonitor.interval is "half a minute", which is no duration: write e.g. 30s`},
+		"timeout in words":   {map[string]string{"serviceMonitor.scrapeTimeout": "long"}, `serviceMonitor.scrapeTimeout is "long", which is no duration: write e.g. 10s`},
+		"stuck in words":     {map[string]string{"prometheusRule.stuckAfter": "soon"}, `prometheusRule.stuckAfter is "soon", which is no duration: write e.g. 30m`},
+		"tag in repository":  {map[string]string{"image.repository": "ghcr.io/x/y:1"}, `image.repository is "ghcr.io/x/y:1", which holds a tag or digest, for which there are image.tag and image.digest`},
+		"registry with path": {map[string]string{"global.imageRegistry": "https://registry.example.com/vdi"}, `global.imageRegistry is "https://registry.example.com/vdi", which is no registry with a path in lower case, without https:// and a / at its end: write e.g. registry.example.com/vdi`},
+		"allowed range":      {map[string]string{"sessions.network.allowedRanges": "{192.0.2.0/24,10.0.0.0/33}"}, `sessions.network.allowedRanges[1] is "10.0.0.0/33", which is no range of addresses in CIDR notation: write e.g. 10.0.0.0/8`},
+		"denied address":     {map[string]string{"sessions.network.deniedRanges": "{10.0.0.1}"}, `sessions.network.deniedRanges[0] is "10.0.0.1", which is no range`},
+		"DNS by name":        {map[string]string{"sessions.network.dnsRanges": "{dns.example.com}"}, `sessions.network.dnsRanges[0] is "dns.example.com", which is no range`},
+		"relay's range":      {map[string]string{"sessions.turn.host": "turn.example.com", "sessions.turn.ranges": "{fe80::/129}"}, `sessions.turn.ranges[0] is "fe80::/129", which is no range`},
+		"proxy of no scheme": {map[string]string{"sessions.egress.httpProxy": "proxy.example.com:3128"}, `sessions.egress.httpProxy is "proxy.example.com:3128", which is no address of a proxy with http:// or https://: write e.g. http://proxy.example.com:3128`},
+		"proxy with login":   {map[string]string{"sessions.egress.httpsProxy": "http://me:secret@proxy.example.com"}, "sessions.egress.httpsProxy holds a login, which everybody who sees a desktop's pod could read"},
+		"any proxy pod":      {map[string]string{"sessions.proxy.podLabels": "null"}, "sessions.proxy.podLabels is empty: say which pods of vdi-system are the proxy's"},
+		"foreign overlay":    {map[string]string{"sessions.overlay[0].kind": "Deployment", "sessions.overlay[0].merge.a": "b"}, `sessions.overlay[0].kind is "Deployment", which is no kind of a session's objects: write one of NetworkPolicy, `},
+		"unknown patch":      {map[string]string{"sessions.overlay[0].kind": "Pod", "sessions.overlay[0].jsonPatch[0].op": "ad"}, `sessions.overlay[0].jsonPatch[0].op is "ad": write add, remove, replace, move, copy or test`},
+		"deadline in words":  {map[string]string{"hooks.deadline": "5 minutes"}, `hooks.deadline is "5 minutes", which is no duration of one unit: write e.g. 5m`},
+		"no deadline":        {map[string]string{"hooks.deadline": "10s"}, `hooks.deadline is "10s", which leaves a Job no time: write e.g. 5m`},
+		"class, not name":    {map[string]string{"priorityClass": "high"}, "at '/priorityClass': value must be 'under priorityClassName, since there is no such key'"},
+		"replicas of slices": {map[string]string{"gpuSharing.replicas": "4"}, "at '/gpuSharing/replicas': value must be 'under gpuSharing.configs.KEY.replicas, or, where the umbrella installs the GPU Operator, gpu-operator.devicePlugin.config.data, since there is no such key'"},
+		"count of replicas":  {map[string]string{"replicaCount": "2"}, "at '/replicaCount': value must be 'under replicas, since"},
+		"domain on top":      {map[string]string{"domain": "a"}, "at '/domain': value must be 'under sessions.domain, since"},
+		"one of several":     {map[string]string{"sessions.network.dnsPort": "5353"}, "at '/sessions/network/dnsPort': value must be 'under dnsPorts, since"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := render(t, operator(c.set))
 			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "does not match pattern", "a regular expression is no sentence")
 		})
 	}
 }
@@ -161,7 +188,12 @@ func TestPlatformRefuses(t *testing.T) {
 		"no relay TLS":          {withRelay("vdi-operator.sessions.turn.tlsPort", "5349"), "vdi-operator.sessions.turn.tlsPort is set, but coturn.tls.enabled is off"},
 		"unread GPU slices":     {map[string]string{"vdi-operator.gpuSharing.configs.any.replicas": "4"}, "set gpu-operator.devicePlugin.config.data instead"},
 		"unknown GPU key":       {map[string]string{"gpu-operator.devicePlugins.enabled": "true"}, "additional properties 'devicePlugins' not allowed"},
-		"unknown top key":       {map[string]string{"sessions.domain": "a"}, "additional properties 'sessions' not allowed"},
+		"unknown top key":       {map[string]string{"sessions.domain": "a"}, "at '/sessions': value must be 'under vdi-operator.sessions, since there is no such key'"},
+		"hooks by half":         {withRelay("vdi-operator.hooks.enabled", "false"), "vdi-operator.hooks.enabled is false, but coturn.hooks.enabled is true: give both the same value"},
+		"relay's address":       {withRelay("coturn.address.external", "turn.example.com"), `coturn.address.external is "turn.example.com", which is no list of addresses: write e.g. 192.0.2.7`},
+		"relay's realm":         {withRelay("coturn.realm", "turn example"), `coturn.realm is "turn example", which is no DNS name: write e.g. turn.vdi.example.com`},
+		"registry with scheme":  {map[string]string{"global.imageRegistry": "http://a"}, `global.imageRegistry is "http://a", which is no registry`},
+		"domain below operator": {map[string]string{"vdi-operator.sessions.domain": "vdi.example.com."}, `vdi-operator.sessions.domain is "vdi.example.com.", which is no DNS name`},
 		"unknown operator key":  {map[string]string{"vdi-operator.sessions.domian": "a"}, "additional properties 'domian' not allowed"},
 		"unknown traefik key":   {map[string]string{"traefik.prots.web.port": "1"}, "additional properties 'prots' not allowed"},
 	} {
@@ -169,6 +201,7 @@ func TestPlatformRefuses(t *testing.T) {
 			t.Parallel()
 			_, err := render(t, platformChart(c.set))
 			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "does not match pattern", "a regular expression is no sentence")
 		})
 	}
 }

@@ -151,9 +151,9 @@ func TestImageRegistryRefuses(t *testing.T) {
 		set  map[string]string
 		want string
 	}{
-		"scheme":        {map[string]string{"global.imageRegistry": "https://registry.example.com"}, "at '/global/imageRegistry'"},
-		"no host":       {map[string]string{"global.imageRegistry": "team"}, "at '/global/imageRegistry'"},
-		"slash":         {map[string]string{"global.imageRegistry": "registry.example.com/"}, "at '/global/imageRegistry'"},
+		"scheme":        {map[string]string{"global.imageRegistry": "https://registry.example.com"}, `global.imageRegistry is "https://registry.example.com", which is no registry`},
+		"no host":       {map[string]string{"global.imageRegistry": "team"}, `global.imageRegistry is "team", which is no registry`},
+		"slash":         {map[string]string{"global.imageRegistry": "registry.example.com/"}, `global.imageRegistry is "registry.example.com/", which is no registry`},
 		"other Traefik": {map[string]string{"global.imageRegistry": "registry.example.com", "traefik.image.registry": "other.example.com"}, `traefik.image.registry is "other.example.com", but global.imageRegistry is "registry.example.com": leave the first out, or give both the same registry`},
 	} {
 		_, err := render(t, platformChart(c.set))

@@ -50,7 +50,7 @@ func namespacedValues(t *testing.T) []string {
 	return []string{
 		operatorName, filepath.Join(root, "charts", "vdi-operator"), "--namespace", operatorNamespace,
 		"--set", "sessions.domain=vdi.example.com,watchNamespaces={vdi-sessions},encoder.readNodes=false,frontDoor.routes=Always",
-		"--set", "sessions.proxy.namespace=traefik,sessions.proxy.labelJob.enabled=false,crds.upgradeJob.enabled=false,upgradeCheck.enabled=false,uninstall.job.enabled=false",
+		"--set", "sessions.proxy.namespace=traefik,sessions.proxy.labelJob.enabled=false,crds.upgradeJob.enabled=false,upgradeCheck.enabled=false,hooks.check=false,uninstall.job.enabled=false",
 		"--set", "clusterObjects=Leave",
 	}
 }

@@ -22,6 +22,9 @@ import (
 	"github.com/vdi-platform/vdi-platform/tests/audit"
 )
 
+// checkJob judges the settings before anything is made.
+const checkJob = "vdi-operator-check-is-image-pullable"
+
 // unseen are, by account, the rights that this test does not see used, and why
 // they are granted.
 func unseen() map[string]map[string]string {
@@ -32,6 +35,7 @@ func unseen() map[string]map[string]string {
 		},
 		"vdi-frontdoor":          unseenAtDoor(),
 		"vdi-operator-crds":      {},
+		checkJob:                 {},
 		"vdi-operator-templates": {},
 		"vdi-operator-keys":      {},
 		"vdi-operator-upgrade": {
@@ -75,6 +79,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 	p.grant(t, objects)
 	program := build(t, "vdi-operator")
 
+	require.Contains(t, p.runJob(t, program, objects, checkJob, filesOf(t, objects)...), "the settings work")
 	p.definitionsGoUpOnly(t, func() string { return p.runJob(t, program, objects, "vdi-operator-crds") })
 	p.runJob(t, program, objects, "vdi-operator-templates", filesOf(t, objects)...)
 	p.runJob(t, program, objects, "vdi-operator-upgrade", filesOf(t, objects)...)
@@ -92,7 +97,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 	p.sharesGPUs(t)
 	stop()
 	require.NoError(t, p.admin.Create(t.Context(), named(t, objects, "Deployment", operatorName)))
-	p.runJob(t, program, objects, "vdi-operator-uninstall", "--timeout=2m")
+	p.uninstalls(t, func(args ...string) string { return p.runJob(t, program, objects, "vdi-operator-uninstall", args...) })
 
 	for account, allowed := range unseen() {
 		unused, forbidden := p.rights(t, objects, account)
@@ -105,6 +110,18 @@ func TestEveryRightIsUsed(t *testing.T) {
 		}
 	}
 	p.wouldTell(t, objects)
+}
+
+// uninstalls: the Job stops nothing until Helm says that the release is being uninstalled,
+// here in the last of the revisions that it may ask for.
+func (p *plane) uninstalls(t *testing.T, job func(args ...string) string) {
+	t.Helper()
+	require.Contains(t, job(), "nothing is being uninstalled")
+	record := &corev1.Secret{Type: "helm.sh/release.v1", Data: map[string][]byte{"release": []byte("all the values")}}
+	record.Name, record.Namespace = "sh.helm.release.v1."+operatorName+".v21", operatorNamespace
+	record.Labels = map[string]string{"owner": "helm", "name": operatorName, "status": "uninstalling"}
+	require.NoError(t, p.admin.Create(t.Context(), record))
+	require.Contains(t, job("--timeout=2m"), "the operator has stopped")
 }
 
 // rights are what an account has and did not use, and what it lacked.

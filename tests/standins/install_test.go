@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vdi-platform/vdi-platform/operator/maintain"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
@@ -69,9 +70,14 @@ func TestInstall(t *testing.T) {
 }
 
 // requireNoRightsOfAFailedHook fails an uninstall by its Job, which nothing runs here:
-// what the Job was allowed goes with the failure.
+// what the Job was allowed goes with the failure. What the Job would do, it does only then:
+// its command knows the release of the first revision, as after a rollback.
 func (m machine) requireNoRightsOfAFailedHook(t *testing.T, helm string) {
 	t.Helper()
+	uninstall := []string{"uninstall", "--release=vdi", "--revision=1"}
+	_, err := m.maintain(t, uninstall...)
+	require.ErrorIs(t, err, maintain.ErrRefused)
+	require.ErrorContains(t, err, "no Secret sh.helm.release.v1.vdi.v1 says that the release is being uninstalled")
 	out, err := m.run(t.Context(), helm, "uninstall", "vdi", "-n", "vdi-system", "--timeout", "1s")
 	require.Error(t, err, out)
 	m.must(t, "kubectl", "get", "job", "vdi-operator-uninstall", "-n", "vdi-system") // it stays to be looked at
@@ -79,6 +85,9 @@ func (m machine) requireNoRightsOfAFailedHook(t *testing.T, helm string) {
 	require.Contains(t, left, "vdi-operator")
 	require.NotContains(t, left, "uninstall", helm)
 	m.must(t, "kubectl", "delete", "job", "vdi-operator-uninstall", "-n", "vdi-system")
+	said, err := m.maintain(t, uninstall...)
+	require.NoError(t, err, helm)
+	require.Contains(t, said, "the operator has stopped")
 }
 
 // requireRights asks the API server what the operator may do.

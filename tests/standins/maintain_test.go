@@ -66,19 +66,19 @@ func TestUninstallBesideAnotherLeader(t *testing.T) {
 	}
 
 	m.apply(t, leaseOf("somebody"))
-	out, err := m.maintain(t, "uninstall", "--timeout=6s")
+	out, err := m.maintain(t, "uninstall", "--force", "--timeout=6s")
 	require.ErrorContains(t, err, "the leader's lease was not to be had")
 	assert.Equal(t, "2", replicas(), out)
 	assert.Contains(t, finalizers(), "vdi.kasm.io/session-cleanup")
 
 	m.apply(t, leaseOf(""))
-	out, err = m.maintain(t, "uninstall", "--timeout=1m")
+	out, err = m.maintain(t, "uninstall", "--force", "--timeout=1m")
 	require.NoError(t, err)
 	assert.Contains(t, out, "let go of session default/alice")
 	assert.Equal(t, `["example.com/other"]`, finalizers())
 	assert.Equal(t, "0", replicas())
 
-	out, err = m.maintain(t, "uninstall")
+	out, err = m.maintain(t, "uninstall", "--force")
 	require.NoError(t, err, "it may be run again")
 	assert.NotContains(t, out, "let go")
 }

@@ -2,6 +2,7 @@ package standins_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,13 +18,10 @@ func TestRefusedInstall(t *testing.T) {
 	for name, c := range map[string]struct{ set, want string }{
 		"unknown key": {"vdi-operator.sessions.domian=a", "at '/sessions': additional properties 'domian' not allowed"},
 		"no domain":   {"vdi-operator.sessions.domain=", "vdi-operator.sessions.domain is required: the DNS domain under which every session gets a host, e.g. vdi.example.com"},
-		"replicas 0":  {"vdi-operator.replicas=0", "vdi-operator.replicas is 0: nothing would serve sessions; set it to 1 or more"},
 		"slices 0": {
 			`gpu-operator.enabled=true,gpu-operator.devicePlugin.config.data.any=version: v1` + "\n" + `sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu\, replicas: 0}]}}`,
 			"gpu-operator.devicePlugin.config.data.any gives nvidia.com/gpu 0 replicas, which the device plugin refuses: write 2 or more slices",
 		},
-		"two ways to TLS": {"vdi-operator.sessions.tls.secretName=a", "vdi-operator.sessions.tls.secretName is set, but sessions.tls.mode is Wildcard, which ignores it: set the mode to Secret"},
-		"half of OIDC":    {"vdi-operator.access.mode=OIDC", "vdi-operator.access.oidc.issuerURL is required when access.mode is OIDC: the URL of your identity provider"},
 	} {
 		for _, helm := range []string{"helm", "helm4"} {
 			t.Run(name+" "+helm, func(t *testing.T) {
@@ -35,6 +33,49 @@ func TestRefusedInstall(t *testing.T) {
 			})
 		}
 	}
+	m.refusedByTheCluster(t)
+}
+
+// refusedByTheCluster: what a cluster holds already, and what it would refuse pod by pod,
+// ends an install in a sentence, before anything is made.
+func (m machine) refusedByTheCluster(t *testing.T) {
+	t.Helper()
+	local := filepath.Join(m.root, "values", "local.yaml")
+	m.must(t, "kubectl", "create", "namespace", "vdi-system")
+	m.must(t, "kubectl", "label", "namespace", "vdi-system", "pod-security.kubernetes.io/enforce=restricted")
+	m.must(t, "kubectl", "create", "clusterrole", "gpu-operator", "--verb=get", "--resource=nodes")
+	before := m.everything(t)
+	install := func(set string) string {
+		out, err := m.run(t.Context(), "helm4", "install", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", set)
+		require.Error(t, err, out)
+		require.Equal(t, before, m.everything(t))
+		return out
+	}
+	require.Contains(t, install("gpu-operator.enabled=true"), "gpu-operator.enabled makes privileged pods, but namespace vdi-system enforces Pod Security restricted: kubectl label namespace vdi-system pod-security.kubernetes.io/enforce=privileged --overwrite")
+	m.must(t, "kubectl", "create", "clusterrole", "vdi-operator:sessions", "--verb=get", "--resource=pods")
+	before = m.everything(t)
+	require.Contains(t, install("vdi-operator.replicas=1"), "the ClusterRole vdi-operator:sessions is there already, and Helm did not make it: an operator that was installed in another way serves all namespaces")
+	m.must(t, "kubectl", "delete", "clusterrole", "vdi-operator:sessions")
+	before = m.everything(t)
+	m.must(t, "kubectl", "label", "namespace", "vdi-system", "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
+	require.Contains(t, install("gpu-operator.enabled=true"), `gpu-operator.enabled is on, but a GPU Operator runs in this cluster already (release "" in namespace ""): set gpu-operator.enabled=false and vdi-operator.gpuSharing.namespace=gpu-operator`)
+	m.failedCheckLeavesLittle(t)
+}
+
+// failedCheckLeavesLittle: where the first Job cannot run, as without its image, Helm's
+// record and the Job are left, and the documented commands take them away without waiting.
+func (m machine) failedCheckLeavesLittle(t *testing.T) {
+	t.Helper()
+	before := strings.Fields(m.everything(t))
+	out, err := m.run(t.Context(), "helm4", "install", "vdi", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system",
+		"--set", "sessions.domain=vdi.example.com,hooks.deadline=20s", "--timeout", "1m")
+	require.Error(t, err, out)
+	require.Contains(t, out, "vdi-vdi-operator-check-is-image-pullable not ready. status: Failed")
+	left := slices.DeleteFunc(strings.Fields(m.everything(t)), func(name string) bool { return slices.Contains(before, name) })
+	require.ElementsMatch(t, []string{"job.batch/vdi-vdi-operator-check-is-image-pullable", "secret/sh.helm.release.v1.vdi.v1"}, left)
+	m.must(t, "helm4", "uninstall", "vdi", "-n", "vdi-system", "--no-hooks")
+	m.must(t, "kubectl", "delete", "job", "-n", "vdi-system", "-l", "app.kubernetes.io/part-of=vdi-platform")
+	require.ElementsMatch(t, before, strings.Fields(m.everything(t)))
 }
 
 // everything an install would make, less the Events that Kubernetes writes by itself.

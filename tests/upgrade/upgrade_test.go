@@ -188,10 +188,12 @@ func postRendered(t *testing.T, helm string) []string {
 	return w.post.Arguments(helm, settings)
 }
 
+// release installs or upgrades; what the first Job says of the settings is Helm's output.
 func release(t *testing.T, helm, verb, chart string, more ...string) {
 	t.Helper()
 	out, err := w.release(t.Context(), helm, verb, chart, more...)
 	require.NoError(t, err, out)
+	require.Contains(t, out, "the settings work", helm)
 }
 
 func (w *world) release(ctx context.Context, helm, verb, chart string, more ...string) (string, error) {

@@ -2,6 +2,7 @@
 
 {{- define "coturn.require" -}}
 {{- include "coturn.require.realm" . -}}
+{{- include "coturn.require.formats" . -}}
 {{- include "coturn.require.range" . -}}
 {{- include "coturn.require.ports" . -}}
 {{- include "coturn.require.service" . -}}
@@ -12,6 +13,28 @@
 {{- define "coturn.require.realm" -}}
 {{- if not .Values.realm -}}
 {{- fail (printf "%s is required: the relay's name in its challenges, e.g. turn.vdi.example.com" (include "coturn.valueName" (dict "root" . "name" "realm"))) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* In the schema, these would be regular expressions without a sentence. */}}
+{{- define "coturn.require.formats" -}}
+{{- $root := . -}}
+{{- $addresses := "[0-9a-fA-F.:]+(,[0-9a-fA-F.:]+)*" -}}
+{{- $path := "(/[a-z0-9]+([._-]+[a-z0-9]+)*)*" -}}
+{{- $digest := "sha256:[a-f0-9]{64}" -}}
+{{- range list
+  (list "realm" .Values.realm "[a-zA-Z0-9.-]+" "is no DNS name" "turn.vdi.example.com")
+  (list "address.listen" .Values.address.listen $addresses "is no list of addresses" "192.0.2.7,2001:db8::7")
+  (list "address.external" .Values.address.external $addresses "is no list of addresses" "192.0.2.7,2001:db8::7")
+  (list "image.digest" .Values.image.digest $digest "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+  (list "tool.image.digest" .Values.tool.image.digest $digest "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+  (list "serviceMonitor.interval" .Values.serviceMonitor.interval "([0-9]+(ms|s|m|h))+" "is no duration" "30s")
+  (list "global.imageRegistry" (.Values.global | default dict).imageRegistry (printf "(localhost|[a-zA-Z0-9-]+([.][a-zA-Z0-9-]+)+)(:[0-9]+)?%s|[a-zA-Z0-9-]+:[0-9]+%s" $path $path) "is no registry with a path in lower case, without https:// and a / at its end" "registry.example.com/vdi") -}}
+{{- $value := index . 1 | default "" | toString -}}
+{{- if and $value (not (regexMatch (printf "^(%s)$" (index . 2)) $value)) -}}
+{{- $name := ternary (first .) (include "coturn.valueName" (dict "root" $root "name" (first .))) (hasPrefix "global." (first .)) -}}
+{{- fail (printf "%s is %q, which %s: write e.g. %s" $name $value (index . 3) (index . 4)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -17,6 +17,7 @@
 {{- define "vdi-operator.disagree.jobs" -}}
 {{- $on := dict "crds.upgradeJob.enabled" .Values.crds.upgradeJob.enabled "upgradeCheck.enabled" (.Values.upgradeCheck | default dict).enabled
   "uninstall.job.enabled" .Values.uninstall.job.enabled "sessions.proxy.labelJob.enabled" (.Values.sessions.proxy.labelJob | default dict).enabled
+  "hooks.check" (and (include "vdi-operator.hook.areOn" .) (ne "false" (toString .Values.hooks.check)))
   "templates" (not (empty .Values.templates)) -}}
 {{- range $name, $set := $on -}}
 {{- if $set -}}

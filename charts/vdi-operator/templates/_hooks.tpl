@@ -1,8 +1,22 @@
 {{/* Parts of the Jobs that Helm runs around an install. Each Job has an account
-of its own, made for it and gone with it, that may do this one thing. */}}
+of its own, made for it and gone with it, that may do this one thing. With hooks.enabled
+off the same Jobs are plain objects, for tools that run no hooks. */}}
+
+{{- define "vdi-operator.hook.areOn" -}}
+{{- if ne "false" (get (.Values.hooks | default dict) "enabled" | toString) }}true{{ end -}}{{/* helm upgrade --reuse-values knows no new defaults */ -}}
+{{- end -}}
 
 {{- define "vdi-operator.hook.name" -}}
-{{- printf "%s-%s" (include "vdi-operator.fullname" .root | trunc 52 | trimSuffix "-") .task -}}
+{{- printf "%s-%s" (include "vdi-operator.fullname" .root | trunc (int (sub 62 (len .task) | min 52)) | trimSuffix "-") .task -}}
+{{- end -}}
+
+{{/* A Job's pods cannot be changed: as a plain object, what does something else is another Job. */}}
+{{- define "vdi-operator.hook.jobName" -}}
+{{- $name := include "vdi-operator.hook.name" . -}}
+{{- if not (include "vdi-operator.hook.areOn" .root) -}}
+{{- $name = printf "%s-%s" (trunc 54 $name | trimSuffix "-") (include "vdi-operator.hook.template" . | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "vdi-operator.hook.clusterName" -}}
@@ -21,11 +35,18 @@ wait for its last pod select these. */}}
 {{- toYaml (merge dict $own .root.Values.commonLabels) -}}
 {{- end -}}
 
-{{/* Rights come before the Job; what failed stays to be looked at until the next try. */}}
+{{/* Rights come before the Job; what failed stays to be looked at until the next try. log: when
+Helm prints the Job's own words. first: this Job runs before all others have anything. */}}
 {{- define "vdi-operator.hook.annotations" -}}
-helm.sh/hook: {{ .events }}
-helm.sh/hook-weight: {{ .weight | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- if include "vdi-operator.hook.areOn" .root -}}
+annotations:
+  helm.sh/hook: {{ .events }}
+  helm.sh/hook-weight: {{ ternary (sub .weight 20) .weight (hasKey . "first") | toString | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+  {{- with .log }}
+  helm.sh/hook-output-log-policy: {{ . }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "vdi-operator.hook.account" -}}
@@ -35,14 +56,26 @@ metadata:
   name: {{ include "vdi-operator.hook.name" . }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
-  annotations: {{- include "vdi-operator.hook.annotations" (merge (dict "weight" "-10") .) | nindent 4 }}
+  {{- with include "vdi-operator.hook.annotations" (merge (dict "weight" -10) .) }}{{ . | nindent 2 }}{{ end }}
 automountServiceAccountToken: false
+{{- end -}}
+
+{{/* The settings to be, for Jobs that run before the operator's own are made. */}}
+{{- define "vdi-operator.hook.config" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .configName }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
+  {{- with include "vdi-operator.hook.annotations" (merge (dict "weight" -8) .) }}{{ . | nindent 2 }}{{ end }}
+data: {{- include "vdi-operator.config.files" .root | nindent 2 }}
 {{- end -}}
 
 {{/* A role and its binding: dict root task events rules, and kind and name, with
 a namespace for a Role. */}}
 {{- define "vdi-operator.hook.role" -}}
-{{- $annotations := include "vdi-operator.hook.annotations" (merge (dict "weight" "-9") .) -}}
+{{- $annotations := include "vdi-operator.hook.annotations" (merge (dict "weight" -9) .) -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ .kind }}
 metadata:
@@ -51,7 +84,7 @@ metadata:
   namespace: {{ . }}
   {{- end }}
   labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
-  annotations: {{- $annotations | nindent 4 }}
+  {{- with $annotations }}{{ . | nindent 2 }}{{ end }}
 rules: {{- .rules | nindent 2 }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -62,7 +95,7 @@ metadata:
   namespace: {{ . }}
   {{- end }}
   labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
-  annotations: {{- $annotations | nindent 4 }}
+  {{- with $annotations }}{{ . | nindent 2 }}{{ end }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ .kind }}
@@ -77,16 +110,13 @@ subjects:
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ include "vdi-operator.hook.name" . }}
+  name: {{ include "vdi-operator.hook.jobName" . }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
-  annotations:
-    {{- include "vdi-operator.hook.annotations" (merge (dict "weight" (.jobWeight | default "0")) .) | nindent 4 }}
-    # The Job's own words, where the user looks.
-    helm.sh/hook-output-log-policy: hook-failed
+  {{- with include "vdi-operator.hook.annotations" (merge (dict "weight" (.jobWeight | default 0) "log" (.jobLog | default "hook-failed")) .) }}{{ . | nindent 2 }}{{ end }}
 spec:
   backoffLimit: 3
-  activeDeadlineSeconds: 290
+  activeDeadlineSeconds: {{ include "vdi-operator.hook.deadline" .root }}
   podFailurePolicy:
     rules:
       # Exit code 2: a second try cannot help.
@@ -95,10 +125,29 @@ spec:
           containerName: vdi-operator
           operator: In
           values: [2]
-  template:
-    metadata:
-      labels: {{- include "vdi-operator.hook.labels" . | nindent 8 }}
-    spec: {{- include "vdi-operator.hook.pod" . | nindent 6 }}
+  template: {{- include "vdi-operator.hook.template" . | nindent 4 }}
+{{- end -}}
+
+{{- define "vdi-operator.hook.template" -}}
+metadata:
+  labels: {{- include "vdi-operator.hook.labels" . | nindent 4 }}
+  {{- if and .config (not (include "vdi-operator.hook.areOn" .root)) }}
+  annotations:
+    checksum/config: {{ include "vdi-operator.config.files" .root | sha256sum }}
+  {{- end }}
+spec: {{- include "vdi-operator.hook.pod" . | nindent 2 }}
+{{- end -}}
+
+{{/* Seconds: a little less than Helm waits by default (--timeout 5m), so that the Job's own end
+is what Helm reports. */}}
+{{- define "vdi-operator.hook.deadline" -}}
+{{- $deadline := include "vdi-operator.hook.deadlineText" . -}}
+{{- $unit := get (dict "s" 1 "m" 60 "h" 3600) (trunc -1 $deadline) -}}
+{{- sub (mul (trimSuffix (trunc -1 $deadline) $deadline | int) $unit) 10 -}}
+{{- end -}}
+
+{{- define "vdi-operator.hook.deadlineText" -}}
+{{- get (.Values.hooks | default dict) "deadline" | default "5m" -}}{{/* helm upgrade --reuse-values knows no new defaults */ -}}
 {{- end -}}
 
 {{- define "vdi-operator.hook.pod" -}}

@@ -115,6 +115,6 @@ lies there already. A first part without a dot or colon is no host (distribution
 
 {{/* A value's full name as the user must write it: prefixed below an umbrella. */}}
 {{- define "vdi-operator.valueName" -}}
-{{- $prefix := ternary "" (printf "%s." .root.Chart.Name) .root.Chart.IsRoot -}}
+{{- $prefix := ternary "" (printf "%s." .root.Chart.Name) (or .root.Chart.IsRoot (hasPrefix "global." .name)) -}}
 {{- print $prefix .name -}}
 {{- end -}}

@@ -160,6 +160,13 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
   verbs: [create, patch]
 {{- end -}}
 
+{{/* The Job that checks the settings. */}}
+{{- define "vdi-operator.rbac.check" -}}
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [list]
+{{- end -}}
+
 {{/* The Job that checks an upgrade: it reads, and writes nothing. */}}
 {{- define "vdi-operator.rbac.upgradeCheck.settings" -}}
 - apiGroups: [""]
@@ -203,6 +210,19 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+{{- /* Helm's own record of this release, whose labels say that it is uninstalled. After a rollback
+the record has a later number than the Job: as many are named as it looks at
+(operator/maintain/wanted.go). */}}
+{{- if ne "true" (toString .Values.uninstall.job.force) }}
+{{- $records := list }}
+{{- range $later := until 21 }}
+{{- $records = append $records (printf "sh.helm.release.v1.%s.v%d" $.Release.Name (add $.Release.Revision $later)) }}
+{{- end }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson $records }}
+  verbs: [get]
+{{- end }}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -2,6 +2,8 @@
 
 {{- define "vdi-operator.require" -}}
 {{- include "vdi-operator.require.domain" . -}}
+{{- include "vdi-operator.require.formats" . -}}
+{{- include "vdi-operator.require.proxy" . -}}
 {{- include "vdi-operator.require.tls" . -}}
 {{- include "vdi-operator.require.access" . -}}
 {{- include "vdi-operator.require.frontDoor" . -}}
@@ -120,8 +122,25 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Without labels, desktops would admit every pod of the proxy's namespace. */}}
+{{- define "vdi-operator.require.proxy" -}}
+{{- if not .Values.sessions.proxy.podLabels -}}
+{{- fail (printf "%s is empty: say which pods of %s are the proxy's, since desktops admit no others, e.g. app.kubernetes.io/name: traefik" (include "vdi-operator.valueName" (dict "root" . "name" "sessions.proxy.podLabels")) (include "vdi-operator.proxy.namespace" .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Kinds are those of platform/wire/kinds.go, operations those of RFC 6902. */}}
 {{- define "vdi-operator.require.overlay" -}}
+{{- $kinds := list "NetworkPolicy" "ConfigMap" "PersistentVolumeClaim" "Service" "PodDisruptionBudget" "Pod" "Middleware" "IngressRoute" -}}
 {{- range $i, $step := .Values.sessions.overlay -}}
+{{- if and $step.kind (not (has $step.kind $kinds)) -}}
+{{- fail (printf "%s[%d].kind is %q, which is no kind of a session's objects: write one of %s" (include "vdi-operator.valueName" (dict "root" $ "name" "sessions.overlay")) $i $step.kind (join ", " $kinds)) -}}
+{{- end -}}
+{{- range $n, $operation := $step.jsonPatch -}}
+{{- if not (has (get $operation "op") (list "add" "remove" "replace" "move" "copy" "test")) -}}
+{{- fail (printf "%s[%d].jsonPatch[%d].op is %q: write add, remove, replace, move, copy or test" (include "vdi-operator.valueName" (dict "root" $ "name" "sessions.overlay")) $i $n (get $operation "op" | toString)) -}}
+{{- end -}}
+{{- end -}}
 {{- $unknown := omit $step "kind" "merge" "jsonPatch" -}}
 {{- if or $unknown (not $step.kind) (eq (empty $step.merge) (empty $step.jsonPatch)) -}}
 {{- fail (printf "%s[%d] needs a kind and either merge or jsonPatch, and nothing else" (include "vdi-operator.valueName" (dict "root" $ "name" "sessions.overlay")) $i) -}}
@@ -178,6 +197,9 @@ the roles below have the same names. */}}
 {{- $owner := .role.metadata.annotations | default dict -}}
 {{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
 {{- $release := get $owner "meta.helm.sh/release-name" -}}
+{{- if not $release -}}
+{{- fail (printf "the %s %s is there already, and Helm did not make it: an operator that was installed in another way serves %s (docs/gitops.md); go on in that way, or delete what it made first" .role.kind .role.metadata.name .where) -}}
+{{- end -}}
 {{- if or (ne $namespace .root.Release.Namespace) (ne $release .root.Release.Name) -}}
 {{- fail (printf "release %q in namespace %q already serves %s, and two operators must not act on the same sessions: upgrade that one, uninstall it first, or give each its own list in %s" $release $namespace .where (include "vdi-operator.valueName" (dict "root" .root "name" "watchNamespaces"))) -}}
 {{- end -}}

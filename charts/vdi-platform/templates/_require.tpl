@@ -19,9 +19,12 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- end -}}
 {{- if and $operator.enabled .Values.coturn.enabled -}}
 {{- include "vdi-platform.require.sameRelay" (dict "turn" (include "vdi-operator.turn" (index .Subcharts "vdi-operator") | fromJson) "coturn" (merge (dict "ports" (include "coturn.ports" .Subcharts.coturn | fromJson)) .Values.coturn)) -}}
+{{- include "vdi-platform.require.sameHooks" $in -}}
 {{- end -}}
 {{- $gpus := dict "root" . "sharing" ($operator.gpuSharing | default dict) "gpu" (include "vdi-platform.sharing.judged" . | fromJson) -}}
+{{- include "vdi-platform.require.privileged" (dict "root" . "gpu" $gpus.gpu) -}}
 {{- if $gpus.gpu.enabled -}}
+{{- include "vdi-platform.require.onlyGPUOperator" . -}}
 {{- include "vdi-platform.require.sharingConfig" $gpus -}}
 {{- end -}}
 {{- if and $operator.enabled $gpus.sharing.enabled -}}
@@ -100,6 +103,15 @@ values made. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* One tool applies both parts. */}}
+{{- define "vdi-platform.require.sameHooks" -}}
+{{- $ours := get (.operator.hooks | default dict) "enabled" | toString | ne "false" -}}
+{{- $theirs := get (.root.Values.coturn.hooks | default dict) "enabled" | toString | ne "false" -}}
+{{- if ne $ours $theirs -}}
+{{- fail (printf "vdi-operator.hooks.enabled is %t, but coturn.hooks.enabled is %t: give both the same value" $ours $theirs) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Desktops must be sent to the relay this release installs. */}}
 {{- define "vdi-platform.require.sameRelay" -}}
 {{- $turn := .turn -}}
@@ -132,6 +144,35 @@ values made. */}}
 {{- $resolvers := .traefik.certificatesResolvers | default dict -}}
 {{- if and (eq ($tls.mode | default "Wildcard") "CertResolver") (not (hasKey $resolvers $tls.certResolver)) -}}
 {{- fail (printf "vdi-operator.sessions.tls.certResolver is %q, but traefik.certificatesResolvers does not hold it: define it there, or use sessions.tls.mode Wildcard" $tls.certResolver) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Helm would name a ClusterRole. Rendered without a cluster nothing is found. */}}
+{{- define "vdi-platform.require.onlyGPUOperator" -}}
+{{- $role := lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "gpu-operator" -}}
+{{- if $role -}}
+{{- $owner := $role.metadata.annotations | default dict -}}
+{{- $release := get $owner "meta.helm.sh/release-name" -}}
+{{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
+{{- if or (ne $release .Release.Name) (ne $namespace .Release.Namespace) -}}
+{{- fail (printf "gpu-operator.enabled is on, but a GPU Operator runs in this cluster already (release %q in namespace %q): set gpu-operator.enabled=false and vdi-operator.gpuSharing.namespace=%s, see values/bring-your-own.yaml" $release $namespace ($namespace | default "gpu-operator")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Drivers and the relay's host network need what Pod Security would refuse, pod by pod, after
+the install. */}}
+{{- define "vdi-platform.require.privileged" -}}
+{{- $relay := and .root.Values.coturn.enabled (eq (.root.Values.coturn.exposure | default "HostNetwork") "HostNetwork") -}}
+{{- $parts := list -}}
+{{- if .gpu.enabled }}{{ $parts = append $parts "gpu-operator.enabled" }}{{ end -}}
+{{- if $relay }}{{ $parts = append $parts "coturn.enabled" }}{{ end -}}
+{{- if $parts -}}
+{{- $namespace := lookup "v1" "Namespace" "" .root.Release.Namespace -}}
+{{- $level := dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "privileged" $namespace -}}
+{{- if ne $level "privileged" -}}
+{{- fail (printf "%s makes privileged pods, but namespace %s enforces Pod Security %s: kubectl label namespace %s pod-security.kubernetes.io/enforce=privileged --overwrite, or switch it off" (join " and " $parts) .root.Release.Namespace $level .root.Release.Namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

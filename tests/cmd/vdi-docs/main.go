@@ -1,5 +1,6 @@
 // Command vdi-docs writes the parts of the documents that the source already says:
-// conditions and reasons, the fields of the API, and the map of packages.
+// conditions and reasons, the fields of the API, and the map of packages. It also adds
+// to the charts' schemas what they say of keys that are almost right.
 package main
 
 import (
@@ -21,14 +22,19 @@ func main() {
 }
 
 func run(root string) error {
-	for _, page := range []struct {
+	type page struct {
 		path string
 		text func(root string) (string, error)
-	}{
+	}
+	pages := []page{
 		{"operator/api/conditions.md", conditionsPage},
 		{"operator/api/fields.md", fieldsPage},
 		{"operator/README.md", withPackages},
-	} {
+	}
+	for _, chart := range strictCharts() {
+		pages = append(pages, page{"charts/" + chart + "/values.schema.json", withHints(chart)})
+	}
+	for _, page := range pages {
 		text, err := page.text(root)
 		if err != nil {
 			return fmt.Errorf("%s: %w", page.path, err)

@@ -3,15 +3,13 @@ package plan_test
 import (
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"sigs.k8s.io/yaml"
 
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
@@ -82,27 +80,10 @@ func inWords(v *verdict.Verdict) string {
 func TestGolden(t *testing.T) {
 	for name, in := range situations(t) {
 		t.Run(name, func(t *testing.T) {
-			text, err := yaml.Marshal(planFor(t, in))
-			require.NoError(t, err)
-			file := filepath.Join("testdata", name+".out.yaml")
-			if *update {
-				require.NoError(t, os.WriteFile(file, text, 0o600))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err, "run: make golden")
-			assert.Equal(t, string(want), string(text))
+			fixture.Golden(t, name, planFor(t, in), *update)
 		})
 	}
-}
-
-// TestGoldenLeftOvers fails on outputs of situations that are gone.
-func TestGoldenLeftOvers(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.out.yaml")
-	require.NoError(t, err)
-	all := situations(t)
-	for _, file := range files {
-		assert.Contains(t, all, strings.TrimSuffix(filepath.Base(file), ".out.yaml"), "remove %s", file)
-	}
+	fixture.NoLeftOvers(t, situations(t))
 }
 
 // TestEveryWriteIsPlanned: each write and each question occurs in a situation.

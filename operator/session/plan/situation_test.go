@@ -7,8 +7,6 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +23,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -80,50 +79,13 @@ type situation struct {
 	} `json:"answers"`
 }
 
-// situations are all situations by name; it fails when it finds none.
+// situations are all situations by name.
 func situations(t testing.TB) map[string]situation {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.in.yaml")
-	require.NoError(t, err)
-	require.NotEmpty(t, files, "no situations in testdata")
-	base := fileMap(t, "testdata/base.yaml")
-	all := map[string]situation{}
-	for _, file := range files {
-		text, err := yaml.Marshal(merged(base, fileMap(t, file)))
-		require.NoError(t, err)
-		var in situation
-		require.NoError(t, yaml.UnmarshalStrict(text, &in), file)
-		require.NotEmpty(t, strings.TrimSpace(in.About), "%s: about says what must be true", file)
-		all[strings.TrimSuffix(filepath.Base(file), ".in.yaml")] = in
-	}
-	return all
-}
-
-func fileMap(t testing.TB, file string) map[string]any {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	require.NoError(t, err)
-	var content map[string]any
-	require.NoError(t, yaml.UnmarshalStrict(data, &content), file)
-	return content
-}
-
-func merged(base, change map[string]any) map[string]any {
-	all := maps.Clone(base)
-	if all == nil {
-		all = map[string]any{}
-	}
-	for key, value := range change {
-		is, isMap := value.(map[string]any)
-		was, _ := all[key].(map[string]any)
-		switch {
-		case value == nil:
-			delete(all, key)
-		case isMap:
-			all[key] = merged(was, is)
-		default:
-			all[key] = value
-		}
+	base := fixture.YAML(t, "testdata/base.yaml")
+	all := fixture.Situations[situation](t, func(string, map[string]any) map[string]any { return base })
+	for name, in := range all {
+		require.NotEmpty(t, strings.TrimSpace(in.About), "%s: about says what must be true", name)
 	}
 	return all
 }
@@ -147,7 +109,7 @@ func (in situation) pass(t testing.TB) *plan.Pass {
 			}
 		default:
 			if in.Others != "none" && !slices.Contains(in.Missing, kind) {
-				o.Object = merged(o.Object, in.Changed[kind])
+				o.Object = fixture.Merged(o.Object, in.Changed[kind])
 				p.Seen.Others[plan.KeyOf(o)] = o
 			}
 		}
@@ -213,7 +175,7 @@ func (in situation) live(t testing.TB) []*unstructured.Unstructured {
 // as is an object with what differs from it, as a Go type.
 func as[T any](t testing.TB, o *unstructured.Unstructured, change map[string]any) *T {
 	t.Helper()
-	text, err := json.Marshal(merged(o.Object, change))
+	text, err := json.Marshal(fixture.Merged(o.Object, change))
 	require.NoError(t, err)
 	typed := new(T)
 	require.NoError(t, json.Unmarshal(text, typed))

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
@@ -122,27 +121,10 @@ func abridged(text string) string {
 func TestGolden(t *testing.T) {
 	for name, in := range goldenInputs(t) {
 		t.Run(name, func(t *testing.T) {
-			text, err := yaml.Marshal(look(t, in))
-			require.NoError(t, err)
-			file := filepath.Join("testdata", name+".out.yaml")
-			if *update {
-				require.NoError(t, os.WriteFile(file, text, 0o600))
-			}
-			want, err := os.ReadFile(file)
-			require.NoError(t, err, "run: make golden")
-			assert.Equal(t, string(want), string(text))
+			fixture.Golden(t, name, look(t, in), *update)
 		})
 	}
-}
-
-// TestGoldenLeftOvers fails on outputs of situations that are gone.
-func TestGoldenLeftOvers(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.out.yaml")
-	require.NoError(t, err)
-	inputs := goldenInputs(t)
-	for _, file := range files {
-		assert.Contains(t, inputs, strings.TrimSuffix(filepath.Base(file), ".out.yaml"), "remove %s", file)
-	}
+	fixture.NoLeftOvers(t, goldenInputs(t))
 }
 
 // TestGoldenSettled: a second look that finds the same has nothing new to say, or every

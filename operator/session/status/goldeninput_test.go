@@ -2,9 +2,6 @@ package status
 
 import (
 	"errors"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -93,59 +90,25 @@ type goldenVerdict struct {
 	Retry     metav1.Duration `json:"retry"`
 }
 
-// goldenInputs are all situations by name; it fails when it finds none.
+// goldenInputs are all situations by name.
 func goldenInputs(t testing.TB) map[string]goldenInput {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.in.yaml")
-	require.NoError(t, err)
-	require.NotEmpty(t, files, "no situations in testdata")
-	bases := fileMap(t, "testdata/bases.yaml")
-	inputs := map[string]goldenInput{}
-	for _, file := range files {
-		change := fileMap(t, file)
+	bases := fixture.YAML(t, "testdata/bases.yaml")
+	all := fixture.Situations[goldenInput](t, func(file string, change map[string]any) map[string]any {
 		base, found := bases[asText(change["base"])].(map[string]any)
 		require.True(t, found, "%s: no base %q", file, change["base"])
-		text, err := yaml.Marshal(merged(base, change))
-		require.NoError(t, err)
-		var in goldenInput
-		require.NoError(t, yaml.UnmarshalStrict(text, &in), file)
-		require.NotEmpty(t, strings.TrimSpace(in.About), "%s: about says what must be true", file)
-		require.False(t, in.Now.IsZero(), "%s: now is missing", file)
-		inputs[strings.TrimSuffix(filepath.Base(file), ".in.yaml")] = in
+		return base
+	})
+	for name, in := range all {
+		require.NotEmpty(t, strings.TrimSpace(in.About), "%s: about says what must be true", name)
+		require.False(t, in.Now.IsZero(), "%s: now is missing", name)
 	}
-	return inputs
+	return all
 }
 
 func asText(v any) string {
 	text, _ := v.(string)
 	return text
-}
-
-func fileMap(t testing.TB, file string) map[string]any {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	require.NoError(t, err)
-	var content map[string]any
-	require.NoError(t, yaml.UnmarshalStrict(data, &content), file)
-	return content
-}
-
-// merged is a JSON merge patch (RFC 7396).
-func merged(base, change map[string]any) map[string]any {
-	all := maps.Clone(base)
-	for key, value := range change {
-		was, wasMap := all[key].(map[string]any)
-		is, isMap := value.(map[string]any)
-		switch {
-		case value == nil:
-			delete(all, key)
-		case wasMap && isMap:
-			all[key] = merged(was, is)
-		default:
-			all[key] = value
-		}
-	}
-	return all
 }
 
 // pass is the look before anything was decided.

@@ -2,7 +2,7 @@
 too: Helm prints no subchart's NOTES.txt. */}}
 
 {{- define "vdi-operator.notes.next" -}}
-{{- $namespace := first .Values.watchNamespaces | default "desktops" -}}
+{{- $namespace := first .Values.watchNamespaces | default "vdi-sessions" -}}
 1. A namespace for sessions. Never {{ .Release.Namespace }}: tenants must not share a namespace with the platform.
 
 {{- if .Values.watchNamespaces }}

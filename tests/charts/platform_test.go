@@ -141,7 +141,7 @@ func TestNotes(t *testing.T) {
 		"kind: VDITemplate",
 		"kind: VDISession",
 		"kubectl get vdi -A -w",
-		"kubectl get secret -n desktops alice-credentials -o jsonpath='{.data.password}' | base64 -d",
+		"kubectl get secret -n vdi-sessions alice-credentials -o jsonpath='{.data.password}' | base64 -d",
 		"https://*.vdi.example.com",
 	} {
 		require.Contains(t, operatorNotes, want)

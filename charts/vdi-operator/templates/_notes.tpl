@@ -44,8 +44,7 @@ EOF
 4. Watch it start; its URL lies below {{ include "vdi-operator.notes.url" . }}
 
 kubectl get vdi -A -w
-
-{{- if eq .Values.access.mode "OIDC" }}
+{{ if eq .Values.access.mode "OIDC" }}
 5. Log in there, or at {{ include "vdi-operator.notes.authURL" . }} for a list of one's desktops, as the
 person whose claim {{ .Values.access.oidc.userClaim }} is the session's user. Register this redirect address at the
 identity provider: {{ include "vdi-operator.notes.authURL" . }}/callback

@@ -59,10 +59,19 @@ func (e *executor) findHome(ctx context.Context, p *plan.Pass, w plan.MakeHome) 
 	if err := homes.Usable(p.Session, claim); err != nil {
 		return err
 	}
-	p.Seen.Claim, p.HomeSeen = claim, true
 	if !w.Held {
+		p.Seen.Claim, p.HomeSeen = claim, true
 		return e.homes.TakeBack(ctx, p.Session, claim)
 	}
+	if err := e.takeFound(ctx, p, claim); err != nil {
+		return err // what was not taken is not recorded as the session's
+	}
+	p.Seen.Claim, p.HomeSeen = claim, true
+	return nil
+}
+
+// takeFound makes the session the holder of such a claim.
+func (e *executor) takeFound(ctx context.Context, p *plan.Pass, claim *corev1.PersistentVolumeClaim) error {
 	if err := homes.Mountable(claim); err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@ package contract_test
 
 import (
 	"archive/tar"
+	"errors"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"testing"
 
@@ -116,6 +119,66 @@ func TestRead(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, configOf(t, want), configOf(t, img))
 	}
+}
+
+// TestReadOnePlatformOfSeveral: archives of "docker save" name all platforms of an image and
+// hold one. What is only named does not count, and is no error beside one that is there.
+func TestReadOnePlatformOfSeveral(t *testing.T) {
+	good, err := contract.Desk{}.Image(emptyProgram(t))
+	require.NoError(t, err)
+	other, err := contract.Desk{Change: func(c *image.Config) { c.Architecture = "s390x" }}.Image(emptyProgram(t))
+	require.NoError(t, err)
+	both, err := image.Join(other, good)
+	require.NoError(t, err)
+	full := file(t)
+	require.NoError(t, image.WriteFile(full, "example.test/desk:1", both))
+	manifest, err := other.Digest()
+	require.NoError(t, err)
+	for what, absent := range map[string]v1.Hash{"manifest": manifest, "configuration": configOf(t, other)} {
+		img, err := contract.Read(without(t, full, absent), t.TempDir(), contract.Machine())
+		require.NoError(t, err, what)
+		require.Equal(t, configOf(t, good), configOf(t, img), what)
+	}
+	img, err := contract.Read(without(t, full, configOf(t, good)), t.TempDir(), contract.Machine())
+	require.NoError(t, err)
+	require.Equal(t, configOf(t, other), configOf(t, img), "its architecture is judged")
+
+	layers, err := good.Layers()
+	require.NoError(t, err)
+	layer, err := layers[0].Digest()
+	require.NoError(t, err)
+	_, err = contract.Read(without(t, full, layer), t.TempDir(), contract.Machine())
+	require.ErrorContains(t, err, "names 2 images and holds none of them whole; give an archive of one image")
+}
+
+// without copies an archive but for one blob.
+func without(t *testing.T, archive string, blob v1.Hash) (copied string) {
+	t.Helper()
+	in, err := os.Open(archive)
+	require.NoError(t, err)
+	defer in.Close()
+	copied = file(t)
+	out, err := os.Create(copied)
+	require.NoError(t, err)
+	defer out.Close()
+	to, left := tar.NewWriter(out), 0
+	for from := tar.NewReader(in); ; {
+		header, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if path.Base(header.Name) == blob.Hex {
+			left++
+			continue
+		}
+		require.NoError(t, to.WriteHeader(header))
+		_, err = io.Copy(to, from)
+		require.NoError(t, err)
+	}
+	require.NoError(t, to.Close())
+	require.Equal(t, 1, left, "the archive has no blob %s", blob)
+	return copied
 }
 
 func configOf(t *testing.T, img v1.Image) v1.Hash {

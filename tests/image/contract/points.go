@@ -1,8 +1,8 @@
 package contract
 
 import (
-	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,44 +25,95 @@ var points = []string{"answers", "page", "writes", "log", "stops", "again"}
 var passing = []string{"/dev", "/etc", "/proc", "/run", "/tmp", "/var"}
 
 const (
-	// logKept is how much of a log is read, in bytes; logShown how much of its end is shown.
-	logKept, logShown = 1 << 20, 200
-	pageTimeout       = 10 * time.Second
+	// logKept is how much of a log is searched, in bytes: more than the kubelet keeps in a file
+	// (containerLogMaxSize). logShown is how much of its last logLines lines is shown.
+	logKept, logLines, logShown = 16 << 20, 20, 200
+	pageKept                    = 1 << 20 // of an answer, in bytes
+	pageTimeout                 = 10 * time.Second
 )
 
 // judge runs the image twice on one home.
 func (r *run) judge(ctx context.Context) ([]judge.Line, error) {
-	pod, answers, err := r.start(ctx)
+	first, err := r.live(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines := []judge.Line{judge.Of("answers", r.howToAnswer(), answers)}
-	if answers.State != judge.Passed {
+	lines := []judge.Line{judge.Of("answers", r.howToAnswer(), first.answers)}
+	if first.answers.State != judge.Passed {
 		return append(lines, notJudged(judge.Unjudged("the desktop has not answered"), points[1:]...)...), nil
 	}
-	page, err := r.page(ctx, pod)
-	if err != nil {
-		return nil, err
-	}
-	lines = append(lines, judge.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", page))
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(settled):
-	}
-	lines = append(lines,
-		judge.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", r.writes(pod)),
-		judge.Of("log", "do not print the environment", r.secrets(ctx)))
 	stops, err := r.stops(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, judge.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops))
-	_, again, err := r.start(ctx)
+	second, err := r.live(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return append(lines, judge.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", again)), nil
+	if second.answers.State == judge.Passed {
+		first.writes, first.log = worst(first.writes, second.writes), worst(first.log, second.log)
+	}
+	return append(lines,
+		judge.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", first.page),
+		judge.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", first.writes),
+		judge.Of("log", "do not print the environment, nor the headers of requests", first.log),
+		judge.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops),
+		judge.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", worst(second.answers, second.page)),
+	), nil
+}
+
+// life is what was seen of a desktop between its start and its end. Only of one that answers
+// there is more than that.
+type life struct{ answers, page, writes, log judge.Verdict }
+
+// live starts a desktop, asks for its page, and looks at it before that and after, each time
+// when it has settled.
+func (r *run) live(ctx context.Context) (l life, err error) {
+	pod, answers, err := r.start(ctx)
+	if err != nil || answers.State != judge.Passed {
+		return life{answers: answers}, err
+	}
+	before, err := r.settled(ctx, pod, answers)
+	if err != nil || before.answers.State != judge.Passed {
+		return before, err
+	}
+	page, err := r.page(ctx, pod)
+	if err != nil {
+		return life{}, err
+	}
+	after, err := r.settled(ctx, pod, answers)
+	return life{
+		answers: after.answers, page: page,
+		writes: worst(before.writes, after.writes), log: worst(before.log, after.log),
+	}, err
+}
+
+// settled looks at a desktop that has answered after a while without requests.
+func (r *run) settled(ctx context.Context, pod *corev1.Pod, answers judge.Verdict) (l life, err error) {
+	select {
+	case <-ctx.Done():
+		return life{}, ctx.Err()
+	case <-time.After(settling):
+	}
+	l = life{answers: answers, writes: r.writes(pod), log: r.secrets(ctx)}
+	now, err := r.pod(ctx)
+	if err != nil {
+		return life{}, err
+	}
+	if ended := endOf(now); ended != "" {
+		l.answers = judge.Fail("%s and then ended: %s; its log ends: %s", answers.Seen, ended, r.log(ctx, true))
+	}
+	return l, nil
+}
+
+// worst is the first of the verdicts that failed, else of those that nobody knows, else the last.
+func worst(verdicts ...judge.Verdict) judge.Verdict {
+	for _, state := range []judge.State{judge.Failed, judge.NotJudged} {
+		if i := slices.IndexFunc(verdicts, func(v judge.Verdict) bool { return v.State == state }); i >= 0 {
+			return verdicts[i]
+		}
+	}
+	return verdicts[len(verdicts)-1]
 }
 
 func (r *run) howToAnswer() string {
@@ -83,13 +134,9 @@ func (p *Plan) healthPath() string {
 	return ""
 }
 
-// endOf says how a desktop ended or why it cannot start; "" while neither is so.
+// endOf says how a desktop ended or why it cannot start; "" while neither is so. The message of
+// one that ran is the end of its log, which is shown elsewhere.
 func endOf(pod *corev1.Pod) string {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
-			return "the pod fits on no node: " + condition.Message
-		}
-	}
 	status := desktopStatus(pod)
 	if status == nil {
 		return ""
@@ -97,14 +144,34 @@ func endOf(pod *corev1.Pod) string {
 	for _, ended := range []*corev1.ContainerStateTerminated{status.State.Terminated, status.LastTerminationState.Terminated} {
 		switch {
 		case ended == nil:
-		case ended.Message != "" && ended.Reason != "Error" && ended.Reason != "Completed":
+		case hasNotRun(ended.Reason):
 			return fmt.Sprintf("it did not start (%s): %s", ended.Reason, ended.Message)
 		default:
 			return fmt.Sprintf("it ended with code %d (%s) after %s", ended.ExitCode, ended.Reason, ended.FinishedAt.Sub(ended.StartedAt.Time))
 		}
 	}
-	if waiting := status.State.Waiting; waiting != nil && strings.HasSuffix(waiting.Reason, "Error") {
+	switch waiting := status.State.Waiting; {
+	case status.RestartCount > 0:
+		return fmt.Sprintf("it was started again %d times", status.RestartCount)
+	case waiting != nil && (strings.HasSuffix(waiting.Reason, "Error") || strings.HasPrefix(waiting.Reason, "Err")):
 		return fmt.Sprintf("it does not start (%s): %s", waiting.Reason, waiting.Message)
+	}
+	return ""
+}
+
+// hasNotRun reports whether the reason of an end is one of the runtime's (containerd's, Docker's)
+// or the kubelet's for a program that was never started.
+func hasNotRun(reason string) bool {
+	return reason == "StartError" || reason == "ContainerCannotRun" || strings.HasPrefix(reason, "CreateContainer")
+}
+
+// unplaced says why no node takes a pod, once the scheduler has said so for a while: at first
+// that may only be a volume that is still being made.
+func unplaced(pod *corev1.Pod, now time.Time) string {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && now.Sub(condition.LastTransitionTime.Time) > placing {
+			return condition.Message
+		}
 	}
 	return ""
 }
@@ -150,7 +217,7 @@ func (r *run) get(ctx context.Context, pod *corev1.Pod, port int64, path string)
 		return 0, "", err
 	}
 	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, logKept))
+	content, err := io.ReadAll(io.LimitReader(answer.Body, pageKept))
 	return answer.StatusCode, string(content), err
 }
 
@@ -168,8 +235,12 @@ func (r *run) page(ctx context.Context, pod *corev1.Pod) (judge.Verdict, error) 
 
 // agentSays is the last error that the agent has logged.
 func (r *run) agentSays(ctx context.Context) string {
+	log, err := r.logOf(ctx, wire.ContainerAgent, false, endOfLog())
+	if err != nil {
+		return fmt.Sprintf("(its log cannot be read: %v)", err)
+	}
 	said := "nothing"
-	for line := range strings.Lines(r.logOf(ctx, wire.ContainerAgent, false)) {
+	for line := range strings.Lines(log) {
 		var entry struct{ Level, Msg, Error string }
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "ERROR" {
 			said = entry.Msg + ": " + entry.Error
@@ -208,23 +279,62 @@ func some(files []string) string {
 
 // secrets looks for the desktop's password in its log, which many people may read.
 func (r *run) secrets(ctx context.Context) judge.Verdict {
-	log := r.logOf(ctx, wire.ContainerDesktop, false)
-	if strings.Contains(log, r.desktop) {
-		return judge.Fail("the desktop's password stands in its log")
+	limit := int64(logKept)
+	log, err := r.logOf(ctx, wire.ContainerDesktop, false, corev1.PodLogOptions{LimitBytes: &limit})
+	if err != nil {
+		return judge.Unjudged("the desktop's log cannot be read: %v", err)
+	}
+	for _, secret := range spellings(r.desktop) {
+		if strings.Contains(log, secret) {
+			return judge.Fail("the desktop's password stands in its log")
+		}
+	}
+	if len(log) >= logKept {
+		return judge.Unjudged("the desktop's password is not among the first %d bytes of its log, which is longer", len(log))
 	}
 	return judge.Pass("the desktop's password is not among the %d bytes of its log", len(log))
 }
 
+// spellings are the forms in which a log may show a password: itself, and the header of basic
+// authentication.
+func spellings(password string) []string {
+	return []string{password, base64.RawStdEncoding.EncodeToString([]byte(login + ":" + password))}
+}
+
+// redacted takes the run's passwords out of what is shown.
+func (r *run) redacted(text string) string {
+	for _, secret := range append(spellings(r.desktop), spellings(r.password)...) {
+		text = strings.ReplaceAll(text, secret, "(password)")
+	}
+	return text
+}
+
 func (r *run) stops(ctx context.Context) (judge.Verdict, error) {
-	took, err := r.stop(ctx)
+	pod, err := r.stop(ctx)
 	if err != nil {
 		return judge.Verdict{}, err
 	}
-	grace := time.Duration(*r.plan.pod.Spec.TerminationGracePeriodSeconds) * time.Second
-	if took >= grace {
-		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace), nil
+	return stopOf(pod, time.Duration(*r.plan.pod.Spec.TerminationGracePeriodSeconds)*time.Second), nil
+}
+
+// stopOf judges the last that was seen of a pod that was deleted. Its times are whole seconds.
+// A kill comes after the grace at the earliest, and gives code 137 (128 and SIGKILL).
+func stopOf(pod *corev1.Pod, grace time.Duration) judge.Verdict {
+	status := desktopStatus(pod)
+	if status == nil || status.State.Terminated == nil || pod.DeletionTimestamp == nil || pod.DeletionGracePeriodSeconds == nil {
+		return judge.Unjudged("how the desktop ended was not reported")
 	}
-	return judge.Pass("it ended %s after SIGTERM (it has %s)", took.Round(100*time.Millisecond), grace), nil
+	// The time of a deletion is the one at which its grace is over.
+	began := pod.DeletionTimestamp.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
+	ended := status.State.Terminated
+	took := ended.FinishedAt.Sub(began)
+	switch {
+	case took >= grace && ended.ExitCode == 137:
+		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace)
+	case took > grace:
+		return judge.Fail("it ended only %s after its pod's deletion (it has %s)", took, grace)
+	}
+	return judge.Pass("it ended %s after its pod's deletion, with code %d (it has %s)", max(took, 0), ended.ExitCode, grace)
 }
 
 // process is one of the desktop's container.
@@ -241,10 +351,14 @@ func (r *run) process(pod *corev1.Pod) (pid int, found bool) {
 	return processOf(pids, id)
 }
 
-// log is the end of the desktop's log, of its last life where it has ended.
+// log is the end of the desktop's log, of its last life where it has ended. Passwords are taken
+// out before it is cut: a part of one would not be found later.
 func (r *run) log(ctx context.Context, ended bool) string {
-	text := strings.Join(strings.Fields(r.logOf(ctx, wire.ContainerDesktop, ended)), " ")
-	text = strings.ReplaceAll(text, r.desktop, "(password)")
+	said, err := r.logOf(ctx, wire.ContainerDesktop, ended, endOfLog())
+	if err != nil {
+		return fmt.Sprintf("(it cannot be read: %v)", err)
+	}
+	text := r.redacted(strings.Join(strings.Fields(said), " "))
 	switch {
 	case text == "":
 		return "(nothing)"
@@ -254,19 +368,23 @@ func (r *run) log(ctx context.Context, ended bool) string {
 	return text
 }
 
-// logOf is what a container has said; "" where it cannot be read, or has not started.
-func (r *run) logOf(ctx context.Context, container string, ended bool) string {
-	limit := int64(logKept)
-	var said bytes.Buffer
-	for _, previous := range []bool{ended, false} {
-		request := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &corev1.PodLogOptions{Container: container, LimitBytes: &limit, Previous: previous})
-		data, err := request.DoRaw(ctx)
-		if err == nil && len(data) > 0 {
-			said.Write(data)
-			break
+// endOfLog are the last lines of a log.
+func endOfLog() corev1.PodLogOptions {
+	lines := int64(logLines)
+	return corev1.PodLogOptions{TailLines: &lines}
+}
+
+// logOf is what a container has said: in its life before this one, where ended and there is one.
+func (r *run) logOf(ctx context.Context, container string, ended bool, part corev1.PodLogOptions) (string, error) {
+	part.Container = container
+	if part.Previous = ended; ended {
+		if data, err := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &part).DoRaw(ctx); err == nil && len(data) > 0 {
+			return string(data), nil
 		}
+		part.Previous = false // it has not been started again yet
 	}
-	return said.String()
+	data, err := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &part).DoRaw(ctx)
+	return string(data), err
 }
 
 // notJudged is the same for several points.

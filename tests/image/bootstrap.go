@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 
@@ -29,7 +27,7 @@ type Rootfs struct {
 const aptSources = "/etc/apt"
 
 // Bootstrap writes the root filesystem as a tar. It takes packages from where
-// this machine takes its own, when that is the same Debian, and installs
+// this machine takes Debian's own, when that is the same Debian, and installs
 // mmdebstrap when it may.
 //
 // The stand-in is installed before the packages, so what it claims to provide
@@ -38,9 +36,16 @@ func Bootstrap(ctx context.Context, rootfs Rootfs, file string, note func(string
 	if err := requireMmdebstrap(ctx); err != nil {
 		return err
 	}
-	sources, err := SourcesOf(os.DirFS(aptSources), rootfs.Suite)
+	sources, others, err := SourcesOf(os.DirFS(aptSources), rootfs.Suite)
 	if err != nil {
 		return err
+	}
+	leftOut := ""
+	if len(others) > 0 {
+		leftOut = fmt.Sprintf("packages do not come from %s: not all entries there are Debian's own, at debian.org or signed-by Debian's keyring", strings.Join(others, ", "))
+		if note != nil {
+			note(leftOut)
+		}
 	}
 	control, remove, err := temporary(rootfs.StandIn)
 	if err != nil {
@@ -55,7 +60,7 @@ func Bootstrap(ctx context.Context, rootfs Rootfs, file string, note func(string
 	}
 	// One time for all that has none of its own keeps two builds alike.
 	if err := execute(ctx, []string{"SOURCE_DATE_EPOCH=1"}, note, "mmdebstrap", args...); err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, leftOut)
 	}
 	return os.Rename(unfinished, file)
 }
@@ -97,30 +102,6 @@ func addUser(name string) string {
 	return fmt.Sprintf(`echo %[1]s:x:1000:1000::/home/%[1]s:/bin/bash >>"$1/etc/passwd" && `+
 		`echo %[1]s:x:1000: >>"$1/etc/group" && `+
 		`cp -r "$1/etc/skel" "$1/home/%[1]s" && chown -R 1000:1000 "$1/home/%[1]s"`, name)
-}
-
-// SourcesOf lists the files of an apt configuration that name the suite: a
-// machine's other repositories have nothing to do with the image. None means
-// that mmdebstrap chooses.
-func SourcesOf(etc fs.FS, suite string) ([]string, error) {
-	var files []string
-	named := regexp.MustCompile(`(?m)^(Suites:|deb[ \t])(.*[ \t])?` + regexp.QuoteMeta(suite) + `([ \t]|$)`)
-	for _, pattern := range []string{"sources.list", "sources.list.d/*.list", "sources.list.d/*.sources"} {
-		matches, err := fs.Glob(etc, pattern)
-		if err != nil {
-			return nil, fmt.Errorf("find apt sources: %w", err)
-		}
-		for _, match := range matches {
-			data, err := fs.ReadFile(etc, match)
-			if err != nil {
-				return nil, fmt.Errorf("read apt sources: %w", err)
-			}
-			if named.Match(data) {
-				files = append(files, match)
-			}
-		}
-	}
-	return files, nil
 }
 
 func requireMmdebstrap(ctx context.Context) error {

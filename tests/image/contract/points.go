@@ -2,8 +2,6 @@ package contract
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,11 +23,8 @@ var points = []string{"answers", "page", "writes", "log", "stops", "again"}
 var passing = []string{"/dev", "/etc", "/proc", "/run", "/tmp", "/var"}
 
 const (
-	// logKept is how much of a log is searched, in bytes: more than the kubelet keeps in a file
-	// (containerLogMaxSize). logShown is how much of its last logLines lines is shown.
-	logKept, logLines, logShown = 16 << 20, 20, 200
-	pageKept                    = 1 << 20 // of an answer, in bytes
-	pageTimeout                 = 10 * time.Second
+	pageKept    = 1 << 20 // of an answer, in bytes
+	pageTimeout = 10 * time.Second
 )
 
 // judge runs the image twice on one home.
@@ -233,22 +228,6 @@ func (r *run) page(ctx context.Context, pod *corev1.Pod) (judge.Verdict, error) 
 	return judge.Fail("GET / through the agent is answered %d; the agent says: %s", code, r.agentSays(ctx)), nil
 }
 
-// agentSays is the last error that the agent has logged.
-func (r *run) agentSays(ctx context.Context) string {
-	log, err := r.logOf(ctx, wire.ContainerAgent, false, endOfLog())
-	if err != nil {
-		return fmt.Sprintf("(its log cannot be read: %v)", err)
-	}
-	said := "nothing"
-	for line := range strings.Lines(log) {
-		var entry struct{ Level, Msg, Error string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "ERROR" {
-			said = entry.Msg + ": " + entry.Error
-		}
-	}
-	return said
-}
-
 // writes looks at what the container has written outside of its mounts.
 func (r *run) writes(pod *corev1.Pod) judge.Verdict {
 	pid, found := r.process(pod)
@@ -277,38 +256,6 @@ func some(files []string) string {
 	return strings.Join(files, ", ")
 }
 
-// secrets looks for the desktop's password in its log, which many people may read.
-func (r *run) secrets(ctx context.Context) judge.Verdict {
-	limit := int64(logKept)
-	log, err := r.logOf(ctx, wire.ContainerDesktop, false, corev1.PodLogOptions{LimitBytes: &limit})
-	if err != nil {
-		return judge.Unjudged("the desktop's log cannot be read: %v", err)
-	}
-	for _, secret := range spellings(r.desktop) {
-		if strings.Contains(log, secret) {
-			return judge.Fail("the desktop's password stands in its log")
-		}
-	}
-	if len(log) >= logKept {
-		return judge.Unjudged("the desktop's password is not among the first %d bytes of its log, which is longer", len(log))
-	}
-	return judge.Pass("the desktop's password is not among the %d bytes of its log", len(log))
-}
-
-// spellings are the forms in which a log may show a password: itself, and the header of basic
-// authentication.
-func spellings(password string) []string {
-	return []string{password, base64.RawStdEncoding.EncodeToString([]byte(login + ":" + password))}
-}
-
-// redacted takes the run's passwords out of what is shown.
-func (r *run) redacted(text string) string {
-	for _, secret := range append(spellings(r.desktop), spellings(r.password)...) {
-		text = strings.ReplaceAll(text, secret, "(password)")
-	}
-	return text
-}
-
 func (r *run) stops(ctx context.Context) (judge.Verdict, error) {
 	pod, err := r.stop(ctx)
 	if err != nil {
@@ -324,17 +271,22 @@ func stopOf(pod *corev1.Pod, grace time.Duration) judge.Verdict {
 	if status == nil || status.State.Terminated == nil || pod.DeletionTimestamp == nil || pod.DeletionGracePeriodSeconds == nil {
 		return judge.Unjudged("how the desktop ended was not reported")
 	}
+	if status.State.Terminated.FinishedAt.IsZero() { // the kubelet's ContainerStatusUnknown, with code 137
+		return judge.Unjudged("when the desktop ended is not known: %s", status.State.Terminated.Message)
+	}
 	// The time of a deletion is the one at which its grace is over.
 	began := pod.DeletionTimestamp.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
 	ended := status.State.Terminated
 	took := ended.FinishedAt.Sub(began)
 	switch {
+	case took < 0:
+		return judge.Unjudged("it had ended already when its pod was deleted, with code %d", ended.ExitCode)
 	case took >= grace && ended.ExitCode == 137:
 		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace)
 	case took > grace:
 		return judge.Fail("it ended only %s after its pod's deletion (it has %s)", took, grace)
 	}
-	return judge.Pass("it ended %s after its pod's deletion, with code %d (it has %s)", max(took, 0), ended.ExitCode, grace)
+	return judge.Pass("it ended %s after its pod's deletion, with code %d (it has %s)", took, ended.ExitCode, grace)
 }
 
 // process is one of the desktop's container.
@@ -349,42 +301,6 @@ func (r *run) process(pod *corev1.Pod) (pid int, found bool) {
 		return 0, false
 	}
 	return processOf(pids, id)
-}
-
-// log is the end of the desktop's log, of its last life where it has ended. Passwords are taken
-// out before it is cut: a part of one would not be found later.
-func (r *run) log(ctx context.Context, ended bool) string {
-	said, err := r.logOf(ctx, wire.ContainerDesktop, ended, endOfLog())
-	if err != nil {
-		return fmt.Sprintf("(it cannot be read: %v)", err)
-	}
-	text := r.redacted(strings.Join(strings.Fields(said), " "))
-	switch {
-	case text == "":
-		return "(nothing)"
-	case len(text) > logShown:
-		return "… " + strings.ToValidUTF8(text[len(text)-logShown:], "")
-	}
-	return text
-}
-
-// endOfLog are the last lines of a log.
-func endOfLog() corev1.PodLogOptions {
-	lines := int64(logLines)
-	return corev1.PodLogOptions{TailLines: &lines}
-}
-
-// logOf is what a container has said: in its life before this one, where ended and there is one.
-func (r *run) logOf(ctx context.Context, container string, ended bool, part corev1.PodLogOptions) (string, error) {
-	part.Container = container
-	if part.Previous = ended; ended {
-		if data, err := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &part).DoRaw(ctx); err == nil && len(data) > 0 {
-			return string(data), nil
-		}
-		part.Previous = false // it has not been started again yet
-	}
-	data, err := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &part).DoRaw(ctx)
-	return string(data), err
 }
 
 // notJudged is the same for several points.

@@ -36,6 +36,41 @@ func TestImageRegistry(t *testing.T) {
 	}
 }
 
+// TestOperatorImage: what global.operatorImage says is what all parts run, whatever their own
+// values say of it.
+func TestOperatorImage(t *testing.T) {
+	t.Parallel()
+	const (
+		theirs = "registry.example.com/mine"
+		ours   = "ghcr.io/vdi-platform/vdi-operator"
+		sum    = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+		old    = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+	)
+	for _, c := range []struct{ repository, tag, digest, ownTag, ownDigest, want string }{
+		{want: ours + ":0.1.0"},
+		{ownTag: "v1", want: ours + ":v1"},
+		{ownTag: "v1", ownDigest: old, want: ours + "@" + old},
+		{repository: theirs, want: theirs + ":0.1.0"},
+		{repository: theirs, ownTag: "v1", ownDigest: old, want: theirs + ":0.1.0"},
+		{repository: theirs, tag: "v2", ownTag: "v1", ownDigest: old, want: theirs + ":v2"},
+		{repository: theirs, digest: sum, ownTag: "v1", ownDigest: old, want: theirs + "@" + sum},
+		{repository: theirs, tag: "v2", digest: sum, want: theirs + "@" + sum},
+		{tag: "v2", want: ours + ":v2"},
+		{tag: "v2", ownTag: "v1", ownDigest: old, want: ours + ":v2"},
+		{digest: sum, ownTag: "v1", ownDigest: old, want: ours + "@" + sum},
+		{tag: "v2", digest: sum, ownDigest: old, want: ours + "@" + sum},
+	} {
+		set := func(own string) map[string]string {
+			return map[string]string{
+				"global.operatorImage.repository": c.repository, "global.operatorImage.tag": c.tag, "global.operatorImage.digest": c.digest,
+				own + ".tag": c.ownTag, own + ".digest": c.ownDigest,
+			}
+		}
+		require.Equal(t, []string{c.want}, imagesOf(t, mustRender(t, operator(set("image")))), "%+v", c)
+		require.ElementsMatch(t, []string{"docker.io/coturn/coturn:4.17.0-r0", c.want}, imagesOf(t, mustRender(t, relay(set("tool.image")))), "%+v", c)
+	}
+}
+
 // imagesOf are the images of all containers, and the agent's, sorted.
 func imagesOf(t *testing.T, manifests string) (images []string) {
 	t.Helper()

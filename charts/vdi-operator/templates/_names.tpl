@@ -79,9 +79,14 @@ lies there already. A first part without a dot or colon is no host (distribution
 {{- end -}}
 {{- end -}}
 
+{{/* What global.operatorImage says of tag or digest stands alone: an old digest of the chart's own
+would win over a new tag. */}}
 {{- define "vdi-operator.image" -}}
 {{- $all := dig "operatorImage" dict (.Values.global | default dict) | default dict -}}
-{{- $image := merge (dict) (ternary (pick $all "repository" "tag" "digest") dict (not (empty $all.repository))) .Values.image -}}
+{{- $image := .Values.image -}}
+{{- if or $all.repository $all.tag $all.digest -}}
+{{- $image = dict "repository" ($all.repository | default $image.repository) "tag" $all.tag "digest" $all.digest -}}
+{{- end -}}
 {{- $repository := include "vdi-operator.registry.name" (dict "root" . "name" $image.repository) -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}

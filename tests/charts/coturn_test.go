@@ -260,6 +260,23 @@ func TestCoturnMaker(t *testing.T) {
 	require.Empty(t, ofKind(objects(t, relay(map[string]string{"secret.existingSecret": "mine"})), "Job", "Role", "RoleBinding"))
 }
 
+// TestCoturnDisruptions: a budget where drains evict several relays. For a DaemonSet, which has
+// no scale subresource, it would refuse every eviction.
+func TestCoturnDisruptions(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set  map[string]string
+		want int
+	}{
+		"one":      {nil, 0},
+		"two":      {map[string]string{"replicas": "2"}, 1},
+		"off":      {map[string]string{"replicas": "2", "podDisruptionBudget.enabled": "false"}, 0},
+		"per node": {map[string]string{"kind": "DaemonSet", "replicas": "2"}, 0},
+	} {
+		require.Len(t, ofKind(objects(t, relay(c.set)), "PodDisruptionBudget"), c.want, name)
+	}
+}
+
 // TestCoturnMetricsAreClosed: on the node's own network nobody is kept from a port, so
 // none is open that nobody asked for.
 func TestCoturnMetricsAreClosed(t *testing.T) {

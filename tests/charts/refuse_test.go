@@ -75,6 +75,8 @@ func TestOperatorRefuses(t *testing.T) {
 		"denied address":     {map[string]string{"sessions.network.deniedRanges": "{10.0.0.1}"}, `sessions.network.deniedRanges[0] is "10.0.0.1", which is no range`},
 		"DNS by name":        {map[string]string{"sessions.network.dnsRanges": "{dns.example.com}"}, `sessions.network.dnsRanges[0] is "dns.example.com", which is no range`},
 		"relay's range":      {map[string]string{"sessions.turn.host": "turn.example.com", "sessions.turn.ranges": "{fe80::/129}"}, `sessions.turn.ranges[0] is "fe80::/129", which is no range`},
+		"proxy everywhere":   {map[string]string{"sessions.proxy.ranges": "{192.0.2.0/24,0.0.0.0/0}"}, `sessions.proxy.ranges[1] is "0.0.0.0/0", which admits everybody: give the ranges of the proxy's nodes or of the load balancer alone`},
+		"IPv6 everywhere":    {map[string]string{"sessions.proxy.ranges": "{::/0}"}, `sessions.proxy.ranges[0] is "::/0", which admits everybody`},
 		"proxy of no scheme": {map[string]string{"sessions.egress.httpProxy": "proxy.example.com:3128"}, `sessions.egress.httpProxy is "proxy.example.com:3128", which is no address of a proxy with http:// or https://: write e.g. http://proxy.example.com:3128`},
 		"proxy with login":   {map[string]string{"sessions.egress.httpsProxy": "http://me:secret@proxy.example.com"}, "sessions.egress.httpsProxy holds a login, which everybody who sees a desktop's pod could read"},
 		"any proxy pod":      {map[string]string{"sessions.proxy.podLabels": "null"}, "sessions.proxy.podLabels is empty: say which pods of vdi-system are the proxy's"},

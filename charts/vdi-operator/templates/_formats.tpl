@@ -58,6 +58,9 @@ code (platform/validate.go). */}}
 {{- $name := first . -}}
 {{- range $i, $range := last . -}}
 {{- include "vdi-operator.require.form" (dict "root" $root "name" (printf "%s[%d]" $name $i) "value" $range "form" $form "problem" "is no range of addresses in CIDR notation" "example" "10.0.0.0/8 or 192.0.2.7/32") -}}
+{{- if and (eq $name "sessions.proxy.ranges") (hasSuffix "/0" $range) -}}
+{{- fail (printf "%s[%d] is %q, which admits everybody: give the ranges of the proxy's nodes or of the load balancer alone" (include "vdi-operator.valueName" (dict "root" $root "name" $name)) $i $range) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -83,6 +83,8 @@ func TestOperatorRefuses(t *testing.T) {
 		"foreign overlay":    {map[string]string{"sessions.overlay[0].kind": "Deployment", "sessions.overlay[0].merge.a": "b"}, `sessions.overlay[0].kind is "Deployment", which is no kind of a session's objects: write one of NetworkPolicy, `},
 		"unknown patch":      {map[string]string{"sessions.overlay[0].kind": "Pod", "sessions.overlay[0].jsonPatch[0].op": "ad"}, `sessions.overlay[0].jsonPatch[0].op is "ad": write add, remove, replace, move, copy or test`},
 		"deadline in words":  {map[string]string{"hooks.deadline": "5 minutes"}, `hooks.deadline is "5 minutes", which is no duration of one unit: write e.g. 5m`},
+		"octal deadline":     {map[string]string{"hooks.deadline": "08m"}, `hooks.deadline is "08m", which is no duration of one unit: write e.g. 5m`},
+		"endless deadline":   {map[string]string{"hooks.deadline": "99999999999999999999m"}, `hooks.deadline is "99999999999999999999m", which is no duration of one unit`},
 		"no deadline":        {map[string]string{"hooks.deadline": "10s"}, `hooks.deadline is "10s", which leaves a Job no time: write e.g. 5m`},
 		"class, not name":    {map[string]string{"priorityClass": "high"}, "at '/priorityClass': value must be 'under priorityClassName, since there is no such key'"},
 		"replicas of slices": {map[string]string{"gpuSharing.replicas": "4"}, "at '/gpuSharing/replicas': value must be 'under gpuSharing.configs.KEY.replicas, or, where the umbrella installs the GPU Operator, gpu-operator.devicePlugin.config.data, since there is no such key'"},

@@ -28,8 +28,8 @@ code (platform/validate.go). */}}
   (list "serviceMonitor.interval" .Values.serviceMonitor.interval "([0-9]+(ms|s|m|h))+" $duration "30s")
   (list "serviceMonitor.scrapeTimeout" .Values.serviceMonitor.scrapeTimeout "([0-9]+(ms|s|m|h))+" $duration "10s")
   (list "prometheusRule.stuckAfter" .Values.prometheusRule.stuckAfter "([0-9]+(s|m|h|d))+" $duration "30m")
-  (list "hooks.deadline" (include "vdi-operator.hook.deadlineText" .) "[0-9]+[smh]" "is no duration of one unit" "5m")
-  (list "hooks.deadline" (include "vdi-operator.hook.deadlineText" .) "[2-9][0-9]s|[1-9][0-9]{2,}s|0*[1-9][0-9]*[mh]" "leaves a Job no time" "5m")
+  (list "hooks.deadline" (include "vdi-operator.hook.deadlineText" .) "[1-9][0-9]{0,4}[smh]" "is no duration of one unit" "5m")
+  (list "hooks.deadline" (include "vdi-operator.hook.deadlineText" .) "([2-9][0-9]|[1-9][0-9]{2,})s|[0-9]+[mh]" "leaves a Job no time" "5m")
   (list "image.repository" .Values.image.repository "([^@]*/)?[^/:@]+" "holds a tag or digest, for which there are image.tag and image.digest" "ghcr.io/vdi-platform/vdi-operator")
   (list "image.digest" .Values.image.digest "sha256:[a-f0-9]{64}" "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08") -}}
 {{- include "vdi-operator.require.form" (dict "root" $root "name" (index . 0) "value" (index . 1) "form" (index . 2) "problem" (index . 3) "example" (index . 4)) -}}

@@ -170,7 +170,7 @@ func TestPlatformRefuses(t *testing.T) {
 		"another tool":          {withRelay("coturn.tool.image.tag", "v2"), `coturn.tool.image gives "ghcr.io/vdi-platform/vdi-operator:v2", but vdi-operator.image gives "ghcr.io/vdi-platform/vdi-operator:0.1.0"`},
 		"ACME twice":            {map[string]string{"traefik.certificatesResolvers.le.acme.email": "a@example.com", "traefik.deployment.replicas": "2"}, "traefik.certificatesResolvers holds le, but traefik.deployment.replicas is 2: every pod would ask for certificates of its own"},
 		"unknown host pods":     {map[string]string{"traefik.hostNetwork": "true"}, "traefik.hostNetwork is on, but vdi-operator.sessions.proxy.ranges is empty"},
-		"another record":        {map[string]string{`traefik.service.annotations.external-dns\.alpha\.kubernetes\.io/hostname`: "a.example.com"}, "traefik.service.annotations holds external-dns.alpha.kubernetes.io/hostname: a.example.com, but global.domain makes hosts under *.vdi.example.com: name that"},
+		"another record":        {map[string]string{`traefik.service.annotations.external-dns\.alpha\.kubernetes\.io/hostname`: `a.example.com\,*.example.com`}, "traefik.service.annotations holds external-dns.alpha.kubernetes.io/hostname: a.example.com,*.example.com, but global.domain makes hosts under *.vdi.example.com: name that"},
 		"proxy's pull secret":   {map[string]string{"global.imageRegistry": "registry.example.com", "global.imagePullSecrets[0].name": "a"}, `global.imagePullSecrets holds "a", but traefik.deployment.imagePullSecrets does not`},
 		"half of the GPU parts": {map[string]string{"global.imageRegistry": "registry.example.com", "gpu-operator.driver.repository": "registry.example.com/nvidia"}, `global.imageRegistry is "registry.example.com", and some images of the GPU Operator come from there, but not those of gpu-operator.ccManager.repository=nvcr.io/nvidia/cloud-native, `},
 		"two certificates":      {map[string]string{"tlsStore.default.defaultCertificate.secretName": "a", "tlsStore.default.defaultGeneratedCert.resolver": "b"}, "tlsStore.default has both defaultCertificate and defaultGeneratedCert: keep one"},
@@ -207,6 +207,15 @@ func TestPlatformRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "does not match pattern", "a regular expression is no sentence")
 		})
+	}
+}
+
+// TestRecordsThatAgree: the wildcard as DNS writes it, and names of other hosts.
+func TestRecordsThatAgree(t *testing.T) {
+	t.Parallel()
+	for _, names := range []string{"proxy.example.com", "*.vdi.example.com.", "*.VDI.example.com", `proxy.example.com\, *.vdi.example.com`, `*.vdi.example.com\,*.apps.example.com`} {
+		_, err := render(t, platformChart(map[string]string{`traefik.service.annotations.external-dns\.alpha\.kubernetes\.io/hostname`: names}))
+		require.NoError(t, err, names)
 	}
 }
 

@@ -82,13 +82,16 @@ values of those below it: each message names both keys. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* A record that external-dns makes. */}}
+{{/* A record that external-dns makes. Names of single hosts may be anybody's. */}}
 {{- define "vdi-platform.disagree.dns" -}}
 {{- $key := "external-dns.alpha.kubernetes.io/hostname" -}}
 {{- $names := get (dig "service" "annotations" dict .Values.traefik) $key -}}
 {{- $wildcard := printf "*.%s" (include "vdi-platform.domain" .) -}}
-{{- $listed := splitList "," ($names | default "" | nospace) -}}
-{{- if and $names (index .Values "vdi-operator").enabled (not (has $wildcard $listed)) -}}
+{{- $listed := list -}}
+{{- range splitList "," ($names | default "" | nospace | lower) -}}
+{{- if hasPrefix "*." . }}{{ $listed = append $listed (trimSuffix "." .) }}{{ end -}}
+{{- end -}}
+{{- if and $listed (index .Values "vdi-operator").enabled (not (has $wildcard $listed)) -}}
 {{- fail (printf "traefik.service.annotations holds %s: %s, but global.domain makes hosts under %s: name that" $key $names $wildcard) -}}
 {{- end -}}
 {{- end -}}

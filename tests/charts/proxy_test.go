@@ -85,3 +85,12 @@ func TestOldProxyNotes(t *testing.T) {
 		assert.Equal(t, old, said, tag)
 	}
 }
+
+// TestEgressProxyForms: what the operator takes for an address of a proxy, the chart takes.
+func TestEgressProxyForms(t *testing.T) {
+	t.Parallel()
+	for _, proxy := range []string{"HTTP://proxy.example.com:3128", "https://proxy.example.com", "http://proxy.example.com/", "http://proxy.example.com:3128/path@1"} {
+		objs := objects(t, operator(map[string]string{"sessions.egress.httpsProxy": proxy}))
+		require.Equal(t, proxy, settingsOf(t, objs).Sessions.Egress.HTTPSProxy)
+	}
+}

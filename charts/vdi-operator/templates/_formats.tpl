@@ -70,9 +70,9 @@ code (platform/validate.go). */}}
 {{- range $key := list "httpProxy" "httpsProxy" -}}
 {{- $name := printf "sessions.egress.%s" $key -}}
 {{- $proxy := get $root.Values.sessions.egress $key -}}
-{{- if contains "@" ($proxy | default "") -}}
+{{- if regexMatch "^([^/]*//)?[^/?#]*@" ($proxy | default "") -}}
 {{- fail (printf "%s holds a login, which everybody who sees a desktop's pod could read: use a proxy that needs none, e.g. http://proxy.example.com:3128" (include "vdi-operator.valueName" (dict "root" $root "name" $name))) -}}
 {{- end -}}
-{{- include "vdi-operator.require.form" (dict "root" $root "name" $name "value" $proxy "form" "https?://[^\\s/]+/?" "problem" "is no address of a proxy with http:// or https://" "example" "http://proxy.example.com:3128") -}}
+{{- include "vdi-operator.require.form" (dict "root" $root "name" $name "value" $proxy "form" "(?i:https?)://[^\\s/]+(/\\S*)?" "problem" "is no address of a proxy with http:// or https://" "example" "http://proxy.example.com:3128") -}}
 {{- end -}}
 {{- end -}}

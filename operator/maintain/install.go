@@ -41,14 +41,32 @@ func checkInstall(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	plain := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Image: "registry.example.com/desktop:1"}}
-	plain.Name = "plain"
-	sample, err := r.Sample(plain, config)
+	sample, err := j.sample(r, config)
 	if err != nil {
-		return fmt.Errorf("%w: with these settings no session could start: %w", ErrRefused, err)
+		return err
 	}
 	j.report("the settings work")
 	return errors.Join(j.warnOfTemplates(r, config), j.warnOfStorage(ctx, sample), j.reportKinds(config))
+}
+
+// sample is a session of a template that says nothing but its image. An overlay may need what
+// only the installation's own templates have: where a session of one of these could start, that
+// one is the sample.
+func (j job) sample(r *renderer.Renderer, config platform.Config) (renderer.Rendered, error) {
+	plain := &vdi.VDITemplate{Spec: vdi.VDITemplateSpec{Image: "registry.example.com/desktop:1"}}
+	plain.Name = "plain"
+	sample, problem := r.Sample(plain, config)
+	if problem == nil {
+		return sample, nil
+	}
+	templates, _ := readTemplates(j.options.templates) // what cannot be read has no sample; warnOfTemplates says why
+	for _, name := range slices.Sorted(maps.Keys(templates)) {
+		if sample, err := r.Sample(templates[name], config); err == nil {
+			j.report("warning: sessions could start from templates.%s, but not from a template that says nothing but its image: %v", name, problem)
+			return sample, nil
+		}
+	}
+	return sample, fmt.Errorf("%w: with these settings no session could start from a template that says nothing but its image, nor from one of the values; where those in the cluster have what it needs, hooks.check=false leaves this check out: %w", ErrRefused, problem)
 }
 
 func (j job) warnOfTemplates(r *renderer.Renderer, config platform.Config) error {

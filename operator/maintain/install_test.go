@@ -38,6 +38,23 @@ func TestCheckInstallRefuses(t *testing.T) {
 	}
 }
 
+// TestSampleOfATemplate: an overlay that only the installation's own templates can bear is no
+// reason to refuse an upgrade.
+func TestSampleOfATemplate(t *testing.T) {
+	r, err := renderer.New()
+	require.NoError(t, err)
+	config, err := platform.ParseConfig([]byte("sessions: {domain: a.b, proxy: {namespace: c}, overlay: [{kind: Pod, jsonPatch: [{op: test, path: /spec/containers/0/image, value: own}]}]}"))
+	require.NoError(t, err)
+	out := &bytes.Buffer{}
+	sample, err := job{options: options{templates: file(t, "templates.yaml", "{bad: {image: a}, fine: {image: own}}")}, out: out}.sample(r, config)
+	require.NoError(t, err)
+	require.NotEmpty(t, sample.Objects)
+	require.Contains(t, out.String(), "warning: sessions could start from templates.fine, but not from")
+	_, err = job{options: options{templates: file(t, "templates.yaml", "{bad: {image: a}}")}, out: out}.sample(r, config)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "hooks.check=false leaves this check out")
+}
+
 // TestBadTemplatesWarn: no template stands in the way, not even one that is none.
 func TestBadTemplatesWarn(t *testing.T) {
 	r, err := renderer.New()

@@ -102,6 +102,8 @@ func TestCoturnRefuses(t *testing.T) {
 	}{
 		"no realm":           {map[string]string{"realm": ""}, "realm is required: the relay's name in its challenges"},
 		"injected realm":     {map[string]string{"realm": "a\nno-auth"}, `realm is "a\nno-auth", which is no DNS name`},
+		"tag in repository":  {map[string]string{"global.operatorImage.repository": "ghcr.io/x/y:1"}, `global.operatorImage.repository is "ghcr.io/x/y:1", which holds a tag or digest, for which there are global.operatorImage.tag and`},
+		"broken digest":      {map[string]string{"global.operatorImage.digest": "sha256:12"}, `global.operatorImage.digest is "sha256:12", which is no digest of 64 hexadecimal digits`},
 		"empty range":        {map[string]string{"ports.relayMin": "50000", "ports.relayMax": "40000"}, "ports.relayMin is 50000, above ports.relayMax, which is 40000"},
 		"port in range":      {map[string]string{"ports.turn": "50000"}, "ports.turn is 50000, inside the relay range 49152 to 65535"},
 		"metrics in range":   {map[string]string{"metrics.port": "50000"}, "metrics.port is 50000, inside the relay range"},

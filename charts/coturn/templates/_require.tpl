@@ -22,10 +22,13 @@
 {{- $addresses := "[0-9a-fA-F.:]+(,[0-9a-fA-F.:]+)*" -}}
 {{- $path := "(/[a-z0-9]+([._-]+[a-z0-9]+)*)*" -}}
 {{- $digest := "sha256:[a-f0-9]{64}" -}}
+{{- $image := (.Values.global | default dict).operatorImage | default dict -}}
 {{- range list
   (list "realm" .Values.realm "[a-zA-Z0-9.-]+" "is no DNS name" "turn.vdi.example.com")
   (list "address.listen" .Values.address.listen $addresses "is no list of addresses" "192.0.2.7,2001:db8::7")
   (list "address.external" .Values.address.external $addresses "is no list of addresses" "192.0.2.7,2001:db8::7")
+  (list "global.operatorImage.repository" $image.repository "([^@]*/)?[^/:@]+" "holds a tag or digest, for which there are global.operatorImage.tag and global.operatorImage.digest" "ghcr.io/vdi-platform/vdi-operator")
+  (list "global.operatorImage.digest" $image.digest $digest "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
   (list "image.digest" .Values.image.digest $digest "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
   (list "tool.image.digest" .Values.tool.image.digest $digest "is no digest of 64 hexadecimal digits" "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
   (list "serviceMonitor.interval" .Values.serviceMonitor.interval "([0-9]+(ms|s|m|h))+" "is no duration" "30s")

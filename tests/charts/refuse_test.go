@@ -165,6 +165,8 @@ func TestPlatformRefuses(t *testing.T) {
 		"one slice":             {map[string]string{"slicesPerGPU": "1"}, "at '/slicesPerGPU': minimum"},
 		"two domains":           {map[string]string{"global.domain": "other.example.com"}, `vdi-operator.sessions.domain is "vdi.example.com", but global.domain is "other.example.com": leave one of them out`},
 		"no issuer":             {map[string]string{"certificate.enabled": "true"}, "certificate.issuerRef.name is required while certificate.enabled is on"},
+		"certificate in days":   {certified("certificate.duration", "90d"), `certificate.duration is "90d", which is no duration of hours, minutes and seconds: write e.g. 2160h`},
+		"renewal in days":       {certified("certificate.renewBefore", "15d"), `certificate.renewBefore is "15d", which is no duration of hours, minutes and seconds: write e.g. 360h`},
 		"unseen certificate":    {certified("traefik.enabled", "false", "vdi-operator.sessions.proxy.namespace", "a"), "certificate.enabled is on, but traefik.enabled is off"},
 		"another certificate":   {certified("tlsStore.default.defaultCertificate.secretName", "a"), `tlsStore.default.defaultCertificate.secretName is "a", but certificate.secretName is "vdi-wildcard"`},
 		"another tool":          {withRelay("coturn.tool.image.tag", "v2"), `coturn.tool.image gives "ghcr.io/vdi-platform/vdi-operator:v2", but vdi-operator.image gives "ghcr.io/vdi-platform/vdi-operator:0.1.0"`},

@@ -16,6 +16,12 @@ values of those below it: each message names both keys. */}}
 
 {{- define "vdi-platform.disagree.certificate" -}}
 {{- $certificate := .Values.certificate | default dict -}}
+{{- range $name := list "duration" "renewBefore" -}}
+{{- $value := get $certificate $name | default "" | toString -}}
+{{- if not (regexMatch "^([0-9]+[smh])*$" $value) -}}
+{{- fail (printf "certificate.%s is %q, which is no duration of hours, minutes and seconds: write e.g. %s" $name $value (get (dict "duration" "2160h" "renewBefore" "360h") $name)) -}}
+{{- end -}}
+{{- end -}}
 {{- if $certificate.enabled -}}
 {{- if not $certificate.issuerRef.name -}}
 {{- fail "certificate.issuerRef.name is required while certificate.enabled is on: the ClusterIssuer that asks for the certificate, e.g. letsencrypt-dns" -}}

@@ -91,6 +91,13 @@ func names(objs []*unstructured.Unstructured) (names []string) {
 	return names
 }
 
+// TestNothingOfTheGPUOperator: who installs none may take its values out.
+func TestNothingOfTheGPUOperator(t *testing.T) {
+	t.Parallel()
+	_, err := render(t, platformChart(map[string]string{"gpu-operator.enabled": "false", "gpu-operator.devicePlugin": "null", "vdi-operator.gpuSharing.enabled": "false"}))
+	require.NoError(t, err)
+}
+
 // TestSharingByUs (mode B): a GPU Operator that runs already is told by ours.
 func TestSharingByUs(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,8 @@ values of those below it: each message names both keys. */}}
 {{- end -}}
 {{- end -}}
 {{- $slices := int (.Values.slicesPerGPU | default 8) -}}
-{{- $byDefault := $gpu.enabled | ternary $gpu.devicePlugin.config.default "" -}}
+{{- $byDefault := "" -}}
+{{- if $gpu.enabled }}{{ $byDefault = $gpu.devicePlugin.config.default }}{{ end -}}
 {{- if and $byDefault (ne $slices 8) (hasKey ($gpu.devicePlugin.config.data | default dict) $byDefault) -}}
 {{- fail (printf "slicesPerGPU is %d, but gpu-operator.devicePlugin.config.data.%s takes its place: leave one of them out" $slices $byDefault) -}}
 {{- end -}}

@@ -161,6 +161,7 @@ func TestPlatformRefuses(t *testing.T) {
 		"shared pool":           {theirConfig("vdi-operator.gpuSharing.dedicated", "{any}"), `vdi-operator.gpuSharing.dedicated holds "any", but gpu-operator.devicePlugin.config.data.any shares GPUs`},
 		"two kinds of slices":   {theirConfig("gpu-operator.devicePlugin.config.create", "false", "slicesPerGPU", "6"), "slicesPerGPU is 6, but gpu-operator.devicePlugin.config.data.any takes its place: leave one of them out"},
 		"pools unread":          {theirConfig("gpuPools.small", "4"), "gpuPools is set, but gpu-operator.devicePlugin.config.create lets another chart make the ConfigMap"},
+		"pool of no label":      {map[string]string{"gpuPools.any": "4"}, "gpuPools.any is the key of nodes without a label (gpu-operator.devicePlugin.config.default), which slicesPerGPU is for: set slicesPerGPU"},
 		"pool cut and whole":    {map[string]string{"gpuPools.a": "4", "vdi-operator.gpuSharing.dedicated": "{a}"}, `gpuPools slices the pool "a", but vdi-operator.gpuSharing.dedicated keeps its GPUs whole`},
 		"one slice":             {map[string]string{"slicesPerGPU": "1"}, "at '/slicesPerGPU': minimum"},
 		"two domains":           {map[string]string{"global.domain": "other.example.com"}, `vdi-operator.sessions.domain is "vdi.example.com", but global.domain is "other.example.com": leave one of them out`},

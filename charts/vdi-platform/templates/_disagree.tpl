@@ -64,6 +64,9 @@ values of those below it: each message names both keys. */}}
 {{- if and $byDefault (ne $slices 8) (hasKey ($gpu.devicePlugin.config.data | default dict) $byDefault) -}}
 {{- fail (printf "slicesPerGPU is %d, but gpu-operator.devicePlugin.config.data.%s takes its place: leave one of them out" $slices $byDefault) -}}
 {{- end -}}
+{{- if and $byDefault (hasKey (.Values.gpuPools | default dict) $byDefault) -}}
+{{- fail (printf "gpuPools.%s is the key of nodes without a label (gpu-operator.devicePlugin.config.default), which slicesPerGPU is for: set slicesPerGPU, and take it out" $byDefault) -}}
+{{- end -}}
 {{- if and $gpu.enabled $gpu.devicePlugin.config.create .Values.gpuPools -}}
 {{- fail "gpuPools is set, but gpu-operator.devicePlugin.config.create lets another chart make the ConfigMap, of gpu-operator.devicePlugin.config.data alone: switch create off" -}}
 {{- end -}}

@@ -91,6 +91,22 @@ func names(objs []*unstructured.Unstructured) (names []string) {
 	return names
 }
 
+// TestOwnSharing: a ConfigMap that somebody keeps is named, and neither made nor judged.
+func TestOwnSharing(t *testing.T) {
+	t.Parallel()
+	kept := map[string]string{"timeSlicing.create": "false", "vdi-operator.gpuSharing.dedicated": "{whole}"}
+	objs := objects(t, platformChart(kept))
+	require.NotContains(t, names(ofKind(objs, "ConfigMap")), "time-slicing-config")
+	require.Equal(t, []string{"whole"}, settingsOf(t, objs).Sessions.GPUSharing.Dedicated)
+	name, _, err := unstructured.NestedString(ofKind(objs, "ClusterPolicy")[0].Object, "spec", "devicePlugin", "config", "name")
+	require.NoError(t, err)
+	require.Equal(t, "time-slicing-config", name)
+	for key, value := range map[string]string{"slicesPerGPU": "4", "gpuPools.small": "4", "gpu-operator.devicePlugin.config.data.any": "version: v1"} {
+		_, err := render(t, platformChart(map[string]string{"timeSlicing.create": "false", key: value}))
+		require.ErrorContains(t, err, "is set, but timeSlicing.create is off, so nothing is made of it")
+	}
+}
+
 // TestNothingOfTheGPUOperator: who installs none may take its values out.
 func TestNothingOfTheGPUOperator(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 	}
 	now, err = render(t, platformChart(nil))
 	require.NoError(t, err)
-	for _, name := range []string{"slicesPerGPU", "gpuPools", "certificate", "extraObjects", "global.turn", "global.monitoring", "global.compatibility", "global.operatorImage", "global.imagePullSecrets"} {
+	for _, name := range []string{"slicesPerGPU", "gpuPools", "timeSlicing", "certificate", "extraObjects", "global.turn", "global.monitoring", "global.compatibility", "global.operatorImage", "global.imagePullSecrets"} {
 		without, err := render(t, platformChart(map[string]string{name: "null"}))
 		require.NoError(t, err, name)
 		require.True(t, now == without, "%s: the rendering of the umbrella is not that of its default", name)

@@ -59,6 +59,10 @@ func (m machine) refusedByTheCluster(t *testing.T) {
 	before = m.everything(t)
 	m.must(t, "kubectl", "label", "namespace", "vdi-system", "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
 	require.Contains(t, install("gpu-operator.enabled=true"), `gpu-operator.enabled is on, but a GPU Operator runs in this cluster already (release "" in namespace ""): set gpu-operator.enabled=false and vdi-operator.gpuSharing.namespace=gpu-operator`)
+	m.must(t, "kubectl", "delete", "clusterrole", "gpu-operator")
+	m.must(t, "kubectl", "create", "configmap", "time-slicing-config", "-n", "vdi-system")
+	before = m.everything(t)
+	require.Contains(t, install("gpu-operator.enabled=true"), "a ConfigMap time-slicing-config is in namespace vdi-system already and is not of this release: set timeSlicing.create=false")
 	m.failedCheckLeavesLittle(t)
 }
 

@@ -59,6 +59,13 @@ values of those below it: each message names both keys. */}}
 {{- end -}}
 {{- end -}}
 {{- $slices := int (.Values.slicesPerGPU | default 8) -}}
+{{- if and $gpu.enabled (eq "false" (get (.Values.timeSlicing | default dict) "create" | toString)) -}}
+{{- range $name, $set := dict "slicesPerGPU" (ne $slices 8) "gpuPools" .Values.gpuPools "gpu-operator.devicePlugin.config.data" (and (not $gpu.devicePlugin.config.create) $gpu.devicePlugin.config.data) -}}
+{{- if $set -}}
+{{- fail (printf "%s is set, but timeSlicing.create is off, so nothing is made of it: leave it out and change your own ConfigMap, or switch timeSlicing.create on" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $byDefault := "" -}}
 {{- if $gpu.enabled }}{{ $byDefault = $gpu.devicePlugin.config.default }}{{ end -}}
 {{- if and $byDefault (ne $slices 8) (hasKey ($gpu.devicePlugin.config.data | default dict) $byDefault) -}}

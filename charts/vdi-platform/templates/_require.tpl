@@ -26,6 +26,7 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- if $gpus.gpu.enabled -}}
 {{- include "vdi-platform.require.onlyGPUOperator" . -}}
 {{- include "vdi-platform.require.sharingConfig" $gpus -}}
+{{- include "vdi-platform.require.ownSharing" . -}}
 {{- end -}}
 {{- if and $operator.enabled $gpus.sharing.enabled -}}
 {{- include (ternary "vdi-platform.require.sameGPUs" "vdi-platform.require.ownGPUs" $gpus.gpu.enabled) $gpus -}}
@@ -55,7 +56,7 @@ values made. */}}
 {{/* More than one GPU per desktop is for nodes that keep theirs whole. */}}
 {{- define "vdi-platform.require.dedicated" -}}
 {{- $data := .gpu.devicePlugin.config.data | default dict -}}
-{{- range $key := .sharing.dedicated -}}
+{{- range $key := ternary .sharing.dedicated list (.gpu.devicePlugin.config.create | default false) -}}
 {{- if not (hasKey $data $key) -}}
 {{- fail (printf "vdi-operator.gpuSharing.dedicated holds %q, but gpu-operator.devicePlugin.config.data does not: add the configuration, or take the key out" $key) -}}
 {{- end -}}
@@ -85,6 +86,18 @@ values made. */}}
 {{- if lt (int $resource.replicas) 2 -}}
 {{- fail (printf "gpu-operator.devicePlugin.config.data.%s gives %s %d replicas, which the device plugin refuses: write 2 or more slices, or leave the sharing section out for whole GPUs" $key $resource.name (int $resource.replicas)) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A ConfigMap of somebody else would be written over. Rendered without a cluster nothing is found. */}}
+{{- define "vdi-platform.require.ownSharing" -}}
+{{- if include "vdi-platform.sharing.made" . -}}
+{{- $name := (index .Values "gpu-operator").devicePlugin.config.name -}}
+{{- $there := lookup "v1" "ConfigMap" .Release.Namespace $name -}}
+{{- $owner := dig "metadata" "annotations" dict $there | default dict -}}
+{{- if and $there (or (ne (get $owner "meta.helm.sh/release-name") .Release.Name) (ne (get $owner "meta.helm.sh/release-namespace") .Release.Namespace)) -}}
+{{- fail (printf "a ConfigMap %s is in namespace %s already and is not of this release: set timeSlicing.create=false to keep it as it is, or delete it and set slicesPerGPU and gpuPools" $name .Release.Namespace) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -19,6 +19,14 @@ sharing:
         replicas: {{ . }}
 {{- end -}}
 
+{{/* "true" where this chart makes the ConfigMap. */}}
+{{- define "vdi-platform.sharing.made" -}}
+{{- $gpu := index .Values "gpu-operator" -}}
+{{- if $gpu.enabled -}}
+{{- if and $gpu.devicePlugin.config.name (not $gpu.devicePlugin.config.create) (ne "false" (get (.Values.timeSlicing | default dict) "create" | toString)) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Configurations by key, as JSON: what the GPU Operator's own values hold goes first. */}}
 {{- define "vdi-platform.sharing.data" -}}
 {{- $config := (index .Values "gpu-operator").devicePlugin.config -}}
@@ -31,10 +39,11 @@ sharing:
 {{- merge dict ($config.data | default dict) $data | toJson -}}
 {{- end -}}
 
-{{/* The GPU Operator's values, with the configurations that hold: for those who judge them. */}}
+{{/* The GPU Operator's values, with the configurations that hold: for those who judge them.
+create is true where they are known. */}}
 {{- define "vdi-platform.sharing.judged" -}}
 {{- $gpu := deepCopy (index .Values "gpu-operator") -}}
-{{- if and $gpu.enabled (not $gpu.devicePlugin.config.create) -}}
+{{- if include "vdi-platform.sharing.made" . -}}
 {{- $_ := set $gpu.devicePlugin.config "data" (include "vdi-platform.sharing.data" . | fromJson) -}}
 {{- $_ := set $gpu.devicePlugin.config "create" true -}}
 {{- end -}}

@@ -107,6 +107,42 @@ func TestLooksNowhere(t *testing.T) {
 	}
 }
 
+// TestOnlyIsNothingElse: what else the values hold stays out of the administrator's file.
+func TestOnlyIsNothingElse(t *testing.T) {
+	t.Parallel()
+	want := mustRender(t, administrators(t))
+	s := administrators(t)
+	for name, value := range map[string]string{
+		"vdi-operator.hooks.enabled": "false", "vdi-operator.crds.upgradeJob.enabled": "true", "vdi-operator.templates.a.image": "a",
+		"vdi-operator.extraObjects[0].kind": "Secret", "extraObjects[0].kind": "Secret",
+	} {
+		s.set[name] = value
+	}
+	require.Equal(t, want, mustRender(t, s))
+}
+
+// TestOthersChartsStayInside: parts that make objects outside of the namespace are refused, and
+// the relay, which makes none, is part of the release.
+func TestOthersChartsStayInside(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"Only", "Leave"} {
+		for _, name := range []string{"traefik.enabled", "gpu-operator.enabled"} {
+			_, err := render(t, profile(t, "namespaced", map[string]string{"vdi-operator.clusterObjects": mode, name: "true"}))
+			require.ErrorContains(t, err, name+" is on, but vdi-operator.clusterObjects is "+mode+": that chart makes objects outside of the release namespace")
+		}
+	}
+	relayed := withEverything()
+	for _, obj := range objects(t, profile(t, "namespaced", relayed)) {
+		require.Equal(t, releaseNamespace, obj.GetNamespace(), key(obj))
+	}
+	relayed["coturn.address.externalFrom"] = "Node"
+	_, err := render(t, profile(t, "namespaced", relayed))
+	require.ErrorContains(t, err, "coturn.address.externalFrom is Node, but vdi-operator.clusterObjects is Leave: reading nodes takes a ClusterRole")
+	relayed["vdi-operator.clusterObjects"] = "Only"
+	_, err = render(t, profile(t, "namespaced", relayed))
+	require.ErrorContains(t, err, "render the administrator's file with coturn.enabled=false")
+}
+
 // TestJobsStayInside: what a release of one namespace cannot do is refused with the key.
 func TestJobsStayInside(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,11 @@ off the same Jobs are plain objects, for tools that run no hooks. */}}
 {{- if ne "false" (get (.Values.hooks | default dict) "enabled" | toString) }}true{{ end -}}{{/* helm upgrade --reuse-values knows no new defaults */ -}}
 {{- end -}}
 
+{{/* Plain Jobs are no cluster objects (clusterObjects: Only); hooks are left out by --no-hooks. */}}
+{{- define "vdi-operator.hook.isMade" -}}
+{{- if or (include "vdi-operator.hook.areOn" .) (include "vdi-operator.makesForNamespace" .) }}true{{ end -}}
+{{- end -}}
+
 {{- define "vdi-operator.hook.name" -}}
 {{- printf "%s-%s" (include "vdi-operator.fullname" .root | trunc (int (sub 62 (len .task) | min 52)) | trimSuffix "-") .task -}}
 {{- end -}}

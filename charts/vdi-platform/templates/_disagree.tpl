@@ -14,6 +14,24 @@ values of those below it: each message names both keys. */}}
 {{- include "vdi-platform.disagree.gpuImages" . -}}
 {{- end -}}
 
+{{/* Other charts' objects cannot be told apart: they are made whole, or not at all. */}}
+{{- define "vdi-platform.disagree.clusterObjects" -}}
+{{- $mode := include "vdi-platform.clusterObjects" . -}}
+{{- if ne $mode "Create" -}}
+{{- range $name := list "traefik" "gpu-operator" -}}
+{{- if (index $.Values $name).enabled -}}
+{{- fail (printf "%s.enabled is on, but vdi-operator.clusterObjects is %s: that chart makes objects outside of the release namespace, so let an administrator install it in a release of its own, and switch it off here, as values/namespaced.yaml does" $name $mode) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.coturn.enabled (eq $mode "Only") -}}
+{{- fail "coturn.enabled is on, but vdi-operator.clusterObjects is Only: the relay makes nothing outside of the release namespace, so render the administrator's file with coturn.enabled=false" -}}
+{{- end -}}
+{{- if and .Values.coturn.enabled (include "coturn.readsNode" .Subcharts.coturn) -}}
+{{- fail "coturn.address.externalFrom is Node, but vdi-operator.clusterObjects is Leave: reading nodes takes a ClusterRole; name the address in coturn.address.external, or leave externalFrom at Pod" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "vdi-platform.disagree.certificate" -}}
 {{- $certificate := .Values.certificate | default dict -}}
 {{- range $name := list "duration" "renewBefore" -}}

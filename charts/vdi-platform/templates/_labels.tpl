@@ -14,3 +14,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "vdi-platform.monitoring" -}}
 {{- dig "monitoring" dict (.Values.global | default dict) | default dict | toJson -}}
 {{- end -}}
+
+{{/* Who makes what lies outside of the release namespace: the operator's value counts for all. */}}
+{{- define "vdi-platform.clusterObjects" -}}
+{{- $operator := index .Values "vdi-operator" -}}
+{{- ternary ($operator.clusterObjects | default "Create") "Create" $operator.enabled -}}
+{{- end -}}

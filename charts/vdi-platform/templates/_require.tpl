@@ -4,6 +4,7 @@ value and the remedy. Single values are judged by the parts themselves. */}}
 {{- define "vdi-platform.require" -}}
 {{- $operator := index .Values "vdi-operator" -}}
 {{- $in := dict "root" . "operator" $operator "traefik" .Values.traefik -}}
+{{- include "vdi-platform.disagree.clusterObjects" . -}}
 {{- if and (not $operator.enabled) (not .Values.traefik.enabled) -}}
 {{- fail "vdi-operator.enabled and traefik.enabled are both off: nothing is left to install" -}}
 {{- end -}}
@@ -180,7 +181,7 @@ the install. */}}
 {{- $parts := list -}}
 {{- if .gpu.enabled }}{{ $parts = append $parts "gpu-operator.enabled" }}{{ end -}}
 {{- if $relay }}{{ $parts = append $parts "coturn.enabled" }}{{ end -}}
-{{- if $parts -}}
+{{- if and $parts (ne "Leave" (include "vdi-platform.clusterObjects" .root)) -}}{{/* whoever leaves them may look nowhere else */ -}}
 {{- $namespace := lookup "v1" "Namespace" "" .root.Release.Namespace -}}
 {{- $level := dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "privileged" $namespace -}}
 {{- if ne $level "privileged" -}}

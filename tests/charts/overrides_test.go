@@ -2,6 +2,7 @@ package charts
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,7 @@ func TestOverrides(t *testing.T) {
 	require.EqualValues(t, 3, *door.Spec.RevisionHistoryLimit)
 	require.Equal(t, "profiles/vdi.json", *operator.Spec.Template.Spec.SecurityContext.SeccompProfile.LocalhostProfile)
 	require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, door.Spec.Template.Spec.SecurityContext.SeccompProfile.Type)
-	require.Equal(t, "--log-level=debug", last(operator.Spec.Template.Spec.Containers[0].Args))
+	require.Equal(t, "--pprof-bind-address=127.0.0.1:6060", last(operator.Spec.Template.Spec.Containers[0].Args))
 	require.Equal(t, "GOMEMLIMIT", last(door.Spec.Template.Spec.Containers[0].Env).Name)
 	require.Equal(t, "authorities", last(operator.Spec.Template.Spec.Containers[0].VolumeMounts).Name)
 	require.Equal(t, "scratch", last(door.Spec.Template.Spec.Volumes).Name)
@@ -105,6 +106,54 @@ func TestPullSecretForms(t *testing.T) {
 		if config := configOf(t, obj.Object); config.Sessions.Domain != "" {
 			require.Equal(t, platform.Images{PullSecrets: []string{"site"}}, config.Sessions.Images)
 		}
+	}
+}
+
+// TestLoosened: an override that makes the platform's own pods less secure is warned of by its
+// name, and none other is.
+func TestLoosened(t *testing.T) {
+	t.Parallel()
+	const words = "less secure than"
+	for value, set := range map[string]string{
+		"runAsNonRoot": "podSecurityContext.runAsNonRoot=false", "runAsUser": "podSecurityContext.runAsUser=0",
+		"seccompProfile": "podSecurityContext.seccompProfile.type=Unconfined", "privileged": "containerSecurityContext.privileged=true",
+		"allowPrivilegeEscalation": "containerSecurityContext.allowPrivilegeEscalation=true", "capabilities.add SYS_ADMIN": "containerSecurityContext.capabilities.add={SYS_ADMIN}",
+		"capabilities.drop": "containerSecurityContext.capabilities.drop={KILL}",
+	} {
+		name, to, _ := strings.Cut(set, "=")
+		for _, prefix := range []string{"", "frontDoor."} {
+			requireLoosened(t, operator(map[string]string{prefix + name: to}), prefix+strings.Split(name, ".")[0], value)
+		}
+		requireLoosened(t, relay(map[string]string{name: to}), strings.Split(name, ".")[0], value)
+	}
+	for _, s := range []scenario{operator(nil), relay(nil), scenarios(t)["vdi-operator-overrides"], relayScenarios(t)["overrides"], relayScenarios(t)["everything"]} {
+		s.args = append(s.args, prometheusOperator()...)
+		require.NotContains(t, notesOf(t, s), words, s.files)
+	}
+	umbrella := notesOf(t, platformChart(map[string]string{"vdi-operator.podSecurityContext.runAsUser": "0"}))
+	require.Contains(t, umbrella, "WARNING: vdi-operator.podSecurityContext makes the platform's own pods "+words)
+}
+
+func requireLoosened(t *testing.T, s scenario, name, value string) {
+	t.Helper()
+	notes := notesOf(t, s)
+	require.Contains(t, notes, "WARNING: "+name+" makes the ")
+	require.Contains(t, notes, "("+value+")")
+}
+
+// TestArgumentsAreNotRepeated: what the chart's values say cannot be said otherwise by a flag.
+func TestArgumentsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[string]scenario{
+		`extraArgs[1] is "--leader-elect=false", a flag that the chart sets already`:          operator(map[string]string{"extraArgs": "{--pprof-bind-address=0,--leader-elect=false}"}),
+		`extraArgs[0] is "-config", a flag that the chart sets already`:                       operator(map[string]string{"extraArgs": "{-config,/tmp/other}"}),
+		`frontDoor.extraArgs[0] is "--log-level=warn", a flag that the chart sets already`:    operator(map[string]string{"frontDoor.extraArgs": "{--log-level=warn}"}),
+		`extraArgs[0] is "--realm=other.example.com", which the chart sets already`:           relay(map[string]string{"extraArgs": "{--realm=other.example.com}"}),
+		`extraArgs[0] is "-c", which the chart sets already`:                                  relay(map[string]string{"extraArgs": "{-c,/tmp/other}"}),
+		`extraArgs[0] is "--static-auth-secret=a", which the chart sets already: set the val`: relay(map[string]string{"extraArgs": "{--static-auth-secret=a}"}),
+	} {
+		_, err := render(t, s)
+		require.ErrorContains(t, err, want)
 	}
 }
 

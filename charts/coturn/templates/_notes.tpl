@@ -7,6 +7,14 @@ WARNING: {{ include "coturn.valueName" (dict "root" $ "name" "imagePullSecrets")
 release takes no others.
 {{- end }}
 {{- end }}
+{{- $pod := include "coturn.pod.securityContext" (dict "root" . "user" 65534 "group" true) | fromYaml }}
+{{- $container := include "coturn.pod.coturn.securityContext" . | fromYaml }}
+{{- range $key, $found := dict "podSecurityContext" (include "coturn.loosened" (dict "context" $pod "pod" true)) "containerSecurityContext" (include "coturn.loosened" (dict "context" $container "adds" (list "NET_BIND_SERVICE") "grows" (include "coturn.bindsLowPort" .))) }}
+{{- with fromJsonArray $found }}
+WARNING: {{ include "coturn.valueName" (dict "root" $ "name" $key) }} makes the relay's pods less secure than they need be
+({{ join ", " . }}): leave that out.
+{{- end }}
+{{- end }}
 {{- if eq .Values.exposure "HostNetwork" }}
 WARNING: the relay runs on the host network. Its namespace must admit privileged pods
 (kubectl label namespace {{ .Release.Namespace }} pod-security.kubernetes.io/enforce=privileged), network policies do

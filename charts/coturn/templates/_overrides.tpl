@@ -71,3 +71,23 @@ security context constraints choose users from the namespace's range. */}}
 {{- with $all.tlsPort }}{{ $_ := set $ports "tls" . }}{{ end -}}
 {{- toJson $ports -}}
 {{- end -}}
+
+{{/* What of a security context leaves less secure than the chart does, as JSON: dict context (as it
+is rendered), pod (whether of a pod), adds (capabilities of the chart's own) and grows (whether
+the chart itself lets privileges grow). */}}
+{{- define "coturn.loosened" -}}
+{{- $context := .context -}}
+{{- $found := list -}}
+{{- if or (eq "false" (get $context "runAsNonRoot" | toString)) (and .pod (ne "true" (get $context "runAsNonRoot" | toString))) }}{{ $found = append $found "runAsNonRoot" }}{{ end -}}
+{{- if eq "0" (get $context "runAsUser" | toString) }}{{ $found = append $found "runAsUser" }}{{ end -}}
+{{- $seccomp := get $context "seccompProfile" | default dict -}}
+{{- if or (eq "Unconfined" (get $seccomp "type" | toString)) (and .pod (not $seccomp)) }}{{ $found = append $found "seccompProfile" }}{{ end -}}
+{{- if eq "true" (get $context "privileged" | toString) }}{{ $found = append $found "privileged" }}{{ end -}}
+{{- if not (or .pod .grows (eq "false" (get $context "allowPrivilegeEscalation" | toString))) }}{{ $found = append $found "allowPrivilegeEscalation" }}{{ end -}}
+{{- $capabilities := get $context "capabilities" | default dict -}}
+{{- range get $capabilities "add" | default list -}}
+{{- if not (has . ($.adds | default list)) }}{{ $found = append $found (printf "capabilities.add %v" .) }}{{ end -}}
+{{- end -}}
+{{- if not (or .pod (has "ALL" (get $capabilities "drop" | default list))) }}{{ $found = append $found "capabilities.drop" }}{{ end -}}
+{{- toJson $found -}}
+{{- end -}}

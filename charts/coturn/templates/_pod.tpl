@@ -100,6 +100,24 @@ spec:
 {{- if and (eq .Values.address.externalFrom "Node") (not .Values.address.external) -}}true{{- end -}}
 {{- end -}}
 
+{{/* Arguments of coturn, without extraArgs. */}}
+{{- define "coturn.pod.args" -}}
+- -c
+- /etc/coturn/turnserver.conf
+{{- if include "coturn.metrics.on" . }}
+- --prometheus
+- --prometheus-port={{ .Values.metrics.port }}
+- --prometheus-address=$(POD_IP)
+{{- end }}
+{{- end -}}
+
+{{/* The image's program carries this file capability; where it is not granted, the kernel
+refuses to start it. The kernel grants one only where privileges may grow. */}}
+{{- define "coturn.pod.coturn.securityContext" -}}
+{{- $ours := dict "allowPrivilegeEscalation" (eq (include "coturn.bindsLowPort" .) "true") "capabilities" (dict "drop" (list "ALL") "add" (list "NET_BIND_SERVICE")) -}}
+{{- include "coturn.container.securityContext" (dict "ours" $ours "override" .Values.containerSecurityContext) -}}
+{{- end -}}
+
 {{- define "coturn.pod.coturn" -}}
 - name: coturn
   image: {{ include "coturn.image" . | quote }}
@@ -107,13 +125,7 @@ spec:
   # Not the image's entry point: it hands its arguments to a shell.
   command: [turnserver]
   args:
-    - -c
-    - /etc/coturn/turnserver.conf
-    {{- if include "coturn.metrics.on" . }}
-    - --prometheus
-    - --prometheus-port={{ .Values.metrics.port }}
-    - --prometheus-address=$(POD_IP)
-    {{- end }}
+    {{- include "coturn.pod.args" . | nindent 4 }}
     {{- range .Values.extraArgs }}
     - {{ . | quote }}
     {{- end }}
@@ -150,10 +162,7 @@ spec:
   {{- with .Values.resources }}
   resources: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- /* The image's program carries this file capability; where it is not granted, the kernel
-  refuses to start it. The kernel grants one only where privileges may grow. */}}
-  {{- $ours := dict "allowPrivilegeEscalation" (eq (include "coturn.bindsLowPort" .) "true") "capabilities" (dict "drop" (list "ALL") "add" (list "NET_BIND_SERVICE")) }}
-  securityContext: {{- include "coturn.container.securityContext" (dict "ours" $ours "override" .Values.containerSecurityContext) | nindent 4 }}
+  securityContext: {{- include "coturn.pod.coturn.securityContext" . | nindent 4 }}
   volumeMounts:
     - name: config
       mountPath: /etc/coturn

@@ -8,6 +8,7 @@
 {{- include "coturn.require.service" . -}}
 {{- include "coturn.require.peers" . -}}
 {{- include "coturn.require.tls" . -}}
+{{- include "coturn.require.arguments" . -}}
 {{- end -}}
 
 {{- define "coturn.require.realm" -}}
@@ -89,6 +90,20 @@
 {{- define "coturn.require.tls" -}}
 {{- if and .Values.tls.enabled (not .Values.tls.secretName) -}}
 {{- fail (printf "%s is required while tls.enabled is on: a TLS Secret of the release namespace" (include "coturn.valueName" (dict "root" . "name" "tls.secretName"))) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Flags beat coturn's file, whose keys have their names: the values would say one thing, and
+coturn do another. */}}
+{{- define "coturn.require.arguments" -}}
+{{- $ours := list "listening-ip" "relay-ip" "external-ip" "static-auth-secret" -}}
+{{- range concat (include "coturn.pod.args" . | fromYamlArray) (include "coturn.config" . | splitList "\n") -}}
+{{- $ours = append $ours (regexFind "^[^=]+" . | trimAll "-") -}}
+{{- end -}}
+{{- range $i, $argument := .Values.extraArgs | default list -}}
+{{- if has (regexFind "^--?[^=]+" $argument | trimAll "-") $ours -}}
+{{- fail (printf "%s[%d] is %q, which the chart sets already: set the value that it comes from, or leave it out" (include "coturn.valueName" (dict "root" $ "name" "extraArgs")) $i $argument) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -10,7 +10,20 @@
 {{- fail (printf "%s asks for a rolling update, but leaderElection.enabled is off, so two operators would work at once: leave the strategy out, or switch leader election on" (include "vdi-operator.valueName" (dict "root" . "name" "strategy"))) -}}
 {{- end -}}
 {{- include "vdi-operator.disagree.scaling" . -}}
+{{- include "vdi-operator.disagree.arguments" (dict "root" . "name" "extraArgs" "extra" .Values.extraArgs "ours" (include "vdi-operator.args" . | fromYamlArray)) -}}
+{{- include "vdi-operator.disagree.arguments" (dict "root" . "name" "frontDoor.extraArgs" "extra" .Values.frontDoor.extraArgs "ours" (include "vdi-operator.frontDoor.args" . | fromYamlArray)) -}}
 {{- if not (include "vdi-operator.makesForCluster" .) }}{{ include "vdi-operator.disagree.jobs" . }}{{ end -}}
+{{- end -}}
+
+{{/* The later of two flags would count, whatever the values say: dict root name extra ours. */}}
+{{- define "vdi-operator.disagree.arguments" -}}
+{{- $ours := list -}}
+{{- range .ours }}{{ $ours = append $ours (regexFind "^--?[^=]+" . | trimAll "-") }}{{ end -}}
+{{- range $i, $argument := .extra | default list -}}
+{{- if has (regexFind "^--?[^=]+" $argument | trimAll "-") $ours -}}
+{{- fail (printf "%s[%d] is %q, a flag that the chart sets already: set the value that it comes from, or leave it out" (include "vdi-operator.valueName" (dict "root" $.root "name" $.name)) $i $argument) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Jobs that need rights in other namespaces, or in the whole cluster. */}}

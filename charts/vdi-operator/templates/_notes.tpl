@@ -116,6 +116,7 @@ release takes no others.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- include "vdi-operator.notes.loosened" . }}
 {{- if eq .Values.sessions.tls.mode "Secret" }}
 WARNING: sessions.tls.mode is Secret: the certificate's key lies in every session
 namespace, where tenants could read it and pose as any desktop. Prefer Wildcard.

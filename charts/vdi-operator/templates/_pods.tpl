@@ -96,3 +96,55 @@ topologySpreadConstraints:
       matchLabels: {{- .selector | nindent 8 }}
 {{- end }}
 {{- end -}}
+
+{{/* Arguments of the operator, without extraArgs. */}}
+{{- define "vdi-operator.args" -}}
+- --config=/etc/vdi/config.yaml
+- --leader-elect={{ .Values.leaderElection.enabled }}
+- --metrics-bind-address=:{{ .Values.metrics.port }}
+- --health-probe-bind-address=:{{ .Values.health.port }}
+{{- with .Values.watchNamespaces }}
+- --watch-namespaces={{ join "," . }}
+{{- end }}
+{{- if eq .Values.access.mode "OIDC" }}
+- --statement-keys-dir=/etc/vdi-frontdoor/public-keys
+{{- end }}
+{{- if (include "vdi-operator.turn" . | fromJson).host }}
+- --turn-secret-dir=/etc/vdi-turn
+{{- end }}
+- --workers={{ .Values.workers }}
+- --log-level={{ .Values.logLevel }}
+{{- end -}}
+
+{{/* What of a security context leaves less secure than the chart does, as JSON: dict context (as it
+is rendered), pod (whether of a pod), adds (capabilities of the chart's own) and grows (whether
+the chart itself lets privileges grow). */}}
+{{- define "vdi-operator.loosened" -}}
+{{- $context := .context -}}
+{{- $found := list -}}
+{{- if or (eq "false" (get $context "runAsNonRoot" | toString)) (and .pod (ne "true" (get $context "runAsNonRoot" | toString))) }}{{ $found = append $found "runAsNonRoot" }}{{ end -}}
+{{- if eq "0" (get $context "runAsUser" | toString) }}{{ $found = append $found "runAsUser" }}{{ end -}}
+{{- $seccomp := get $context "seccompProfile" | default dict -}}
+{{- if or (eq "Unconfined" (get $seccomp "type" | toString)) (and .pod (not $seccomp)) }}{{ $found = append $found "seccompProfile" }}{{ end -}}
+{{- if eq "true" (get $context "privileged" | toString) }}{{ $found = append $found "privileged" }}{{ end -}}
+{{- if not (or .pod .grows (eq "false" (get $context "allowPrivilegeEscalation" | toString))) }}{{ $found = append $found "allowPrivilegeEscalation" }}{{ end -}}
+{{- $capabilities := get $context "capabilities" | default dict -}}
+{{- range get $capabilities "add" | default list -}}
+{{- if not (has . ($.adds | default list)) }}{{ $found = append $found (printf "capabilities.add %v" .) }}{{ end -}}
+{{- end -}}
+{{- if not (or .pod (has "ALL" (get $capabilities "drop" | default list))) }}{{ $found = append $found "capabilities.drop" }}{{ end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{- define "vdi-operator.notes.loosened" -}}
+{{- range $prefix, $values := dict "" .Values "frontDoor." .Values.frontDoor -}}
+{{- $pod := include "vdi-operator.pod.securityContext" (dict "root" $ "override" $values.podSecurityContext) | fromYaml -}}
+{{- $container := include "vdi-operator.container.securityContext" $values.containerSecurityContext | fromYaml -}}
+{{- range $key, $found := dict "podSecurityContext" (include "vdi-operator.loosened" (dict "context" $pod "pod" true)) "containerSecurityContext" (include "vdi-operator.loosened" (dict "context" $container)) -}}
+{{- with fromJsonArray $found }}
+WARNING: {{ include "vdi-operator.valueName" (dict "root" $ "name" (print $prefix $key)) }} makes the platform's own pods less secure than
+they need be ({{ join ", " . }}): leave that out.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -86,3 +86,23 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- toYaml $place -}}
 {{- end -}}
+
+{{/* Arguments of the front door, without extraArgs. */}}
+{{- define "vdi-operator.frontDoor.args" -}}
+- --config=/etc/vdi/config.yaml
+- --keys-dir=/etc/vdi-frontdoor/keys
+- --ended-logins={{ include "vdi-operator.frontDoor.endedLoginsName" . }}
+- --public-keys={{ include "vdi-operator.frontDoor.publicKeysName" . }}
+- --listen=:8080
+- --auth-listen=:8081
+- --metrics-listen=:8082
+{{- with .Values.watchNamespaces }}
+- --watch-namespaces={{ join "," . }}
+{{- end }}
+- --log-level={{ .Values.logLevel }}
+{{- if eq .Values.access.mode "OIDC" }}
+- --login-lifetime={{ .Values.frontDoor.loginLifetime }}
+- --oidc-scopes={{ join " " .Values.access.oidc.scopes }}
+- --oidc-client-secret-file=/etc/vdi-frontdoor/oidc/client-secret
+{{- end }}
+{{- end -}}

@@ -262,6 +262,23 @@ func TestCoturnMaker(t *testing.T) {
 	require.Empty(t, ofKind(objects(t, relay(map[string]string{"secret.existingSecret": "mine"})), "Job", "Role", "RoleBinding"))
 }
 
+// TestCoturnPlainMaker: a plain Job is another one only when it would do something else, since
+// each that was is left behind.
+func TestCoturnPlainMaker(t *testing.T) {
+	t.Parallel()
+	name := func(key, value string) string {
+		jobs := ofKind(objects(t, relay(map[string]string{"hooks.enabled": "false", key: value})), "Job")
+		require.Len(t, jobs, 1)
+		return jobs[0].GetName()
+	}
+	first := name("replicas", "1")
+	require.Regexp(t, "^"+relayName+"-maker-[0-9a-f]{8}$", first)
+	require.Equal(t, first, name("replicas", "2"))
+	require.Equal(t, first, name("podLabels.a", "b"))
+	require.NotEqual(t, first, name("tool.image.tag", "next"))
+	require.NotEqual(t, first, name("nodeSelector.a", "b"))
+}
+
 // TestCoturnDisruptions: a budget where drains evict several relays. For a DaemonSet, which has
 // no scale subresource, it would refuse every eviction.
 func TestCoturnDisruptions(t *testing.T) {

@@ -15,11 +15,47 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* A Job's pods cannot be changed: as a plain object, with other values it is another Job. */}}
+{{/* A Job's pods cannot be changed: as a plain object, what does something else is another Job. */}}
 {{- define "coturn.maker.jobName" -}}
 {{- $name := include "coturn.maker.name" . -}}
 {{- if not (include "coturn.maker.isHook" .) -}}
-{{- $name = printf "%s-%s" (trunc 54 $name | trimSuffix "-") (list .Chart.Version .Values | toJson | sha256sum | trunc 8) -}}
+{{- $name = printf "%s-%s" (trunc 54 $name | trimSuffix "-") (include "coturn.maker.template" . | sha256sum | trunc 8) -}}
 {{- end -}}
 {{- $name -}}
+{{- end -}}
+
+{{- define "coturn.maker.template" -}}
+metadata:
+  labels: {{- include "coturn.labels.maker" . | nindent 4 }}
+spec:
+  serviceAccountName: {{ include "coturn.maker.name" . }}
+  automountServiceAccountToken: true
+  enableServiceLinks: false
+  restartPolicy: Never
+  {{- with include "coturn.pod.pullSecrets" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  securityContext: {{- include "coturn.pod.securityContext" (dict "root" . "user" 65532) | nindent 4 }}
+  containers:
+    - name: create
+      image: {{ include "coturn.tool.image" . | quote }}
+      imagePullPolicy: {{ .Values.tool.image.pullPolicy }}
+      command: [/usr/local/bin/vdi-turn-secret]
+      args:
+        - create
+        - --namespace={{ .Release.Namespace }}
+        - --name={{ include "coturn.secret.name" . }}
+      resources:
+        requests:
+          cpu: 10m
+          memory: 32Mi
+        limits:
+          memory: 64Mi
+      securityContext: {{- include "coturn.container.securityContext" dict | nindent 8 }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}

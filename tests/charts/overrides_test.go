@@ -109,6 +109,27 @@ func TestPullSecretForms(t *testing.T) {
 	}
 }
 
+// TestPullSecretsHaveNames: an entry without one would be a pod that no API server takes.
+func TestPullSecretsHaveNames(t *testing.T) {
+	t.Parallel()
+	for name, charts := range map[string][]func(map[string]string, ...string) scenario{
+		"global.imagePullSecrets": {operator, relay}, "imagePullSecrets": {operator, relay}, "sessions.images.pullSecrets": {operator},
+	} {
+		for _, chart := range charts {
+			for _, second := range []string{`{}`, `{"name": ""}`, `{"secret": "b"}`, `""`} {
+				s := chart(nil)
+				s.args = []string{"--set-json", name + `=[{"name": "a"}, ` + second + `]`}
+				_, err := render(t, s)
+				require.ErrorContains(t, err, name+"[1] names no Secret: write e.g. {name: registry}", second)
+			}
+		}
+	}
+	s := platformChart(nil)
+	s.args = append(s.args, "--set-json", "vdi-operator.imagePullSecrets=[{}]")
+	_, err := render(t, s)
+	require.ErrorContains(t, err, "vdi-operator.imagePullSecrets[0] names no Secret")
+}
+
 // TestLoosened: an override that makes the platform's own pods less secure is warned of by its
 // name, and none other is.
 func TestLoosened(t *testing.T) {

@@ -3,6 +3,7 @@
 {{- define "coturn.require" -}}
 {{- include "coturn.require.realm" . -}}
 {{- include "coturn.require.formats" . -}}
+{{- include "coturn.require.pullSecrets" . -}}
 {{- include "coturn.require.range" . -}}
 {{- include "coturn.require.ports" . -}}
 {{- include "coturn.require.service" . -}}
@@ -38,6 +39,18 @@
 {{- if and $value (not (regexMatch (printf "^(%s)$" (index . 2)) $value)) -}}
 {{- $name := ternary (first .) (include "coturn.valueName" (dict "root" $root "name" (first .))) (hasPrefix "global." (first .)) -}}
 {{- fail (printf "%s is %q, which %s: write e.g. %s" $name $value (index . 3) (index . 4)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coturn.require.pullSecrets" -}}
+{{- $lists := dict "global.imagePullSecrets" (.Values.global | default dict).imagePullSecrets (include "coturn.valueName" (dict "root" . "name" "imagePullSecrets")) .Values.imagePullSecrets -}}
+{{- range $name, $secrets := $lists -}}
+{{- range $i, $secret := $secrets -}}
+{{- if kindIs "map" $secret }}{{ $secret = get $secret "name" }}{{ end -}}
+{{- if not $secret -}}
+{{- fail (printf "%s[%d] names no Secret: write e.g. {name: registry}" $name $i) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

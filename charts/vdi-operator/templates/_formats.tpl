@@ -35,6 +35,7 @@ code (platform/validate.go). */}}
 {{- include "vdi-operator.require.form" (dict "root" $root "name" (index . 0) "value" (index . 1) "form" (index . 2) "problem" (index . 3) "example" (index . 4)) -}}
 {{- end -}}
 {{- include "vdi-operator.require.registry" . -}}
+{{- include "vdi-operator.require.pullSecrets" . -}}
 {{- include "vdi-operator.require.ranges" . -}}
 {{- include "vdi-operator.require.egress" . -}}
 {{- end -}}
@@ -44,6 +45,18 @@ code (platform/validate.go). */}}
 {{- $registry := (.Values.global | default dict).imageRegistry | default "" -}}
 {{- if and $registry (not (regexMatch (printf "^((localhost|[a-zA-Z0-9-]+([.][a-zA-Z0-9-]+)+)(:[0-9]+)?%s|[a-zA-Z0-9-]+:[0-9]+%s)$" $path $path) $registry)) -}}
 {{- fail (printf "global.imageRegistry is %q, which is no registry with a path in lower case, without https:// and a / at its end: write e.g. registry.example.com/vdi" $registry) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vdi-operator.require.pullSecrets" -}}
+{{- $lists := dict "global.imagePullSecrets" (.Values.global | default dict).imagePullSecrets "imagePullSecrets" .Values.imagePullSecrets "sessions.images.pullSecrets" .Values.sessions.images.pullSecrets -}}
+{{- range $name, $secrets := $lists -}}
+{{- range $i, $secret := $secrets -}}
+{{- if kindIs "map" $secret }}{{ $secret = get $secret "name" }}{{ end -}}
+{{- if not $secret -}}
+{{- fail (printf "%s[%d] names no Secret: write e.g. {name: registry}" (include "vdi-operator.valueName" (dict "root" $ "name" $name)) $i) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

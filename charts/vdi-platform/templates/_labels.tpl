@@ -18,5 +18,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* Who makes what lies outside of the release namespace: the operator's value counts for all. */}}
 {{- define "vdi-platform.clusterObjects" -}}
 {{- $operator := index .Values "vdi-operator" -}}
-{{- ternary ($operator.clusterObjects | default "Create") "Create" $operator.enabled -}}
+{{- ternary ($operator.clusterObjects | default "Create") "Create" ($operator.enabled | default false) -}}
 {{- end -}}

@@ -41,6 +41,7 @@ func relayScenarios(t *testing.T) map[string]scenario {
 	for _, file := range glob(t, "charts", "coturn", "ci", "*-values.yaml") {
 		all[caseName(file)] = scenario{chart: inRepository("charts", "coturn"), files: []string{file}}
 	}
+	all["overrides"] = scenario{chart: inRepository("charts", "coturn"), files: []string{"testdata/relay-overrides-values.yaml"}}
 	return all
 }
 

@@ -36,9 +36,6 @@ func TestImageContract(t *testing.T) {
 		"writes beside":        {contract.Desk{Way: "loses"}, []string{"writes"}, nil, "it writes /opt/desk/state, which is lost at each stop: only /home/ubuntu is kept"},
 		"asks for other login": {contract.Desk{Way: "asks"}, []string{"page"}, nil, "answered 502; the agent says: the desktop did not answer: the desktop refused the agent's login"},
 		"shows the password":   {contract.Desk{Way: "shows"}, []string{"log"}, nil, "the desktop's password stands in its log"},
-		"shows login, later":   {contract.Desk{Way: "shows login again"}, []string{"log"}, nil, "the desktop's password stands in its log"},
-		"writes beside, later": {contract.Desk{Way: "loses later"}, []string{"writes"}, nil, "it writes /opt/desk/state"},
-		"ends at a visit":      {contract.Desk{Way: "tires"}, []string{"answers"}, after, "and then ended: it ended with code 78 (Error)"},
 		"stays":                {contract.Desk{Way: "stays"}, []string{"stops"}, nil, "it did not end on SIGTERM: after 4s it was killed"},
 		"trips over itself":    {contract.Desk{Way: "locks"}, []string{"again"}, nil, "/home/ubuntu/lock is there"},
 	} {

@@ -1,7 +1,9 @@
 package contract
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,92 +25,44 @@ var points = []string{"answers", "page", "writes", "log", "stops", "again"}
 var passing = []string{"/dev", "/etc", "/proc", "/run", "/tmp", "/var"}
 
 const (
-	pageKept    = 1 << 20 // of an answer, in bytes
-	pageTimeout = 10 * time.Second
+	// logKept is how much of a log is read, in bytes; logShown how much of its end is shown.
+	logKept, logShown = 1 << 20, 200
+	pageTimeout       = 10 * time.Second
 )
 
 // judge runs the image twice on one home.
 func (r *run) judge(ctx context.Context) ([]judge.Line, error) {
-	first, err := r.live(ctx)
+	pod, answers, err := r.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines := []judge.Line{judge.Of("answers", r.howToAnswer(), first.answers)}
-	if first.answers.State != judge.Passed {
+	lines := []judge.Line{judge.Of("answers", r.howToAnswer(), answers)}
+	if answers.State != judge.Passed {
 		return append(lines, notJudged(judge.Unjudged("the desktop has not answered"), points[1:]...)...), nil
 	}
+	page, err := r.page(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, judge.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", page))
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(settled):
+	}
+	lines = append(lines,
+		judge.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", r.writes(pod)),
+		judge.Of("log", "do not print the environment", r.secrets(ctx)))
 	stops, err := r.stops(ctx)
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.live(ctx)
+	lines = append(lines, judge.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops))
+	_, again, err := r.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if second.answers.State == judge.Passed {
-		first.writes, first.log = worst(first.writes, second.writes), worst(first.log, second.log)
-	}
-	return append(lines,
-		judge.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", first.page),
-		judge.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", first.writes),
-		judge.Of("log", "do not print the environment, nor the headers of requests", first.log),
-		judge.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops),
-		judge.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", worst(second.answers, second.page)),
-	), nil
-}
-
-// life is what was seen of a desktop between its start and its end. Only of one that answers
-// there is more than that.
-type life struct{ answers, page, writes, log judge.Verdict }
-
-// live starts a desktop, asks for its page, and looks at it before that and after, each time
-// when it has settled.
-func (r *run) live(ctx context.Context) (l life, err error) {
-	pod, answers, err := r.start(ctx)
-	if err != nil || answers.State != judge.Passed {
-		return life{answers: answers}, err
-	}
-	before, err := r.settled(ctx, pod, answers)
-	if err != nil || before.answers.State != judge.Passed {
-		return before, err
-	}
-	page, err := r.page(ctx, pod)
-	if err != nil {
-		return life{}, err
-	}
-	after, err := r.settled(ctx, pod, answers)
-	return life{
-		answers: after.answers, page: page,
-		writes: worst(before.writes, after.writes), log: worst(before.log, after.log),
-	}, err
-}
-
-// settled looks at a desktop that has answered after a while without requests.
-func (r *run) settled(ctx context.Context, pod *corev1.Pod, answers judge.Verdict) (l life, err error) {
-	select {
-	case <-ctx.Done():
-		return life{}, ctx.Err()
-	case <-time.After(settling):
-	}
-	l = life{answers: answers, writes: r.writes(pod), log: r.secrets(ctx)}
-	now, err := r.pod(ctx)
-	if err != nil {
-		return life{}, err
-	}
-	if ended := endOf(now); ended != "" {
-		l.answers = judge.Fail("%s and then ended: %s; its log ends: %s", answers.Seen, ended, r.log(ctx, true))
-	}
-	return l, nil
-}
-
-// worst is the first of the verdicts that failed, else of those that nobody knows, else the last.
-func worst(verdicts ...judge.Verdict) judge.Verdict {
-	for _, state := range []judge.State{judge.Failed, judge.NotJudged} {
-		if i := slices.IndexFunc(verdicts, func(v judge.Verdict) bool { return v.State == state }); i >= 0 {
-			return verdicts[i]
-		}
-	}
-	return verdicts[len(verdicts)-1]
+	return append(lines, judge.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", again)), nil
 }
 
 func (r *run) howToAnswer() string {
@@ -129,9 +83,13 @@ func (p *Plan) healthPath() string {
 	return ""
 }
 
-// endOf says how a desktop ended or why it cannot start; "" while neither is so. The message of
-// one that ran is the end of its log, which is shown elsewhere.
+// endOf says how a desktop ended or why it cannot start; "" while neither is so.
 func endOf(pod *corev1.Pod) string {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+			return "the pod fits on no node: " + condition.Message
+		}
+	}
 	status := desktopStatus(pod)
 	if status == nil {
 		return ""
@@ -139,34 +97,14 @@ func endOf(pod *corev1.Pod) string {
 	for _, ended := range []*corev1.ContainerStateTerminated{status.State.Terminated, status.LastTerminationState.Terminated} {
 		switch {
 		case ended == nil:
-		case hasNotRun(ended.Reason):
+		case ended.Message != "" && ended.Reason != "Error" && ended.Reason != "Completed":
 			return fmt.Sprintf("it did not start (%s): %s", ended.Reason, ended.Message)
 		default:
 			return fmt.Sprintf("it ended with code %d (%s) after %s", ended.ExitCode, ended.Reason, ended.FinishedAt.Sub(ended.StartedAt.Time))
 		}
 	}
-	switch waiting := status.State.Waiting; {
-	case status.RestartCount > 0:
-		return fmt.Sprintf("it was started again %d times", status.RestartCount)
-	case waiting != nil && (strings.HasSuffix(waiting.Reason, "Error") || strings.HasPrefix(waiting.Reason, "Err")):
+	if waiting := status.State.Waiting; waiting != nil && strings.HasSuffix(waiting.Reason, "Error") {
 		return fmt.Sprintf("it does not start (%s): %s", waiting.Reason, waiting.Message)
-	}
-	return ""
-}
-
-// hasNotRun reports whether the reason of an end is one of the runtime's (containerd's, Docker's)
-// or the kubelet's for a program that was never started.
-func hasNotRun(reason string) bool {
-	return reason == "StartError" || reason == "ContainerCannotRun" || strings.HasPrefix(reason, "CreateContainer")
-}
-
-// unplaced says why no node takes a pod, once the scheduler has said so for a while: at first
-// that may only be a volume that is still being made.
-func unplaced(pod *corev1.Pod, now time.Time) string {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && now.Sub(condition.LastTransitionTime.Time) > placing {
-			return condition.Message
-		}
 	}
 	return ""
 }
@@ -212,7 +150,7 @@ func (r *run) get(ctx context.Context, pod *corev1.Pod, port int64, path string)
 		return 0, "", err
 	}
 	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, pageKept))
+	content, err := io.ReadAll(io.LimitReader(answer.Body, logKept))
 	return answer.StatusCode, string(content), err
 }
 
@@ -226,6 +164,18 @@ func (r *run) page(ctx context.Context, pod *corev1.Pod) (judge.Verdict, error) 
 		return judge.Pass("GET / through the agent is answered %d with %d bytes", code, len(body)), nil
 	}
 	return judge.Fail("GET / through the agent is answered %d; the agent says: %s", code, r.agentSays(ctx)), nil
+}
+
+// agentSays is the last error that the agent has logged.
+func (r *run) agentSays(ctx context.Context) string {
+	said := "nothing"
+	for line := range strings.Lines(r.logOf(ctx, wire.ContainerAgent, false)) {
+		var entry struct{ Level, Msg, Error string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "ERROR" {
+			said = entry.Msg + ": " + entry.Error
+		}
+	}
+	return said
 }
 
 // writes looks at what the container has written outside of its mounts.
@@ -256,37 +206,25 @@ func some(files []string) string {
 	return strings.Join(files, ", ")
 }
 
+// secrets looks for the desktop's password in its log, which many people may read.
+func (r *run) secrets(ctx context.Context) judge.Verdict {
+	log := r.logOf(ctx, wire.ContainerDesktop, false)
+	if strings.Contains(log, r.desktop) {
+		return judge.Fail("the desktop's password stands in its log")
+	}
+	return judge.Pass("the desktop's password is not among the %d bytes of its log", len(log))
+}
+
 func (r *run) stops(ctx context.Context) (judge.Verdict, error) {
-	pod, err := r.stop(ctx)
+	took, err := r.stop(ctx)
 	if err != nil {
 		return judge.Verdict{}, err
 	}
-	return stopOf(pod, time.Duration(*r.plan.pod.Spec.TerminationGracePeriodSeconds)*time.Second), nil
-}
-
-// stopOf judges the last that was seen of a pod that was deleted. Its times are whole seconds.
-// A kill comes after the grace at the earliest, and gives code 137 (128 and SIGKILL).
-func stopOf(pod *corev1.Pod, grace time.Duration) judge.Verdict {
-	status := desktopStatus(pod)
-	if status == nil || status.State.Terminated == nil || pod.DeletionTimestamp == nil || pod.DeletionGracePeriodSeconds == nil {
-		return judge.Unjudged("how the desktop ended was not reported")
+	grace := time.Duration(*r.plan.pod.Spec.TerminationGracePeriodSeconds) * time.Second
+	if took >= grace {
+		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace), nil
 	}
-	if status.State.Terminated.FinishedAt.IsZero() { // the kubelet's ContainerStatusUnknown, with code 137
-		return judge.Unjudged("when the desktop ended is not known: %s", status.State.Terminated.Message)
-	}
-	// The time of a deletion is the one at which its grace is over.
-	began := pod.DeletionTimestamp.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
-	ended := status.State.Terminated
-	took := ended.FinishedAt.Sub(began)
-	switch {
-	case took < 0:
-		return judge.Unjudged("it had ended already when its pod was deleted, with code %d", ended.ExitCode)
-	case took >= grace && ended.ExitCode == 137:
-		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace)
-	case took > grace:
-		return judge.Fail("it ended only %s after its pod's deletion (it has %s)", took, grace)
-	}
-	return judge.Pass("it ended %s after its pod's deletion, with code %d (it has %s)", took, ended.ExitCode, grace)
+	return judge.Pass("it ended %s after SIGTERM (it has %s)", took.Round(100*time.Millisecond), grace), nil
 }
 
 // process is one of the desktop's container.
@@ -301,6 +239,34 @@ func (r *run) process(pod *corev1.Pod) (pid int, found bool) {
 		return 0, false
 	}
 	return processOf(pids, id)
+}
+
+// log is the end of the desktop's log, of its last life where it has ended.
+func (r *run) log(ctx context.Context, ended bool) string {
+	text := strings.Join(strings.Fields(r.logOf(ctx, wire.ContainerDesktop, ended)), " ")
+	text = strings.ReplaceAll(text, r.desktop, "(password)")
+	switch {
+	case text == "":
+		return "(nothing)"
+	case len(text) > logShown:
+		return "… " + strings.ToValidUTF8(text[len(text)-logShown:], "")
+	}
+	return text
+}
+
+// logOf is what a container has said; "" where it cannot be read, or has not started.
+func (r *run) logOf(ctx context.Context, container string, ended bool) string {
+	limit := int64(logKept)
+	var said bytes.Buffer
+	for _, previous := range []bool{ended, false} {
+		request := r.kube.CoreV1().Pods(r.namespace).GetLogs(sessionName, &corev1.PodLogOptions{Container: container, LimitBytes: &limit, Previous: previous})
+		data, err := request.DoRaw(ctx)
+		if err == nil && len(data) > 0 {
+			said.Write(data)
+			break
+		}
+	}
+	return said.String()
 }
 
 // notJudged is the same for several points.

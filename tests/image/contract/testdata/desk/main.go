@@ -13,10 +13,7 @@ import (
 )
 
 func main() {
-	way, address, page, asked := "", "127.0.0.1:8080", http.StatusOK, func(*http.Request) {}
-	note := filepath.Join(os.Getenv("HOME"), "note")
-	_, err := os.Stat(note)
-	again := err == nil
+	way, address, page := "", "127.0.0.1:8080", http.StatusOK
 	if len(os.Args) > 1 {
 		way = os.Args[1]
 	}
@@ -29,14 +26,6 @@ func main() {
 		write("/opt/desk/state")
 	case "shows":
 		fmt.Println("PASSWD is", os.Getenv("PASSWD"))
-	case "shows login again":
-		if again {
-			asked = func(r *http.Request) { fmt.Println("Authorization:", r.Header.Get("Authorization")) }
-		}
-	case "loses later":
-		asked = func(*http.Request) { write("/opt/desk/state") }
-	case "tires":
-		asked = func(*http.Request) { fail("one visitor is enough") }
 	case "asks":
 		page = http.StatusUnauthorized
 	case "stays":
@@ -48,11 +37,10 @@ func main() {
 		}
 		write(lock)
 	}
-	write(note)
+	write(filepath.Join(os.Getenv("HOME"), "note"))
 	write("/tmp/note")
 	http.HandleFunc("/api/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "OK") })
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		asked(r)
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		if page != http.StatusOK {
 			w.Header().Set("WWW-Authenticate", `Basic realm="desk"`)
 		}

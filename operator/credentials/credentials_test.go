@@ -25,7 +25,7 @@ const name = "desk-credentials"
 // errDown is an API server that does not answer.
 var errDown = errors.New("no answer")
 
-// loginsIn makes logins in a cluster that holds some objects, and answers as it is told.
+// loginsIn makes logins in a cluster that holds some objects, and answers as the test says.
 func loginsIn(t *testing.T, answers interceptor.Funcs, stored ...client.Object) Logins {
 	t.Helper()
 	c := fake.NewClientBuilder().WithObjects(stored...).WithInterceptorFuncs(answers).Build()
@@ -93,7 +93,7 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-// A password that people know stays; one that nobody was told of, or of an earlier run, does not.
+// A password that people know stays; one that no report names, or of an earlier run, does not.
 func TestExisting(t *testing.T) {
 	otherKeys := func(secret *corev1.Secret) { secret.Annotations[wire.AnnotationKeysVersion] = "1" }
 	noVerifier := func(secret *corev1.Secret) { delete(secret.Annotations, wire.AnnotationPasswordVerifier) }

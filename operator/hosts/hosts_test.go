@@ -32,7 +32,7 @@ const (
 // errDown is an API server that does not answer.
 var errDown = errors.New("no answer")
 
-// claimsIn are claims in a cluster that holds some objects, and answers as it is told.
+// claimsIn are claims in a cluster that holds some objects, and answers as the test says.
 func claimsIn(t *testing.T, answers interceptor.Funcs, stored ...client.Object) Claims {
 	t.Helper()
 	scheme := runtime.NewScheme()

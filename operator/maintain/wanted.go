@@ -83,7 +83,7 @@ func (j job) isOfHelm(ctx context.Context) (bool, error) {
 	return deployment.Annotations[annotationRelease] != "", nil
 }
 
-// releaseSecret is where Helm keeps a revision, unless it is told to keep it elsewhere
+// releaseSecret is where Helm keeps a revision, unless HELM_DRIVER names another place
 // (pkg/storage/storage.go).
 func releaseSecret(release string, revision int) string {
 	return fmt.Sprintf("sh.helm.release.v1.%s.v%d", release, revision)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/hosts"
@@ -49,12 +47,7 @@ type executor struct {
 	homes   homes.Claims
 	hosts   hosts.Claims
 	turn    turnlogin.Logins
-	// lastUse asks the desktop once more when it was last used.
-	lastUse func(context.Context, *plan.Pass) *vdi.ActivityStatus
-	// children are the further objects that a session may have.
-	children func(session string) ([]*metav1.PartialObjectMetadata, error)
-	// readLive reads an object from the API server itself.
-	readLive func(context.Context, *vdi.VDISession, *metav1.PartialObjectMetadata) (bool, error)
+	ask     asker
 }
 
 // write makes the writes, and comes to the end that the plan has then.

@@ -124,8 +124,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	p := plan.NewPass(s, r.Clock.Now(), &r.Config)
 	before, after := s.DeepCopy(), s
-	e := r.executor()
-	err := r.pass(ctx, e, p)
+	a := r.asker()
+	e := r.executor(a)
+	err := r.pass(ctx, a, e, p)
 	switch {
 	case p.Gone(), isOutdated(err): // stale knowledge is not worth reporting
 	case err == nil && p.IsFirstStart():
@@ -144,11 +145,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // pass gathers, asks, plans and carries out. A desktop that only the API server knew of is a
 // new fact: the plan is made again.
-func (r *Reconciler) pass(ctx context.Context, e *executor, p *plan.Pass) error {
-	if err := r.cached().gather(ctx, p); err != nil {
+func (r *Reconciler) pass(ctx context.Context, a asker, e *executor, p *plan.Pass) error {
+	if err := a.gather(ctx, p); err != nil {
 		return err
 	}
-	a := r.asker()
 	a.ask(ctx, p)
 	err := r.carryOut(ctx, e, p)
 	if errors.Is(err, errPodFound) {
@@ -180,17 +180,12 @@ func (r *Reconciler) report(ctx context.Context, e *executor, p *plan.Pass, fail
 }
 
 // executor makes the writes of a pass.
-func (r *Reconciler) executor() *executor {
-	store := r.objects()
-	logins := r.secrets()
+func (r *Reconciler) executor(ask asker) *executor {
 	return &executor{
 		sessionWriter: &sessionWriter{r.Client, r.Live, r.Clock, &r.memory},
-		objects:       store, secrets: logins,
-		homes: r.homes(), hosts: hosts.Claims{Objects: store, Namespace: r.Namespace},
-		turn:     turnlogin.Logins{Secrets: logins, TURN: r.Config.Sessions.TURN, Relay: r.Relay, Known: &r.turnLogins},
-		lastUse:  r.asker().lastUse,
-		children: r.cached().children,
-		readLive: r.asker().readLive,
+		objects:       ask.homes.Objects, secrets: ask.secrets, homes: ask.homes, ask: ask,
+		hosts: hosts.Claims{Objects: ask.homes.Objects, Namespace: r.Namespace},
+		turn:  turnlogin.Logins{Secrets: ask.secrets, TURN: r.Config.Sessions.TURN, Relay: r.Relay, Known: &r.turnLogins},
 	}
 }
 

@@ -32,7 +32,7 @@ func (e *executor) adoptOrphans(ctx context.Context, p *plan.Pass) error {
 	if err := e.removeOrphanedPod(ctx, p); err != nil {
 		return err
 	}
-	all, err := e.children(p.Session.Name)
+	all, err := e.ask.children(p.Session.Name)
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
@@ -61,7 +61,7 @@ func (e *executor) removeOrphanedPod(ctx context.Context, p *plan.Pass) error {
 
 // findOrphan reads an object and reports whether it is an orphan of the session.
 func (e *executor) findOrphan(ctx context.Context, s *vdi.VDISession, o *metav1.PartialObjectMetadata) (bool, error) {
-	there, err := e.readLive(ctx, s, o)
+	there, err := e.ask.readLive(ctx, s, o)
 	return there && plan.IsOrphan(s, o), err
 }
 

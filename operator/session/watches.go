@@ -27,6 +27,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/operator/session/background"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/session/status"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -113,11 +114,8 @@ func SpecChanged() predicate.Predicate {
 // appearedLate lets pass what has appeared in the cache long after it was made. Our own
 // create is not news; but after a restore of the API server an object may be there again.
 func (r *Reconciler) appearedLate(e event.CreateEvent) bool {
-	return r.Clock.Since(e.Object.GetCreationTimestamp().Time) > lateAppearance
+	return r.Clock.Since(e.Object.GetCreationTimestamp().Time) > plan.LateAppearance
 }
-
-// lateAppearance is longer than a cache takes to show what was made.
-const lateAppearance = 10 * time.Second
 
 // podChanged lets pass what the status speaks of.
 func (r *Reconciler) podChanged() predicate.Predicate {

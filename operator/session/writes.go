@@ -36,7 +36,7 @@ var errUsed = errors.New("the desktop was used again before it stopped")
 // activity that arrives until then wins. Nobody but the operator turned the wish, so it may
 // turn it back.
 func (e *executor) unlessUsed(ctx context.Context, p *plan.Pass) error {
-	latest := e.lastUse(ctx, p)
+	latest := e.ask.lastUse(ctx, p)
 	if !plan.UsedSince(p.Activity, latest) {
 		p.Activity = latest
 		return nil

@@ -48,6 +48,9 @@ func SourcesOf(etc fs.FS, suite string) (files, others []string, err error) {
 	return files, others, nil
 }
 
+// debiansDomain is the domain of Debian's own hosts.
+const debiansDomain = "debian.org"
+
 // debiansKeyring is one of the package debian-archive-keyring.
 var debiansKeyring = regexp.MustCompile(`^/usr/share/keyrings/debian-archive-(keyring|[a-z]+-(automatic|security-automatic|stable))\.(gpg|pgp|asc)$`)
 
@@ -63,7 +66,7 @@ func (e aptEntry) isDebians() bool {
 	}
 	return len(e.uris) > 0 && !slices.ContainsFunc(e.uris, func(uri string) bool {
 		at, err := url.Parse(uri)
-		return err != nil || at.Hostname() != "debian.org" && !strings.HasSuffix(at.Hostname(), ".debian.org")
+		return err != nil || at.Hostname() != debiansDomain && !strings.HasSuffix(at.Hostname(), "."+debiansDomain)
 	})
 }
 

@@ -14,7 +14,7 @@ values of those below it: each message names both keys. */}}
 {{- include "vdi-platform.disagree.gpuImages" . -}}
 {{- end -}}
 
-{{/* Other charts' objects cannot be told apart: they are made whole, or not at all. */}}
+{{/* Other charts' objects cannot be left out one by one: they are made whole, or not at all. */}}
 {{- define "vdi-platform.disagree.clusterObjects" -}}
 {{- $mode := include "vdi-platform.clusterObjects" . -}}
 {{- if ne $mode "Create" -}}

@@ -257,8 +257,9 @@ func (p draft) keepTURNLogin() error {
 	return nil
 }
 
-// lateAppearance is when a home that a desktop runs on is missed: the cache may be late.
-const lateAppearance = 10 * time.Second
+// LateAppearance is longer than a cache takes to show what was made: a home that a desktop runs
+// on is missed only then.
+const LateAppearance = 10 * time.Second
 
 // missHome notices that the claim which the session had is gone. Kubernetes keeps a claim
 // that a pod uses, but whoever takes its finalizer away can remove it. Only words and the
@@ -267,7 +268,7 @@ func (p draft) missHome() error {
 	if p.Seen.Claim != nil || !p.HadHome() || p.Starting() || (p.Seen.PodLives() && !desktop.HasStarted(p.Seen.Pod)) {
 		return nil
 	}
-	if p.Seen.PodLives() && !p.LateBy(lateAppearance) {
+	if p.Seen.PodLives() && !p.LateBy(LateAppearance) {
 		return nil
 	}
 	return p.answer(AskHome)

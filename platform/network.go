@@ -96,7 +96,11 @@ func (n Network) problems() (out []string) {
 	for field, ranges := range map[string][]string{
 		"deniedRanges": n.DeniedRanges, "allowedRanges": n.AllowedRanges, "dnsRanges": n.DNSRanges,
 	} {
-		out = append(out, rangeProblems("sessions.network."+field, ranges)...)
+		everything := ""
+		if field == "deniedRanges" {
+			everything = "denies everything; set sessions.network.internet: false instead"
+		}
+		out = append(out, rangeProblems("sessions.network."+field, ranges, everything)...)
 	}
 	out = append(out, openingMetadata("sessions.network.allowedRanges", n.AllowedRanges)...)
 	if slices.ContainsFunc(n.DNSPorts, func(port int32) bool { return port != DefaultDNSPort }) {
@@ -160,7 +164,9 @@ func (n Network) dnsPortProblems() (out []string) {
 	return out
 }
 
-func rangeProblems(field string, ranges []string) (out []string) {
+// rangeProblems judges ranges. everything is what is wrong with one that holds all addresses; "":
+// nothing.
+func rangeProblems(field string, ranges []string, everything string) (out []string) {
 	for i, r := range ranges {
 		prefix, err := netip.ParsePrefix(r)
 		switch {
@@ -170,10 +176,8 @@ func rangeProblems(field string, ranges []string) (out []string) {
 			out = append(out, fmt.Sprintf("%s[%d]: %q is IPv4 in the clothes of IPv6; write it as IPv4", field, i, r))
 		case prefix.Masked() != prefix:
 			out = append(out, fmt.Sprintf("%s[%d]: %q has bits beyond its mask; use %s", field, i, r, prefix.Masked()))
-		case prefix.Bits() == 0 && strings.HasSuffix(field, "deniedRanges"):
-			out = append(out, fmt.Sprintf("%s[%d]: %q denies everything; set sessions.network.internet: false instead", field, i, r))
-		case prefix.Bits() == 0 && strings.HasSuffix(field, "proxy.ranges"):
-			out = append(out, fmt.Sprintf("%s[%d]: %q admits everybody; give the ranges of the proxy's nodes or of the load balancer alone", field, i, r))
+		case prefix.Bits() == 0 && everything != "":
+			out = append(out, fmt.Sprintf("%s[%d]: %q %s", field, i, r, everything))
 		}
 	}
 	return out

@@ -123,7 +123,7 @@ func (s Sessions) turnProblems() []string {
 	case err != nil && len(t.Ranges) == 0 && !*s.Network.Internet:
 		out = append(out, "sessions.turn.ranges: empty, while sessions.network.internet is off and the relay has a name: desktops could not reach it; give the CIDRs of its addresses")
 	}
-	return slices.Concat(out, rangeProblems("sessions.turn.ranges", t.Ranges), openingMetadata("sessions.turn.ranges", t.Ranges))
+	return slices.Concat(out, rangeProblems("sessions.turn.ranges", t.Ranges, ""), openingMetadata("sessions.turn.ranges", t.Ranges))
 }
 
 // strayProblems: settings of a relay that is not there would be ignored in silence.

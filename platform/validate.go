@@ -100,7 +100,7 @@ func (p Proxy) problems() (out []string) {
 	if p.Address != "" && !strings.Contains(p.Address, ":") {
 		out = append(out, fmt.Sprintf("sessions.proxy.address: %q has no port; use host:port, such as vdi-traefik.vdi-system.svc:443", p.Address))
 	}
-	return append(out, rangeProblems("sessions.proxy.ranges", p.Ranges)...)
+	return append(out, rangeProblems("sessions.proxy.ranges", p.Ranges, "admits everybody; give the ranges of the proxy's nodes or of the load balancer alone")...)
 }
 
 func (i Images) problems() (out []string) {

@@ -255,7 +255,7 @@ generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and R
 
 .PHONY: golden
 golden: tools-helm ## Rewrite golden files; read the difference before you commit it
-	go test ./renderer ./operator/session/plan ./operator/session/status -run Golden -update
+	go test ./renderer ./operator/session/plan ./operator/session/status ./operator/story -run Golden -update
 	cd tests && go test -count=1 ./charts -run Golden -update
 
 .PHONY: verify

@@ -6,6 +6,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 )
 
 // hub signals open pages that something they show has changed. It never waits
@@ -70,10 +71,10 @@ func (h *hub) notify(before, after *vdi.VDISession) {
 		}
 	}
 	if before != nil {
-		poolBefore = poolOf(before)
+		poolBefore = story.PoolOf(before)
 	}
 	if after != nil {
-		poolAfter = poolOf(after)
+		poolAfter = story.PoolOf(after)
 	}
 	if poolBefore != poolAfter {
 		h.wakeAll()

@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -131,11 +132,11 @@ func (d *Door) door() string {
 func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 	now := describe(s)
 	if now.Queued {
-		pool, err := d.Known.InPool(v.at.Context(), poolOf(s))
+		pool, err := d.Known.InPool(v.at.Context(), story.PoolOf(s))
 		if err != nil {
 			return state{}, err
 		}
-		now.Ahead = ahead(s, pool)
+		now.Ahead = len(story.Ahead(s, pool))
 	}
 	return now, nil
 }

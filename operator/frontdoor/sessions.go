@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 )
 
 // Sessions is what the front door knows about sessions. Nothing in what it
@@ -23,7 +24,7 @@ type Sessions interface {
 	ByUser(ctx context.Context, user string) ([]vdi.VDISession, error)
 	// All returns all sessions.
 	All(ctx context.Context) ([]vdi.VDISession, error)
-	// InPool returns all sessions that wait for the same thing, see poolOf.
+	// InPool returns all sessions that wait for the same thing, see story.PoolOf.
 	InPool(ctx context.Context, pool string) ([]vdi.VDISession, error)
 	// Follow returns a channel that says when what a session's page shows may
 	// have changed, until stop is called; nothing where too many do so already.
@@ -95,7 +96,7 @@ func (w *Watched) index(ctx context.Context) error {
 	return errors.Join(
 		by(indexHost, func(s *vdi.VDISession) string { return s.Status.Host }),
 		by(indexUser, func(s *vdi.VDISession) string { return s.Spec.User }),
-		by(indexPool, poolOf),
+		by(indexPool, story.PoolOf),
 	)
 }
 

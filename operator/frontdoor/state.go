@@ -1,11 +1,8 @@
 package frontdoor
 
 import (
-	"time"
-
-	"k8s.io/apimachinery/pkg/api/meta"
-
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 )
 
 // state is what a session's page says about it.
@@ -41,21 +38,15 @@ func describe(s *vdi.VDISession) state {
 	case vdi.PhaseFailed:
 		return state{Title: "Your desktop cannot start", Text: "Somebody may have to change something first.", Message: s.Status.Message}
 	}
-	if isStuck(s) {
+	if story.IsStuck(s) {
 		return state{Title: "Your desktop cannot start yet", Text: "Somebody may have to change something first.", Message: s.Status.Message}
 	}
 	if s.Status.Phase == vdi.PhaseCreating {
 		return state{Title: "Your desktop is starting", Text: startingFor(s.Status.WaitingFor), Message: s.Status.Message}
 	}
 	return state{
-		Title: "Your desktop is waiting", Text: waitingFor(s.Status.WaitingFor), Message: s.Status.Message, Queued: poolOf(s) != "",
+		Title: "Your desktop is waiting", Text: waitingFor(s.Status.WaitingFor), Message: s.Status.Message, Queued: story.PoolOf(s) != "",
 	}
-}
-
-// isStuck reports whether a start does not go on by itself: it waits behind nobody. A quota
-// is given back by others.
-func isStuck(s *vdi.VDISession) bool {
-	return s.Status.WaitingFor != vdi.WaitingForQuota && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled)
 }
 
 func suspendedBecause(s *vdi.VDISession) string {
@@ -98,53 +89,4 @@ func waitingFor(what vdi.WaitingFor) string {
 		return "Your files are not ready yet."
 	}
 	return "It starts in a moment."
-}
-
-// poolOf names what a session waits for, so that sessions with the same name
-// wait for each other; "" when it waits for nothing that others hold. Which
-// nodes a template may use is not in the status: sessions that wait for a node
-// are counted by template, those that wait for a GPU by the kind of GPU.
-func poolOf(s *vdi.VDISession) string {
-	if s.DeletionTimestamp != nil || s.Spec.RunPolicy == vdi.RunPolicySuspended || isStuck(s) {
-		return ""
-	}
-	switch s.Status.WaitingFor {
-	case vdi.WaitingForGPU:
-		if s.Status.GPU != nil {
-			return "GPU/" + s.Status.GPU.ResourceName
-		}
-		return "GPU/"
-	case vdi.WaitingForNode:
-		return "Node/" + s.Spec.Template
-	case vdi.WaitingForQuota:
-		return "Quota/" + s.Namespace
-	}
-	return ""
-}
-
-// ahead counts the sessions of a pool that have waited longer than one of them.
-func ahead(s *vdi.VDISession, pool []vdi.VDISession) int {
-	count := 0
-	for i := range pool {
-		if pool[i].UID != s.UID && isOlder(&pool[i], s) {
-			count++
-		}
-	}
-	return count
-}
-
-func isOlder(a, b *vdi.VDISession) bool {
-	if x, y := queuedAt(a), queuedAt(b); !x.Equal(y) {
-		return x.Before(y)
-	}
-	return a.UID < b.UID
-}
-
-// queuedAt is when a session began to wait: when the pod of this run was made,
-// else when the session was.
-func queuedAt(s *vdi.VDISession) time.Time {
-	if t := s.Status.Timings; t != nil && t.Queued != nil {
-		return t.Queued.Time
-	}
-	return s.CreationTimestamp.Time
 }

@@ -3,12 +3,10 @@ package frontdoor
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -62,7 +60,6 @@ func TestDescribeStuck(t *testing.T) {
 		assert.Equal(t, "from the operator", stuck.Message)
 		assert.False(t, stuck.Queued)
 	}
-	assert.Empty(t, poolOf(session(vdi.PhasePending, vdi.RunPolicyRunning, stalled(vdi.WaitingForGPU))))
 	quota := describe(session(vdi.PhasePending, vdi.RunPolicyRunning, stalled(vdi.WaitingForQuota)))
 	assert.Equal(t, "Your desktop is waiting", quota.Title)
 	assert.True(t, quota.Queued)
@@ -78,27 +75,6 @@ func TestDescribeWhatIsAwaited(t *testing.T) {
 	}
 	idle := describe(session(vdi.PhaseSuspended, vdi.RunPolicySuspended, func(s *vdi.VDISession) { s.Status.StopReason = vdi.StopIdle }))
 	assert.Contains(t, idle.Text, "Nobody used it")
-}
-
-func TestAheadCountsOlderOnesOfTheSamePool(t *testing.T) {
-	at := func(uid string, minute int, gpu string) *vdi.VDISession {
-		return session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) {
-			s.UID = types.UID(uid)
-			s.CreationTimestamp = metav1.NewTime(noon)
-			s.Status.WaitingFor = vdi.WaitingForGPU
-			s.Status.GPU = &vdi.GPUStatus{ResourceName: gpu, Count: 1}
-			if minute > 0 {
-				s.Status.Timings = &vdi.TimingsStatus{Queued: new(metav1.NewTime(noon.Add(time.Duration(minute) * time.Minute)))}
-			}
-		})
-	}
-	mine := at("m", 5, "nvidia.com/gpu")
-	pool := []vdi.VDISession{*mine, *at("older", 1, "nvidia.com/gpu"), *at("created", 0, "nvidia.com/gpu"), *at("a", 5, "nvidia.com/gpu"), *at("z", 5, "nvidia.com/gpu"), *at("younger", 9, "nvidia.com/gpu")}
-	assert.Equal(t, 3, ahead(mine, pool), "the same moment counts by UID")
-	assert.Equal(t, poolOf(mine), poolOf(&pool[1]))
-	assert.NotEqual(t, poolOf(mine), poolOf(at("x", 1, "nvidia.com/gpu.shared")))
-	assert.Empty(t, poolOf(session(vdi.PhaseSuspended, vdi.RunPolicySuspended, func(s *vdi.VDISession) { s.Status.WaitingFor = vdi.WaitingForGPU })))
-	assert.Empty(t, poolOf(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) { s.Status.WaitingFor = vdi.WaitingForImage })))
 }
 
 func TestUserIn(t *testing.T) {

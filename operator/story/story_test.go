@@ -1,0 +1,147 @@
+package story
+
+import (
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/renderer"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden outputs (make golden); read the diff before committing it")
+
+// situation is a golden input: the facts, and what their story has to do.
+type situation struct {
+	About string `json:"about"`
+	Facts `json:",inline"`
+}
+
+// told is a golden output.
+type told struct {
+	About string `json:"about"`
+	Story `json:",inline"`
+}
+
+func situations(t *testing.T) map[string]situation {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.in.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	all := map[string]situation{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var in situation
+		require.NoError(t, yaml.UnmarshalStrict(text, &in), file)
+		require.NotEmpty(t, in.About, file)
+		all[strings.TrimSuffix(filepath.Base(file), ".in.yaml")] = in
+	}
+	return all
+}
+
+func TestGolden(t *testing.T) {
+	all := situations(t)
+	for name, in := range all {
+		t.Run(name, func(t *testing.T) {
+			text, err := yaml.Marshal(told{in.About, Of(in.Facts)})
+			require.NoError(t, err)
+			file := "testdata/" + name + ".out.yaml"
+			if *update {
+				require.NoError(t, os.WriteFile(file, text, 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			assert.Equal(t, string(want), string(text))
+		})
+	}
+	outputs, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	assert.Len(t, outputs, len(all), "every output has its input")
+}
+
+// Every story says what to do, and by whom; topics come in the order in which they are asked.
+func TestEverySituationSaysWhatToDo(t *testing.T) {
+	order := []Topic{TopicIs, TopicWaits, TopicPlace, TopicRemedy, TopicEnds, TopicNext, TopicEvent, TopicUnread}
+	for name, in := range situations(t) {
+		last, remedies := 0, 0
+		for _, finding := range Of(in.Facts).Findings {
+			i := slices.Index(order, finding.Topic)
+			assert.GreaterOrEqual(t, i, last, name)
+			last = i
+			assert.NotEmpty(t, finding.Text, name)
+			assert.Equal(t, finding.Topic == TopicRemedy, finding.By != "", name)
+			assert.NotContains(t, finding.Text+finding.Command, "%!", name)
+			if finding.Topic == TopicRemedy {
+				remedies++
+			}
+		}
+		assert.Positive(t, remedies, "%s says what to do", name)
+	}
+}
+
+// Names of others are for administrators.
+func TestNamesOfOthers(t *testing.T) {
+	for name, in := range situations(t) {
+		for _, finding := range Of(in.Facts).Findings {
+			for _, other := range in.Others {
+				if finding.Topic == TopicPlace && !in.Names {
+					assert.NotContains(t, finding.Text, other.Name, name)
+				}
+			}
+		}
+	}
+}
+
+// A reason that is added to the API needs advice, or a word here of why it needs none.
+func TestEveryReasonHasAdvice(t *testing.T) {
+	needNone := []string{
+		vdi.ReasonAsExpected, vdi.ReasonSuspended, vdi.ReasonTerminating, // said by the phase
+		vdi.ReasonDisabled, vdi.ReasonNotVerified, // said by a condition that is fine
+		vdi.ReasonTimeout, vdi.ReasonIdle, vdi.ReasonTooLong, // of ExpiringSoon
+		vdi.ReasonNewRevision, // of UpdatePending
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "../api/v1alpha1/conditions.go", nil, 0)
+	require.NoError(t, err)
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		reason, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		require.NoError(t, err)
+		_, advised := advice()[reason]
+		assert.NotEqual(t, advised, slices.Contains(needNone, reason), reason)
+		found++
+		return true
+	})
+	require.Greater(t, found, 40)
+}
+
+// Every kind of advice speaks, also where no more than the session could be read.
+func TestAdviceNeedsNoMoreThanTheSession(t *testing.T) {
+	for reason, advise := range advice() {
+		findings := advise(Facts{Session: &vdi.VDISession{}})
+		assert.NotEmpty(t, findings, reason)
+		for _, finding := range findings {
+			assert.NotEmpty(t, finding.Text, reason)
+			assert.NotEmpty(t, finding.By, reason)
+		}
+	}
+}
+
+func TestHomeClaimName(t *testing.T) {
+	assert.Equal(t, renderer.HomeClaimName("alice"), homeClaimName("alice"))
+}

@@ -12,8 +12,8 @@ RELEASE ?=
 DIGESTS ?=
 GO_IMAGE ?=
 BASE_IMAGE ?=
-PROGRAMS := vdi-operator vdi-agent vdi-frontdoor vdi-turn-secret vdi-postrender
-IMAGE_PROGRAMS := $(filter-out vdi-postrender,$(PROGRAMS))
+PROGRAMS := vdi-operator vdi-agent vdi-frontdoor vdi-turn-secret vdi-postrender kubectl-vdi
+IMAGE_PROGRAMS := $(filter-out vdi-postrender kubectl-vdi,$(PROGRAMS))
 OURS ?= ghcr.io/vdi-platform
 ARCHES ?= amd64 arm64
 DESKTOPS ?= plain
@@ -23,6 +23,9 @@ BUILT := $(DIST)/build
 CHARTS := $(BUILT)/charts
 RELEASE_DIR := $(DIST)/$(VERSION)
 GO_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w"
+# A module of its own: what it is made of stays out of the operator's.
+PLUGIN := operator/kubectl-vdi
+PLUGIN_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
 WIRETIME ?= 60s
@@ -67,6 +70,7 @@ test: test-unit test-charts test-sim test-relay test-integration test-attacks te
 .PHONY: test-unit
 test-unit: ## Pure functions, golden sessions, the harness's own parts
 	go test -race $(ROOT_PACKAGES)
+	go test -C $(PLUGIN) ./...
 	go test ./operator/session ./operator/session/background # with the tests during which the race detector itself may crash
 	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod govulncheck
 	cd tests && go test -count=1 ./image/... ./progress ./release/... ./parity/... ./bench/... ./attacks/ledger ./audit ./install ./cmd/... ./validate/judge .
@@ -87,7 +91,8 @@ test-relay: tools-helm tools-control-plane ## The real coturn attacked in namesp
 	cd tests && go test -count=1 -skip '$(ATTACKS)' ./relay/... ./monitoring/... ./selkies/...
 
 .PHONY: test-integration
-test-integration: tools-control-plane ## Controllers on a real API server, which also answers as the simulated one does
+test-integration: tools-control-plane tools-helm ## Controllers on a real API server, which also answers as the simulated one does; kubectl-vdi there, in the real kubectl and in a terminal
+	cd tests && go test -count=1 -timeout 5m ./kubectl
 	cd tests && go test -count=1 -timeout 10m ./sim/replay
 	cd tests && go test -count=1 -race -timeout 20m ./integration/...
 
@@ -106,6 +111,7 @@ test-e2e: tools-node ## Real node, real proxy, real relay, real desktop
 .PHONY: test-long
 test-long: ## What takes longer: everything again under the race detector, 100,000 simulated lives, lives without each guard, 1,000 sessions at rest, starts beside 10,000 sessions of one tenant, fuzzing, also through the real proxy, logins at a real Keycloak, an agent kept busy, a platform broken on purpose
 	go test -race -count=3 $(ROOT_PACKAGES)
+	go test -C $(PLUGIN) -race -count=3 ./...
 	$(MAKE) test-sim CASES=45000 SEED=$$RANDOM
 	$(MAKE) test-mutants
 	cd tests && go test -count=1 -v -timeout 20m ./sim/replay -seeds 200 -first $$RANDOM
@@ -137,7 +143,7 @@ bench-cluster: tools-helm tools-control-plane ## Cost of sessions beside the flo
 ##@ Build
 
 .PHONY: build
-build: ## The operator's binary for this machine, and the post-renderer for both Helms
+build: ## The operator's binary for this machine, the post-renderer for both Helms, and kubectl-vdi
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-operator ./operator/cmd/vdi-operator
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-agent ./operator/cmd/vdi-agent
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-frontdoor ./operator/cmd/vdi-frontdoor
@@ -145,6 +151,8 @@ build: ## The operator's binary for this machine, and the post-renderer for both
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/vdi-postrender ./operator/cmd/vdi-postrender
 	install -D -t bin/helm-plugins/vdi-postrender bin/vdi-postrender
 	install -D -m 644 -t bin/helm-plugins/vdi-postrender operator/cmd/vdi-postrender/plugin.yaml
+	CGO_ENABLED=0 go build -C $(PLUGIN) $(PLUGIN_FLAGS) -o $(CURDIR)/bin/kubectl-vdi .
+	install -t bin $(PLUGIN)/kubectl_complete-vdi
 
 .PHONY: image
 image: build ## The operator's image as an OCI archive, without a container engine
@@ -162,7 +170,7 @@ sbom: image ## SBOMs (CycloneDX) of every program and image archive into dist/sb
 	for program in $(PROGRAMS); do bin/cyclonedx-gomod bin -json -std -noserial -version v$(VERSION) -output $(DIST)/sbom/$$program.cdx.json bin/$$program; done
 	for archive in bin/images/*.tar; do SYFT_CHECK_FOR_APP_UPDATE=false bin/syft scan -q oci-archive:$$archive -o cyclonedx-json=$(DIST)/sbom/image-$$(basename $$archive .tar).cdx.json; done
 	cd tests && for program in $(PROGRAMS); do go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/$$program.cdx.json ../bin/$$program; done
-	cd tests && go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/image-vdi-operator.cdx.json $(patsubst %,../bin/%,$(filter-out vdi-postrender,$(PROGRAMS)))
+	cd tests && go run ./cmd/vdi-release parts $(abspath $(DIST))/sbom/image-vdi-operator.cdx.json $(patsubst %,../bin/%,$(IMAGE_PROGRAMS))
 
 .PHONY: package
 package: package-own third-party ## All our charts as archives in dist/, for `helm push dist/NAME.tgz oci://…`; RELEASE=yes demands DIGESTS=FILE, a line "NAME sha256:…" for each image
@@ -247,16 +255,17 @@ manifests: bin/.dev-tools ## CRDs from the API types, into the operator chart
 	bin/controller-gen crd:crdVersions=v1,generateEmbeddedObjectMeta=false paths=./operator/api/... output:crd:dir=charts/vdi-operator/crds
 
 .PHONY: generate
-generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs, the API's pages, the map of packages
+generate: manifests ## Everything generated: deepcopy, CRDs, chart schemas and READMEs, the API's pages, kubectl-vdi's, the map of packages
 	bin/controller-gen object paths=./operator/api/...
 	for chart in charts/vdi-operator charts/vdi-platform charts/coturn tests/standins/traefik tests/standins/gpu-operator; do (cd $$chart && $(CURDIR)/bin/helm-values-schema-json); done
 	bin/helm-docs --log-level warning --chart-search-root charts --chart-to-generate charts/vdi-operator,charts/vdi-platform,charts/coturn --sort-values-order file
+	go run -C $(PLUGIN) ./reference reference.md
 	cd tests && go run ./cmd/vdi-docs ..
 
 .PHONY: golden
-golden: tools-helm ## Rewrite golden files; read the difference before you commit it
+golden: tools-helm tools-control-plane ## Rewrite golden files; read the difference before you commit it
 	go test ./renderer ./operator/session/plan ./operator/session/status ./operator/story -run Golden -update
-	cd tests && go test -count=1 ./charts -run Golden -update
+	cd tests && go test -count=1 ./charts ./kubectl -run Golden -update
 
 .PHONY: verify
 verify: generate ## Fail if something generated is not committed
@@ -267,8 +276,10 @@ verify: generate ## Fail if something generated is not committed
 lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck, ct lint, actionlint, and govulncheck where its database, or that as a module, can be reached
 	@unformatted=$$(bin/gofumpt -l operator platform renderer charts tests); [ -z "$$unformatted" ] || { echo "run 'bin/gofumpt -w' on:" $$unformatted; exit 1; }
 	go vet $(ROOT_PACKAGES)
+	go vet -C $(PLUGIN) ./...
 	cd tests && go vet ./... && go vet -tags breakages ./e2e
 	bin/staticcheck -checks all $(ROOT_PACKAGES)
+	cd $(PLUGIN) && $(CURDIR)/bin/staticcheck -checks all ./...
 	cd tests && ../bin/staticcheck -checks all ./... && ../bin/staticcheck -checks all -tags breakages ./e2e
 	$(HELM) lint charts/vdi-session --strict --set image=desktop --set agent.image=vdi-operator --set session.host=alice.vdi.example.com --kube-version 1.37.2
 	rm -rf bin/umbrella; cd tests && go run ./cmd/vdi-umbrella --dir ../bin/umbrella
@@ -276,10 +287,12 @@ lint: bin/.dev-tools bin/.lint-tools tools-helm ## gofumpt, go vet, staticcheck,
 	  --charts charts/vdi-operator,charts/coturn,bin/umbrella/vdi-platform \
 	  --chart-yaml-schema "$$(go list -C tests/tools/ct -m -f '{{.Dir}}' github.com/helm/chart-testing/v3)/etc/chart_schema.yaml"
 	go mod verify
+	cd $(PLUGIN) && go mod verify
 	cd tests && go run ./cmd/vdi-cluster tools actionlint govulncheck
 	bin/actionlint -shellcheck= -pyflakes=
 	cd tests && go run ./cmd/vdi-release workflows ../.github/workflows/*.yaml
 	cd tests && go run ./cmd/vdi-release holes $(CURDIR)/bin/govulncheck .. $(ROOT_PACKAGES)
+	cd tests && go run ./cmd/vdi-release holes $(CURDIR)/bin/govulncheck ../$(PLUGIN) ./...
 
 ##@ Your cluster
 

@@ -2,6 +2,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -148,6 +149,34 @@ func TestMakeTakesRelativeKubeconfig(t *testing.T) {
 	assert.Equal(t, filepath.Join(root, "a.kubeconfig"), shows("a.kubeconfig"))
 	assert.Equal(t, "/a:"+filepath.Join(root, "b"), shows("/a:b"))
 	assert.Empty(t, shows(""))
+}
+
+// The plugin for kubectl is a module of its own, and made of what the operator is made of.
+func TestPluginPinsTheOperatorsVersions(t *testing.T) {
+	versions := func(folder string) map[string]string {
+		command := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json")
+		command.Dir = folder
+		out, err := command.Output()
+		require.NoError(t, err)
+		var file struct {
+			Require []struct{ Path, Version string }
+		}
+		require.NoError(t, json.Unmarshal(out, &file))
+		all := map[string]string{}
+		for _, module := range file.Require {
+			all[module.Path] = module.Version
+		}
+		return all
+	}
+	operator, shared := versions(".."), 0
+	for module, version := range versions("../operator/kubectl-vdi") {
+		if pinned, both := operator[module]; both {
+			shared++
+			assert.Equal(t, pinned, version, "%s: operator/kubectl-vdi/go.mod and go.mod differ", module)
+		}
+	}
+	require.Greater(t, shared, 10)
+	assert.NotContains(t, operator, "k8s.io/cli-runtime", "it stays out of the operator")
 }
 
 // Tests that no target runs protect nothing.

@@ -28,12 +28,14 @@ func homonyms() map[string][]string {
 		"Service":     {"renderer/engine.go"}, // of a Helm release
 		"agent":       {"renderer/values.go"}, // values of the session chart, also below
 		"credentials": {"renderer/guard.go", "renderer/values.go"},
-		"home":        {"renderer/guard.go", "renderer/values.go"},
-		"http": { // a scheme
-			"operator/agent/proxy.go", "operator/proxycheck/proxytest/proxytest.go", "platform/access.go", "platform/validate.go",
+		"home": { // also a flag
+			"operator/kubectl-vdi/command/create.go", "operator/kubectl-vdi/command/delete.go", "renderer/guard.go", "renderer/values.go",
 		},
-		"none": { // fetch metadata, a hash of nothing, settings of Selkies and of NVIDIA's
-			"operator/frontdoor/ended/list.go", "operator/web/request.go", "platform/policy.go", "platform/sharing.go",
+		"http": { // a scheme
+			"operator/agent/proxy.go", "operator/kubectl-vdi/command/terminal.go", "operator/proxycheck/proxytest/proxytest.go", "platform/access.go", "platform/validate.go",
+		},
+		"none": { // fetch metadata, a hash of nothing, settings of Selkies and of NVIDIA's, flags
+			"operator/frontdoor/ended/list.go", "operator/kubectl-vdi/command/create.go", "operator/kubectl-vdi/command/print.go", "operator/web/request.go", "platform/policy.go", "platform/sharing.go",
 		},
 		"password": {"operator/agent/guard.go"}, // a label of a metric
 		"selkies":  {"platform/endpoints.go"},   // a list of endpoints
@@ -43,6 +45,7 @@ func homonyms() map[string][]string {
 		"turn":        {"operator/agent/turn.go", "renderer/values.go"}, // a service of that protocol
 		"VDISession":  {"operator/api/v1alpha1/owner.go"},               // the API imports nothing of ours
 		"v1alpha1":    {"operator/api/v1alpha1/groupversion.go"},        // our own API's version
+		"username":    {"operator/kubectl-vdi/command/cluster.go"},      // a field of the API server's
 		"vdi-session": {"renderer/engine.go"},                           // the chart's folder
 	}
 }

@@ -1,0 +1,92 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// notInstalled is said where the API server does not know our kinds.
+const notInstalled = "error: this cluster has no VDI platform: it does not know the kinds of vdi.kasm.io/v1alpha1. Is the context the right one (kubectl config current-context)?"
+
+// explain is an error in kubectl's words; where rights lack, with the role that has them.
+func explain(err error) string {
+	var status apierrors.APIStatus
+	switch {
+	case meta.IsNoMatchError(err), isKindMissing(err):
+		return notInstalled
+	case !errors.As(err, &status):
+		return "error: " + err.Error()
+	}
+	text := "Error from server: " + err.Error()
+	if reason := status.Status().Reason; reason != metav1.StatusReasonUnknown {
+		text = fmt.Sprintf("Error from server (%s): %s", reason, err.Error())
+	}
+	if apierrors.IsForbidden(err) {
+		text += lacks(err.Error())
+	}
+	return text
+}
+
+// isKindMissing reports whether a path is unknown, which is another thing than an object that
+// is not there.
+func isKindMissing(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsNotFound(err) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Name == ""
+}
+
+// refusal is how the authorizer puts it (k8s.io/apiserver, responsewriters.forbiddenMessage).
+var refusal = regexp.MustCompile(`User "(.+?)" cannot (\S+) resource "(\S+?)" in API group "(\S*?)"(?: in the namespace "(\S+?)"| at the cluster scope)`)
+
+// lacks names the role that grants what was refused, and how it is given. A policy's refusal
+// says itself what to do.
+func lacks(message string) string {
+	m := refusal.FindStringSubmatch(message)
+	if m == nil {
+		return ""
+	}
+	person, verb, resource, namespace := m[1], m[2], m[3], m[5]
+	role, isOurs := roleFor(verb, resource)
+	if !isOurs {
+		return fmt.Sprintf("\nNone of the platform's roles grants %s on %s; your administrator may have one that does.", verb, resource)
+	}
+	where, command := "in the whole cluster", "kubectl create clusterrolebinding NAME"
+	if namespace != "" && resource != templateResource.Resource {
+		where, command = "in namespace "+namespace, "kubectl create rolebinding NAME -n "+namespace
+	}
+	return fmt.Sprintf("\nWhat is missing is the role %s %s; an administrator grants it:\n  %s --clusterrole=%s --user=%s", role, where, command, role, quote(person))
+}
+
+// roleFor is the least of the chart's ClusterRoles that grants a verb on a resource
+// (charts/vdi-operator/docs/tenancy.md).
+func roleFor(verb, resource string) (role string, isOurs bool) {
+	reads := verb == "get" || verb == "list" || verb == "watch"
+	switch {
+	case resource == sessionResource.Resource && reads, resource == "events" && reads:
+		return "vdi-viewer", true
+	case resource == sessionResource.Resource:
+		return "vdi-user", true
+	case resource == templateResource.Resource && reads:
+		return "vdi-catalogue", true
+	case resource == templateResource.Resource && verb == "use":
+		return "vdi-template-user", true
+	}
+	return "", false
+}
+
+// quote makes one word of a shell out of text.
+func quote(text string) string {
+	if regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`).MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}

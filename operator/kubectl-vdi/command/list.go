@@ -1,0 +1,299 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
+	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/rest"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+)
+
+// asTable asks the server for its own columns.
+const asTable = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+// lister lists objects of one kind: in the server's own columns, or for machines.
+type lister struct {
+	*tool
+	kind, what string // as the server finds it, and as people say
+	output     *genericclioptions.PrintFlags
+	names      []string
+	everywhere bool
+	watch      bool
+	noHeaders  bool
+	labels     string
+	fields     fields.Set
+	sorted     bool // by age
+}
+
+func (t *tool) newLister(kind, what string) *lister {
+	return &lister{tool: t, kind: kind, what: what, output: genericclioptions.NewPrintFlags(""), fields: fields.Set{}}
+}
+
+func (l *lister) addFlags(cmd *cobra.Command) {
+	addOutput(cmd, l.output, "wide")
+	cmd.Flags().BoolVarP(&l.watch, "watch", "w", false, "List, then show each change until interrupted")
+	cmd.Flags().BoolVar(&l.noHeaders, "no-headers", false, "Leave out the line of headings")
+	cmd.Flags().StringVarP(&l.labels, "selector", "l", "", "Only those with these labels, such as team=design")
+}
+
+func (t *tool) listCommand() *cobra.Command {
+	l := t.newLister("vdisessions."+vdi.GroupVersion.Version+"."+vdi.GroupVersion.Group, "sessions")
+	var user, template string
+	cmd := &cobra.Command{
+		Use: "list [NAME…]", Aliases: []string{"ls"}, Short: "List sessions: whose, phase, URL, end",
+		Example: `  # what one's desktops do, and go on showing it
+  kubectl vdi list -w
+
+  # everybody's, with what each waits for
+  kubectl vdi list -A -o wide
+
+  # the addresses of Alice's
+  kubectl vdi list --user alice@example.com -o jsonpath='{.items[*].status.url}'`,
+		ValidArgsFunction: t.completeSessions,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if l.names, err = namesOf(args); err != nil {
+				return err
+			}
+			for field, value := range map[string]string{"spec.user": user, "spec.template": template} {
+				if value != "" {
+					l.fields[field] = value
+				}
+			}
+			return l.run(cmd.Context())
+		},
+	}
+	l.addFlags(cmd)
+	cmd.Flags().BoolVarP(&l.everywhere, "all-namespaces", "A", false, "Those of all namespaces")
+	cmd.Flags().StringVar(&user, "user", "", "Only those of this person, as spec.user spells them")
+	cmd.Flags().StringVar(&template, "template", "", "Only those from this template")
+	_ = cmd.RegisterFlagCompletionFunc("template", t.completeTemplates)
+	return cmd
+}
+
+func (t *tool) templatesCommand() *cobra.Command {
+	l := t.newLister("vditemplates."+vdi.GroupVersion.Version+"."+vdi.GroupVersion.Group, "templates")
+	cmd := &cobra.Command{
+		Use: "templates [NAME…]", Aliases: []string{"template"}, Short: "List the templates that desktops are made from",
+		Example: `  # with the encoder that sessions get
+  kubectl vdi templates -o wide`,
+		ValidArgsFunction: t.completeTemplates,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l.names = args
+			return l.run(cmd.Context())
+		},
+	}
+	l.addFlags(cmd)
+	return cmd
+}
+
+func (t *tool) eventsCommand() *cobra.Command {
+	l := t.newLister("events.v1.events.k8s.io", "events")
+	l.sorted = true
+	cmd := &cobra.Command{
+		Use: "events NAME", Short: "Show what happened to a session and its pod lately",
+		Example: `  kubectl vdi events alice -w`,
+		Args:    oneName, ValidArgsFunction: t.completeSession,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := nameOf(args[0])
+			if err != nil {
+				return err
+			}
+			l.fields["regarding.name"] = name
+			return l.run(cmd.Context())
+		},
+	}
+	l.addFlags(cmd)
+	return cmd
+}
+
+// oneName demands the name of one session.
+func oneName(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("give the name of one session")
+	}
+	return nil
+}
+
+// someNames demands one or more.
+func someNames(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("give the name of a session, or several")
+	}
+	return nil
+}
+
+// isTabular reports whether people read it.
+func (l *lister) isTabular() bool {
+	return *l.output.OutputFormat == "" || *l.output.OutputFormat == "wide"
+}
+
+func (l *lister) printer() (printers.ResourcePrinter, error) {
+	if l.isTabular() {
+		return tablePrinter(*l.output.OutputFormat == "wide", l.everywhere, !l.noHeaders), nil
+	}
+	return l.output.ToPrinter()
+}
+
+func (l *lister) run(ctx context.Context) error {
+	printer, err := l.printer()
+	if err != nil {
+		return err
+	}
+	namespace, _, err := l.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return err
+	}
+	found := resource.NewBuilder(l.flags).Unstructured().
+		NamespaceParam(namespace).DefaultNamespace().AllNamespaces(l.everywhere).
+		LabelSelectorParam(l.labels).FieldSelectorParam(l.fields.AsSelector().String()).RequestChunksOf(500).
+		ResourceTypeOrNameArgs(true, append([]string{l.kind}, l.names...)...).
+		ContinueOnError().Latest().Flatten().
+		TransformRequests(func(r *rest.Request) {
+			if l.isTabular() {
+				r.SetHeader("Accept", asTable)
+			}
+		}).Do()
+	infos, err := found.Infos()
+	if err != nil && len(infos) == 0 {
+		return single(err)
+	}
+	if printErr := l.print(printer, infos, namespace); printErr != nil {
+		return printErr
+	}
+	if err != nil || !l.watch {
+		return single(err)
+	}
+	return l.follow(ctx, found, printer, versionOf(infos))
+}
+
+// single is the error in a list of one, so that its reason can be read.
+func single(err error) error {
+	var many interface{ Errors() []error }
+	if errors.As(err, &many) && len(many.Errors()) == 1 {
+		return many.Errors()[0]
+	}
+	return err
+}
+
+// versionOf is the state of the list, from which a watch goes on.
+func versionOf(infos []*resource.Info) string {
+	if len(infos) != 1 {
+		return ""
+	}
+	return infos[0].ResourceVersion
+}
+
+func (l *lister) print(printer printers.ResourcePrinter, infos []*resource.Info, namespace string) error {
+	if !l.isTabular() {
+		return l.printMachine(printer, infos)
+	}
+	rows := 0
+	for _, info := range infos {
+		table, err := tableOf(info.Object)
+		if err != nil {
+			return err
+		}
+		if l.sorted {
+			slices.SortStableFunc(table.Rows, func(a, b metav1.TableRow) int { return madeAt(a).Compare(madeAt(b).Time) })
+		}
+		rows += len(table.Rows)
+		if err := printer.PrintObj(table, l.Out); err != nil {
+			return err
+		}
+	}
+	if rows == 0 && !l.watch {
+		where := " in namespace " + namespace
+		if l.everywhere || l.what == "templates" {
+			where = ""
+		}
+		fmt.Fprintf(l.ErrOut, "No %s found%s.\n", l.what, where)
+	}
+	return nil
+}
+
+func madeAt(row metav1.TableRow) metav1.Time {
+	var o metav1.PartialObjectMetadata
+	_ = json.Unmarshal(row.Object.Raw, &o)
+	return o.CreationTimestamp
+}
+
+// printMachine prints one object that was named as itself, and else a list.
+func (l *lister) printMachine(printer printers.ResourcePrinter, infos []*resource.Info) error {
+	if len(l.names) == 1 && len(infos) == 1 {
+		return printer.PrintObj(infos[0].Object, l.Out)
+	}
+	list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{}}}
+	for _, info := range infos {
+		if o, ok := info.Object.(*unstructured.Unstructured); ok {
+			list.Items = append(list.Items, *o)
+		}
+	}
+	return printer.PrintObj(list, l.Out)
+}
+
+// follow prints each change.
+func (l *lister) follow(ctx context.Context, found *resource.Result, printer printers.ResourcePrinter, version string) error {
+	changes, err := found.Watch(version)
+	if err != nil {
+		return err
+	}
+	defer changes.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case change, open := <-changes.ResultChan():
+			if !open {
+				return nil
+			}
+			if change.Type == watch.Bookmark {
+				continue
+			}
+			o := change.Object
+			if l.isTabular() {
+				if o, err = tableOf(o); err != nil {
+					return err
+				}
+			}
+			if err := printer.PrintObj(o, l.Out); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// tableOf is the server's table, with the metadata of its rows.
+func tableOf(o runtime.Object) (*metav1.Table, error) {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok || u.GetKind() != "Table" {
+		return nil, fmt.Errorf("the server did not answer with a table, but with %s", o.GetObjectKind().GroupVersionKind().Kind)
+	}
+	table := &metav1.Table{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, table); err != nil {
+		return nil, err
+	}
+	for i := range table.Rows {
+		row := &table.Rows[i]
+		if row.Object.Raw != nil && row.Object.Object == nil {
+			converted, err := runtime.Decode(unstructured.UnstructuredJSONScheme, row.Object.Raw)
+			if err != nil {
+				return nil, err
+			}
+			row.Object.Object = converted
+		}
+	}
+	return table, nil
+}

@@ -65,6 +65,17 @@ func gpuWords(f Facts) string {
 	return text
 }
 
+// offersGPU reports whether a node has the GPUs that a session asks for, where it asks for
+// any.
+func offersGPU(f Facts, n corev1.Node) bool {
+	g := f.Session.Status.GPU
+	if g == nil || g.Count == 0 {
+		return true
+	}
+	offered := n.Status.Allocatable[corev1.ResourceName(g.ResourceName)]
+	return offered.Value() >= int64(g.Count)
+}
+
 // nodeWords name the nodes that take no desktops now.
 func nodeWords(f Facts) string {
 	var away []string

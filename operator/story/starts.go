@@ -14,15 +14,30 @@ func forUnschedulable(f Facts) []Finding {
 	switch f.Session.Status.WaitingFor {
 	case vdi.WaitingForGPU:
 		out := []Finding{nobody("it starts by itself when another desktop gives its GPU back")}
-		return append(append(out, withoutGPU(f)...), administrator("or add GPUs, or suspend desktops that nobody uses", "kubectl vdi list -A"))
+		out = append(append(out, withoutGPU(f)...), forCordoned(f)...)
+		return append(out, administrator("or add GPUs, or suspend desktops that nobody uses", "kubectl vdi list -A"))
 	case vdi.WaitingForVolume:
 		return []Finding{administrator("see why the home's volume is not there: its storage class, its provisioner, its zone", f.onClaim("describe", ""))}
 	}
-	return []Finding{
+	out := append([]Finding{
 		nobody("it starts by itself when a node has room"),
 		user("or ask for less (spec.resources)", f.change()),
-		administrator("or add nodes, uncordon those that are, or admit more of them in the template's scheduling", f.pod("describe pod")),
+	}, forCordoned(f)...)
+	return append(out, administrator("or add nodes, or admit more of them in the template's scheduling", f.pod("describe pod")))
+}
+
+// forCordoned is about nodes that would offer what is awaited and take no desktops.
+func forCordoned(f Facts) []Finding {
+	var names []string
+	for _, n := range f.Nodes {
+		if n.Spec.Unschedulable && offersGPU(f, n) {
+			names = append(names, n.Name)
+		}
 	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{administrator("or let desktops onto the nodes that are cordoned, where their drain is over", "kubectl uncordon "+strings.Join(names, " "))}
 }
 
 func forNotPrepared(f Facts) []Finding {

@@ -102,6 +102,18 @@ func TestListWatches(t *testing.T) {
 	assert.Equal(t, 130, l.ends())
 }
 
+// For machines, too, a list that goes on shows each object once, and then its changes.
+func TestListWatchesForMachines(t *testing.T) {
+	l := w.start(t, "list", "-n", "desktops", "-w", "-o", "name")
+	l.shows("/alice")
+	w.made(t, "later")
+	for l.in.Scan() && !strings.HasSuffix(l.in.Text(), "/later") {
+		assert.NotContains(t, l.in.Text(), "/alice")
+	}
+	require.NoError(t, l.cmd.Process.Signal(syscall.SIGINT))
+	assert.Equal(t, 130, l.ends())
+}
+
 // What is asked for is what is waited for: a status of before does not count.
 func TestSuspendAndResumeWait(t *testing.T) {
 	w.made(t, "pausing")

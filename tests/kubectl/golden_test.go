@@ -25,6 +25,8 @@ var changing = []struct {
 	{regexp.MustCompile(`(uid|resourceVersion): \S+`), "$1: X"},
 	{regexp.MustCompile(`creationTimestamp: \S+`), "creationTimestamp: X"},
 	{regexp.MustCompile(`\(for [0-9a-z]+\)`), "(for AGE)"},
+	{regexp.MustCompile(`it has waited for [0-9a-z]+`), "it has waited for AGE"},
+	{regexp.MustCompile(`announced [0-9a-z]+ ago`), "announced AGE ago"},
 	{regexp.MustCompile(`(?m)( {2,}|^)[0-9]+[smhd](?:[0-9]+[smh])?( {2,}|$)`), "${1}AGE$2"},
 	{regexp.MustCompile(`[0-9]+[smh](?:[0-9]+s)? ago: `), "AGE ago: "},
 	{regexp.MustCompile(`https://127\.0\.0\.1:\d+`), "https://SERVER"},

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+	"k8s.io/client-go/util/retry"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -30,6 +31,8 @@ var (
 	sessionResource  = vdi.GroupVersion.WithResource("vdisessions")
 	templateResource = vdi.GroupVersion.WithResource("vditemplates")
 )
+
+var getOptions = metav1.GetOptions{}
 
 // cluster is the API server, and the namespace that is meant.
 type cluster struct {
@@ -69,18 +72,42 @@ func as[T any](o *unstructured.Unstructured) (*T, error) {
 	return out, runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, out)
 }
 
-// patch changes fields of a session's spec; of exactly the state that was looked at, where
-// that is handed over.
-func (c *cluster) patch(ctx context.Context, name string, seen *vdi.VDISession, spec map[string]any, dryRun []string) (*unstructured.Unstructured, error) {
-	change := map[string]any{"spec": spec}
-	if seen != nil {
-		change["metadata"] = map[string]any{"uid": seen.UID, "resourceVersion": seen.ResourceVersion}
-	}
-	text, err := json.Marshal(change)
+// decision is which fields of a session's spec become what, as the session is.
+type decision func(*vdi.VDISession) (map[string]any, error)
+
+// change decides on a session as it is, and writes to exactly what was decided on: the
+// operator and the front door write the same object. After a conflict it decides again.
+func (c *cluster) change(ctx context.Context, name string, decide decision, dryRun []string) (before, after *unstructured.Unstructured, err error) {
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		var spec map[string]any
+		if before, spec, err = c.decided(ctx, name, decide); err != nil {
+			return err
+		}
+		text, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"uid": before.GetUID(), "resourceVersion": before.GetResourceVersion()},
+			"spec":     spec,
+		})
+		if err != nil {
+			return err
+		}
+		after, err = c.sessions().Patch(ctx, name, types.MergePatchType, text, metav1.PatchOptions{FieldManager: fieldOwner, DryRun: dryRun})
+		return err
+	})
+	return before, after, err
+}
+
+// decided reads a session and decides.
+func (c *cluster) decided(ctx context.Context, name string, decide decision) (*unstructured.Unstructured, map[string]any, error) {
+	o, err := c.sessions().Get(ctx, name, getOptions)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return c.sessions().Patch(ctx, name, types.MergePatchType, text, metav1.PatchOptions{FieldManager: fieldOwner, DryRun: dryRun})
+	s, err := as[vdi.VDISession](o)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err := decide(s)
+	return o, spec, err
 }
 
 // follow shows a session as it is and after every change, until look is done or fails; nil

@@ -15,8 +15,6 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-var getOptions = metav1.GetOptions{}
-
 // wish is the desktop that is asked for.
 type wish struct {
 	*tool

@@ -73,11 +73,7 @@ func (r *removal) run(ctx context.Context, c *cluster, name string) error {
 		return err
 	}
 	if r.home && s.Spec.Persistence.ReclaimPolicy != vdi.ReclaimDelete {
-		changed, err := c.patch(ctx, name, s, map[string]any{"persistence": map[string]any{"reclaimPolicy": string(vdi.ReclaimDelete)}}, nil)
-		if err != nil {
-			return err
-		}
-		if s, err = as[vdi.VDISession](changed); err != nil {
+		if _, _, err := c.change(ctx, name, reclaim(s), nil); err != nil {
 			return err
 		}
 	}
@@ -91,6 +87,16 @@ func (r *removal) run(ctx context.Context, c *cluster, name string) error {
 		return err
 	}
 	return r.await(ctx, c, name, goalDeleted, r.timeout, nil)
+}
+
+// reclaim lets the home of exactly the session that was asked about go with it.
+func reclaim(asked *vdi.VDISession) decision {
+	return func(s *vdi.VDISession) (map[string]any, error) {
+		if s.UID != asked.UID {
+			return nil, fmt.Errorf("%s is another session by now: nothing was deleted", s.Name)
+		}
+		return map[string]any{"persistence": map[string]any{"reclaimPolicy": string(vdi.ReclaimDelete)}}, nil
+	}
 }
 
 // ask asks on a terminal whether the session is to go.

@@ -80,11 +80,16 @@ func (ch *change) setPolicy(ctx context.Context, args []string, policy vdi.RunPo
 	}
 	var problems []error
 	for _, name := range names {
-		problems = append(problems, ch.carryOut(ctx, c, name, func(*vdi.VDISession) (map[string]any, error) {
-			return map[string]any{"runPolicy": string(policy)}, nil
-		}))
+		problems = append(problems, ch.carryOut(ctx, c, name, runPolicy(policy)))
 	}
 	return joined(problems)
+}
+
+// runPolicy says whether a session should run.
+func runPolicy(policy vdi.RunPolicy) decision {
+	return func(*vdi.VDISession) (map[string]any, error) {
+		return map[string]any{"runPolicy": string(policy)}, nil
+	}
 }
 
 // joined is one error where there is one, so that its reason can be read.
@@ -101,34 +106,15 @@ func joined(problems []error) error {
 	return errors.Join(real...)
 }
 
-// carryOut reads a session, decides, and writes what was decided.
-func (ch *change) carryOut(ctx context.Context, c *cluster, name string, decide func(*vdi.VDISession) (map[string]any, error)) error {
-	before, err := c.sessions().Get(ctx, name, getOptions)
+// carryOut changes a session as was decided, says so, and waits where that is asked.
+func (ch *change) carryOut(ctx context.Context, c *cluster, name string, decide decision) error {
+	after, unchanged, err := ch.changed(ctx, c, name, decide)
 	if err != nil {
 		return err
-	}
-	s, err := as[vdi.VDISession](before)
-	if err != nil {
-		return err
-	}
-	spec, err := decide(s)
-	if err != nil {
-		return err
-	}
-	after := before.DeepCopy()
-	for field, value := range spec {
-		if err := unstructured.SetNestedField(after.Object, value, "spec", field); err != nil {
-			return err
-		}
 	}
 	done := ch.done + ch.dryRun.words()
-	if ch.dryRun != "client" {
-		if after, err = c.patch(ctx, name, nil, spec, ch.dryRun.onServer()); err != nil {
-			return err
-		}
-		if after.GetGeneration() == before.GetGeneration() && ch.dryRun == notDry {
-			done += " (no change)"
-		}
+	if unchanged {
+		done += " (no change)"
 	}
 	if err := ch.printDone(ch.output, done, after); err != nil {
 		return err
@@ -137,6 +123,27 @@ func (ch *change) carryOut(ctx context.Context, c *cluster, name string, decide 
 		return ch.await(ctx, c, name, ch.until, ch.timeout, nil)
 	}
 	return nil
+}
+
+// changed is the session as it is after the change, or would be.
+func (ch *change) changed(ctx context.Context, c *cluster, name string, decide decision) (after *unstructured.Unstructured, unchanged bool, err error) {
+	if ch.dryRun != "client" {
+		before, after, err := c.change(ctx, name, decide, ch.dryRun.onServer())
+		if err != nil {
+			return nil, false, err
+		}
+		return after, after.GetGeneration() == before.GetGeneration() && ch.dryRun == notDry, nil
+	}
+	after, spec, err := c.decided(ctx, name, decide)
+	if err != nil {
+		return nil, false, err
+	}
+	for field, value := range spec {
+		if err := unstructured.SetNestedField(after.Object, value, "spec", field); err != nil {
+			return nil, false, err
+		}
+	}
+	return after, false, nil
 }
 
 func (t *tool) extendCommand() *cobra.Command {

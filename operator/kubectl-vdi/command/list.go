@@ -158,9 +158,9 @@ func (l *lister) run(ctx context.Context) error {
 	}
 	found := resource.NewBuilder(l.flags).Unstructured().
 		NamespaceParam(namespace).DefaultNamespace().AllNamespaces(l.everywhere).
-		LabelSelectorParam(l.labels).FieldSelectorParam(l.fields.AsSelector().String()).RequestChunksOf(500).
+		LabelSelectorParam(l.labels).FieldSelectorParam(l.fields.AsSelector().String()).RequestChunksOf(l.chunks()).
 		ResourceTypeOrNameArgs(true, append([]string{l.kind}, l.names...)...).
-		ContinueOnError().Latest().Flatten().
+		ContinueOnError().Latest().
 		TransformRequests(func(r *rest.Request) {
 			if l.isTabular() {
 				r.SetHeader("Accept", asTable)
@@ -186,6 +186,15 @@ func single(err error) error {
 		return many.Errors()[0]
 	}
 	return err
+}
+
+// chunks is how many objects the server sends at once; 0: all, so that a watch goes on from
+// one state.
+func (l *lister) chunks() int64 {
+	if l.watch {
+		return 0
+	}
+	return 500
 }
 
 // versionOf is the state of the list, from which a watch goes on.
@@ -237,7 +246,10 @@ func (l *lister) printMachine(printer printers.ResourcePrinter, infos []*resourc
 	}
 	list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{}}}
 	for _, info := range infos {
-		if o, ok := info.Object.(*unstructured.Unstructured); ok {
+		switch o := info.Object.(type) {
+		case *unstructured.UnstructuredList:
+			list.Items = append(list.Items, o.Items...)
+		case *unstructured.Unstructured:
 			list.Items = append(list.Items, *o)
 		}
 	}

@@ -32,7 +32,7 @@ func (t *tool) openCommand() *cobra.Command {
 				if !resume {
 					return fmt.Errorf("%s is suspended: --resume starts it", name)
 				}
-				if _, err := c.patch(cmd.Context(), name, s, map[string]any{"runPolicy": string(vdi.RunPolicyRunning)}, nil); err != nil {
+				if _, _, err := c.change(cmd.Context(), name, runPolicy(vdi.RunPolicyRunning), nil); err != nil {
 					return err
 				}
 			}

@@ -96,9 +96,12 @@ type progress struct {
 	done  sync.WaitGroup
 }
 
-// startProgress shows nothing before the first text.
-func (t *tool) startProgress() *progress {
-	p := &progress{out: t.ErrOut, width: widthOf(t.ErrOut), begun: time.Now(), texts: make(chan string, 1)}
+// startProgress shows nothing before the first text, and nothing at all unless it is wanted.
+func (t *tool) startProgress(wanted bool) *progress {
+	p := &progress{out: t.ErrOut, begun: time.Now(), texts: make(chan string, 1)}
+	if wanted {
+		p.width = widthOf(t.ErrOut)
+	}
 	if p.width > 0 {
 		p.done.Go(p.draw)
 	}
@@ -128,7 +131,9 @@ func (p *progress) draw() {
 		select {
 		case next, open := <-p.texts:
 			if !open {
-				fmt.Fprint(p.out, "\r\x1b[K")
+				if !drawn.IsZero() {
+					fmt.Fprint(p.out, "\r\x1b[K")
+				}
 				return
 			}
 			text = next

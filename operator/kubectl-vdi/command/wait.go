@@ -71,7 +71,7 @@ func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, time
 		limited, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	shown := t.startProgress()
+	shown := t.startProgress(lines == nil)
 	defer shown.stop()
 	last := ""
 	err := c.follow(limited, name, func(s *vdi.VDISession) (bool, error) {
@@ -79,9 +79,8 @@ func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, time
 			last = now
 			if lines != nil {
 				fmt.Fprintln(lines, t.paint(lines, s.Status.Phase)+now[len(s.Status.Phase):])
-			} else {
-				shown.show(now)
 			}
+			shown.show(now)
 		}
 		return reached(s, name, to)
 	})
@@ -98,9 +97,14 @@ func line(s *vdi.VDISession) string {
 		return ""
 	case s.Status.Phase == "":
 		return " - the operator has not looked at it yet"
+	case isOutdated(s):
+		return string(s.Status.Phase) + " - the operator has not looked at the last change yet"
 	}
 	return string(s.Status.Phase) + " - " + s.Status.Message
 }
+
+// isOutdated reports whether the status is about an older spec.
+func isOutdated(s *vdi.VDISession) bool { return s.Status.ObservedGeneration < s.Generation }
 
 // reached reports whether a session is where it is to be, and fails where it will not come
 // there.
@@ -114,7 +118,7 @@ func reached(s *vdi.VDISession, name string, to goal) (bool, error) {
 		return false, nil
 	case s.DeletionTimestamp != nil:
 		return false, fmt.Errorf("%s is being removed", name)
-	case s.Status.ObservedGeneration < s.Generation: // what it says is about an older spec
+	case isOutdated(s):
 		return false, nil
 	case to == goalSuspended:
 		return s.Status.Phase == vdi.PhaseSuspended, nil

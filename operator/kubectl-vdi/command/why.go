@@ -76,6 +76,8 @@ func (t *tool) tell(facts story.Facts, output string) error {
 // heading is what stands before the findings of a topic.
 func heading(topic story.Topic) string {
 	switch topic {
+	case story.TopicWaits:
+		return "Why"
 	case story.TopicRemedy:
 		return "To do"
 	case story.TopicNext:
@@ -143,6 +145,10 @@ func (p page) words(f story.Finding) string {
 		return who(f.By) + ": " + text
 	case f.Topic == story.TopicEvent && age != "":
 		return age + " ago: " + text
+	case f.Topic == story.TopicPlace && age != "":
+		return text + "; it has waited for " + age
+	case f.Topic == story.TopicEnds && age != "":
+		return text + " (announced " + age + " ago)"
 	case age != "":
 		return text + " (for " + age + ")"
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -212,10 +213,23 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// Whoever writes messages, a registry for instance, controls nobody's terminal.
+func TestNothingControlsTheTerminal(t *testing.T) {
+	const evil = "registry says\n\x1b]0;owned\x07 \x1b[2J\rRunning"
+	s := session(in(vdi.PhasePending), func(s *vdi.VDISession) { s.Status.Message = evil })
+	assert.NotContains(t, line(s), "\x1b")
+	assert.NotContains(t, line(s), "\n")
+	assert.NotContains(t, explain(errors.New(evil)), "\x1b")
+	streams, _, out, _ := genericiooptions.NewTestIOStreams()
+	tool := &tool{IOStreams: streams, color: "never", shown: plugin}
+	require.NoError(t, tool.tell(story.Facts{Now: noon, Session: s}, ""))
+	assert.Contains(t, out.String(), "registry says ^[]0;owned")
+	assert.NotContains(t, out.String(), "\x1b")
+}
+
 // Colours are for terminals, or where they are asked for.
 func TestColors(t *testing.T) {
 	streams, _, out, _ := genericiooptions.NewTestIOStreams()
-	t.Setenv("NO_COLOR", "")
 	for color, want := range map[string]string{"auto": "Running", "never": "Running", "always": "\x1b[32mRunning\x1b[0m"} {
 		tool := &tool{IOStreams: streams, color: color}
 		require.NoError(t, tool.checkColor())

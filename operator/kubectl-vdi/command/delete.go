@@ -107,7 +107,7 @@ func (r *removal) ask(s *vdi.VDISession) error {
 	if !isTerminal(r.In) {
 		return errors.New("delete asks first, and there is no terminal here to ask on: say --yes")
 	}
-	fmt.Fprintf(r.ErrOut, "Delete session %s of %s? %s [y/N] ", s.Name, s.Spec.User, fate(s, r.home))
+	fmt.Fprintf(r.ErrOut, "Delete session %s of %s? %s [y/N] ", s.Name, oneLine(s.Spec.User), oneLine(fate(s, r.home)))
 	answer, _ := bufio.NewReader(r.In).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

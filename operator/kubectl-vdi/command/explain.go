@@ -9,13 +9,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/printers"
 )
 
 // notInstalled is said where the API server does not know our kinds.
 const notInstalled = "error: this cluster has no VDI platform: it does not know the kinds of vdi.kasm.io/v1alpha1. Is the context the right one (kubectl config current-context)?"
 
-// explain is an error in kubectl's words; where rights lack, with the role that has them.
-func explain(err error) string {
+// explain is an error in kubectl's words; where rights lack, with the role that has them. What
+// it says of the cluster's may not control a terminal.
+func explain(err error) string { return printers.EscapeTerminal(explained(err)) }
+
+func explained(err error) string {
 	var status apierrors.APIStatus
 	switch {
 	case meta.IsNoMatchError(err), isKindMissing(err):

@@ -54,7 +54,7 @@ func (t *tool) openWhenRunning(ctx context.Context, c *cluster, name string, tim
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(t.Out, s.Status.URL)
+	fmt.Fprintln(t.Out, oneLine(s.Status.URL))
 	if !browser || !isTerminal(t.Out) {
 		return nil
 	}

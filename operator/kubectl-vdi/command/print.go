@@ -70,6 +70,12 @@ func (t *tool) printDone(flags *genericclioptions.PrintFlags, done string, o run
 	return printer.PrintObj(o, t.Out)
 }
 
+// oneLine is a text of the cluster's as it may stand on a terminal: what controls that is
+// shown and not done, and it breaks no line.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(printers.EscapeTerminal(text)), " ")
+}
+
 // tablePrinter prints tables of the server.
 func tablePrinter(wide, namespaces, headers bool) printers.ResourcePrinter {
 	return printers.NewTablePrinter(printers.PrintOptions{Wide: wide, WithNamespace: namespaces, NoHeaders: !headers})

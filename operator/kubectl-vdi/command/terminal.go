@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/cli-runtime/pkg/printers"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -52,7 +53,8 @@ func (t *tool) colors(stream any) bool {
 	case "never":
 		return false
 	}
-	return isTerminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	out, ok := stream.(io.Writer)
+	return ok && printers.AllowsColorOutput(out)
 }
 
 // paint is a phase in its colour.

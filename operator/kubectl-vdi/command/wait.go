@@ -100,7 +100,7 @@ func line(s *vdi.VDISession) string {
 	case isOutdated(s):
 		return string(s.Status.Phase) + " - the operator has not looked at the last change yet"
 	}
-	return string(s.Status.Phase) + " - " + s.Status.Message
+	return string(s.Status.Phase) + " - " + oneLine(s.Status.Message)
 }
 
 // isOutdated reports whether the status is about an older spec.
@@ -125,7 +125,7 @@ func reached(s *vdi.VDISession, name string, to goal) (bool, error) {
 	case s.Spec.RunPolicy == vdi.RunPolicySuspended:
 		return false, fmt.Errorf("%s is suspended: kubectl vdi resume %s -n %s starts it", name, name, s.Namespace)
 	case s.Status.Phase == vdi.PhaseFailed:
-		return false, fmt.Errorf("%s has failed: %s\n`kubectl vdi why %s -n %s` says what helps", name, s.Status.Message, name, s.Namespace)
+		return false, fmt.Errorf("%s has failed: %s\n`kubectl vdi why %s -n %s` says what helps", name, oneLine(s.Status.Message), name, s.Namespace)
 	}
 	return s.Status.Phase == vdi.PhaseRunning, nil
 }

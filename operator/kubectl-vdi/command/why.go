@@ -125,7 +125,7 @@ func (p page) write(findings []story.Finding) {
 		}
 		p.paragraph(label, p.words(f))
 		if f.Command != "" {
-			fmt.Fprintf(p.out, "%s  %s\n", strings.Repeat(" ", margin), p.asCalled(f.Command))
+			fmt.Fprintf(p.out, "%s  %s\n", strings.Repeat(" ", margin), p.asCalled(oneLine(f.Command)))
 		}
 	}
 	if len(unread) > 0 {
@@ -135,7 +135,7 @@ func (p page) write(findings []story.Finding) {
 
 // words are a finding in one paragraph.
 func (p page) words(f story.Finding) string {
-	text := strings.TrimSuffix(f.Text, ".")
+	text := strings.TrimSuffix(oneLine(f.Text), ".")
 	age := ""
 	if f.Since != nil {
 		age = duration.HumanDuration(max(0, p.now.Sub(f.Since.Time)))

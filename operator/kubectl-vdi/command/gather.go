@@ -113,11 +113,14 @@ func (g *gatherer) others() {
 	if story.PoolOf(g.facts.Session) == "" {
 		return
 	}
-	before := len(g.facts.Unread)
-	g.facts.Others = readAll[vdi.VDISession](g, g.dynamic.Resource(sessionResource), story.UnreadElsewhere, "")
-	if len(g.facts.Unread) > before {
+	if g.facts.Session.Status.WaitingFor == vdi.WaitingForQuota { // a quota is a namespace's
 		g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), "other sessions", "")
-		return
+	} else {
+		before := len(g.facts.Unread)
+		g.facts.Others = readAll[vdi.VDISession](g, g.dynamic.Resource(sessionResource), story.UnreadElsewhere, "")
+		if len(g.facts.Unread) > before {
+			g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), "other sessions", "")
+		}
 	}
 	g.facts.Names = g.may(g.ctx, "manage", sessionResource)
 }

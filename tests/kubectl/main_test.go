@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -77,6 +78,7 @@ func (w *world) root(path ...string) string {
 func (w *world) build(ctx context.Context) error {
 	program := w.root("operator", "kubectl-vdi")
 	build := exec.CommandContext(ctx, "go", "build", "-C", program, "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=0.0.0-test", "-o", filepath.Join(w.dir, "kubectl-vdi"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build kubectl-vdi: %w\n%s", err, out)
 	}
@@ -133,13 +135,22 @@ func (w *world) create(ctx context.Context, text []byte) error {
 		if err := w.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
-		if hasStatus {
-			o.Object["status"] = status
-			if err := w.client.Status().Update(ctx, o); err != nil {
-				return fmt.Errorf("write the status of %s %s: %w", o.GetKind(), o.GetName(), err)
-			}
+		if !hasStatus {
+			continue
+		}
+		if err := w.writeStatus(ctx, o, status); err != nil {
+			return fmt.Errorf("write the status of %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
+}
+
+// writeStatus writes a status, whatever controllers write beside it.
+func (w *world) writeStatus(ctx context.Context, o *unstructured.Unstructured, status any) error {
+	text, err := json.Marshal(map[string]any{"status": status})
+	if err != nil {
+		return err
+	}
+	return w.client.Status().Patch(ctx, o, client.RawPatch(types.MergePatchType, text))
 }
 
 // operator writes a status as the operator does: of the spec as it is now.
@@ -150,9 +161,7 @@ func (w *world) operator(t *testing.T, namespace, name string, status map[string
 	s.SetKind("VDISession")
 	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, s))
 	status["observedGeneration"] = s.GetGeneration()
-	text, err := json.Marshal(map[string]any{"status": status})
-	require.NoError(t, err)
-	require.NoError(t, w.client.Status().Patch(t.Context(), s, client.RawPatch("application/merge-patch+json", text)))
+	require.NoError(t, w.writeStatus(t.Context(), s, status))
 }
 
 // ends deletes a session at the end of a test, where that has not.

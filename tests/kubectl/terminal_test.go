@@ -108,7 +108,7 @@ func TestProgress(t *testing.T) {
 	s.shows("…")
 	w.operator(t, "desktops", "watching", running("watching"))
 	assert.Equal(t, 0, s.ends())
-	assert.True(t, strings.HasSuffix(s.text(), "\r\x1b[K"), "the line is taken away: %q", s.text())
+	require.Eventually(t, func() bool { return strings.HasSuffix(s.text(), "\r\x1b[K") }, othersWork, 10*time.Millisecond, "the line is taken away")
 }
 
 // Ctrl-C ends a wait at once, and leaves the session as it is.

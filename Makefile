@@ -25,6 +25,7 @@ RELEASE_DIR := $(DIST)/$(VERSION)
 GO_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w"
 # A module of its own: what it is made of stays out of the operator's.
 PLUGIN := operator/kubectl-vdi
+PLUGIN_PLATFORMS := darwin-amd64 darwin-arm64 linux-amd64 linux-arm64 windows-amd64
 PLUGIN_FLAGS := -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 ATTACKS := ^TestA[0-9][0-9]
 FUZZTIME ?= 40s
@@ -205,7 +206,7 @@ docker-build: ## The operator's image from operator/Dockerfile (IMG=…), or an 
 ##@ Release
 
 .PHONY: release
-release: release-images release-sbom ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, SBOMs, a list of images, sums (VERSION=…, DESKTOPS="plain kiosk …", DIGESTS, RELEASE as for package)
+release: release-images release-sbom release-plugin ## All that a release holds, into dist/VERSION/, without a container engine: images for amd64 and arm64, charts, kubectl-vdi, SBOMs, a list of images, sums (VERSION=…, DESKTOPS="plain kiosk …", DIGESTS, RELEASE as for package)
 	@if $(MAKE) --no-print-directory third-party; then $(MAKE) --no-print-directory package && cp $(DIST)/vdi-platform-$(VERSION).tgz $(RELEASE_DIR)/charts/; \
 	elif [ -n "$(RELEASE)" ]; then exit 1; \
 	else $(MAKE) --no-print-directory package-own && echo "THIS RELEASE LACKS THE CHART vdi-platform, and images.txt the images of other people's charts: see above"; fi
@@ -231,6 +232,15 @@ release-operator:
 	cd tests && for arch in $(ARCHES); do go run ./cmd/vdi-image binary $(foreach program,$(IMAGE_PROGRAMS),--binary $(abspath $(BUILT))/$$arch/$(program)) \
 	  --tag $(OURS)/vdi-operator:$(VERSION) --out $(abspath $(BUILT))/vdi-operator-$$arch.tar; done
 	cd tests && go run ./cmd/vdi-image join $(foreach arch,$(ARCHES),--archive $(abspath $(BUILT))/vdi-operator-$(arch).tar) --out $(abspath $(RELEASE_DIR))/images/vdi-operator.tar
+
+.PHONY: release-plugin
+release-plugin: release-operator
+	cd tests && go run ./cmd/vdi-cluster tools cyclonedx-gomod
+	for platform in $(PLUGIN_PLATFORMS); do program=$(abspath $(BUILT))/plugin/$$platform/kubectl-vdi; case $$platform in windows-*) program=$$program.exe;; esac; \
+	  CGO_ENABLED=0 GOOS=$${platform%-*} GOARCH=$${platform#*-} go build -C $(PLUGIN) $(PLUGIN_FLAGS) -o $$program .; \
+	  bin/cyclonedx-gomod bin -json -std -noserial -version v$(VERSION) -output $(RELEASE_DIR)/sbom/kubectl-vdi-$$platform.cdx.json $$program; \
+	  (cd tests && go run ./cmd/vdi-release parts $(abspath $(RELEASE_DIR))/sbom/kubectl-vdi-$$platform.cdx.json $$program); done
+	cd tests && go run ./cmd/vdi-release plugin $(abspath $(BUILT))/plugin $(CURDIR) $(VERSION) $(abspath $(RELEASE_DIR))/kubectl-vdi
 
 .PHONY: release-sbom
 release-sbom: release-images

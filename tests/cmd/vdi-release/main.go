@@ -24,6 +24,7 @@ const usage = `usage:
   vdi-release charts ARCHIVE…            refuse charts that name an image by its tag alone
   vdi-release bases DOCKERFILE NAME=IMAGE…  refuse base images that are named by their tag alone
   vdi-release workflows FILE…            refuse workflows that run actions by a tag
+  vdi-release plugin BUILT REPOSITORY VERSION OUT  pack kubectl-vdi for all platforms, with krew's manifest
   vdi-release parts LIST PROGRAM…        refuse a list of parts that lacks one of the programs'
   vdi-release holes GOVULNCHECK FOLDER ARG…  look for known holes, where a database can be reached
   vdi-release provenance FILE            write an SLSA predicate for this run of the workflow`
@@ -59,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 		return bases(args[0], args[1:])
 	case command == "workflows":
 		return workflows(args)
+	case command == "plugin" && len(args) == 4:
+		return release.Plugin(args[0], args[1], args[2], args[3])
 	case command == "parts":
 		return parts(args[0], args[1:])
 	case command == "holes" && len(args) > 1:

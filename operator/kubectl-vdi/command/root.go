@@ -92,7 +92,7 @@ func build(streams genericiooptions.IOStreams, version, called string) (*cobra.C
 		Use:   name,
 		Short: "Desktops: make, open, suspend, and ask why one does not run",
 		Long: "Desktops: make, open, suspend, and ask why one does not run.\n\n" +
-			"It does what your rights at the API server allow, and says which role lacks where they do not suffice.",
+			"It does what your rights at the API server allow, and says which role is missing where they do not suffice.",
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: t.shown},
 		SilenceErrors:     true,
 		SilenceUsage:      true,

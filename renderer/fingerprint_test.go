@@ -20,6 +20,7 @@ func notRead() []string {
 		notReadOfMetadata("Template.ObjectMeta.", "Name"),
 		"Session.TypeMeta", "Session.Status",
 		"Session.Spec.Template", // the template itself is part of the input
+		"Session.Spec.Groups", "Template.Spec.Access",
 		"Session.Spec.Persistence.ReclaimPolicy", "Session.Spec.Persistence.RetainFor",
 		"Session.Spec.Timeout", "Session.Spec.TimeoutAction", "Session.Spec.IdleTimeout",
 		"Session.Spec.RunPolicy", "Session.Spec.KeepAliveUntil",

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,13 @@ func TestBadSessionsAreRefused(t *testing.T) {
 		"time zone with a blank": {spec: map[string]any{"timeZone": "Europe/Berlin "}, message: "must be the name of a time zone"},
 		"time zone, two lines":   {spec: map[string]any{"timeZone": "UTC\n"}, message: "must be the name of a time zone"},
 		"time zone of a page":    {spec: map[string]any{"timeZone": strings.Repeat("a", 65)}, message: "spec.timeZone: Too long"},
+		"a group empty":          {spec: map[string]any{"groups": []any{""}}, message: "spec.groups[0]: Invalid value"},
+		"a group of 257":         {spec: map[string]any{"groups": []any{strings.Repeat("a", 257)}}, message: "spec.groups[0]: Too long: may not be more than 256"},
+		"a group of two lines":   {spec: map[string]any{"groups": []any{"a\nb"}}, message: "a group may hold printable characters only"},
+		"a group of the cluster": {spec: map[string]any{"groups": []any{"system:masters"}}, message: "groups that begin with system: are the cluster's own and never count: leave them out"},
+		"a group twice":          {spec: map[string]any{"groups": []any{"a", "a"}}, message: "Duplicate value"},
+		"257 groups":             {spec: map[string]any{"groups": longNames(257)}, message: "must have at most 256 items"},
+		"groups in one text":     {spec: map[string]any{"groups": "a,b"}, message: "spec.groups"},
 		"template missing":       {spec: map[string]any{"template": nil}, message: "spec.template: Required value"},
 		"template in capitals":   {spec: map[string]any{"template": "Desktop"}, message: "template must be the name of a VDITemplate: lower-case letters, digits, '-' and '.'"},
 		"an unknown policy":      {spec: map[string]any{"runPolicy": "Paused"}, message: `spec.runPolicy: Unsupported value: "Paused": supported values: "Running", "Suspended"`},
@@ -163,6 +171,10 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 		"an endless argument":           {with("args", []any{strings.Repeat("a", 16385)}), "spec.args[0]: Too long"},
 		"a command in one text":         {with("command", "sleep 1"), "spec.command"},
 		"a time zone as a path":         {with("timeZone", "/etc/localtime"), "spec.timeZone: Invalid value"},
+		"a group of the cluster's":      {with("access", map[string]any{"groups": []any{"system:authenticated"}}), "groups that begin with system: are the cluster's own"},
+		"257 groups admitted":           {with("access", map[string]any{"groups": longNames(257)}), "must have at most 256 items"},
+		"a user without a name":         {with("access", map[string]any{"users": []any{""}}), "spec.access.users[0]: Invalid value"},
+		"a user twice":                  {with("access", map[string]any{"users": []any{"a", "a"}}), "Duplicate value"},
 		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,6 +210,14 @@ func words(number int) []any {
 	return slices.Repeat([]any{"a"}, number)
 }
 
+// longNames are so many names, as long as names of groups and people may be.
+func longNames(number int) (names []any) {
+	for i := range number {
+		names = append(names, fmt.Sprintf("%0256d", i))
+	}
+	return names
+}
+
 // TestWishesAreTaken: what templates and sessions may ask for.
 func TestWishesAreTaken(t *testing.T) {
 	t.Parallel()
@@ -206,9 +226,14 @@ func TestWishesAreTaken(t *testing.T) {
 		"groups":  groups(1, 44, 109, 2147483647),
 		"command": with("command", words(64)),
 		"zone":    with("timeZone", "Etc/GMT+5"),
+		"access":  with("access", map[string]any{"users": longNames(1024), "groups": longNames(256)}),
 		"args":    with("args", append(words(254), "", strings.Repeat("$", 16384))),
 	} {
 		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
+	}
+	for what, list := range map[string][]any{"none": {}, "words": {"/artists", "CN=Künstler,OU=a b", "日本"}, "the most": longNames(256)} {
+		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "groups": list})
+		require.NoError(t, w.client.Create(t.Context(), session, client.DryRunAll), what)
 	}
 	for _, zone := range []any{"", "UTC", "EST5EDT", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5", "NZ-CHAT"} {
 		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "timeZone": zone})

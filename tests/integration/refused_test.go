@@ -88,6 +88,11 @@ func refusals() map[string]refusal {
 			lift:   template(func(t *vdi.VDITemplate) { t.Spec.Transport = vdi.TransportWebSocket }),
 			reason: vdi.ReasonRelayNotConfigured,
 		},
+		"a template for others": {
+			impose: template(func(t *vdi.VDITemplate) { t.Spec.Access.Groups = []string{"artists"} }),
+			lift:   template(func(t *vdi.VDITemplate) { t.Spec.Access.Users = []string{alice} }),
+			reason: vdi.ReasonTemplateNotAllowed,
+		},
 		"no template": {
 			impose: (*world).deleteTemplate, lift: func(w *world) { w.createTemplate(impatient) },
 			reason: vdi.ReasonTemplateNotFound,

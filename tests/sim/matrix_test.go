@@ -115,6 +115,8 @@ func sessionEdits() []edit {
 	return []edit{
 		ofSession(denied, "user", users[1], func(s *spec) { s.User = users[1] }),
 		ofSession(denied, "template", otherName, func(s *spec) { s.Template = otherName }),
+		ofSession(taken, "groups", "artists", func(s *spec) { s.Groups = []string{"artists"} }),
+		ofSession(denied, "groups", "of the cluster", func(s *spec) { s.Groups = []string{"system:masters"} }),
 		ofSession(taken, "resources.gpu", "0", func(s *spec) { s.Resources.GPU = ptr.To[int32](0) }),
 		ofSession(denied, "resources.gpu", "-1", func(s *spec) { s.Resources.GPU = ptr.To[int32](-1) }),
 		ofSession(taken, "resources.memory", "2Gi", func(s *spec) { s.Resources.Memory = "2Gi" }),
@@ -160,6 +162,10 @@ func templateEdits() []edit {
 		text("displayName", func(t *spec) { t.DisplayName = "Plain" }),
 		text("description", func(t *spec) { t.Description = "A desktop" }),
 		text("deprecated", func(t *spec) { t.Deprecated = "Use another" }),
+		ofTemplate(taken, "access.users", "its user", func(t *spec) { t.Access.Users = []string{users[0]} }),
+		ofTemplate(refused, "access.users", "another", func(t *spec) { t.Access.Users = []string{users[1]} }),
+		ofTemplate(refused, "access.groups", "of others", func(t *spec) { t.Access.Groups = []string{"artists"} }),
+		ofTemplate(denied, "access.groups", "of the cluster", func(t *spec) { t.Access.Groups = []string{"system:masters"} }),
 		ofTemplate(taken, "image", "another", func(t *spec) { t.Image = registry + "plain:2" }),
 		ofTemplate(denied, "image", "(a blank)", func(t *spec) { t.Image = "a b" }),
 		ofTemplate(taken, "streamer", "Custom", func(t *spec) { t.Streamer, t.Port, t.HealthPath = vdi.StreamerCustom, 8081, "/" }),
@@ -530,7 +536,7 @@ func notInPods() []string {
 	return []string{
 		"session persistence.reclaimPolicy", "session persistence.retainFor", "session timeout", "session timeoutAction", "session idleTimeout",
 		"session runPolicy", "session keepAliveUntil",
-		"template displayName", "template description", "template deprecated",
+		"template displayName", "template description", "template deprecated", "template access.users", "session groups",
 		"template lifecycle.timeout", "template lifecycle.maxTimeout", "template lifecycle.timeoutAction", "template lifecycle.idleTimeout",
 		"template lifecycle.maxIdleTimeout", "template lifecycle.maxStarting", "template lifecycle.maxFailed", "template lifecycle.maxSuspended",
 		"template lifecycle.warnBefore", "template lifecycle.maxExtension", "template lifecycle.retainHomesFor",

@@ -106,6 +106,16 @@ func waits() []wait {
 			end: func(w *world) { w.templateIs(func(t *vdi.VDITemplateSpec) { t.Values = nil }) },
 		},
 		{
+			what: "the template is for others", reason: vdi.ReasonTemplateNotAllowed, waker: byEvent, over: runs,
+			begin: func(w *world) {
+				w.templateIs(func(t *vdi.VDITemplateSpec) { t.Access.Groups = []string{"artists"} })
+				plain(w)
+			},
+			end: func(w *world) {
+				w.people.change(desk, func(s *vdi.VDISession) { s.Spec.Groups = []string{"artists"} })
+			},
+		},
+		{
 			what: "the session's sizes are refused", reason: vdi.ReasonInvalidResources, waker: byEvent, over: runs,
 			begin: func(w *world) {
 				w.templateIs(func(t *vdi.VDITemplateSpec) { t.Resources.Max.Memory = "8Gi" })

@@ -48,6 +48,8 @@ const (
 	ReasonInvalidUser = "InvalidUser"
 	// ReasonTemplateNotFound: no VDITemplate has that name.
 	ReasonTemplateNotFound = "TemplateNotFound"
+	// ReasonTemplateNotAllowed: the template's spec.access names neither the user nor one of their groups.
+	ReasonTemplateNotAllowed = "TemplateNotAllowed"
 	// ReasonInvalidValues: the values given to the session chart are refused; the message names the path.
 	ReasonInvalidValues = "InvalidValues"
 	// ReasonInvalidResources: a size is no quantity or outside the template's bounds.

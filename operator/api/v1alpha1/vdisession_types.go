@@ -19,6 +19,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:selectablefield:JSONPath=`.spec.user`
 // +kubebuilder:selectablefield:JSONPath=`.spec.template`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 52 lower-case letters, digits or '-', begin with a letter and end with a letter or digit"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.spec.groups) || (has(self.spec.groups) && self.spec.groups == oldSelf.spec.groups) || oldSelf.spec.runPolicy == 'Suspended' || !has(oldSelf.status.podName)",message="spec.groups can be changed only while no desktop runs: set spec.runPolicy to Suspended first; the groups count from the next start"
 type VDISession struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -66,6 +67,22 @@ type VDISessionSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="template must be the name of a VDITemplate: lower-case letters, digits, '-' and '.'"
 	Template string `json:"template"`
+
+	// Groups are those of the user, as the identity provider spells them: templates may
+	// be for some groups (spec.access). They can be changed only while no desktop runs,
+	// and count from the next start; a session without any, such as one of an earlier
+	// release, can be given them at any time. People may name only groups that they are
+	// in at the API server. The front door writes those of the login (mode OIDC)
+	// whenever its user resumes the desktop there. "system:…" are the cluster's own
+	// groups, which never count and are refused. 1 to 256 printable characters each.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[\\\\p{L}\\\\p{M}\\\\p{N}\\\\p{P}\\\\p{S} ]*$')",message="a group may hold printable characters only: no line breaks, tabs or other control characters"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:')",message="groups that begin with system: are the cluster's own and never count: leave them out"
+	Groups []string `json:"groups,omitempty"`
 
 	// Resources are the limits of the desktop. What is not given comes from the
 	// template.

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,6 +76,12 @@ type VDITemplateSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Deprecated string `json:"deprecated,omitempty"`
+
+	// Access says who may use this template; empty means everybody. It is judged at
+	// each start, for whoever made the session: a desktop that runs goes on when it is
+	// narrowed, and says that it could not start again (UpdatePending).
+	// +optional
+	Access TemplateAccess `json:"access,omitempty"`
 
 	// Streamer is the program in the image that sends the desktop to the
 	// browser: Selkies (2.x), SelkiesGStreamer (1.6.x) or Custom (any web
@@ -192,6 +200,35 @@ type VDITemplateSpec struct {
 	// Lifecycle holds the defaults and bounds of a session's timeouts.
 	// +optional
 	Lifecycle TemplateLifecycle `json:"lifecycle,omitempty"`
+}
+
+// TemplateAccess says who may use a template: whoever users names, and whoever is in one
+// of groups. Where both are empty, everybody may.
+type TemplateAccess struct {
+	// Users by name, as spec.user of their sessions spells it.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	Users []string `json:"users,omitempty"`
+	// Groups, one of which must be in spec.groups of a session. "system:…" are the
+	// cluster's own groups, which no session can name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:')",message="groups that begin with system: are the cluster's own and never count: leave them out"
+	Groups []string `json:"groups,omitempty"`
+}
+
+// Admits reports whether a user with these groups may use the template.
+func (a TemplateAccess) Admits(user string, groups []string) bool {
+	if len(a.Users) == 0 && len(a.Groups) == 0 {
+		return true
+	}
+	return slices.Contains(a.Users, user) || slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(a.Groups, g) })
 }
 
 // Streamer is the program that sends a desktop to the browser.

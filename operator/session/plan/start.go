@@ -29,6 +29,9 @@ func (p draft) accept() error {
 	if err := platform.ValidateUser(spec.User); err != nil {
 		return verdict.Refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
 	}
+	if err := p.mayUseTemplate(); err != nil {
+		return err
+	}
 	resources, err := renderer.ResourcesOf(spec, p.Template.Spec)
 	if err != nil {
 		return verdict.Refused(vdi.ReasonInvalidResources, err)
@@ -39,6 +42,35 @@ func (p draft) accept() error {
 		return verdict.Refused(vdi.ReasonGPUCountNotSliceable, err)
 	}
 	return p.nameHost()
+}
+
+// mayUseTemplate refuses to start a desktop from a template that is for others. Of one that
+// lives it is only reported, and the desktop is looked after all the same: nobody meant to
+// take its route or its keys away.
+func (p draft) mayUseTemplate() error {
+	refused := TemplateNotAllowed(p.Session, p.Template)
+	switch {
+	case refused == nil:
+		return nil
+	case p.Seen.PodLives():
+		p.Refuse(refused)
+		return nil
+	default:
+		return refused
+	}
+}
+
+// TemplateNotAllowed is why a session may not use its template; nil where it may. Nobody whom
+// the template admits is named: whoever reads the session need not know them.
+func TemplateNotAllowed(s *vdi.VDISession, t *vdi.VDITemplate) *verdict.Verdict {
+	if t.Spec.Access.Admits(s.Spec.User, s.Spec.Groups) {
+		return nil
+	}
+	words := fmt.Sprintf("Template %q is for some people only (its spec.access), and neither spec.user nor one of spec.groups is among them: ask an administrator, or use another template", t.Name)
+	if s.Status.Home != nil {
+		words += ". To reach the files of this session, delete it while persistence.reclaimPolicy is Retain, and create one of the same name from another template"
+	}
+	return verdict.Refused(vdi.ReasonTemplateNotAllowed, errors.New(words))
 }
 
 // nameHost keeps the host a session has: its URL is a promise.

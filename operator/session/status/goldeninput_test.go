@@ -217,7 +217,8 @@ func (in goldenInput) accept(p *plan.Pass) {
 	if h := p.NotAccepted(); h != nil {
 		reason = h.Reason
 	}
-	if p.Template == nil || slices.Contains([]string{vdi.ReasonInvalidUser, vdi.ReasonInvalidResources}, reason) {
+	if p.Template == nil || slices.Contains([]string{vdi.ReasonInvalidUser, vdi.ReasonInvalidResources}, reason) ||
+		reason == vdi.ReasonTemplateNotAllowed && !p.MayBeRefused() {
 		return
 	}
 	p.Resources, _ = renderer.ResourcesOf(p.Session.Spec, p.Template.Spec)
@@ -244,6 +245,10 @@ func (v *goldenVerdict) verdict(t testing.TB, in goldenInput) *verdict.Verdict {
 		_, err := renderer.ResourcesOf(in.Session.Spec, in.Template.Spec)
 		require.Error(t, err)
 		return verdict.Refused(vdi.ReasonInvalidResources, err)
+	case "access":
+		refused := plan.TemplateNotAllowed(in.Session, in.Template)
+		require.NotNil(t, refused)
+		return refused
 	case "home":
 		return homeVerdict(t, in)
 	case "homeInUse":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -32,6 +33,12 @@ type OIDC struct {
 	// Default "email", which counts only where the provider says that it verified
 	// the address.
 	UserClaim string `json:"userClaim,omitempty"`
+	// GroupsClaim is the claim with the groups of whoever logs in, which the front door
+	// writes into spec.groups of a session that they resume. Empty: it writes none.
+	GroupsClaim string `json:"groupsClaim,omitempty"`
+	// OnlyGroups are the groups that count, where the provider sends more than a login
+	// can carry. Empty: all.
+	OnlyGroups []string `json:"onlyGroups,omitempty"`
 }
 
 // Warning says why a claim may let one person be another, "" where nothing is known:
@@ -66,7 +73,7 @@ func (a Access) problems() []string {
 	switch {
 	case a.Mode != wire.AccessPassword && a.Mode != wire.AccessOIDC:
 		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password or OIDC", a.Mode)}
-	case a.Mode == wire.AccessPassword && a.OIDC != (OIDC{}):
+	case a.Mode == wire.AccessPassword && !reflect.ValueOf(a.OIDC).IsZero():
 		return []string{"access.oidc: set, but access.mode is Password; use mode OIDC or remove it"}
 	case a.Mode == wire.AccessPassword && a.ForwardAuth != "":
 		return []string{"access.forwardAuth: set, but access.mode is Password; use mode OIDC or remove it"}
@@ -97,6 +104,14 @@ func (o OIDC) problems() (out []string) {
 	}
 	if strings.TrimSpace(o.UserClaim) != o.UserClaim || o.UserClaim == "" {
 		out = append(out, fmt.Sprintf("access.oidc.userClaim: %q is no claim; use one such as email or sub", o.UserClaim))
+	}
+	if strings.TrimSpace(o.GroupsClaim) != o.GroupsClaim {
+		out = append(out, fmt.Sprintf("access.oidc.groupsClaim: %q is no claim; use one such as groups, or \"\" for none", o.GroupsClaim))
+	}
+	for _, group := range o.OnlyGroups {
+		if !IsGroup(group) {
+			out = append(out, fmt.Sprintf("access.oidc.onlyGroups: %q is no group that a session can be in; use 1 to %d printable characters that do not begin with %s", group, MaxGroupLength, systemGroups))
+		}
 	}
 	return out
 }

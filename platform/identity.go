@@ -67,6 +67,18 @@ func ValidateUser(user string) error {
 	return nil
 }
 
+// MaxGroupLength is the longest name of a group, in characters.
+const MaxGroupLength = 256
+
+// systemGroups begins the names of the cluster's own groups.
+const systemGroups = "system:"
+
+// IsGroup reports whether a text may stand in spec.groups of a session.
+func IsGroup(name string) bool {
+	return name != "" && utf8.ValidString(name) && utf8.RuneCountInString(name) <= MaxGroupLength &&
+		!strings.ContainsFunc(name, isNotPrintable) && !strings.HasPrefix(name, systemGroups)
+}
+
 // isNotPrintable is unicode.IsPrint turned round: letters, marks, numbers,
 // punctuation, symbols and the plain blank can be printed; controls, format
 // characters (such as U+202E, which reverses text) and other blanks cannot.

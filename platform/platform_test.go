@@ -45,6 +45,15 @@ func TestTemplateLabel(t *testing.T) {
 	assert.NotEqual(t, TemplateLabel(long), TemplateLabel(long+"x"))
 }
 
+func TestIsGroup(t *testing.T) {
+	for _, group := range []string{"a", "/artists", "CN=Künstler,OU=a b", " a ", "日本", strings.Repeat("é", 256), "my system:a"} {
+		assert.True(t, IsGroup(group), group)
+	}
+	for _, text := range []string{"", "a\nb", "a\u202eb", "\xff", strings.Repeat("a", 257), "system:masters", "system:"} {
+		assert.False(t, IsGroup(text), text)
+	}
+}
+
 func TestValidateUser(t *testing.T) {
 	for _, user := range []string{"a", "alice@example.com", "Ann Other", "Amélie", "李雷", "o'neil`|)", strings.Repeat("é", 256)} {
 		assert.NoError(t, ValidateUser(user), user)

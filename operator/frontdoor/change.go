@@ -33,12 +33,19 @@ type patcher struct{ client client.Client }
 // cache: after a conflict only the newest state counts.
 func NewChanger(c client.Client) Changer { return patcher{c} }
 
-func (p patcher) Resume(ctx context.Context, s *vdi.VDISession) error {
+func (p patcher) Resume(ctx context.Context, s *vdi.VDISession, groups []string) error {
 	return p.change(ctx, s, func(now *vdi.VDISession) map[string]any {
-		if now.Spec.RunPolicy != vdi.RunPolicySuspended {
+		spec := map[string]any{}
+		switch {
+		case now.Spec.RunPolicy == vdi.RunPolicySuspended:
+			spec["runPolicy"] = vdi.RunPolicyRunning
+		case !waitsForGroups(now):
 			return nil
 		}
-		return map[string]any{"runPolicy": vdi.RunPolicyRunning}
+		if groups != nil && !sameGroups(now.Spec.Groups, groups) {
+			spec["groups"] = groups
+		}
+		return spec
 	})
 }
 
@@ -53,13 +60,13 @@ func (p patcher) KeepAlive(ctx context.Context, s *vdi.VDISession, until time.Ti
 }
 
 // change patches fields of exactly the session that was looked at, in the very
-// state in which the decision was made; nil fields mean that nothing is to be
+// state in which the decision was made; no fields mean that nothing is to be
 // done. After a conflict the decision is made again on the newest state.
 func (p patcher) change(ctx context.Context, s *vdi.VDISession, decide func(now *vdi.VDISession) map[string]any) error {
 	now, uid := s, s.UID
 	for try := 1; ; try++ {
 		spec := decide(now)
-		if spec == nil {
+		if len(spec) == 0 {
 			return nil
 		}
 		err := p.patch(ctx, now, spec)

@@ -4,7 +4,7 @@
 // and shows a page for a session that is suspended, starting, failed or gone.
 //
 // It keeps nothing in memory that another replica would need. It reads sessions
-// from a watch and writes two fields of them, and it reads no Secret through the
+// from a watch and writes three fields of them, and it reads no Secret through the
 // API. It must never start a desktop for a request that is not its user's press
 // of a button.
 package frontdoor

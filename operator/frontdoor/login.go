@@ -132,7 +132,7 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 	case !same:
 		d.otherAccount(w, v, who)
 	default:
-		d.completeLogin(w, v, who.user, begun)
+		d.completeLogin(w, v, who, begun)
 	}
 }
 
@@ -160,14 +160,18 @@ func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
 }
 
 // completeLogin logs a person in on our own host and sends them on.
-func (d *Door) completeLogin(w http.ResponseWriter, v visit, user string, start ticket) {
-	issued, err := d.Ended.Stamp(v.at.Context(), person(user, ""))
+func (d *Door) completeLogin(w http.ResponseWriter, v visit, who identity, start ticket) {
+	groups, err := packGroups(who.user, who.groups)
+	if err := errors.Join(who.groupsErr, err); err != nil { // they can log in all the same
+		d.Log.Warn("the groups of a login are not what they should be", "error", err.Error(), "identity", platform.Identity(who.user))
+	}
+	issued, err := d.Ended.Stamp(v.at.Context(), person(who.user, ""))
 	if err != nil {
 		d.serverError(w, v, "the list of ended logins cannot be read", err)
 		return
 	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
-	login := ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: user, Login: random()}
+	login := ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Groups: groups, Login: random()}
 	sealed, err := d.Keys().seal(forLogin, login)
 	if err != nil {
 		d.serverError(w, v, "a login cannot be sealed", err)

@@ -83,7 +83,7 @@ func (d *Door) serveSessionPage(w http.ResponseWriter, v visit, who caller) {
 	case "GET " + pathEvents:
 		d.events(w, v, who)
 	case "POST " + pathResume:
-		d.resume(w, v, who.session)
+		d.resume(w, v, who)
 	case "POST " + wire.PathLogout:
 		d.logOutOfPage(w, v)
 	default:
@@ -131,6 +131,9 @@ func (d *Door) door() string {
 
 func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 	now := describe(s)
+	if d.Access.OIDC.GroupsClaim != "" && waitsForGroups(s) {
+		now.Text, now.CanResume = "It is for some people only. If your groups have changed since, log out, log in again and resume it.", true
+	}
 	if now.Queued {
 		pool, err := d.Known.InPool(v.at.Context(), story.PoolOf(s))
 		if err != nil {
@@ -143,13 +146,13 @@ func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 
 // resume starts a suspended desktop: for its user only, who pressed the button
 // on this very page. Nothing else does.
-func (d *Door) resume(w http.ResponseWriter, v visit, s *vdi.VDISession) {
+func (d *Door) resume(w http.ResponseWriter, v visit, who caller) {
 	if err := d.parseForm(w, v); err != nil {
 		d.Metrics.resumes.WithLabelValues("forged").Inc()
 		d.forbidden(w, v)
 		return
 	}
-	err := d.Changer.Resume(v.at.Context(), s)
+	err := d.Changer.Resume(v.at.Context(), who.session, who.login.groups())
 	d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
 	d.respondToChange(w, v, err, d.origin(v.host)+"/")
 }

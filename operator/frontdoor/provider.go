@@ -30,6 +30,10 @@ var (
 // providerTimeout bounds one request to the identity provider.
 const providerTimeout = 10 * time.Second
 
+// groupsTimeout bounds the question for groups alone, without which a login goes on: where
+// the userinfo endpoint cannot be reached, nobody waits for long.
+const groupsTimeout = 3 * time.Second
+
 // providerConnections is how many requests to the identity provider are under way at a
 // time: strangers make us ask it.
 const providerConnections = 32
@@ -84,6 +88,10 @@ func (p *Provider) address(ctx context.Context, f flow, afresh bool) (string, er
 type identity struct {
 	user    string
 	account ended.Account
+	// groups are nil where they are not known; groupsErr says why they are not what the
+	// provider knows.
+	groups    []string
+	groupsErr error
 }
 
 // account is the one of a subject at this provider. To another client the provider may
@@ -139,32 +147,56 @@ func (p *Provider) user(ctx context.Context, f flow, code string) (identity, err
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(f.nonce)) != 1 {
 		return identity{}, fmt.Errorf("%w: the ID token was made for another login (nonce)", errIdentity)
 	}
-	user, err := p.name(ctx, provider, id, oauth2.StaticTokenSource(token))
-	return identity{user, p.account(id.Subject)}, err
+	return p.person(ctx, provider, id, oauth2.StaticTokenSource(token))
 }
 
-// name reads the user from the ID token, else asks the userinfo endpoint: where
+// person reads user and groups from the ID token, else asks the userinfo endpoint: where
 // scopes asked for the claims, providers may answer them there only (OpenID
 // Connect Core §5.4).
-func (p *Provider) name(ctx context.Context, provider *oidc.Provider, id *oidc.IDToken, token oauth2.TokenSource) (string, error) {
+func (p *Provider) person(ctx context.Context, provider *oidc.Provider, id *oidc.IDToken, token oauth2.TokenSource) (who identity, err error) {
+	who.account = p.account(id.Subject)
+	sent := map[string]json.RawMessage{}
+	if err := id.Claims(&sent); err != nil {
+		return who, fmt.Errorf("%w: the claims cannot be read", errIdentity)
+	}
+	claims, mayAsk := sent, provider.UserInfoEndpoint() != ""
+	if lacks(sent, p.settings.UserClaim) {
+		if claims, err = userInfo(ctx, provider, id, token); err != nil {
+			return who, fmt.Errorf("the ID token has no claim %q: %w", p.settings.UserClaim, err)
+		}
+		mayAsk = false
+	}
+	if who.user, err = userIn(claims, p.settings.UserClaim); err != nil || p.settings.GroupsClaim == "" {
+		return who, err
+	}
+	switch {
+	case namesGroups(sent, p.settings.GroupsClaim):
+		claims = sent
+	case mayAsk:
+		ctx, cancel := context.WithTimeout(ctx, groupsTimeout)
+		defer cancel()
+		if claims, err = userInfo(ctx, provider, id, token); err != nil { // they can log in all the same
+			who.groupsErr = fmt.Errorf("the ID token has no claim %q: %w", p.settings.GroupsClaim, err)
+			return who, nil
+		}
+	}
+	who.groups, who.groupsErr = groupsIn(claims, p.settings)
+	return who, nil
+}
+
+// userInfo asks the userinfo endpoint.
+func userInfo(ctx context.Context, provider *oidc.Provider, id *oidc.IDToken, token oauth2.TokenSource) (map[string]json.RawMessage, error) {
 	claims := map[string]json.RawMessage{}
-	if err := id.Claims(&claims); err != nil {
-		return "", fmt.Errorf("%w: the claims cannot be read", errIdentity)
+	info, err := provider.UserInfo(ctx, token)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: userinfo does not answer: %w", errProvider, withoutBody(err))
+	case info.Subject != id.Subject:
+		return nil, fmt.Errorf("%w: userinfo speaks of somebody else", errIdentity)
+	case info.Claims(&claims) != nil:
+		return nil, fmt.Errorf("%w: the claims cannot be read", errIdentity)
 	}
-	if lacks(claims, p.settings.UserClaim) {
-		info, err := provider.UserInfo(ctx, token)
-		switch {
-		case err != nil:
-			return "", fmt.Errorf("%w: the ID token has no claim %q, and userinfo does not answer: %w", errProvider, p.settings.UserClaim, withoutBody(err))
-		case info.Subject != id.Subject:
-			return "", fmt.Errorf("%w: userinfo speaks of somebody else", errIdentity)
-		}
-		clear(claims)
-		if err := info.Claims(&claims); err != nil {
-			return "", fmt.Errorf("%w: the claims cannot be read", errIdentity)
-		}
-	}
-	return userIn(claims, p.settings.UserClaim)
+	return claims, nil
 }
 
 // lacks reports whether claims leave open who the user is.

@@ -166,8 +166,9 @@ func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w
 
 // Changer writes what the front door may write.
 type Changer interface {
-	// Resume asks for a desktop that its user suspended.
-	Resume(ctx context.Context, s *vdi.VDISession) error
+	// Resume asks for a desktop that its user suspended, and writes the user's groups
+	// where they are known (not nil).
+	Resume(ctx context.Context, s *vdi.VDISession, groups []string) error
 	// KeepAlive moves the end of the run to a time.
 	KeepAlive(ctx context.Context, s *vdi.VDISession, until time.Time) error
 }

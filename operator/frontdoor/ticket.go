@@ -37,8 +37,9 @@ const (
 	forForm purpose = "vdi-form+jwe"
 )
 
-// maxTicket bounds what is looked at, in bytes; browsers keep cookies up to 4 KiB.
-const maxTicket = 4 << 10
+// maxTicket bounds what is looked at, in bytes. Browsers keep cookies up to 4 KiB; a code
+// travels in an address, with the path to come back to.
+const maxTicket = 8 << 10
 
 var errTicket = errors.New("no valid ticket")
 
@@ -59,6 +60,8 @@ type ticket struct {
 	SessionUID string `json:"uid,omitempty"`
 	// User as the identity provider names them; empty in mode Password.
 	User string `json:"user,omitempty"`
+	// Groups are the user's when they logged in, see [packGroups].
+	Groups string `json:"groups,omitempty"`
 	// Login is the login's random name.
 	Login string `json:"login,omitempty"`
 	// LoginIssued is when the login began, in milliseconds since 1970, see

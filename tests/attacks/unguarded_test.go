@@ -37,6 +37,8 @@ func removals() []removal {
 		{"operator/session/ask.go", "func asker.hadByOther", anybodyCounts},
 		// Templates mount what administrators have given to desktops.
 		{"operator/session/plan/start.go", "func draft.inspectClaims", "return nil"},
+		// A template may be for some people only.
+		{"operator/session/plan/start.go", "func draft.mayUseTemplate", "return nil"},
 		// A host never passes to another person.
 		{"operator/hosts/hosts.go", "func Claims.Take", "return nil"},
 		// The end is orderly, however the session is deleted.

@@ -61,6 +61,7 @@ type world struct {
 	provider *oidc.Provider
 	issuer   string // of a provider that is not ours, "" for ours
 	known    *memory
+	groups   []string // that count, all by default
 	now      atomic.Int64
 	clock    func() time.Time // w.time by default
 	registry *prometheus.Registry
@@ -111,7 +112,7 @@ func newWorld(t *testing.T, mode wire.AccessMode, settings ...func(*world, *plat
 			w.provider = oidc.Start(t, door.CallbackURL(config.Sessions), oidc.Person{Email: alice}, oidc.Person{Email: bob}, oidc.Person{Email: mallory, Unverified: true})
 			w.issuer = w.provider.Issuer
 		}
-		config.Access.OIDC = platform.OIDC{IssuerURL: w.issuer, ClientID: oidc.ClientID}
+		config.Access.OIDC = platform.OIDC{IssuerURL: w.issuer, ClientID: oidc.ClientID, GroupsClaim: "groups", OnlyGroups: w.groups}
 	}
 	if w.address == "" {
 		server := httptest.NewTLSServer(http.HandlerFunc(w.proxy))
@@ -346,6 +347,7 @@ type memory struct {
 	until    map[string]time.Time     // by person: what has begun until then has ended
 	follow   map[chan struct{}]bool
 	changes  []string
+	resumed  []string                  // the groups of the last resume
 	holds    func(person string) error // if set: what goes wrong in Holds
 }
 
@@ -431,7 +433,10 @@ func (m *memory) Follow(string) (<-chan struct{}, func(), bool) {
 	}, true
 }
 
-func (m *memory) Resume(_ context.Context, s *vdi.VDISession) error {
+func (m *memory) Resume(_ context.Context, s *vdi.VDISession, groups []string) error {
+	m.mu.Lock()
+	m.resumed = groups
+	m.mu.Unlock()
 	m.edit(s.Status.Host, func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })
 	return m.did("resume " + s.Name)
 }

@@ -35,6 +35,7 @@ const (
 	plain   = "plain"   // a template that everybody in these tests may use
 	artists = "artists" // and one that is not for them
 	studio  = "studio"  // a session of Alice's from that one
+	gallery = "gallery" // one that is suspended, and in the group of the artists
 )
 
 // visitor is somebody who asks the API server for something.
@@ -45,6 +46,7 @@ type visitor struct {
 
 var (
 	aPerson   = visitor{name: alice}
+	anArtist  = visitor{name: alice, groups: []string{"artists", "team"}}
 	mallory   = visitor{name: "mallory@example.com"}
 	teamAdmin = visitor{name: "carol@example.com"} // holds vdi-admin in every namespace of these tests
 	portal    = visitor{name: "system:serviceaccount:portal:web", groups: []string{"system:serviceaccounts:portal"}}
@@ -177,13 +179,18 @@ func (g *guard) try(t *testing.T, a attempt) error {
 // prefixed is a person as an API server with --oidc-username-prefix=oidc: names them.
 func prefixed(v visitor) visitor { return visitor{name: "oidc:" + v.name, groups: v.groups} }
 
-// prefixOfUsernames: with a prefix, only who logged in that way is somebody.
+// prefixOfUsernames: with a prefix, only who logged in that way is somebody, and only
+// groups of that way count.
 func prefixOfUsernames(t *testing.T, p *plane) {
 	t.Helper()
 	g := p.newGuard(t, "prefix")
-	g.install(t, policiesOf(chartObjects(t, "access.requesterPrefix=oidc:"))["sessions"], nil)
+	g.install(t, policiesOf(chartObjects(t, "access.requesterPrefix=oidc:", "access.requesterGroupPrefix=ldap:"))["sessions"], nil)
 	g.isInForce(t, "sessions")
+	member := visitor{name: prefixed(aPerson).name, groups: []string{"ldap:artists", "team", "ldap:system:nodes"}}
 	for _, a := range []attempt{
+		{member, "creates a session in her group", createIn("artists"), "", part{}},
+		{member, "creates a session in a group of another login", createIn("team"), `is not in the group "team", which the API server would call "ldap:team"`, part{}},
+		{member, "creates a session in her group as the API server calls it", createIn("ldap:artists"), `is not in the group "ldap:artists"`, part{}},
 		{prefixed(aPerson), "creates a session", createSession(alice), "", part{}},
 		{prefixed(aPerson), "deletes her session", deleteDesk, "", part{}},
 		{prefixed(mallory), "creates a session for Alice", createSession(alice), `set spec.user to "mallory@example.com"`, part{}},
@@ -396,7 +403,7 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 			ObjectMeta: g.meta("admin"), Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: teamAdmin.name}},
 			RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "vdi-admin"},
 		},
-		g.session(desk, alice, wire.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)),
+		g.session(desk, alice, wire.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)), g.suspended(gallery, "artists"),
 		g.route(desk, "Host(`alice-x.vdi.example.com`)"),
 		route(g.elsewhere, "IngressRoute", "portal", "Host(`portal.vdi.example.com`)"),
 		marked(route(g.elsewhere, "IngressRoute", "marked", "Host(`app.example.org`)")),
@@ -466,6 +473,13 @@ func ofDesktop(meta metav1.ObjectMeta, session string) metav1.ObjectMeta {
 func (g *guard) session(name, user string, finalizers ...string) *vdi.VDISession {
 	s := &vdi.VDISession{ObjectMeta: g.meta(name), Spec: vdi.VDISessionSpec{User: user, Template: plain}}
 	s.Finalizers = finalizers
+	return s
+}
+
+// suspended is a session of Alice's that may be resumed.
+func (g *guard) suspended(name string, groups ...string) *vdi.VDISession {
+	s := g.session(name, alice)
+	s.Spec.RunPolicy, s.Spec.Groups = vdi.RunPolicySuspended, groups
 	return s
 }
 

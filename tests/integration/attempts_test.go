@@ -20,7 +20,8 @@ var (
 	oneselfOnly   = part{policy: "sessions", number: 1}
 	ownOnly       = part{policy: "sessions", number: 2}
 	templateUse   = part{policy: "sessions", number: 3}
-	orderlyEnd    = part{policy: "sessions", number: 4}
+	foreignGroups = part{policy: "sessions", number: 4}
+	orderlyEnd    = part{policy: "sessions", number: 5}
 	isPlatform    = part{policy: "sessions", name: "not-the-platform"}
 	endsNamespace = part{policy: "sessions", name: "not-the-end-of-a-namespace"}
 	isFrontDoor   = part{policy: "sessions", name: "not-the-front-door"}
@@ -81,6 +82,22 @@ func sessionAttempts() []attempt {
 		{aPerson, "deletes a session whose template she may use no longer", deleteStudio, "", part{}},
 		{portal, "creates a session from a template for artists", createFrom(artists), "", isCreator},
 		{teamAdmin, "creates a session from a template for artists", createFrom(artists), "", managesAll},
+
+		{aPerson, "creates a session in a group of others", createIn("artists"), `spec.groups: "alice@example.com" is not in the group "artists": leave it out, or ask for the role vdi-admin`, foreignGroups},
+		{aPerson, "creates a session in a group of the cluster's", createIn("authenticated"), `is not in the group "authenticated"`, foreignGroups},
+		{anArtist, "creates a session in her groups and one of others", createIn("artists", "managers"), `is not in the group "managers"`, foreignGroups},
+		{aPerson, "joins a group of others", editSession(inGroups("artists")), `is not in the group "artists"`, foreignGroups},
+		{aPerson, "joins a group beside the one that she has left", edit(gallery, inGroups("artists", "team")), `is not in the group "artists"`, foreignGroups},
+		{aPerson, "resumes by a group that she has left", edit(gallery, resume), `is not in the group "artists"`, foreignGroups},
+		{aPerson, "names a group that she has left, and resumes", edit(gallery, inGroups("artists"), resume), `is not in the group "artists"`, foreignGroups},
+		{aPerson, "leaves the group and resumes", edit(gallery, inGroups(), resume), "", part{}},
+		{aPerson, "changes something else", edit(gallery, extend), "", part{}},
+		{anArtist, "creates a session in one of her groups", createIn("artists"), "", part{}},
+		{anArtist, "names her groups", editSession(inGroups("artists", "team")), "", part{}},
+		{anArtist, "resumes by her group", edit(gallery, resume), "", part{}},
+		{portal, "creates a session in any group", createIn("artists"), "", isCreator},
+		{teamAdmin, "creates a session in any group", createIn("artists"), "", managesAll},
+		{frontDoor, "resumes a desktop with the groups of its user", patchSession(inGroups("artists")), "", isFrontDoor},
 
 		{aPerson, "takes the operator's finalizer off", editSession(noFinalizer), "metadata.finalizers: vdi.kasm.io/session-cleanup is taken off by the operator", orderlyEnd},
 		{operator, "takes its finalizer off", patchSession(noFinalizer), "", isPlatform},
@@ -272,17 +289,34 @@ func createFrom(template string) func(context.Context, *guard, client.Client) er
 	})
 }
 
+// createIn is a session of Alice's that names groups.
+func createIn(groups ...string) func(context.Context, *guard, client.Client) error {
+	return make1(func(g *guard) client.Object {
+		s := g.session("new", alice)
+		s.Spec.Groups = groups
+		return s
+	})
+}
+
+func inGroups(groups ...string) func(*vdi.VDISession) {
+	return func(s *vdi.VDISession) { s.Spec.Groups = groups }
+}
+
+func extend(s *vdi.VDISession) { s.Spec.IdleTimeout = "1h" }
+
 func editSession(change func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
 	return edit(desk, change)
 }
 
-func edit(name string, change func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
+func edit(name string, changes ...func(*vdi.VDISession)) func(context.Context, *guard, client.Client) error {
 	return func(ctx context.Context, g *guard, c client.Client) error {
 		s := &vdi.VDISession{}
 		if err := c.Get(ctx, client.ObjectKey{Namespace: g.ns, Name: name}, s); err != nil {
 			return err
 		}
-		change(s)
+		for _, change := range changes {
+			change(s)
+		}
 		return c.Update(ctx, s)
 	}
 }

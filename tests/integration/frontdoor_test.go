@@ -297,11 +297,11 @@ func TestFrontDoorWritesWhatItLookedAt(t *testing.T) {
 	changer := frontdoor.NewChanger(w.client)
 
 	w.change(func(s *vdi.VDISession) { s.Spec.IdleTimeout = "1h" })
-	require.NoError(t, changer.Resume(w.ctx, seen), "another's change in between is no obstacle")
+	require.NoError(t, changer.Resume(w.ctx, seen, nil), "another's change in between is no obstacle")
 	require.Equal(t, vdi.RunPolicyRunning, w.session().Spec.RunPolicy)
 	require.Equal(t, vdi.Duration("1h"), w.session().Spec.IdleTimeout, "and is kept")
 	version := w.session().ResourceVersion
-	require.NoError(t, changer.Resume(w.ctx, seen), "a second press finds nothing to do")
+	require.NoError(t, changer.Resume(w.ctx, seen, nil), "a second press finds nothing to do")
 	require.Equal(t, version, w.session().ResourceVersion)
 
 	later := w.clock.Now().Add(2 * time.Hour).Truncate(time.Second)
@@ -310,9 +310,9 @@ func TestFrontDoorWritesWhatItLookedAt(t *testing.T) {
 	require.Equal(t, later.Unix(), w.session().Spec.KeepAliveUntil.Unix())
 
 	w.deleteSession()
-	require.Error(t, changer.Resume(w.ctx, seen), "a session that is gone")
+	require.Error(t, changer.Resume(w.ctx, seen, nil), "a session that is gone")
 	fresh := w.createSession(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended })
-	require.Error(t, changer.Resume(w.ctx, seen), "another session of that name")
+	require.Error(t, changer.Resume(w.ctx, seen, nil), "another session of that name")
 	require.Equal(t, vdi.RunPolicySuspended, w.session().Spec.RunPolicy)
 	require.Equal(t, fresh.ResourceVersion, w.session().ResourceVersion)
 }
@@ -391,7 +391,7 @@ type doorAttack struct {
 	want       string
 }
 
-// TestFrontDoorPolicy: the API server lets the front door change two fields and
+// TestFrontDoorPolicy: the API server lets the front door change three fields and
 // nothing else, and each line of the policy is needed for that.
 func TestFrontDoorPolicy(t *testing.T) {
 	t.Parallel()
@@ -399,11 +399,14 @@ func TestFrontDoorPolicy(t *testing.T) {
 	w.createTemplate()
 	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 	fresh := func() *vdi.VDISession {
-		return w.createSession(func(s *vdi.VDISession) {
+		s := w.createSession(func(s *vdi.VDISession) {
 			s.GenerateName, s.Name = "desk-", ""
 			s.Labels, s.Annotations, s.Finalizers = map[string]string{"team": "a"}, map[string]string{"note": "a"}, []string{"example.com/keep"}
 			s.Spec.IdleTimeout, s.Spec.KeepAliveUntil = "1h", &metav1.Time{Time: later}
 		})
+		s.Status.PodName = s.Name // its desktop runs
+		require.NoError(t, w.client.Status().Update(w.ctx, s))
+		return s
 	}
 	account := w.asFrontDoor(policyKind, bindingKind)
 	door, err := client.New(account, client.Options{Scheme: run.Scheme()})
@@ -412,9 +415,9 @@ func TestFrontDoorPolicy(t *testing.T) {
 		return door.Patch(w.ctx, s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))
 	}
 	attacks := []doorAttack{
-		{`{"spec":{"timeout":"1000h"}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
-		{`{"spec":{"idleTimeout":null}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
-		{`{"spec":{"resources":{"gpu":4}}}`, 1, "spec.runPolicy and spec.keepAliveUntil only"},
+		{`{"spec":{"timeout":"1000h"}}`, 1, "spec.runPolicy, spec.keepAliveUntil and spec.groups only"},
+		{`{"spec":{"idleTimeout":null}}`, 1, "spec.runPolicy, spec.keepAliveUntil and spec.groups only"},
+		{`{"spec":{"resources":{"gpu":4}}}`, 1, "spec.runPolicy, spec.keepAliveUntil and spec.groups only"},
 		{`{"metadata":{"labels":{"vdi.kasm.io/user":"x"}}}`, 2, "may not change a session's metadata"},
 		{`{"metadata":{"labels":null}}`, 2, "may not change a session's metadata"},
 		{`{"metadata":{"annotations":{"note":"b"}}}`, 2, "may not change a session's metadata"},
@@ -423,6 +426,7 @@ func TestFrontDoorPolicy(t *testing.T) {
 		{`{"spec":{"runPolicy":"Suspended"}}`, 3, "set spec.runPolicy to Running only"},
 		{`{"spec":{"keepAliveUntil":null}}`, 4, "to a later time only"},
 		{`{"spec":{"keepAliveUntil":"2026-01-01T00:00:00Z"}}`, 4, "to a later time only"},
+		{`{"spec":{"groups":["artists"]}}`, 5, "spec.groups only where it asks for a desktop that does not run"},
 	}
 	policy := &unstructured.Unstructured{}
 	policy.SetGroupVersionKind(schema.GroupVersionKind{Group: "admissionregistration.k8s.io", Version: "v1", Kind: policyKind})
@@ -442,7 +446,8 @@ func TestFrontDoorPolicy(t *testing.T) {
 	}
 	require.NoError(t, try(s, `{"spec":{"runPolicy":"Running","keepAliveUntil":"`+later.Add(time.Hour).Format(time.RFC3339)+`"}}`), "what the front door is for")
 	require.NoError(t, w.client.Patch(w.ctx, s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"runPolicy":"Suspended","timeout":"2h"}}`))), "others are not meant")
-	require.NoError(t, try(s, `{"spec":{"runPolicy":"Running"}}`), "a resume")
+	require.NoError(t, try(s, `{"spec":{"runPolicy":"Running","groups":["artists"]}}`), "a resume, with the groups of the login")
+	require.NoError(t, try(w.createSession(), `{"spec":{"groups":["team"]}}`), "groups of a session that has no desktop")
 
 	// Whatever else its rights might become, it only patches.
 	w.mayEverything()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +47,11 @@ type Person struct {
 	// Account is what the provider calls the account (the claim sub); by default one of
 	// the address.
 	Account string
+	// Groups of the person (the claim groups); nil: the provider sends no such claim.
+	Groups []string
+	// The ID token says the address, or the groups; else userinfo alone does, which may
+	// answer nothing.
+	EmailInToken, GroupsInToken, NoUserInfo bool
 }
 
 func (p Person) account() string {
@@ -154,6 +161,32 @@ func (l *liar) CreateAuthRequest(ctx context.Context, request *oidc.AuthRequest,
 	return l.Storage.CreateAuthRequest(ctx, request, user)
 }
 
+// SetUserinfoFromRequest adds to an ID token.
+func (l *liar) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo, request op.IDTokenRequest, scopes []string) error {
+	err := l.Storage.SetUserinfoFromRequest(ctx, info, request, scopes)
+	if p, found := l.provider.people.byAccount(request.GetSubject()); found {
+		if p.EmailInToken {
+			info.Email, info.EmailVerified = p.Email, oidc.Bool(!p.Unverified)
+		}
+		if p.GroupsInToken {
+			info.AppendClaims("groups", p.Groups)
+		}
+	}
+	return err
+}
+
+// SetUserinfoFromToken answers who an access token is about.
+func (l *liar) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, token, subject, origin string) error {
+	p, found := l.provider.people.byAccount(subject)
+	if found && p.NoUserInfo {
+		return errors.New("userinfo is out of order")
+	}
+	if found && p.Groups != nil && !p.GroupsInToken {
+		info.AppendClaims("groups", p.Groups)
+	}
+	return l.Storage.SetUserinfoFromToken(ctx, info, token, subject, origin)
+}
+
 var formID = regexp.MustCompile(`name="id" value="([^"]+)"`)
 
 // LogIn fills in the provider's form, which the browser has reached, and returns
@@ -175,6 +208,16 @@ func (p *Provider) LogIn(t *testing.T, browser *http.Client, form *http.Response
 type users struct {
 	mu     sync.Mutex
 	people []Person
+}
+
+func (u *users) byAccount(account string) (Person, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	i := slices.IndexFunc(u.people, func(p Person) bool { return p.account() == account })
+	if i < 0 {
+		return Person{}, false
+	}
+	return u.people[i], true
 }
 
 func (u *users) find(is func(Person) bool) *storage.User {

@@ -83,6 +83,10 @@ oidc:
   issuerURL: {{ $oidc.issuerURL | quote }}
   clientID: {{ $oidc.clientID | quote }}
   userClaim: {{ $oidc.userClaim | quote }}
+  groupsClaim: {{ dig "groupsClaim" "groups" $oidc | quote }}
+  {{- with dig "onlyGroups" list $oidc }}
+  onlyGroups: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 

@@ -36,6 +36,30 @@ last is all of them at once, where they have no account each. */}}
   "system:kube-controller-manager" | toJson -}}
 {{- end -}}
 
+{{/* The conditions of policies that judge sessions of people: the platform, administrators,
+portals and who ends a namespace pass first. */}}
+{{- define "vdi-operator.admission.ofPeople" -}}
+- name: not-the-platform
+  expression: >-
+    !(request.userInfo.username in {{ include "vdi-operator.admission.platform" . }})
+- name: not-the-end-of-a-namespace
+  expression: >-
+    request.operation == 'CREATE' || !(request.userInfo.username in {{ include "vdi-operator.admission.system" . }})
+# It has a policy of its own, which allows it three fields (templates/frontdoor).
+- name: not-the-front-door
+  expression: >-
+    request.operation != 'UPDATE'
+    || request.userInfo.username != {{ include "vdi-operator.admission.username" (dict "root" . "account" (include "vdi-operator.frontDoor.name" .)) | toJson }}
+{{- with .Values.admission.creatorGroups }}
+- name: not-a-creator
+  expression: >-
+    !(has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ toJson . }}))
+{{- end }}
+- name: not-an-administrator
+  expression: >-
+    !{{ include "vdi-operator.admission.may" "manage" }}
+{{- end -}}
+
 {{/* Whether RBAC allows the requester a verb on the sessions of the request's
 namespace. The verbs manage and route exist for these policies alone. */}}
 {{- define "vdi-operator.admission.may" -}}

@@ -110,6 +110,15 @@ func forHostInUse(f Facts) []Finding {
 	return []Finding{user("end the session that has this host, or make this one again under another name", f.again("NAME", "--template "+f.Session.Spec.Template))}
 }
 
+// forTemplateOfOthers is about whom a template does not admit. Who was given a group since
+// says so at a resume: spec.groups is what a session knows.
+func forTemplateOfOthers(f Facts) []Finding {
+	return []Finding{
+		user("make the session again from a template that is for you; the home is kept", f.again(f.Session.Name, "--template TEMPLATE")),
+		administrator("or add the user, or one of the groups in spec.groups, to the template's spec.access; the session starts by itself then", f.editTemplate()),
+	}
+}
+
 func forHostOfAnother(f Facts) []Finding {
 	return []Finding{user("make the session again under another name: the host stays with the person who had it", f.again("NAME", "--template "+f.Session.Spec.Template))}
 }

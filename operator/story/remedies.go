@@ -128,6 +128,7 @@ func advice() map[string]adviser {
 
 		vdi.ReasonInvalidUser:          forInvalidUser,
 		vdi.ReasonTemplateNotFound:     forMissingTemplate,
+		vdi.ReasonTemplateNotAllowed:   forTemplateOfOthers,
 		vdi.ReasonInvalidValues:        forInvalidValues,
 		vdi.ReasonInvalidResources:     forInvalidResources,
 		vdi.ReasonGPUCountNotSliceable: forGPUCount,

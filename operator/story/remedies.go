@@ -92,9 +92,14 @@ func (f Facts) pod(words string) string {
 	return fmt.Sprintf("kubectl %s -n %s %s", words, f.Session.Namespace, name)
 }
 
-// again ends the session and makes one that differs.
+// again ends the session and makes one that differs. The home is kept, whatever the session
+// says: nobody loses files by advice.
 func (f Facts) again(name, flags string) string {
-	return fmt.Sprintf("%s && kubectl vdi create %s -n %s %s", f.vdi("delete"), name, f.Session.Namespace, flags)
+	keep := ""
+	if f.Session.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete {
+		keep = fmt.Sprintf(`kubectl patch vdisession -n %s %s --type merge -p '{"spec":{"persistence":{"reclaimPolicy":"Retain"}}}' && `, f.Session.Namespace, f.Session.Name)
+	}
+	return fmt.Sprintf("%s%s && kubectl vdi create %s -n %s %s", keep, f.vdi("delete"), name, f.Session.Namespace, flags)
 }
 
 // onClaim is a command on the home's claim.

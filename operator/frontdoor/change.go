@@ -33,7 +33,18 @@ type patcher struct{ client client.Client }
 // cache: after a conflict only the newest state counts.
 func NewChanger(c client.Client) Changer { return patcher{c} }
 
+// Resume also writes the groups. Where an admission policy of an earlier release does not let
+// it, for the time of an upgrade, the resume does without: the operator judges by those that
+// stand there.
 func (p patcher) Resume(ctx context.Context, s *vdi.VDISession, groups []string) error {
+	err := p.resume(ctx, s, groups)
+	if groups != nil && apierrors.IsForbidden(err) {
+		return p.resume(ctx, s, nil)
+	}
+	return err
+}
+
+func (p patcher) resume(ctx context.Context, s *vdi.VDISession, groups []string) error {
 	return p.change(ctx, s, func(now *vdi.VDISession) map[string]any {
 		spec := map[string]any{}
 		switch {

@@ -101,11 +101,18 @@ func TestA45ForeignGroups(t *testing.T) {
 			require.NoError(t, w.Driver.Create(t.Context(), s), "an artist then")
 			return joins(t, w, c, s, `{"spec":{"runPolicy":"Running"}}`)
 		},
+		"keep a group in reserve, in a session that cannot start": func(t *testing.T, w *world, c client.Client, s *vdi.VDISession) ledger.Outcome {
+			s.Spec.Groups, s.Spec.Resources.Memory = []string{"artists"}, "16Gi"
+			require.NoError(t, w.Driver.Create(t.Context(), s), "an artist then")
+			require.NotEmpty(t, w.settles(t, s))
+			return joins(t, w, c, s, `{"spec":{"resources":null}}`)
+		},
 	} {
 		attack(t, name, func(t *testing.T, w *world) ledger.Outcome {
 			ns := w.namespace(t)
 			wanted := w.templated(t, "members-"+ns, func(t *vdi.VDITemplate) {
 				t.Spec.Access = vdi.TemplateAccess{Users: []string{userIn(ns)}, Groups: []string{"artists"}}
+				t.Spec.Resources.Max.Memory = "8Gi"
 			})
 			c := w.person(t, ns, malloryIn(ns), "person", slices.Concat(personRules, mayUse(wanted)))
 			return ask(t, w, c, desk(ns, "desk", malloryIn(ns), func(s *vdi.VDISession) { s.Spec.Template = wanted }))

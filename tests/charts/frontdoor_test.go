@@ -73,13 +73,12 @@ func TestAccessConfig(t *testing.T) {
 	require.Equal(t, platform.Access{Mode: wire.AccessPassword}, access(operator(nil)))
 	want := platform.Access{
 		Mode: wire.AccessOIDC, ForwardAuth: "http://vdi-frontdoor.vdi-system.svc:8081/auth",
-		OIDC: platform.OIDC{IssuerURL: "https://login.example.com/realms/vdi", ClientID: "vdi", UserClaim: "sub", GroupsClaim: "groups"},
+		OIDC: platform.OIDC{IssuerURL: "https://login.example.com/realms/vdi", ClientID: "vdi", UserClaim: "sub"},
 	}
 	require.Equal(t, want, access(oidc(map[string]string{"access.oidc.userClaim": "sub"})))
 	require.Equal(t, want, access(oidc(map[string]string{"access.oidc.userClaim": "sub", "access.oidc.groupsClaim": "null", "access.oidc.onlyGroups": "null"})), "values of earlier releases")
 	want.OIDC.GroupsClaim, want.OIDC.OnlyGroups = "roles", []string{"/artists", "CN=a b"}
 	require.Equal(t, want, access(oidc(map[string]string{"access.oidc.userClaim": "sub", "access.oidc.groupsClaim": "roles", "access.oidc.onlyGroups": "{/artists,CN=a b}"})))
-	require.Empty(t, access(oidc(map[string]string{"access.oidc.groupsClaim": ""})).OIDC.GroupsClaim, "the front door writes none")
 }
 
 // TestDoorFiles: secrets come as files, from where the values say.

@@ -83,7 +83,7 @@ oidc:
   issuerURL: {{ $oidc.issuerURL | quote }}
   clientID: {{ $oidc.clientID | quote }}
   userClaim: {{ $oidc.userClaim | quote }}
-  groupsClaim: {{ dig "groupsClaim" "groups" $oidc | quote }}
+  groupsClaim: {{ dig "groupsClaim" "" $oidc | quote }}
   {{- with dig "onlyGroups" list $oidc }}
   onlyGroups: {{- toYaml . | nindent 4 }}
   {{- end }}

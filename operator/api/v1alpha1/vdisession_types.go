@@ -19,7 +19,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:selectablefield:JSONPath=`.spec.user`
 // +kubebuilder:selectablefield:JSONPath=`.spec.template`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 52 lower-case letters, digits or '-', begin with a letter and end with a letter or digit"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.spec.groups) || (has(self.spec.groups) && self.spec.groups == oldSelf.spec.groups) || oldSelf.spec.runPolicy == 'Suspended' || !has(oldSelf.status) || !has(oldSelf.status.podName)",message="spec.groups can be changed only while no desktop runs: set spec.runPolicy to Suspended first; the groups count from the next start"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.spec.groups) || (has(self.spec.groups) && self.spec.groups == oldSelf.spec.groups) || oldSelf.spec.groups.size() == 0 || oldSelf.spec.runPolicy == 'Suspended' || self.spec.runPolicy == 'Suspended' || !has(oldSelf.status) || !has(oldSelf.status.podName)",message="spec.groups can be changed only while no desktop runs: set spec.runPolicy to Suspended first, or with it; the groups count from the next start"
 type VDISession struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -41,6 +41,9 @@ func (p *Pass) Refuse(h *verdict.Verdict) {
 	if p.Refusal == nil || h.Condition == vdi.ConditionAccepted {
 		p.Refusal = h
 	}
+	if p.WayRefused == nil && h.Condition == vdi.ConditionReachable {
+		p.WayRefused = h
+	}
 	p.LookAgainAfter(h.Retry)
 }
 
@@ -111,7 +114,7 @@ func (f *Facts) HadHome() bool {
 
 // RouteRefused reports whether a part of the way in is missing because it was refused.
 func (p *Pass) RouteRefused() bool {
-	return p.Refusal != nil && p.Refusal.Condition == vdi.ConditionReachable && slices.ContainsFunc(p.Desired, func(o *unstructured.Unstructured) bool {
+	return p.WayRefused != nil && slices.ContainsFunc(p.Desired, func(o *unstructured.Unstructured) bool {
 		return verdict.IsProxyKind(o.GetKind()) && p.Seen.Others[KeyOf(o)] == nil
 	})
 }

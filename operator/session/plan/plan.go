@@ -57,6 +57,7 @@ type Plan struct {
 	HomeDiffers string                       // in what the home is not as asked for
 	SizeRefused *verdict.Verdict             // why the home stays as large as it is
 	HomeKept    *KeptHome                    // the deleted session was to take it along
+	WayRefused  *verdict.Verdict             // what is refused of the way in to this desktop
 	Refusal     *verdict.Verdict             // why the next start would be refused as things are; this desktop lives, or is to stop
 
 	// What the status says next of these, beside what follows from the rest.

@@ -29,6 +29,9 @@ func (p draft) accept() error {
 	if err := platform.ValidateUser(spec.User); err != nil {
 		return verdict.Refused(vdi.ReasonInvalidUser, fmt.Errorf("spec.user: %w", err))
 	}
+	if err := p.nameHost(); err != nil {
+		return err
+	}
 	if err := p.mayUseTemplate(); err != nil {
 		return err
 	}
@@ -41,7 +44,7 @@ func (p draft) accept() error {
 	if err := p.Platform.Sessions.GPUSharing.CheckCount(*resources.GPU, template.GPU.ResourceName, template.Scheduling.NodeSelector); err != nil {
 		return verdict.Refused(vdi.ReasonGPUCountNotSliceable, err)
 	}
-	return p.nameHost()
+	return nil
 }
 
 // mayUseTemplate refuses to start a desktop from a template that is for others. Of one that

@@ -221,7 +221,7 @@ func (p view) reachableFact() fact {
 	case plan.ReachNotVerified:
 		return fact{metav1.ConditionUnknown, vdi.ReasonNotVerified, "Nobody asked the proxy: sessions.verifyRoute is off"}
 	case plan.ReachRefused:
-		return isFalse(p.Refusal.Reason, p.Refusal.Message)
+		return isFalse(p.WayRefused.Reason, p.WayRefused.Message)
 	case plan.ReachSilent:
 		return isFalse(vdi.ReasonRouteNotAnswering, "The proxy does not lead to the desktop yet")
 	default:

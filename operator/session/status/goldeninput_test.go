@@ -2,7 +2,6 @@ package status
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -217,15 +216,17 @@ func (in goldenInput) accept(p *plan.Pass) {
 	if h := p.NotAccepted(); h != nil {
 		reason = h.Reason
 	}
-	if p.Template == nil || slices.Contains([]string{vdi.ReasonInvalidUser, vdi.ReasonInvalidResources}, reason) ||
-		reason == vdi.ReasonTemplateNotAllowed && !p.MayBeRefused() {
+	if p.Template == nil || reason == vdi.ReasonInvalidUser {
+		return
+	}
+	if way := in.Way; way != nil && reason != vdi.ReasonInvalidHost {
+		p.Host, p.URL, p.HasHost = way.Host, way.URL, way.Has
+	}
+	if reason == vdi.ReasonInvalidResources || reason == vdi.ReasonTemplateNotAllowed && !p.MayBeRefused() {
 		return
 	}
 	p.Resources, _ = renderer.ResourcesOf(p.Session.Spec, p.Template.Spec)
 	p.Encoder = platform.ResolveEncoder(p.Template.Spec, nil)
-	if way := in.Way; way != nil && !slices.Contains([]string{vdi.ReasonGPUCountNotSliceable, vdi.ReasonInvalidHost}, reason) {
-		p.Host, p.URL, p.HasHost = way.Host, way.URL, way.Has
-	}
 	p.HomeSeen = in.HomeSeen && reason == "" && (p.StoppedBy == nil || p.StoppedBy.Condition != vdi.ConditionHomeReady)
 }
 

@@ -70,7 +70,7 @@ func (p view) isBlind() bool { return p.failed != nil && !p.Gathered }
 func (p view) describeWay(st *vdi.VDISessionStatus) {
 	refused := p.NotAccepted()
 	switch {
-	case refused == nil && p.HasHost:
+	case (refused == nil || waitsForGroups(refused)) && p.HasHost:
 		st.Host, st.URL = p.Host, p.URL
 	case refused != nil && isHostRefusal(refused): // it is another's
 		st.Host, st.URL = "", ""
@@ -175,6 +175,10 @@ func (p view) gpuStatus() *vdi.GPUStatus {
 
 // Equal reports whether two statuses say the same.
 func Equal(a, b vdi.VDISessionStatus) bool { return equality.Semantic.DeepEqual(a, b) }
+
+// waitsForGroups reports whether a login at the session's own page may help: it must have an
+// address.
+func waitsForGroups(h *verdict.Verdict) bool { return h.Reason == vdi.ReasonTemplateNotAllowed }
 
 // isHostRefusal reports whether somebody else has the session's host.
 func isHostRefusal(h *verdict.Verdict) bool {

@@ -51,7 +51,11 @@ func TestWords(t *testing.T) {
 			nil, vdi.PhaseSuspended, "", "True", "False", "Suspended: the home is kept and the GPU is free",
 		},
 		"its route is refused": {
-			plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, Refusal: verdict.RouteKindMissing()}, Outcome: plan.Outcome{Reach: plan.ReachRefused}},
+			plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, WayRefused: verdict.RouteKindMissing(), Refusal: verdict.RouteKindMissing()}, Outcome: plan.Outcome{Reach: plan.ReachRefused}},
+			nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "True", "The desktop is up, and nothing leads to it. The kind IngressRoute",
+		},
+		"its route is refused, and so would be its next start": {
+			plan.Pass{Facts: plan.Facts{Seen: plan.Children{Pod: fixture.Pod(fixture.Placed, fixture.Ready)}}, Plan: plan.Plan{Decision: run, WayRefused: verdict.RouteKindMissing(), Refusal: verdict.Refused(vdi.ReasonTemplateNotAllowed, errors.New("for others"))}, Outcome: plan.Outcome{Reach: plan.ReachRefused}},
 			nil, vdi.PhaseCreating, vdi.WaitingForRoute, "False", "True", "The desktop is up, and nothing leads to it. The kind IngressRoute",
 		},
 		"no answer": {plan.Pass{Plan: plan.Plan{Decision: run}}, errors.New("read pod: timeout"), vdi.PhasePending, "", "False", "False", "The API server could not be asked: read pod: timeout"},

@@ -28,8 +28,8 @@ func (p view) verdict(failed error) *verdict.Verdict {
 		return desktop.Wait(p.Seen.Pod, p.GPUResource(), p.HasWorked(), p.Cause)
 	case p.Reach == plan.ReachRefused:
 		return &verdict.Verdict{
-			Condition: vdi.ConditionReachable, Reason: p.Refusal.Reason, Phase: vdi.PhaseCreating,
-			Waiting: vdi.WaitingForRoute, Message: "The desktop is up, and nothing leads to it. " + p.Refusal.Message, Stalled: true,
+			Condition: vdi.ConditionReachable, Reason: p.WayRefused.Reason, Phase: vdi.PhaseCreating,
+			Waiting: vdi.WaitingForRoute, Message: "The desktop is up, and nothing leads to it. " + p.WayRefused.Message, Stalled: true,
 		}
 	case p.Reach == plan.ReachSilent:
 		return &verdict.Verdict{

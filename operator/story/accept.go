@@ -10,7 +10,7 @@ import (
 // What helps a session that is not accepted as it is: its user, template, sizes or host.
 
 func forInvalidUser(f Facts) []Finding {
-	return []Finding{user("make the session again with another spelling of its user; spec.user cannot be changed", f.again(f.Session.Name, "--template "+f.Session.Spec.Template+" --user USER"))}
+	return []Finding{user("make the session again with another spelling of its user; spec.user cannot be changed", f.again(f.Session.Name, f.Session.Spec.Template, "USER"))}
 }
 
 func forMissingTemplate(f Facts) []Finding {
@@ -19,7 +19,7 @@ func forMissingTemplate(f Facts) []Finding {
 		text += ". There are: " + strings.Join(f.Offered, ", ")
 	}
 	return []Finding{
-		user(text, f.again(f.Session.Name, "--template TEMPLATE")),
+		user(text, f.again(f.Session.Name, "TEMPLATE", f.person())),
 		administrator(fmt.Sprintf("add a template named %s; the session starts by itself then", f.Session.Spec.Template), "kubectl get vditemplates"),
 	}
 }
@@ -101,24 +101,29 @@ func forGuard(f Facts) []Finding {
 
 func forInvalidHost(f Facts) []Finding {
 	return []Finding{
-		user("make the session again under a shorter name", f.again("NAME", "--template "+f.Session.Spec.Template)),
+		user("make the session again under a shorter name", f.renamed()),
 		administrator("or correct sessions.hostTemplate in the platform's values", ""),
 	}
 }
 
 func forHostInUse(f Facts) []Finding {
-	return []Finding{user("end the session that has this host, or make this one again under another name", f.again("NAME", "--template "+f.Session.Spec.Template))}
+	return []Finding{user("end the session that has this host, or make this one again under another name", f.renamed())}
 }
 
 // forTemplateOfOthers is about whom a template does not admit. Who was given a group since
 // says so at a resume: spec.groups is what a session knows.
 func forTemplateOfOthers(f Facts) []Finding {
+	groups := user("say which groups you are in (spec.groups): a session that has none may be given groups at any time", f.edit())
+	if len(f.Session.Spec.Groups) > 0 {
+		groups = user("correct the groups that you are in (spec.groups), which can be changed while no desktop runs", f.change())
+	}
 	return []Finding{
-		user("make the session again from a template that is for you; the home is kept", f.again(f.Session.Name, "--template TEMPLATE")),
+		groups,
+		user("or make the session again from a template that is for you; the home is kept", f.again(f.Session.Name, "TEMPLATE", f.person())),
 		administrator("or add the user, or one of the groups in spec.groups, to the template's spec.access; the session starts by itself then", f.editTemplate()),
 	}
 }
 
 func forHostOfAnother(f Facts) []Finding {
-	return []Finding{user("make the session again under another name: the host stays with the person who had it", f.again("NAME", "--template "+f.Session.Spec.Template))}
+	return []Finding{user("make the session again under another name: the host stays with the person who had it", f.renamed())}
 }

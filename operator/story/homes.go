@@ -2,17 +2,38 @@ package story
 
 import (
 	"fmt"
+	"slices"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // What helps against trouble with a home.
 
+// isHomeAtRisk reports whether a home is lost, or lasts only while the desktop runs: then
+// nothing is advised that ends it.
+func isHomeAtRisk(s *vdi.VDISession) bool {
+	c := condition(s, vdi.ConditionHomeReady)
+	return c != nil && slices.Contains([]string{vdi.ReasonHomeLeaving, vdi.ReasonHomeMissing, vdi.ReasonHomeLost}, c.Reason)
+}
+
+// forHomeAtRisk speaks of the home alone; whatever else is wrong can wait for it.
+func forHomeAtRisk(f Facts) []Finding {
+	var out []Finding
+	if isWell(f.Session) && f.Session.Status.Phase == vdi.PhaseRunning {
+		out = whileRunning(f)
+	}
+	return append(out, forHome(f)...)
+}
+
 func forHomeOfAnother(f Facts) []Finding {
-	identity := f.Session.Status.Identity
+	handOver := "" // without an identity it would take the claim from everybody
+	if identity := f.Session.Status.Identity; identity != "" {
+		handOver = f.onClaim("label --overwrite", wire.LabelHomeFor+"="+identity)
+	}
 	return []Finding{
-		user("make the session again under another name; it gets a home of its own then", f.again("NAME", "--template "+f.Session.Spec.Template)),
-		administrator("or hand the claim over, where it is the same person's", f.onClaim("label --overwrite", wire.LabelHomeFor+"="+identity)),
+		user("make the session again under another name; it gets a home of its own then", f.renamed()),
+		administrator("or hand the claim over, where it is the same person's", handOver),
 	}
 }
 
@@ -42,12 +63,12 @@ func forHomeLeaving(f Facts) []Finding {
 func forHomeMissing(f Facts) []Finding {
 	return []Finding{
 		user("save elsewhere what is needed, and do not restart the desktop before the home is back", ""),
-		administrator("bring the claim back before the next start", fmt.Sprintf("kubectl get pv | grep %s/%s", f.Session.Namespace, f.claimName())),
+		administrator("bring the claim back before the next start", f.findVolume()),
 	}
 }
 
 func forHomeReplaced(f Facts) []Finding {
-	return []Finding{administrator("look for the former volume, or a backup, if files are missed", fmt.Sprintf("kubectl get pv | grep %s/%s", f.Session.Namespace, f.claimName()))}
+	return []Finding{administrator("look for the former volume, or a backup, if files are missed", f.findVolume())}
 }
 
 func forHomeDiffers(f Facts) []Finding {

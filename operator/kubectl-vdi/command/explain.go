@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/vdi-platform/vdi-platform/operator/story"
 )
 
 // notInstalled is said where the API server does not know our kinds.
@@ -67,7 +69,7 @@ func lacks(message string) string {
 	if namespace != "" && resource != templateResource.Resource {
 		where, command = "in namespace "+namespace, "kubectl create rolebinding NAME -n "+namespace
 	}
-	return fmt.Sprintf("\nWhat is missing is the role %s %s; an administrator grants it:\n  %s --clusterrole=%s --user=%s", role, where, command, role, quote(person))
+	return fmt.Sprintf("\nWhat is missing is the role %s %s; an administrator grants it:\n  %s --clusterrole=%s --user=%s", role, where, command, role, story.Quote(person))
 }
 
 // roleFor is the least of the chart's ClusterRoles that grants a verb on a resource
@@ -85,12 +87,4 @@ func roleFor(verb, resource string) (role string, isOurs bool) {
 		return "vdi-template-user", true
 	}
 	return "", false
-}
-
-// quote makes one word of a shell out of text.
-func quote(text string) string {
-	if regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`).MatchString(text) {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -39,6 +39,8 @@ type Facts struct {
 	Events []eventsv1.Event `json:"events,omitempty"`
 	// Unread is what the reader may not read, such as "nodes".
 	Unread []string `json:"unread,omitempty"`
+	// Failed is what could not be read, each with why, such as "nodes: the server is busy".
+	Failed []string `json:"failed,omitempty"`
 	// Names says that the reader handles everybody's sessions: names of others are shown.
 	Names bool `json:"names,omitempty"`
 }
@@ -62,7 +64,7 @@ const (
 	TopicNext Topic = "Next"
 	// TopicEvent: what happened lately.
 	TopicEvent Topic = "Event"
-	// TopicUnread: what the reader may not read.
+	// TopicUnread: what the reader may not read, or could not.
 	TopicUnread Topic = "Unread"
 )
 
@@ -243,14 +245,24 @@ func place(f Facts) []Finding {
 		}
 		text += ": " + strings.Join(names, ", ")
 	}
-	if slices.Contains(f.Unread, UnreadElsewhere) {
+	if hidesOthers(f) {
 		text += ", among those that you may read"
 	}
 	return []Finding{{Topic: TopicPlace, Text: text, Since: new(metav1.NewTime(queuedAt(f.Session)))}}
 }
 
-// UnreadElsewhere stands in Facts.Unread where only the session's own namespace was read.
-const UnreadElsewhere = "sessions of other namespaces"
+// What Facts.Unread and Facts.Failed name where not all sessions were read.
+const (
+	UnreadElsewhere = "sessions of other namespaces"
+	UnreadOthers    = "other sessions"
+)
+
+// hidesOthers reports whether sessions may wait that were not read.
+func hidesOthers(f Facts) bool {
+	return slices.ContainsFunc(slices.Concat(f.Unread, f.Failed), func(what string) bool {
+		return strings.HasPrefix(what, UnreadElsewhere) || strings.HasPrefix(what, UnreadOthers)
+	})
+}
 
 // ends says when the session's present state ends by itself.
 func ends(f Facts) []Finding {
@@ -322,7 +334,10 @@ func EventTime(e *eventsv1.Event) metav1.Time {
 }
 
 func unread(f Facts) (out []Finding) {
-	for _, what := range f.Unread {
+	if len(f.Unread) > 0 {
+		out = append(out, Finding{Topic: TopicUnread, Text: strings.Join(f.Unread, ", ") + ": you lack the right"})
+	}
+	for _, what := range f.Failed {
 		out = append(out, Finding{Topic: TopicUnread, Text: what})
 	}
 	return out

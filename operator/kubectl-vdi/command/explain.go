@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/vdi-platform/vdi-platform/operator/story"
 )
@@ -19,7 +18,13 @@ const notInstalled = "error: this cluster has no VDI platform: it does not know 
 
 // explain is an error in kubectl's words; where rights lack, with the role that has them. What
 // it says of the cluster's may not control a terminal.
-func explain(err error) string { return printers.EscapeTerminal(explained(err)) }
+func explain(err error) string {
+	lines := strings.Split(explained(err), "\n")
+	for i := range lines {
+		lines[i] = harmless(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
 
 func explained(err error) string {
 	var status apierrors.APIStatus

@@ -21,11 +21,10 @@ type gatherer struct {
 	*cluster
 	ctx   context.Context
 	facts story.Facts
-	err   error
 }
 
-// gather reads the facts about a session. What is not there is left out; what may not be read
-// is named.
+// gather reads the facts about a session. What is not there is left out; what may not be
+// read, or could not, is named.
 func (t *tool) gather(ctx context.Context, c *cluster, name string) (story.Facts, error) {
 	s, err := c.session(ctx, name)
 	if err != nil {
@@ -43,7 +42,7 @@ func (t *tool) gather(ctx context.Context, c *cluster, name string) (story.Facts
 		g.facts.Quotas = readAll[corev1.ResourceQuota](g, g.dynamic.Resource(core("resourcequotas")).Namespace(c.namespace), "resource quotas", "")
 	}
 	g.events()
-	return g.facts, g.err
+	return g.facts, ctx.Err()
 }
 
 func core(resource string) schema.GroupVersionResource {
@@ -57,8 +56,8 @@ func (g *gatherer) failed(what string, err error) {
 		if !slices.Contains(g.facts.Unread, what) {
 			g.facts.Unread = append(g.facts.Unread, what)
 		}
-	case err != nil && !apierrors.IsNotFound(err) && g.err == nil:
-		g.err = err
+	case err != nil && !apierrors.IsNotFound(err):
+		g.facts.Failed = append(g.facts.Failed, what+": "+err.Error())
 	}
 }
 
@@ -114,12 +113,12 @@ func (g *gatherer) others() {
 		return
 	}
 	if g.facts.Session.Status.WaitingFor == vdi.WaitingForQuota { // a quota is a namespace's
-		g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), "other sessions", "")
+		g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), story.UnreadOthers, "")
 	} else {
-		before := len(g.facts.Unread)
+		before := len(g.facts.Unread) + len(g.facts.Failed)
 		g.facts.Others = readAll[vdi.VDISession](g, g.dynamic.Resource(sessionResource), story.UnreadElsewhere, "")
-		if len(g.facts.Unread) > before {
-			g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), "other sessions", "")
+		if len(g.facts.Unread)+len(g.facts.Failed) > before {
+			g.facts.Others = readAll[vdi.VDISession](g, g.sessions(), story.UnreadOthers, "")
 		}
 	}
 	g.facts.Names = g.may(g.ctx, "manage", sessionResource)

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,6 +61,13 @@ func (d *dryRun) words() string {
 	return ""
 }
 
+// checkOutput refuses a format before anything is done: afterwards nobody would learn that it
+// was.
+func checkOutput(flags *genericclioptions.PrintFlags) error {
+	_, err := flags.ToPrinter()
+	return err
+}
+
 // printDone prints what was done to an object, as kubectl does, or the object.
 func (t *tool) printDone(flags *genericclioptions.PrintFlags, done string, o runtime.Object) error {
 	flags.NamePrintFlags.Operation = done
@@ -73,7 +81,26 @@ func (t *tool) printDone(flags *genericclioptions.PrintFlags, done string, o run
 // oneLine is a text of the cluster's as it may stand on a terminal: what controls that is
 // shown and not done, and it breaks no line.
 func oneLine(text string) string {
-	return strings.Join(strings.Fields(printers.EscapeTerminal(text)), " ")
+	return harmless(strings.Join(strings.Fields(text), " "))
+}
+
+// harmless is text in which whatever controls a terminal, or the direction of what is
+// written, is shown and not done.
+func harmless(text string) string {
+	var out strings.Builder
+	for _, r := range text { // bytes that are no text become U+FFFD
+		switch {
+		case r == 0x7f:
+			out.WriteString("^?")
+		case r < ' ':
+			out.WriteString("^" + string(r+'@'))
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			fmt.Fprintf(&out, "\\u%04x", r)
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
 
 // tablePrinter prints tables of the server.

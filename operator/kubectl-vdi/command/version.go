@@ -81,9 +81,9 @@ func (t *tool) printVersions(v versions, output string, clientOnly bool) error {
 		fmt.Fprintf(t.Out, "Client: %s\n", v.Client)
 		switch {
 		case v.Unknown != "":
-			fmt.Fprintf(t.Out, "Platform: not known: %s\n", v.Unknown)
+			fmt.Fprintf(t.Out, "Platform: not known: %s\n", oneLine(v.Unknown))
 		case !clientOnly:
-			fmt.Fprintf(t.Out, "Platform: %s\n", v.Platform)
+			fmt.Fprintf(t.Out, "Platform: %s\n", oneLine(v.Platform))
 		}
 	default:
 		return fmt.Errorf("--output=%s: give json or yaml", output)

@@ -113,23 +113,16 @@ type page struct {
 }
 
 func (p page) write(findings []story.Finding) {
-	last, unread := story.Topic(""), []string(nil)
+	last := story.Topic("")
 	for _, f := range findings {
-		if f.Topic == story.TopicUnread {
-			unread = append(unread, f.Text)
-			continue
-		}
 		label := ""
 		if f.Topic != last {
 			label, last = heading(f.Topic), f.Topic
 		}
 		p.paragraph(label, p.words(f))
 		if f.Command != "" {
-			fmt.Fprintf(p.out, "%s  %s\n", strings.Repeat(" ", margin), p.asCalled(oneLine(f.Command)))
+			fmt.Fprintf(p.out, "%s  %s\n", strings.Repeat(" ", margin), p.asCalled(harmless(f.Command)))
 		}
-	}
-	if len(unread) > 0 {
-		p.paragraph(heading(story.TopicUnread), strings.Join(unread, ", ")+": you lack the right")
 	}
 }
 

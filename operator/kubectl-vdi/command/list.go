@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
@@ -35,11 +39,12 @@ type lister struct {
 	noHeaders  bool
 	labels     string
 	fields     fields.Set
-	sorted     bool // by age
+	sorted     bool                 // by age
+	shown      map[types.UID]string // the version of each object that was shown last
 }
 
 func (t *tool) newLister(kind, what string) *lister {
-	return &lister{tool: t, kind: kind, what: what, output: genericclioptions.NewPrintFlags(""), fields: fields.Set{}}
+	return &lister{tool: t, kind: kind, what: what, output: genericclioptions.NewPrintFlags(""), fields: fields.Set{}, shown: map[types.UID]string{}}
 }
 
 func (l *lister) addFlags(cmd *cobra.Command) {
@@ -156,27 +161,62 @@ func (l *lister) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found := resource.NewBuilder(l.flags).Unstructured().
-		NamespaceParam(namespace).DefaultNamespace().AllNamespaces(l.everywhere).
-		LabelSelectorParam(l.labels).FieldSelectorParam(l.fields.AsSelector().String()).RequestChunksOf(l.chunks()).
-		ResourceTypeOrNameArgs(true, append([]string{l.kind}, l.names...)...).
-		ContinueOnError().Latest().
-		TransformRequests(func(r *rest.Request) {
-			if l.isTabular() {
-				r.SetHeader("Accept", asTable)
-			}
-		}).Do()
-	infos, err := found.Infos()
-	if err != nil && len(infos) == 0 {
-		return single(err)
+	if l.watch && len(l.names) > 1 {
+		return errors.New("-w follows one that is named, or all: give one name, or none")
 	}
-	if printErr := l.print(printer, infos, namespace); printErr != nil {
-		return printErr
+	for {
+		found, infos, err := l.find(ctx, namespace)
+		if err != nil && len(infos) == 0 {
+			return single(err)
+		}
+		if printErr := l.print(printer, infos, namespace); printErr != nil {
+			return printErr
+		}
+		if err != nil || !l.watch {
+			return single(err)
+		}
+		// A list and its watch have one state.
+		if err := l.follow(ctx, found, printer, versionOf(infos)); err != nil && !isExpired(err) {
+			return err
+		}
+		select { // the server ended the watch, or does not know that state any more
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(relistPause):
+		}
 	}
-	if err != nil || !l.watch {
-		return single(err)
+}
+
+// relistPause is how long after the end of a watch the list is read again.
+const relistPause = time.Second
+
+func isExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
+
+// find lists. An object that is followed is found as a list of one: its own version may be
+// older than what the server knows, that of a list is not.
+func (l *lister) find(ctx context.Context, namespace string) (*resource.Result, []*resource.Info, error) {
+	names, selected := l.names, maps.Clone(l.fields)
+	if l.watch && len(l.names) == 1 {
+		names, selected[metav1.ObjectNameField] = nil, l.names[0]
 	}
-	return l.follow(ctx, found, printer, versionOf(infos))
+	var found *resource.Result
+	infos, err := waitFor(ctx, func() ([]*resource.Info, error) {
+		found = resource.NewBuilder(l.flags).Unstructured().
+			NamespaceParam(namespace).DefaultNamespace().AllNamespaces(l.everywhere).
+			LabelSelectorParam(l.labels).FieldSelectorParam(selected.AsSelector().String()).RequestChunksOf(l.chunks()).
+			ResourceTypeOrNameArgs(true, append([]string{l.kind}, names...)...).
+			ContinueOnError().Latest().
+			TransformRequests(func(r *rest.Request) {
+				if l.isTabular() {
+					r.SetHeader("Accept", asTable)
+				}
+			}).Do()
+		return found.Infos()
+	})
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	return found, infos, err
 }
 
 // single is the error in a list of one, so that its reason can be read.
@@ -189,9 +229,9 @@ func single(err error) error {
 }
 
 // chunks is how many objects the server sends at once; 0: all, so that a watch goes on from
-// one state.
+// one state, and that all are in one order.
 func (l *lister) chunks() int64 {
-	if l.watch {
+	if l.watch || l.sorted {
 		return 0
 	}
 	return 500
@@ -216,34 +256,55 @@ func (l *lister) print(printer printers.ResourcePrinter, infos []*resource.Info,
 			return err
 		}
 		if l.sorted {
-			slices.SortStableFunc(table.Rows, func(a, b metav1.TableRow) int { return madeAt(a).Compare(madeAt(b).Time) })
+			slices.SortStableFunc(table.Rows, func(a, b metav1.TableRow) int { return of(a).CreationTimestamp.Compare(of(b).CreationTimestamp.Time) })
 		}
 		rows += len(table.Rows)
+		table.Rows = slices.DeleteFunc(table.Rows, func(row metav1.TableRow) bool { return !l.isNews(of(row)) })
 		if err := printer.PrintObj(table, l.Out); err != nil {
 			return err
 		}
 	}
-	if rows == 0 && !l.watch {
-		where := " in namespace " + namespace
-		if l.everywhere || l.what == "templates" {
-			where = ""
-		}
-		fmt.Fprintf(l.ErrOut, "No %s found%s.\n", l.what, where)
+	if rows > 0 {
+		return nil
 	}
+	if l.watch {
+		return l.missing()
+	}
+	where := " in namespace " + namespace
+	if l.everywhere || l.what == "templates" {
+		where = ""
+	}
+	fmt.Fprintf(l.ErrOut, "No %s found%s.\n", l.what, where)
 	return nil
 }
 
-func madeAt(row metav1.TableRow) metav1.Time {
-	var o metav1.PartialObjectMetadata
-	_ = json.Unmarshal(row.Object.Raw, &o)
-	return o.CreationTimestamp
+// missing fails where an object that is to be followed is not there.
+func (l *lister) missing() error {
+	if len(l.names) == 0 || len(l.shown) > 0 {
+		return nil
+	}
+	return apierrors.NewNotFound(vdi.GroupVersion.WithResource("vdi"+l.what).GroupResource(), l.names[0])
+}
+
+// of is the metadata of a row.
+func of(row metav1.TableRow) (o *metav1.PartialObjectMetadata) {
+	o = &metav1.PartialObjectMetadata{}
+	_ = json.Unmarshal(row.Object.Raw, o)
+	return o
+}
+
+// isNews reports whether an object was not shown as it is, and notes that it is now.
+func (l *lister) isNews(o metav1.Object) bool {
+	if o.GetUID() == "" {
+		return true
+	}
+	version, known := l.shown[o.GetUID()]
+	l.shown[o.GetUID()] = o.GetResourceVersion()
+	return !known || version != o.GetResourceVersion()
 }
 
 // printMachine prints one object that was named as itself, and else a list.
 func (l *lister) printMachine(printer printers.ResourcePrinter, infos []*resource.Info) error {
-	if len(l.names) == 1 && len(infos) == 1 {
-		return printer.PrintObj(infos[0].Object, l.Out)
-	}
 	list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{}}}
 	for _, info := range infos {
 		switch o := info.Object.(type) {
@@ -253,12 +314,25 @@ func (l *lister) printMachine(printer printers.ResourcePrinter, infos []*resourc
 			list.Items = append(list.Items, *o)
 		}
 	}
+	again := len(l.shown) > 0
+	all := len(list.Items)
+	list.Items = slices.DeleteFunc(list.Items, func(o unstructured.Unstructured) bool { return !l.isNews(&o) })
+	switch {
+	case l.watch && all == 0:
+		if err := l.missing(); err != nil || again {
+			return err
+		}
+	case again && len(list.Items) == 0:
+		return nil
+	case len(l.names) == 1 && len(list.Items) == 1:
+		return printer.PrintObj(&list.Items[0], l.Out)
+	}
 	return printer.PrintObj(list, l.Out)
 }
 
-// follow prints each change.
+// follow prints each change until the server ends the watch.
 func (l *lister) follow(ctx context.Context, found *resource.Result, printer printers.ResourcePrinter, version string) error {
-	changes, err := found.Watch(version)
+	changes, err := waitFor(ctx, func() (watch.Interface, error) { return found.Watch(version) })
 	if err != nil {
 		return err
 	}
@@ -271,20 +345,34 @@ func (l *lister) follow(ctx context.Context, found *resource.Result, printer pri
 			if !open {
 				return nil
 			}
-			if change.Type == watch.Bookmark {
-				continue
-			}
-			o := change.Object
-			if l.isTabular() {
-				if o, err = tableOf(o); err != nil {
-					return err
-				}
-			}
-			if err := printer.PrintObj(o, l.Out); err != nil {
+			if err := l.printChange(printer, change); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+func (l *lister) printChange(printer printers.ResourcePrinter, change watch.Event) error {
+	switch change.Type {
+	case watch.Bookmark:
+		return nil
+	case watch.Error:
+		return apierrors.FromObject(change.Object)
+	}
+	if !l.isTabular() {
+		if o, ok := change.Object.(*unstructured.Unstructured); ok {
+			l.isNews(o)
+		}
+		return printer.PrintObj(change.Object, l.Out)
+	}
+	table, err := tableOf(change.Object)
+	if err != nil {
+		return err
+	}
+	for _, row := range table.Rows {
+		l.isNews(of(row))
+	}
+	return printer.PrintObj(table, l.Out)
 }
 
 // tableOf is the server's table, with the metadata of its rows.

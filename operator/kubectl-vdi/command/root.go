@@ -140,6 +140,26 @@ func (t *tool) addCommands(root *cobra.Command) {
 	}
 }
 
+// waitFor waits for something that cannot be interrupted by itself, until an interrupt.
+func waitFor[T any](ctx context.Context, what func() (T, error)) (T, error) {
+	type answer struct {
+		got T
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		got, err := what()
+		answers <- answer{got, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.got, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
 // usageTemplate leaves the flags of all commands to the help of the root: there are twenty.
 func usageTemplate(standard string) string {
 	begin := strings.Index(standard, "{{if .HasAvailableInheritedFlags}}")

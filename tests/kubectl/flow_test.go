@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Bounds of a release.
@@ -145,6 +146,40 @@ func TestDeleteWithHome(t *testing.T) {
 	watch.shows("Delete")
 	require.NoError(t, watch.cmd.Process.Signal(syscall.SIGINT))
 	assert.Equal(t, 130, watch.ends())
+}
+
+// A home that was to go with a session stays where the session does.
+func TestDeleteThatIsRefused(t *testing.T) {
+	w.made(t, "staying")
+	out, err := w.command(t, "kubectl-vdi", "delete", "staying", "-n", "desktops", "--home", "--yes", "--as", "paula@example.com").CombinedOutput()
+	require.Error(t, err)
+	assert.Contains(t, string(out), `"paula@example.com" cannot delete`)
+	assert.NotContains(t, string(out), "one day")
+	s := w.session(t, "desktops", "staying")
+	assert.Equal(t, int64(3), s.GetGeneration(), "it was changed, and changed back")
+	policy, _, _ := unstructured.NestedString(s.Object, "spec", "persistence", "reclaimPolicy")
+	assert.Equal(t, "Retain", policy)
+}
+
+// What cannot be read leaves the rest of the story as it is.
+func TestWhyWithWhatCanBeRead(t *testing.T) {
+	w.made(t, "odd")
+	status := running("odd")
+	status["home"] = map[string]any{"claimName": "no/claim"}
+	w.operator(t, "desktops", "odd", status)
+	out, err := w.command(t, "kubectl-vdi", "why", "odd", "-n", "desktops").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, string(out), "odd: Running")
+	assert.Contains(t, string(out), "Not read   claim no/claim: ")
+}
+
+// Whoever is not there is not followed.
+func TestListWatchesNobody(t *testing.T) {
+	for _, output := range []string{"", "name"} {
+		out, err := w.command(t, "kubectl-vdi", "list", "nobody", "-n", "desktops", "-w", "-o", output).CombinedOutput()
+		require.Error(t, err)
+		assert.Contains(t, string(out), `"nobody" not found`)
+	}
 }
 
 // kubectl finds the program as its plugin, and completes its words.

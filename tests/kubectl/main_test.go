@@ -156,12 +156,19 @@ func (w *world) writeStatus(ctx context.Context, o *unstructured.Unstructured, s
 // operator writes a status as the operator does: of the spec as it is now.
 func (w *world) operator(t *testing.T, namespace, name string, status map[string]any) {
 	t.Helper()
+	s := w.session(t, namespace, name)
+	status["observedGeneration"] = s.GetGeneration()
+	require.NoError(t, w.writeStatus(t.Context(), s, status))
+}
+
+// session reads a session.
+func (w *world) session(t *testing.T, namespace, name string) *unstructured.Unstructured {
+	t.Helper()
 	s := &unstructured.Unstructured{}
 	s.SetAPIVersion("vdi.kasm.io/v1alpha1")
 	s.SetKind("VDISession")
 	require.NoError(t, w.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, s))
-	status["observedGeneration"] = s.GetGeneration()
-	require.NoError(t, w.writeStatus(t.Context(), s, status))
+	return s
 }
 
 // ends deletes a session at the end of a test, where that has not.

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // othersWork bounds what another process does meanwhile.
@@ -133,6 +135,29 @@ func TestDeleteAsks(t *testing.T) {
 	s.types("y\r")
 	assert.Equal(t, 0, s.ends())
 	assert.Contains(t, w.transcript(t, "list -n desktops asked"), "not found")
+}
+
+// What was asked about is what is deleted: not a home that was to be kept.
+func TestDeleteAsksAgain(t *testing.T) {
+	w.made(t, "changing")
+	s := w.sits(t, "delete", "changing", "-n", "desktops")
+	s.shows("is kept. [y/N]")
+	o := w.session(t, "desktops", "changing")
+	require.NoError(t, w.client.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"persistence":{"reclaimPolicy":"Delete"}}}`))))
+	s.types("y\r")
+	assert.Equal(t, 1, s.ends())
+	s.shows("has changed meanwhile, and nothing was deleted")
+	assert.Nil(t, w.session(t, "desktops", "changing").GetDeletionTimestamp())
+}
+
+// Ctrl-C at the question deletes nothing.
+func TestInterruptOfAQuestion(t *testing.T) {
+	w.made(t, "undecided")
+	s := w.sits(t, "delete", "undecided", "-n", "desktops")
+	s.shows("[y/N]")
+	s.types("\x03")
+	assert.Equal(t, 130, s.ends())
+	assert.Nil(t, w.session(t, "desktops", "undecided").GetDeletionTimestamp())
 }
 
 // A password is on no screen unless somebody asks for that.

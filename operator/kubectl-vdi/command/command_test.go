@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -16,12 +17,13 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/story"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func session(change ...func(*vdi.VDISession)) *vdi.VDISession {
-	s := &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "alice", Namespace: "desktops", Generation: 3}}
+	s := &vdi.VDISession{ObjectMeta: metav1.ObjectMeta{Name: "alice", Namespace: "desktops", UID: "u1", Generation: 3}}
 	s.Spec.RunPolicy = vdi.RunPolicyRunning
 	s.Status.ObservedGeneration, s.Status.Phase = 3, vdi.PhaseRunning
 	for _, edit := range change {
@@ -38,6 +40,10 @@ func suspended(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended }
 
 func older(s *vdi.VDISession) { s.Status.ObservedGeneration = 2 }
 
+func stalled(s *vdi.VDISession) {
+	s.Status.Conditions = []metav1.Condition{{Type: vdi.ConditionStalled, Status: metav1.ConditionTrue}}
+}
+
 func leaving(s *vdi.VDISession) { s.DeletionTimestamp = new(metav1.NewTime(noon)) }
 
 // A wait ends where it comes to its goal, and where it cannot come there.
@@ -51,8 +57,9 @@ func TestReached(t *testing.T) {
 		"running":                     {session(), goalRunning, true, ""},
 		"starting":                    {session(in(vdi.PhaseCreating)), goalRunning, false, ""},
 		"new":                         {session(in("")), goalRunning, false, ""},
-		"failed":                      {session(in(vdi.PhaseFailed)), goalRunning, false, "has failed"},
-		"failed before a change":      {session(in(vdi.PhaseFailed), older), goalRunning, false, ""},
+		"failed":                      {session(in(vdi.PhaseFailed), stalled), goalRunning, false, "has failed"},
+		"failed, and heals by itself": {session(in(vdi.PhaseFailed)), goalRunning, false, ""},
+		"failed before a change":      {session(in(vdi.PhaseFailed), stalled, older), goalRunning, false, ""},
 		"running before a change":     {session(older), goalRunning, false, ""},
 		"nobody asks for it":          {session(in(vdi.PhaseSuspended), suspended), goalRunning, false, "resume alice -n desktops"},
 		"being removed":               {session(leaving), goalRunning, false, "is being removed"},
@@ -64,9 +71,10 @@ func TestReached(t *testing.T) {
 		"gone instead of suspended":   {nil, goalSuspended, false, "there is no session alice"},
 		"deleted":                     {nil, goalDeleted, true, ""},
 		"being removed, to be gone":   {session(leaving), goalDeleted, false, ""},
+		"another one of that name":    {session(func(s *vdi.VDISession) { s.UID = "u2" }), goalDeleted, true, ""},
 		"there, and to be gone later": {session(), goalDeleted, false, ""},
 	} {
-		done, err := reached(c.session, "alice", c.to)
+		done, err := reached(c.session, "alice", c.to, "u1")
 		assert.Equal(t, c.done, done, name)
 		if c.err == "" {
 			assert.NoError(t, err, name)
@@ -110,15 +118,65 @@ func TestExtension(t *testing.T) {
 func TestFate(t *testing.T) {
 	home := func(mine bool) func(*vdi.VDISession) {
 		return func(s *vdi.VDISession) {
-			s.Status.Home = &vdi.HomeStatus{ClaimName: "files", CreatedByOperator: mine}
+			s.Status.Home = &vdi.HomeStatus{ClaimName: "files", UID: "c1", CreatedByOperator: mine}
 		}
+	}
+	for24h := func(s *vdi.VDISession) { s.Status.Home.RetainFor = "24h0m0s" }
+	wishes := func(wish vdi.Duration) func(*vdi.VDISession) {
+		return func(s *vdi.VDISession) { s.Spec.Persistence.RetainFor = wish }
 	}
 	deletes := func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete }
 	assert.Equal(t, "Its home files is kept.", fate(session(home(true)), false))
 	assert.Equal(t, "Its home files is DELETED with its files.", fate(session(home(true)), true))
 	assert.Equal(t, "Its home files is DELETED with its files.", fate(session(home(true), deletes), false))
 	assert.Equal(t, "Its home files is kept: the operator did not make it.", fate(session(home(false)), true))
-	assert.Equal(t, "It has no home that outlives it.", fate(session(), true))
+	assert.Equal(t, "Its home files is kept for 24h0m0s, then it is DELETED with its files.", fate(session(home(true), for24h), false))
+	assert.Equal(t, "Its home files is kept for 1h, then it is DELETED with its files.", fate(session(home(true), for24h, wishes("1h")), false))
+	assert.Equal(t, "Its home files is kept.", fate(session(home(true), for24h, wishes("0")), false))
+	assert.Equal(t, "Its home is not known yet; any home that it has is kept.", fate(session(), false))
+	assert.Equal(t, "Its home is not known yet; any home that it has is DELETED with its files.", fate(session(), true))
+	assert.Equal(t, "Its home is not known yet; any home that it has is DELETED with its files.", fate(session(deletes), false))
+	noUID := func(s *vdi.VDISession) { s.Status.Home.UID = "" }
+	assert.Contains(t, fate(session(home(true), noUID), true), "not known yet")
+	own := func(s *vdi.VDISession) { s.Spec.Persistence.ExistingClaim = "mine" }
+	assert.Equal(t, "Its home mine is kept: the operator did not make it.", fate(session(own), true))
+	none := func(s *vdi.VDISession) { s.Spec.Persistence.Enabled = new(false) }
+	assert.Equal(t, "It has no home that outlives it.", fate(session(none), true))
+	assert.Contains(t, fate(session(none, home(true)), true), "DELETED", "it had one before")
+}
+
+// What is deleted is what somebody was asked about.
+func TestDeleteWhatWasAskedAbout(t *testing.T) {
+	deletes := func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete }
+	another := func(s *vdi.VDISession) { s.UID = "u2" }
+	assert.NoError(t, (&removal{}).same(session(), session(in(vdi.PhaseFailed))))
+	assert.ErrorContains(t, (&removal{}).same(session(), session(deletes)), "nothing was deleted. Now it is: Its home is not known yet; any home that it has is DELETED")
+	assert.NoError(t, (&removal{yes: true}).same(session(), session(deletes)), "nobody was asked")
+	assert.ErrorContains(t, (&removal{yes: true}).same(session(), session(another)), "another session by now: nothing was deleted")
+}
+
+// A password is handed out only where it is the one that counts.
+func TestHasPassword(t *testing.T) {
+	has := func(s *vdi.VDISession) { s.Status.CredentialsSecret = "secret" }
+	access := func(mode wire.AccessMode) func(*vdi.VDISession) {
+		return func(s *vdi.VDISession) { s.Status.Access = &vdi.AccessStatus{Mode: vdi.AccessMode(mode)} }
+	}
+	assert.NoError(t, hasPassword(session(has, access(wire.AccessPassword))))
+	assert.ErrorContains(t, hasPassword(session(access(wire.AccessPassword))), "gets one when it starts")
+	assert.ErrorContains(t, hasPassword(session()), "gets one when it starts")
+	assert.ErrorContains(t, hasPassword(session(access(wire.AccessOIDC))), "identity provider")
+	assert.ErrorContains(t, hasPassword(session(has, older)), "try again in a moment")
+}
+
+// What cannot be interrupted by itself is left behind.
+func TestWaitFor(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	got, err := waitFor(ctx, func() (string, error) { return "x", nil })
+	assert.Equal(t, "x", got)
+	require.NoError(t, err)
+	cancel()
+	_, err = waitFor(ctx, func() (string, error) { select {} })
+	assert.ErrorIs(t, err, context.Canceled)
 }
 
 // What RBAC refuses is answered with the role; a policy says itself what to do.
@@ -200,6 +258,13 @@ func TestBadInput(t *testing.T) {
 	for args, want := range map[string]string{
 		"create alice --template t --dry-run=maybe": "--dry-run=maybe: give none, client or server",
 		"suspend alice --dry-run=maybe":             "--dry-run=maybe: give none, client or server",
+		"create alice --template t -o tea":          `unable to match a printer suitable for the output format "tea"`,
+		"create alice --template t --open -o json":  "--open prints the URL",
+		"suspend alice -o tea":                      `unable to match a printer suitable for the output format "tea"`,
+		"resume alice -o jsonpath={":                "unclosed action",
+		"extend alice 2h -o tea":                    `unable to match a printer suitable for the output format "tea"`,
+		"delete alice --yes -o json":                `unable to match a printer suitable for the output format "json"`,
+		"list a b -w":                               "give one name, or none",
 		"extend alice":                              "give the name of a session and a time",
 		"extend alice -- -2h":                       `"-2h" is no time`,
 		"why":                                       "give the name of one session",
@@ -225,6 +290,14 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 	require.NoError(t, tool.tell(story.Facts{Now: noon, Session: s}, ""))
 	assert.Contains(t, out.String(), "registry says ^[]0;owned")
 	assert.NotContains(t, out.String(), "\x1b")
+	assert.Equal(t, `a ^[b^Gc^?\u009b\u202e`+"\ufffd", oneLine("a\r\n\x1bb\x07c\x7f\u009b\u202e\x9b"))
+	assert.Equal(t, "error: a\nb^[", explain(errors.New("a\nb\x1b")))
+	out.Reset()
+	require.NoError(t, tool.tell(story.Facts{Now: noon, Session: session(), Unread: []string{evil}, Failed: []string{"nodes: " + evil}}, ""))
+	require.NoError(t, tool.printVersions(versions{Unknown: evil}, "", false))
+	require.NoError(t, tool.printVersions(versions{Platform: evil}, "", false))
+	assert.NotContains(t, out.String(), "\x1b")
+	assert.NotContains(t, out.String(), "\x07")
 }
 
 // Colours are for terminals, or where they are asked for.

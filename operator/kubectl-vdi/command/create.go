@@ -26,6 +26,7 @@ type wish struct {
 	memory   string
 	cpu      string
 	home     string
+	groups   []string
 	timeZone string
 	wait     bool
 	open     bool
@@ -52,7 +53,7 @@ func (t *tool) createCommand() *cobra.Command {
 			if w.template == "" {
 				return errors.New("--template: say which template the desktop is made from; `kubectl vdi templates` lists them")
 			}
-			if err := w.dryRun.check(); err != nil {
+			if err := w.check(); err != nil {
 				return err
 			}
 			return w.run(cmd.Context(), args[0], cmd.Flags().Changed("gpu"))
@@ -63,6 +64,7 @@ func (t *tool) createCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVarP(&w.template, "template", "t", "", "Template that the desktop is made from")
 	flags.StringVar(&w.user, "user", "", "Person it belongs to; default: the name by which the API server knows you")
+	flags.StringArrayVar(&w.groups, "group", nil, "Group that this person is in, for templates that are for some groups; once for each")
 	flags.Int32Var(&w.gpu, "gpu", 0, "GPU slices; 0 renders in software (default: the template's)")
 	flags.StringVar(&w.memory, "memory", "", "Memory limit, such as 8Gi (default: the template's)")
 	flags.StringVar(&w.cpu, "cpu", "", "CPU limit in cores, such as 4 or 500m (default: the template's)")
@@ -73,6 +75,17 @@ func (t *tool) createCommand() *cobra.Command {
 	flags.DurationVar(&w.timeout, "timeout", w.timeout, "How long to wait at most; 0 means for ever")
 	_ = cmd.RegisterFlagCompletionFunc("template", t.completeTemplates)
 	return cmd
+}
+
+// check refuses wrong words before a cluster is asked.
+func (w *wish) check() error {
+	if err := w.dryRun.check(); err != nil {
+		return err
+	}
+	if w.open && *w.output.OutputFormat != "" {
+		return fmt.Errorf("--open prints the URL: leave out --output=%s, or ask for the session later (kubectl vdi list)", *w.output.OutputFormat)
+	}
+	return checkOutput(w.output)
 }
 
 func (w *wish) run(ctx context.Context, name string, withGPU bool) error {
@@ -99,7 +112,7 @@ func (w *wish) run(ctx context.Context, name string, withGPU bool) error {
 	case w.open:
 		return w.openWhenRunning(ctx, c, name, w.timeout, true)
 	case w.wait:
-		return w.await(ctx, c, name, goalRunning, w.timeout, nil)
+		return w.await(ctx, c, name, goalRunning, w.timeout, nil, "")
 	}
 	return nil
 }
@@ -107,6 +120,13 @@ func (w *wish) run(ctx context.Context, name string, withGPU bool) error {
 // session is the object that is made.
 func (w *wish) session(namespace, name string, withGPU bool) *unstructured.Unstructured {
 	spec := map[string]any{"user": w.user, "template": w.template}
+	if len(w.groups) > 0 {
+		groups := make([]any, len(w.groups))
+		for i, group := range w.groups {
+			groups[i] = group
+		}
+		spec["groups"] = groups
+	}
 	sizes := map[string]any{}
 	if withGPU {
 		sizes["gpu"] = int64(w.gpu)

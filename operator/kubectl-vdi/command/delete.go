@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/util/retry"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -42,6 +44,9 @@ func (t *tool) deleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkOutput(r.output); err != nil {
+				return err
+			}
 			c, err := t.connect()
 			if err != nil {
 				return err
@@ -69,38 +74,101 @@ func (r *removal) run(ctx context.Context, c *cluster, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.ask(s); err != nil {
+	if err := r.ask(ctx, s); err != nil {
 		return err
 	}
-	if r.home && s.Spec.Persistence.ReclaimPolicy != vdi.ReclaimDelete {
-		if _, _, err := c.change(ctx, name, reclaim(s), nil); err != nil {
-			return err
-		}
+	asWas := reclaimPolicyOf(s)
+	if r.home && asWas != vdi.ReclaimDelete {
+		_, _, err = c.change(ctx, name, r.reclaim(s), nil)
 	}
-	// Of exactly the session that was asked about.
-	err = c.sessions().Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
+	if err == nil {
+		err = r.delete(ctx, c, s)
+	}
 	if err != nil {
+		if r.home {
+			r.putBack(ctx, c, s, asWas)
+		}
 		return err
 	}
 	s.SetGroupVersionKind(vdi.GroupVersion.WithKind(wire.KindSession))
 	if err := r.printDone(r.output, "deleted", s); err != nil || !r.wait {
 		return err
 	}
-	return r.await(ctx, c, name, goalDeleted, r.timeout, nil)
+	return r.await(ctx, c, name, goalDeleted, r.timeout, nil, s.UID)
+}
+
+// delete deletes exactly the session that was asked about, as long as its home fares as was
+// said: a change between reading and deleting is a conflict, and is read again.
+func (r *removal) delete(ctx context.Context, c *cluster, asked *vdi.VDISession) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		s, err := c.session(ctx, asked.Name)
+		if err != nil {
+			return err
+		}
+		if err := r.same(asked, s); err != nil {
+			return err
+		}
+		return c.sessions().Delete(ctx, s.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &s.UID, ResourceVersion: &s.ResourceVersion},
+		})
+	})
+}
+
+// same refuses what was not asked about.
+func (r *removal) same(asked, s *vdi.VDISession) error {
+	switch was, is := fate(asked, r.home), fate(s, r.home); {
+	case s.UID != asked.UID:
+		return fmt.Errorf("%s is another session by now: nothing was deleted", s.Name)
+	case !r.yes && was != is:
+		return fmt.Errorf("%s has changed meanwhile, and nothing was deleted. Now it is: %s", s.Name, oneLine(is))
+	}
+	return nil
+}
+
+func reclaimPolicyOf(s *vdi.VDISession) vdi.ReclaimPolicy {
+	if s.Spec.Persistence.ReclaimPolicy == "" {
+		return vdi.ReclaimRetain
+	}
+	return s.Spec.Persistence.ReclaimPolicy
+}
+
+// withReclaimPolicy says what becomes of the home.
+func withReclaimPolicy(policy vdi.ReclaimPolicy) map[string]any {
+	return map[string]any{"persistence": map[string]any{"reclaimPolicy": string(policy)}}
 }
 
 // reclaim lets the home of exactly the session that was asked about go with it.
-func reclaim(asked *vdi.VDISession) decision {
+func (r *removal) reclaim(asked *vdi.VDISession) decision {
 	return func(s *vdi.VDISession) (map[string]any, error) {
-		if s.UID != asked.UID {
-			return nil, fmt.Errorf("%s is another session by now: nothing was deleted", s.Name)
-		}
-		return map[string]any{"persistence": map[string]any{"reclaimPolicy": string(vdi.ReclaimDelete)}}, nil
+		return withReclaimPolicy(vdi.ReclaimDelete), r.same(asked, s)
 	}
 }
 
+// undoPatience bounds how long what was changed is put back, also after an interrupt.
+const undoPatience = 10 * time.Second
+
+// putBack keeps the home of a session that was not deleted: else whoever deletes it one day
+// deletes its files, too.
+func (r *removal) putBack(ctx context.Context, c *cluster, asked *vdi.VDISession, policy vdi.ReclaimPolicy) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoPatience)
+	defer cancel()
+	needless := errors.New("it was deleted after all, or is as it was")
+	_, _, err := c.change(ctx, asked.Name, func(s *vdi.VDISession) (map[string]any, error) {
+		if s.UID != asked.UID || s.DeletionTimestamp != nil || reclaimPolicyOf(s) == policy {
+			return nil, needless
+		}
+		return withReclaimPolicy(policy), nil
+	}, nil)
+	if err == nil || errors.Is(err, needless) || apierrors.IsNotFound(err) {
+		return
+	}
+	fmt.Fprintf(r.ErrOut, `%s may still be there, and its home be DELETED with it one day (%s). To keep it:
+  kubectl patch vdisession -n %s %s --type merge -p '{"spec":{"persistence":{"reclaimPolicy":"%s"}}}'
+`, asked.Name, oneLine(err.Error()), c.namespace, asked.Name, policy)
+}
+
 // ask asks on a terminal whether the session is to go.
-func (r *removal) ask(s *vdi.VDISession) error {
+func (r *removal) ask(ctx context.Context, s *vdi.VDISession) error {
 	if r.yes {
 		return nil
 	}
@@ -108,7 +176,14 @@ func (r *removal) ask(s *vdi.VDISession) error {
 		return errors.New("delete asks first, and there is no terminal here to ask on: say --yes")
 	}
 	fmt.Fprintf(r.ErrOut, "Delete session %s of %s? %s [y/N] ", s.Name, oneLine(s.Spec.User), oneLine(fate(s, r.home)))
-	answer, _ := bufio.NewReader(r.In).ReadString('\n')
+	answer, err := waitFor(ctx, func() (string, error) {
+		line, _ := bufio.NewReader(r.In).ReadString('\n') // an end is no yes
+		return line, nil
+	})
+	if err != nil {
+		fmt.Fprintln(r.ErrOut)
+		return err
+	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil
@@ -118,13 +193,34 @@ func (r *removal) ask(s *vdi.VDISession) error {
 
 // fate is what becomes of a home.
 func fate(s *vdi.VDISession, home bool) string {
+	p, goes := s.Spec.Persistence, home || reclaimPolicyOf(s) == vdi.ReclaimDelete
+	known := s.Status.Home != nil && s.Status.Home.ClaimName != "" && s.Status.Home.UID != ""
 	switch {
-	case s.Status.Home == nil || s.Status.Home.ClaimName == "":
+	case !known && p.Enabled != nil && !*p.Enabled:
 		return "It has no home that outlives it."
+	case !known && p.ExistingClaim != "":
+		return "Its home " + p.ExistingClaim + " is kept: the operator did not make it."
+	case !known && goes:
+		return "Its home is not known yet; any home that it has is DELETED with its files."
+	case !known:
+		return "Its home is not known yet; any home that it has is kept" + keptFor(s)
 	case !s.Status.Home.CreatedByOperator:
 		return "Its home " + s.Status.Home.ClaimName + " is kept: the operator did not make it."
-	case home || s.Spec.Persistence.ReclaimPolicy == vdi.ReclaimDelete:
+	case goes:
 		return "Its home " + s.Status.Home.ClaimName + " is DELETED with its files."
 	}
-	return "Its home " + s.Status.Home.ClaimName + " is kept."
+	return "Its home " + s.Status.Home.ClaimName + " is kept" + keptFor(s)
+}
+
+// keptFor says for how long, where that is not for ever: the session's wish counts before
+// what the operator found in the template.
+func keptFor(s *vdi.VDISession) string {
+	wish := string(s.Spec.Persistence.RetainFor)
+	if wish == "" && s.Status.Home != nil {
+		wish = s.Status.Home.RetainFor
+	}
+	if lasts, err := time.ParseDuration(wish); wish == "" || err == nil && lasts == 0 {
+		return "."
+	}
+	return " for " + wish + ", then it is DELETED with its files."
 }

@@ -65,13 +65,21 @@ func (t *tool) resumeCommand() *cobra.Command {
 	return cmd
 }
 
+// check refuses wrong words before a cluster is asked.
+func (ch *change) check() error {
+	if err := ch.dryRun.check(); err != nil {
+		return err
+	}
+	return checkOutput(ch.output)
+}
+
 // setPolicy says of each session whether it should run.
 func (ch *change) setPolicy(ctx context.Context, args []string, policy vdi.RunPolicy) error {
 	names, err := namesOf(args)
 	if err != nil {
 		return err
 	}
-	if err := ch.dryRun.check(); err != nil {
+	if err := ch.check(); err != nil {
 		return err
 	}
 	c, err := ch.connect()
@@ -120,7 +128,7 @@ func (ch *change) carryOut(ctx context.Context, c *cluster, name string, decide 
 		return err
 	}
 	if ch.wait && ch.dryRun == notDry {
-		return ch.await(ctx, c, name, ch.until, ch.timeout, nil)
+		return ch.await(ctx, c, name, ch.until, ch.timeout, nil, "")
 	}
 	return nil
 }
@@ -165,7 +173,7 @@ func (t *tool) extendCommand() *cobra.Command {
 			if err != nil || by <= 0 {
 				return fmt.Errorf("%q is no time such as 30m or 2h", args[1])
 			}
-			if err := ch.dryRun.check(); err != nil {
+			if err := ch.check(); err != nil {
 				return err
 			}
 			c, name, err := t.connectFor(args[0])

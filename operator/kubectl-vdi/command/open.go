@@ -47,7 +47,7 @@ func (t *tool) openCommand() *cobra.Command {
 
 // openWhenRunning waits for a desktop, prints its URL and opens it where a person sits.
 func (t *tool) openWhenRunning(ctx context.Context, c *cluster, name string, timeout time.Duration, browser bool) error {
-	if err := t.await(ctx, c, name, goalRunning, timeout, nil); err != nil {
+	if err := t.await(ctx, c, name, goalRunning, timeout, nil, ""); err != nil {
 		return err
 	}
 	s, err := c.session(ctx, name)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -31,8 +32,8 @@ func (t *tool) passwordCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.Status.CredentialsSecret == "" {
-				return fmt.Errorf("%s has no password: %s", name, whyNoPassword(string(s.Status.URL), s.Status.Access != nil))
+			if err := hasPassword(s); err != nil {
+				return err
 			}
 			o, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(c.namespace).Get(cmd.Context(), s.Status.CredentialsSecret, getOptions)
 			if err != nil {
@@ -57,9 +58,15 @@ func (t *tool) passwordCommand() *cobra.Command {
 	return cmd
 }
 
-func whyNoPassword(url string, hasAccess bool) string {
-	if hasAccess {
-		return "its visitors log in at the platform's identity provider; open " + url
+// hasPassword refuses sessions that have none, or may be about to get another.
+func hasPassword(s *vdi.VDISession) error {
+	switch access := s.Status.Access; {
+	case isOutdated(s):
+		return fmt.Errorf("%s: the operator has not looked at the last change yet, so its password may be about to change: try again in a moment", s.Name)
+	case s.Status.CredentialsSecret != "":
+		return nil
+	case access != nil && access.Mode == vdi.AccessMode(wire.AccessOIDC):
+		return fmt.Errorf("%s has no password: its visitors log in at the platform's identity provider; open %s", s.Name, s.Status.URL)
 	}
-	return "it gets one when it starts"
+	return fmt.Errorf("%s has no password: it gets one when it starts", s.Name)
 }

@@ -173,5 +173,6 @@ func openBrowser(ctx context.Context, address string) error {
 	case "windows":
 		opener = []string{"rundll32", "url.dll,FileProtocolHandler"}
 	}
-	return exec.CommandContext(ctx, opener[0], append(opener[1:], address)...).Run()
+	// It may last as long as the browser, and outlives us.
+	return exec.CommandContext(context.WithoutCancel(ctx), opener[0], append(opener[1:], address)...).Start()
 }

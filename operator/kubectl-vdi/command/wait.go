@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
@@ -30,7 +32,7 @@ func (t *tool) waitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait NAME", Short: "Wait until a session runs, is suspended or is gone",
 		Long: "Wait until a session runs, is suspended or is gone, with a line for each change.\n\n" +
-			"Exit codes: 0 when that is reached, 1 where it cannot be (the session is Failed, gone, or not asked for it), 2 when the time is up.",
+			"Exit codes: 0 when that is reached, 1 where it cannot be (the session is Failed and does not heal by itself, gone, or not asked for it), 2 when the time is up.",
 		Example: `  kubectl vdi create alice --template plain-desktop && kubectl vdi wait alice --timeout 5m`,
 		Args:    oneName, ValidArgsFunction: t.completeSession,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +40,7 @@ func (t *tool) waitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.await(cmd.Context(), c, name, goal(target), timeout, t.Out)
+			return t.await(cmd.Context(), c, name, goal(target), timeout, t.Out, "")
 		},
 	}
 	cmd.Flags().StringVar(&target, "for", target, "running, suspended or deleted")
@@ -58,8 +60,9 @@ func (t *tool) connectFor(arg string) (*cluster, string, error) {
 }
 
 // await follows a session to a goal. It writes a line for each change, or shows progress
-// where lines is nil.
-func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, timeout time.Duration, lines io.Writer) error {
+// where lines is nil. Deleted is the session with the UID, else the first one seen: another one
+// of that name may follow.
+func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, timeout time.Duration, lines io.Writer, uid types.UID) error {
 	switch to {
 	case goalRunning, goalSuspended, goalDeleted:
 	default:
@@ -74,7 +77,11 @@ func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, time
 	shown := t.startProgress(lines == nil)
 	defer shown.stop()
 	last := ""
-	err := c.follow(limited, name, func(s *vdi.VDISession) (bool, error) {
+	var verdict error
+	err := c.follow(limited, name, func(s *vdi.VDISession) (done bool, err error) {
+		if s != nil && uid == "" {
+			uid = s.UID
+		}
 		if now := line(s); now != last && s != nil {
 			last = now
 			if lines != nil {
@@ -82,9 +89,10 @@ func (t *tool) await(ctx context.Context, c *cluster, name string, to goal, time
 			}
 			shown.show(now)
 		}
-		return reached(s, name, to)
+		done, verdict = reached(s, name, to, uid)
+		return done, verdict
 	})
-	if err != nil && ctx.Err() == nil && limited.Err() != nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
+	if err != nil && verdict == nil && ctx.Err() == nil && (limited.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
 		return codeError{fmt.Errorf("%s is not %s after %s: %s\n`kubectl vdi why %s -n %s` says what helps", name, to, timeout, last, name, c.namespace), exitTimeout}
 	}
 	return err
@@ -108,9 +116,9 @@ func isOutdated(s *vdi.VDISession) bool { return s.Status.ObservedGeneration < s
 
 // reached reports whether a session is where it is to be, and fails where it will not come
 // there.
-func reached(s *vdi.VDISession, name string, to goal) (bool, error) {
+func reached(s *vdi.VDISession, name string, to goal, uid types.UID) (bool, error) {
 	switch {
-	case s == nil && to == goalDeleted:
+	case to == goalDeleted && (s == nil || s.UID != uid):
 		return true, nil
 	case s == nil:
 		return false, fmt.Errorf("there is no session %s", name)
@@ -124,7 +132,7 @@ func reached(s *vdi.VDISession, name string, to goal) (bool, error) {
 		return s.Status.Phase == vdi.PhaseSuspended, nil
 	case s.Spec.RunPolicy == vdi.RunPolicySuspended:
 		return false, fmt.Errorf("%s is suspended: kubectl vdi resume %s -n %s starts it", name, name, s.Namespace)
-	case s.Status.Phase == vdi.PhaseFailed:
+	case s.Status.Phase == vdi.PhaseFailed && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled):
 		return false, fmt.Errorf("%s has failed: %s\n`kubectl vdi why %s -n %s` says what helps", name, oneLine(s.Status.Message), name, s.Namespace)
 	}
 	return s.Status.Phase == vdi.PhaseRunning, nil

@@ -5,14 +5,12 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // logins of clouds
-	"k8s.io/klog/v2"
 
 	"github.com/vdi-platform/vdi-platform/operator/kubectl-vdi/command"
 )
@@ -24,8 +22,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // whoever asks twice is obeyed at once
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	klog.SetOutput(io.Discard) // libraries' logs; what matters comes back as an error
-	klog.LogToStderr(false)
 	code := command.Run(ctx, streams, version, os.Args)
 	stop()
 	os.Exit(code)

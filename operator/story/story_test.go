@@ -206,6 +206,17 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// Groups can be given to a session that has none at any time, and else while no desktop runs.
+func TestGroupsComeFirst(t *testing.T) {
+	s := &vdi.VDISession{Status: vdi.VDISessionStatus{PodName: "alice"}}
+	first := func() Finding { return forTemplateOfOthers(Facts{Session: s})[0] }
+	assert.Contains(t, first().Text, "spec.groups")
+	assert.NotContains(t, first().Command, "suspend")
+	s.Spec.Groups = []string{"staff"}
+	assert.Contains(t, first().Text, "spec.groups")
+	assert.Contains(t, first().Command, "suspend")
+}
+
 // A claim is handed over to somebody.
 func TestClaimIsHandedToNobody(t *testing.T) {
 	s := &vdi.VDISession{}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/story"
@@ -239,6 +242,23 @@ func TestCalledAsVDI(t *testing.T) {
 	assert.NotContains(t, out.String(), "kubectl vdi")
 	assert.Equal(t, exitError, Run(t.Context(), streams, "1", []string{"vdi", "create", "alice"}))
 	assert.Contains(t, errOut.String(), "`vdi templates`")
+}
+
+// Libraries write nothing between what we show.
+func TestLibrariesAreSilent(t *testing.T) {
+	before := os.Stderr
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	os.Stderr = in
+	defer func() { os.Stderr = before }()
+	assert.Equal(t, 0, Run(t.Context(), genericiooptions.NewTestIOStreamsDiscard(), "1", []string{"vdi", "version", "--client"}))
+	klog.Error("a library's error")
+	klog.FromContext(t.Context()).Error(nil, "another")
+	klog.Flush()
+	require.NoError(t, in.Close())
+	text, err := io.ReadAll(out)
+	require.NoError(t, err)
+	assert.Empty(t, string(text))
 }
 
 // Without a cluster there is still a version, and a completion script.

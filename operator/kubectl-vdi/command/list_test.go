@@ -125,3 +125,18 @@ func TestListFailsWithItsWatch(t *testing.T) {
 	assert.Equal(t, exitError, code)
 	assert.Contains(t, complaint, "no etcd")
 }
+
+// An interrupt ends a list, also where the server does not answer.
+func TestListIsInterrupted(t *testing.T) {
+	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		cancel()
+		<-ended
+	}))
+	defer server.Close()
+	defer close(ended)
+	code := Run(ctx, genericiooptions.NewTestIOStreamsDiscard(), "1", []string{"vdi", "list", "--server", server.URL, "--cache-dir", t.TempDir()})
+	assert.Equal(t, exitInterrupted, code)
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
 )
 
 // Exit codes.
@@ -50,6 +51,7 @@ func (e codeError) Unwrap() error { return e.error }
 
 // Run runs the command that args name, args[0] being the program, and returns the exit code.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
+	klog.SetLoggerWithOptions(klog.Logger{}, klog.ContextualLogger(true)) // libraries are silent: what matters comes back as an error
 	root, t := build(streams, version, filepath.Base(args[0]))
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)

@@ -33,7 +33,9 @@ func (t *tool) deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete NAME…", Aliases: []string{"rm"}, Short: "Delete sessions; homes are kept unless --home says otherwise",
 		Long: "Delete sessions. It asks first, on a terminal; elsewhere it needs --yes.\n\n" +
-			"A home is kept, and the next session of the same name and person takes it back, unless spec.persistence.reclaimPolicy or --home says Delete.",
+			"A home is kept, and the next session of the same name and person takes it back, unless spec.persistence.reclaimPolicy or --home says Delete; " +
+			"it is kept for as long as spec.persistence.retainFor or the template says. " +
+			"Where that changes while the question stands, nothing is deleted.",
 		Example: `  kubectl vdi delete alice
 
   # with its home, without a question

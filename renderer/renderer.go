@@ -161,4 +161,4 @@ func ForwardAuthName(session string) string { return session + "-forward-auth" }
 func TURNLoginName(session string) string { return session + wire.SuffixTURN }
 
 // HomeClaimName is the name of the claim the operator makes for a session's home.
-func HomeClaimName(session string) string { return "vdi-data-" + session }
+func HomeClaimName(session string) string { return wire.PrefixHome + session }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // patience is how long a step of a start, or the operator's next look, may take before
@@ -160,7 +161,7 @@ func Quote(text string) string {
 }
 
 // homeClaimName is the claim of a session's own home.
-func homeClaimName(session string) string { return "vdi-data-" + session }
+func homeClaimName(session string) string { return wire.PrefixHome + session }
 
 // adviser says what helps.
 type adviser func(Facts) []Finding

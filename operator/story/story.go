@@ -100,10 +100,10 @@ type Story struct {
 	Findings []Finding `json:"findings"`
 }
 
-// maxEvents is how many events are told.
+// maxEvents is how many events a story has.
 const maxEvents = 5
 
-// Of tells a session's story.
+// Of is a session's story.
 func Of(f Facts) Story {
 	var all []Finding
 	for _, part := range []func(Facts) []Finding{is, waits, place, remedies, ends, next, events, unread} {

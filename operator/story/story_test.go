@@ -31,8 +31,8 @@ type situation struct {
 	Facts `json:",inline"`
 }
 
-// told is a golden output.
-type told struct {
+// golden is a golden output.
+type golden struct {
 	About string `json:"about"`
 	Story `json:",inline"`
 }
@@ -58,7 +58,7 @@ func TestGolden(t *testing.T) {
 	all := situations(t)
 	for name, in := range all {
 		t.Run(name, func(t *testing.T) {
-			text, err := yaml.Marshal(told{in.About, Of(in.Facts)})
+			text, err := yaml.Marshal(golden{in.About, Of(in.Facts)})
 			require.NoError(t, err)
 			file := "testdata/" + name + ".out.yaml"
 			if *update {

@@ -6,6 +6,9 @@ const (
 	SuffixTURN        = "-turn"
 )
 
+// PrefixHome stands before a session's name in the name of its home's claim.
+const PrefixHome = "vdi-data-"
+
 // Keys of a session's Secret NAME-credentials.
 const (
 	// KeyUsername and KeyPassword are the visitor's login (kubernetes.io/basic-auth).

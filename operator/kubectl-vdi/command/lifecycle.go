@@ -38,28 +38,20 @@ func (ch *change) addFlags(cmd *cobra.Command) {
 }
 
 func (t *tool) suspendCommand() *cobra.Command {
-	ch := t.newChange("suspended", goalSuspended)
-	cmd := &cobra.Command{
-		Use: "suspend NAME…", Short: "Stop desktops and free their GPUs; homes and URLs are kept",
-		Example: `  kubectl vdi suspend alice --wait`,
-		Args:    someNames, ValidArgsFunction: t.completeSessions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return ch.setPolicy(cmd.Context(), args, vdi.RunPolicySuspended)
-		},
-	}
-	ch.addFlags(cmd)
-	return cmd
+	return t.policyCommand("suspend", "Stop desktops and free their GPUs; homes and URLs are kept", t.newChange("suspended", goalSuspended), vdi.RunPolicySuspended)
 }
 
 func (t *tool) resumeCommand() *cobra.Command {
-	ch := t.newChange("resumed", goalRunning)
+	return t.policyCommand("resume", "Start suspended desktops again", t.newChange("resumed", goalRunning), vdi.RunPolicyRunning)
+}
+
+// policyCommand is a command that says whether sessions should run.
+func (t *tool) policyCommand(word, short string, ch *change, policy vdi.RunPolicy) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "resume NAME…", Short: "Start suspended desktops again",
-		Example: `  kubectl vdi resume alice --wait`,
+		Use: word + " NAME…", Short: short,
+		Example: "  kubectl vdi " + word + " alice --wait",
 		Args:    someNames, ValidArgsFunction: t.completeSessions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return ch.setPolicy(cmd.Context(), args, vdi.RunPolicyRunning)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return ch.setPolicy(cmd.Context(), args, policy) },
 	}
 	ch.addFlags(cmd)
 	return cmd

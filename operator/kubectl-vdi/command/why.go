@@ -34,7 +34,7 @@ func (t *tool) whyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.tell(facts, output)
+			return t.printStory(facts, output)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output: json or yaml")
@@ -42,19 +42,19 @@ func (t *tool) whyCommand() *cobra.Command {
 	return cmd
 }
 
-// tell prints a story.
-func (t *tool) tell(facts story.Facts, output string) error {
-	told := story.Of(facts)
+// printStory prints a session's story.
+func (t *tool) printStory(facts story.Facts, output string) error {
+	why := story.Of(facts)
 	switch output {
 	case "json":
-		text, err := json.MarshalIndent(told, "", "  ")
+		text, err := json.MarshalIndent(why, "", "  ")
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(t.Out, string(text))
 		return nil
 	case "yaml":
-		text, err := yaml.Marshal(told)
+		text, err := yaml.Marshal(why)
 		if err != nil {
 			return err
 		}
@@ -64,12 +64,12 @@ func (t *tool) tell(facts story.Facts, output string) error {
 	default:
 		return fmt.Errorf("--output=%s: give json or yaml", output)
 	}
-	phase := t.paint(t.Out, told.Phase)
-	if told.Phase == "" {
+	phase := t.paint(t.Out, why.Phase)
+	if why.Phase == "" {
 		phase = "not looked at yet"
 	}
 	fmt.Fprintf(t.Out, "%s: %s\n", t.bold(t.Out, facts.Session.Name), phase)
-	page{tool: t, out: t.Out, width: widthOf(t.Out), now: facts.Now}.write(told.Findings)
+	page{tool: t, out: t.Out, width: widthOf(t.Out), now: facts.Now}.write(why.Findings)
 	return nil
 }
 

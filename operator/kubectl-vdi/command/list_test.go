@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,10 @@ func event(kind, object string) string {
 	return string(text) + "\n"
 }
 
+// noCache is no folder that anything can be written to: who is interrupted may go on to write
+// when the test is over.
+const noCache = os.DevNull + "/cache"
+
 // list runs `list` until it ends, or has printed some words.
 func list(t *testing.T, a *apiServer, until string, args ...string) (printed, complaint string, code int) {
 	t.Helper()
@@ -82,7 +87,7 @@ func list(t *testing.T, a *apiServer, until string, args ...string) (printed, co
 	var errOut strings.Builder
 	go func() {
 		streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: in, ErrOut: &errOut}
-		code = Run(ctx, streams, "1", append([]string{"kubectl-vdi", "list", "--server", server.URL, "-n", "desktops", "--cache-dir", t.TempDir()}, args...))
+		code = Run(ctx, streams, "1", append([]string{"kubectl-vdi", "list", "--server", server.URL, "-n", "desktops", "--cache-dir", noCache}, args...))
 		_ = in.Close()
 	}()
 	part := make([]byte, 1024)
@@ -137,6 +142,6 @@ func TestListIsInterrupted(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(ended)
-	code := Run(ctx, genericiooptions.NewTestIOStreamsDiscard(), "1", []string{"vdi", "list", "--server", server.URL, "--cache-dir", t.TempDir()})
+	code := Run(ctx, genericiooptions.NewTestIOStreamsDiscard(), "1", []string{"vdi", "list", "--server", server.URL, "--cache-dir", noCache})
 	assert.Equal(t, exitInterrupted, code)
 }

@@ -316,6 +316,7 @@ func hole(guarded bool) ledger.Attempt {
 				"ranges":             []any{map[string]any{"type": "SEMVER", "events": []any{map[string]string{"introduced": "0"}}}},
 				"ecosystem_specific": map[string]any{"imports": []any{map[string]string{"path": hidden + "/unix"}}},
 			}},
+			"database_specific": map[string]string{"url": "https://pkg.go.dev/vuln/GO-2026-9999"}, // without it govulncheck crashes, with whatever exit code
 		})
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(entries, "GO-2026-9999.json"), entry, 0o600))
@@ -324,6 +325,9 @@ func hole(guarded bool) ledger.Attempt {
 		s := release.Search{Govulncheck: filepath.Join(bin, "govulncheck"), Folder: filepath.Dir(program), Database: "file://" + database, Say: &said}
 		err = s.Run(t.Context(), "-mode", "binary", program)
 		require.Contains(t, said.String(), "GO-2026-9999")
+		if err != nil {
+			require.ErrorIs(t, err, release.ErrHole, "%s", said.String())
+		}
 		return refused(err)
 	}
 }

@@ -23,6 +23,13 @@ const (
 	databaseModule = "golang.org/x/vulndb@latest"
 )
 
+// ErrHole is what [Search.Run] fails with where govulncheck has found something; any other
+// error is of a search that came to no end.
+var ErrHole = errors.New("govulncheck found a known hole; see above")
+
+// exitFound is govulncheck's exit code in that case.
+const exitFound = 3
+
 // reachedWithin is how long a database may take to answer that is there.
 const reachedWithin = 10 * time.Second
 
@@ -55,8 +62,12 @@ func (s Search) Run(ctx context.Context, args ...string) error {
 	run := exec.CommandContext(ctx, s.Govulncheck, append([]string{"-db", database}, args...)...)
 	run.Dir, run.Stdout, run.Stderr = s.Folder, s.Say, s.Say
 	run.Env = append(os.Environ(), s.toolchain(ctx)...)
-	if err := run.Run(); err != nil {
-		return fmt.Errorf("govulncheck found a known hole, or failed; see above: %w", err)
+	err = run.Run()
+	if run.ProcessState != nil && run.ProcessState.ExitCode() == exitFound {
+		return ErrHole
+	}
+	if err != nil {
+		return fmt.Errorf("govulncheck failed, and nobody has looked for known holes: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,13 @@ func atRest(t *testing.T, w *world) ledger.Outcome {
 	require.NoError(t, scale.Each(t.Context(), many, func(ctx context.Context, i int) error {
 		return w.Driver.Create(ctx, desk(ns, fmt.Sprintf("rest-%d", i), malloryIn(ns), func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicySuspended }))
 	}))
+	require.Eventually(t, func() bool { // the operator has seen them, however busy this machine is
+		list := &vdi.VDISessionList{}
+		require.NoError(t, w.Driver.List(t.Context(), list, client.InNamespace(ns)))
+		return !slices.ContainsFunc(list.Items, func(s vdi.VDISession) bool {
+			return s.Spec.User == malloryIn(ns) && s.Status.Phase != vdi.PhaseSuspended
+		})
+	}, patience, 8*glance, "they are at rest")
 	beside := w.costOfStart(t, desk(ns, "after", "after."+userIn(ns)))
 	words := fmt.Sprintf("a start beside %d sessions takes %d passes and %d requests, and without them %d and %d", many, beside.passes, beside.requests, alone.passes, alone.requests)
 	t.Log(words)

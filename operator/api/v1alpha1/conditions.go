@@ -17,6 +17,9 @@ const (
 	ConditionReachable = "Reachable"
 	// ConditionStalled: somebody has to change something before it goes on.
 	ConditionStalled = "Stalled"
+	// ConditionAdmitted: the quotas (VDIQuota) leave room for the run. Present only where
+	// one selects the session and it is to run.
+	ConditionAdmitted = "Admitted"
 	// ConditionExpiringSoon: the run ends soon. Present only while it applies.
 	ConditionExpiringSoon = "ExpiringSoon"
 	// ConditionUpdatePending: the next start uses newer settings, or would be
@@ -130,8 +133,11 @@ const (
 	// ReasonNotVerified: sessions.verifyRoute is off, so nobody asked the proxy.
 	ReasonNotVerified = "NotVerified"
 
-	// ReasonQuotaExceeded: a ResourceQuota denies a child.
+	// ReasonQuotaExceeded: a VDIQuota leaves no room for the session, or a ResourceQuota
+	// denies a child.
 	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonQueued: it waits for room in a VDIQuota; see status.queue.
+	ReasonQueued = "Queued"
 	// ReasonDenied: Pod Security, a LimitRange or an admission policy denies a child.
 	ReasonDenied = "Denied"
 	// ReasonNameTaken: see NameConflict.

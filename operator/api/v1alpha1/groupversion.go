@@ -1,6 +1,7 @@
-// Package v1alpha1 is the user-facing API of the VDI platform: VDISession (one
-// desktop of one user) and VDITemplate (what an administrator offers). It holds
-// types, their words (phases, conditions, reasons) and nothing that decides.
+// Package v1alpha1 is the user-facing API of the VDI platform: VDISession (one desktop of
+// one user), VDITemplate (what an administrator offers) and VDIQuota (how much people may
+// have at a time). It holds types, their words (phases, conditions, reasons) and nothing
+// that decides.
 //
 // It is a leaf: every other package may import it, it imports no other package
 // of this module.
@@ -23,6 +24,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&VDISession{}, &VDISessionList{},
 		&VDITemplate{}, &VDITemplateList{},
+		&VDIQuota{}, &VDIQuotaList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

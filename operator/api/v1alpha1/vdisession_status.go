@@ -150,6 +150,11 @@ type VDISessionStatus struct {
 	// +optional
 	GPU *GPUStatus `json:"gpu,omitempty"`
 
+	// Queue is the session's place among those that wait for room in a quota. Left out
+	// while it does not wait.
+	// +optional
+	Queue *QueueStatus `json:"queue,omitempty"`
+
 	// Activity is the last known use of the desktop. Unknown activity is left out.
 	// +optional
 	Activity *ActivityStatus `json:"activity,omitempty"`
@@ -159,7 +164,7 @@ type VDISessionStatus struct {
 	Timings *TimingsStatus `json:"timings,omitempty"`
 
 	// Conditions: Ready, Accepted, HomeReady, Scheduled, DesktopReady,
-	// Reachable, Stalled; and, only while they apply, ExpiringSoon,
+	// Reachable, Stalled; and, only while they apply, Admitted, ExpiringSoon,
 	// UpdatePending and NameConflict.
 	// +optional
 	// +listType=map
@@ -286,4 +291,27 @@ type TimingsStatus struct {
 	// Ready is when the desktop answered.
 	// +optional
 	Ready *metav1.Time `json:"ready,omitempty"`
+}
+
+// QueueStatus is a session's place among those that wait for room in a quota.
+type QueueStatus struct {
+	// Since is when the session began to wait.
+	Since metav1.Time `json:"since"`
+	// Quota is the VDIQuota whose limit it waits for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Quota string `json:"quota,omitempty"`
+	// QuotaGeneration is the metadata.generation of that quota.
+	// +optional
+	QuotaGeneration int64 `json:"quotaGeneration,omitempty"`
+	// Key is what those of the same priority are sorted by: when the session began to
+	// wait, set back for what its person had or waited for by then. It never changes.
+	// Left out where the session was refused and does not wait.
+	// +optional
+	Key *metav1.MicroTime `json:"key,omitempty"`
+	// Place among those that wait for the same limit; 1 is the next to start. It is
+	// written when the session enters the queue, and for the first ten whenever it moves.
+	// It may grow when somebody comes who has less.
+	// +optional
+	Place int32 `json:"place,omitempty"`
 }

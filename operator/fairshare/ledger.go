@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -32,7 +33,8 @@ type Ledger struct {
 	quotas  []quota
 	entries map[types.NamespacedName]*entry
 	used    map[limit]int64
-	queue   []*entry // who waits, in order
+	queue   []*entry             // who waits, in order
+	refused map[*entry]*Shortage // for what, where an end of others helps
 }
 
 // entry is what the ledger knows of a session.
@@ -69,25 +71,33 @@ type Request struct {
 
 	Accepted bool             // it was accepted before
 	Home     int64            // by how much its home is to be made or grown, in bytes
+	NewHome  bool             // it is to be made
 	Homes    map[string]int64 // what the person's homes have, by namespace, in bytes
 	Run      Amounts          // what its desktop takes; nil: none is to start
 	Kept     bool             // the run was admitted before: the platform starts its desktop again
 	Queue    *vdi.QueueStatus // its place, as its status has it
-	Now      time.Time
+	// Refused is the quota that has refused this very spec, as its status has it.
+	Refused *vdi.QueueStatus
+	Now     time.Time
 }
 
 // Answer is what becomes of a [Request]. Without Short everything is granted, and booked.
 type Answer struct {
-	// Quotas is how many select the session.
-	Quotas int
 	// Short is the limit that is in the way.
 	Short *Shortage
-	// Queue is the session's place where it waits for that; nil: it is refused.
+	// Queue is the session's place where it waits for that, without a key where it was
+	// refused and stays so until somebody asks again; nil: it is refused for now.
 	Queue *vdi.QueueStatus
+	// Stands: it was refused before, and stays so.
+	Stands bool
+	// Small is the limit for which a home that exists does not grow.
+	Small *Shortage
 }
 
 // Shortage says which limit of which quota leaves no room.
 type Shortage struct {
+	limit limit
+
 	Quota      string
 	Generation int64 // of the quota
 	Field      Field
@@ -108,40 +118,84 @@ func (l *Ledger) Ask(r Request) (Answer, []types.NamespacedName) {
 	return answer, slices.DeleteFunc(woken, func(key types.NamespacedName) bool { return key == r.NamespacedName })
 }
 
-func (l *Ledger) ask(r Request) (Answer, []types.NamespacedName) {
+func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 	e := l.entryOf(r.Session)
-	answer := Answer{Quotas: len(e.rules.selecting)}
-	if answer.Short = l.shortOfKept(e, r); answer.Short != nil {
+	delete(l.refused, e)
+	if answer.Short, answer.Small = l.shortOfKept(e, r); answer.Short != nil {
 		l.withdraw(e)
+		l.refuse(e, answer.Short)
 		return answer, l.sweep()
+	}
+	if answer.Small != nil {
+		r.Home = 0
 	}
 	l.change(e, func() { e.accepted = true })
 	switch {
 	case r.Run == nil:
 		l.withdraw(e)
-	case e.run != nil:
-		// booked already
-	case r.Kept:
+		l.change(e, func() { e.storage = r.Home })
+		return answer, l.sweep()
+	case l.stands(e, r.Refused):
 		l.withdraw(e)
-		l.change(e, func() { e.run, e.storage = r.Run, r.Home })
-	default:
-		l.enqueue(e, r)
-		woken := l.sweep()
-		if w := e.waits; len(w.blocked) > 0 {
-			if i := slices.IndexFunc(w.blocked, func(b bound) bool { return b.reject }); i >= 0 {
-				answer.Short = l.shortage(e, w.blocked[i], w.asks)
-				l.withdraw(e)
-				return answer, append(woken, l.sweep()...)
-			}
-			answer.Short = l.shortage(e, w.blocked[0], w.asks)
-			answer.Queue = e.queueStatus(answer.Short)
-			return answer, woken
-		}
+		l.refuse(e, nil)
+		return Answer{Queue: r.Refused, Stands: true, Small: answer.Small}, l.sweep()
+	case r.Kept && e.run == nil, covers(e.run, r.Run):
+		return answer, l.book(e, r)
+	}
+	l.change(e, func() { e.run = nil })
+	l.enqueue(e, r)
+	woken = l.sweep()
+	w := e.waits
+	if len(w.blocked) == 0 {
+		return answer, append(woken, l.book(e, r)...)
+	}
+	if i := slices.IndexFunc(w.blocked, func(b bound) bool { return b.reject }); i >= 0 {
+		answer.Short = l.shortage(e, w.blocked[i], w.asks)
+		answer.Queue = &vdi.QueueStatus{Since: metav1.Time{Time: w.since}, Quota: answer.Short.Quota, QuotaGeneration: answer.Short.Generation}
 		l.withdraw(e)
-		l.change(e, func() { e.run, e.storage = r.Run, r.Home })
+		l.refuse(e, nil)
 		return answer, append(woken, l.sweep()...)
 	}
-	return answer, l.sweep()
+	answer.Short = l.shortage(e, w.blocked[0], w.asks)
+	answer.Queue = e.queueStatus(answer.Short)
+	return answer, woken
+}
+
+// book gives a session what it asks for.
+func (l *Ledger) book(e *entry, r Request) []types.NamespacedName {
+	l.withdraw(e)
+	l.change(e, func() { e.run, e.storage = r.Run, r.Home })
+	return l.sweep()
+}
+
+// covers reports whether what is booked does for what is asked. More than that is asked for
+// anew: else somebody could start small, and grow past everybody who waits.
+func covers(booked, asked Amounts) bool {
+	if booked == nil {
+		return false
+	}
+	for f, n := range asked {
+		if n > booked[f] {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse remembers who was refused, so that they are woken by other quotas, and those by
+// whom somebody else's end makes room. Who is refused by a start does not start by itself.
+func (l *Ledger) refuse(e *entry, short *Shortage) {
+	if l.refused == nil {
+		l.refused = map[*entry]*Shortage{}
+	}
+	l.refused[e] = short
+}
+
+// stands reports whether a start that was refused stays so: nothing has changed since.
+func (l *Ledger) stands(e *entry, refused *vdi.QueueStatus) bool {
+	return refused != nil && slices.ContainsFunc(e.rules.selecting, func(q *quota) bool {
+		return q.name == refused.Quota && q.generation == refused.QuotaGeneration
+	})
 }
 
 // Seen is what a pass saw of a session at its end.
@@ -152,6 +206,7 @@ type Seen struct {
 	Run      Amounts   // what its desktop takes; nil: it has none
 	Keeps    bool      // without a desktop it keeps what is booked: the platform starts it again
 	Asked    bool      // the pass has asked, and its answer stands
+	Home     bool      // its home is there, or none is to be made
 	Ends     time.Time // when the run ends by itself; zero: nobody knows
 }
 
@@ -166,13 +221,19 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 		e.ends = s.Ends
 		switch {
 		case s.Run != nil:
-			e.run, e.storage = s.Run, 0
+			e.run = s.Run
 		case !s.Keeps:
-			e.run, e.storage = nil, 0
+			e.run = nil
+		}
+		if s.Home || !s.Asked {
+			e.storage = 0
 		}
 	})
 	if !s.Asked || e.run != nil {
 		l.withdraw(e)
+	}
+	if !s.Asked {
+		delete(l.refused, e)
 	}
 	return l.sweep()
 }
@@ -185,8 +246,7 @@ func (l *Ledger) Forget(key types.NamespacedName) []types.NamespacedName {
 	if e == nil {
 		return nil
 	}
-	l.withdraw(e)
-	l.count(e, -1)
+	l.drop(e)
 	delete(l.entries, key)
 	return l.sweep()
 }
@@ -213,7 +273,25 @@ func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota) []types.NamespacedName {
 		l.count(e, +1)
 	}
 	l.sort()
-	return l.sweep()
+	woken := l.sweep()
+	for e := range l.refused {
+		woken = append(woken, e.NamespacedName)
+	}
+	return woken
+}
+
+// Selects reports whether a quota is for the session.
+func (l *Ledger) Selects(s Session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.quotas, func(q quota) bool { return q.selects(s) })
+}
+
+// LimitsStorage reports whether the homes of the session's person are limited.
+func (l *Ledger) LimitsStorage(s Session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(rulesOf(l.quotas, s).limits, func(b bound) bool { return b.field == Storage })
 }
 
 // entryOf is what is known of a session. Another one of that name is gone.
@@ -229,8 +307,7 @@ func (l *Ledger) entryOf(s Session) *entry {
 		l.sort()
 		return e
 	case e != nil:
-		l.withdraw(e)
-		l.count(e, -1)
+		l.drop(e)
 	}
 	if l.entries == nil {
 		l.entries, l.used = map[types.NamespacedName]*entry{}, map[limit]int64{}
@@ -238,6 +315,13 @@ func (l *Ledger) entryOf(s Session) *entry {
 	e = &entry{Session: s, rules: rulesOf(l.quotas, s)}
 	l.entries[s.NamespacedName] = e
 	return e
+}
+
+// drop ends all that an entry has.
+func (l *Ledger) drop(e *entry) {
+	l.withdraw(e)
+	l.count(e, -1)
+	delete(l.refused, e)
 }
 
 // change changes what a session has.
@@ -269,31 +353,32 @@ func (l *Ledger) count(e *entry, sign int64) {
 	}
 }
 
-// shortOfKept is the limit that refuses a session what no waiting helps it to.
-func (l *Ledger) shortOfKept(e *entry, r Request) *Shortage {
+// shortOfKept is the limit that refuses a session what no waiting helps it to, and the one
+// for which a home that exists stays as it is.
+func (l *Ledger) shortOfKept(e *entry, r Request) (refused, small *Shortage) {
 	for _, b := range e.rules.limits {
-		asked, used := int64(0), l.used[b.limit]
+		short := l.shortageOf(b, 0)
 		switch {
 		case b.field == Sessions && !r.Accepted && !e.accepted:
-			asked = 1
-		case b.field == Storage && e.storage == 0:
-			asked = r.Home
+			short.Asked = 1
+		case b.field == Storage && r.Home > 0:
+			short.Asked, short.Used = r.Home, short.Used-e.storage
 			for namespace, bytes := range r.Homes {
-				if among(l.spec(b.quota).Selector.Namespaces, namespace) {
-					used += bytes
+				if among(l.quota(b.quota).spec.Selector.Namespaces, namespace) {
+					short.Used += bytes
 				}
 			}
 		}
-		if asked > 0 && used+asked > b.most {
-			s := l.shortage(e, b, Amounts{b.field: asked})
-			s.Used = used
-			return s
+		switch {
+		case short.Asked == 0 || short.fits():
+		case b.field == Storage && !r.NewHome:
+			small = short
+		default:
+			return short, nil
 		}
 	}
-	return nil
+	return nil, small
 }
-
-func (l *Ledger) spec(name string) *vdi.VDIQuotaSpec { return &l.quota(name).spec }
 
 func (l *Ledger) quota(name string) *quota {
 	i, _ := slices.BinarySearchFunc(l.quotas, name, func(q quota, name string) int { return cmp.Compare(q.name, name) })
@@ -302,18 +387,30 @@ func (l *Ledger) quota(name string) *quota {
 
 // shortage says what is in the way of an entry.
 func (l *Ledger) shortage(e *entry, b bound, asks Amounts) *Shortage {
-	s := &Shortage{
-		Quota: b.quota, Generation: l.quota(b.quota).generation, Field: b.field, PerUser: b.person != "",
-		Limit: b.most, Used: l.used[b.limit], Asked: asks[b.field],
+	s := l.shortageOf(b, asks[b.field])
+	s.Ahead, s.Room = s.fits(), l.nextEnd(e, b)
+	return s
+}
+
+// shortageOf compares what is asked for with a limit.
+func (l *Ledger) shortageOf(b bound, asked int64) *Shortage {
+	return &Shortage{
+		limit: b.limit, Quota: b.quota, Generation: l.quota(b.quota).generation, Field: b.field, PerUser: b.person != "",
+		Limit: b.most, Used: l.used[b.limit], Asked: asked,
 	}
-	s.Ahead = s.Used+s.Asked <= s.Limit
+}
+
+func (s *Shortage) fits() bool { return s.Used+s.Asked <= s.Limit }
+
+// nextEnd is when the next desktop ends that counts for the limit; zero: nobody knows.
+func (l *Ledger) nextEnd(e *entry, b bound) (first time.Time) {
 	for _, other := range l.entries {
-		if other == e || other.run[b.field] == 0 || other.ends.IsZero() || (!s.Room.IsZero() && !other.ends.Before(s.Room)) {
+		if other == e || other.run[b.field] == 0 || other.ends.IsZero() || (!first.IsZero() && !other.ends.Before(first)) {
 			continue
 		}
 		if slices.ContainsFunc(other.rules.limits, func(o bound) bool { return o.limit == b.limit }) {
-			s.Room = other.ends
+			first = other.ends
 		}
 	}
-	return s
+	return first
 }

@@ -111,7 +111,7 @@ func TestQueueInOrder(t *testing.T) {
 	h.starts(b, 1)
 	h.now = h.now.Add(time.Second)
 	short := h.waits(c, 2, 1, GPUSlices)
-	require.Equal(t, &Shortage{Quota: "all", Generation: 1, Field: GPUSlices, Limit: 2, Used: 2, Asked: 2, Room: noon.Add(8 * time.Hour)}, short)
+	require.Equal(t, &Shortage{limit: limit{"all", GPUSlices, ""}, Quota: "all", Generation: 1, Field: GPUSlices, Limit: 2, Used: 2, Asked: 2, Room: noon.Add(8 * time.Hour)}, short)
 	h.now = h.now.Add(time.Second)
 	h.waits(d, 1, 2, GPUSlices)
 	h.now = h.now.Add(time.Second)
@@ -199,15 +199,35 @@ func TestSessionsAndStorageRefuse(t *testing.T) {
 	}))
 	a := session("a", "alice")
 	homes := map[string]int64{"team": 4 << 30, "elsewhere": 100 << 30}
-	require.Nil(t, h.ask(Request{Session: a, Run: desktop(1), Home: 6 << 30, Homes: homes}).Short)
+	require.Nil(t, h.ask(Request{Session: a, Run: desktop(1), Home: 6 << 30, NewHome: true, Homes: homes}).Short)
 	answer := h.ask(Request{Session: session("b", "alice"), Run: desktop(1)})
 	require.Nil(t, answer.Queue)
 	require.Equal(t, Sessions, answer.Short.Field)
 	require.Nil(t, h.ask(Request{Session: session("b", "alice"), Accepted: true, Run: desktop(1)}).Short, "it was accepted before the quota")
-	answer = h.ask(Request{Session: session("c", "alice"), Accepted: true, Run: desktop(1), Home: 1, Homes: homes})
+	answer = h.ask(Request{Session: session("c", "alice"), Accepted: true, Run: desktop(1), Home: 1, NewHome: true, Homes: homes})
 	require.Equal(t, Storage, answer.Short.Field, "the home of the first is not made yet, and counts")
 	require.Equal(t, int64(10<<30), answer.Short.Used)
 	require.Nil(t, h.ask(Request{Session: session("c", "alice"), Accepted: true, Run: desktop(1), Homes: homes}).Short, "an existing home is no question")
+	answer = h.ask(Request{Session: session("c", "alice"), Accepted: true, Run: desktop(1), Home: 1, Homes: homes})
+	require.Nil(t, answer.Short, "a home that cannot grow keeps nobody from starting")
+	require.Equal(t, Storage, answer.Small.Field)
+	h.wake(h.ledger.See(Seen{Session: a, Accepted: true, Asked: true, Home: true}))
+	homes["team"] = 9 << 30
+	require.Nil(t, h.ask(Request{Session: session("c", "alice"), Accepted: true, Home: 1 << 30, Homes: homes}).Small, "what is there is counted once")
+}
+
+// TestRefusedByNumber: who has too many sessions is woken when one is gone.
+func TestRefusedByNumber(t *testing.T) {
+	h := newHouse(t, named("one", vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{Sessions: of[int32](1)}}))
+	a, b := session("a", "alice"), session("b", "alice")
+	h.stop(a)
+	require.Equal(t, Sessions, h.ask(Request{Session: b, Run: desktop(1)}).Short.Field)
+	h.wake(h.ledger.See(Seen{Session: b, Asked: true}))
+	require.Equal(t, Sessions, h.ask(Request{Session: b, Run: desktop(1)}).Short.Field, "it was never accepted")
+	require.Empty(t, h.wakes())
+	h.wake(h.ledger.Forget(a.NamespacedName))
+	require.Equal(t, []string{"b"}, h.wakes())
+	require.Nil(t, h.ask(Request{Session: b, Run: desktop(1)}).Short)
 }
 
 func TestReject(t *testing.T) {
@@ -215,10 +235,26 @@ func TestReject(t *testing.T) {
 	h.starts(session("a", "alice"), 2)
 	answer := h.start(session("b", "alice"), 1)
 	require.NotNil(t, answer.Short)
-	require.Nil(t, answer.Queue)
+	require.Nil(t, answer.Queue.Key)
 	h.stop(session("a", "alice"))
 	require.Empty(t, h.wakes(), "who was refused does not wait")
-	h.starts(session("b", "alice"), 0)
+	again := Request{Session: session("b", "alice"), Accepted: true, Run: desktop(1), Refused: answer.Queue}
+	require.True(t, h.ask(again).Stands, "nobody has asked again")
+	changed := named("hard", vdi.VDIQuotaSpec{OnExceeded: vdi.QuotaReject, PerUser: &vdi.UserLimits{GPUSlices: of[int32](3)}})
+	changed.Generation = 2
+	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{changed}))
+	require.Equal(t, []string{"b"}, h.wakes(), "another quota is another question")
+	require.Zero(t, h.ask(again))
+}
+
+// TestMoreThanBooked: a desktop that is started again with more asks for it.
+func TestMoreThanBooked(t *testing.T) {
+	h := newHouse(t, total(2))
+	a := session("a", "alice")
+	h.starts(a, 1)
+	h.starts(session("b", "bob"), 1)
+	h.wake(h.ledger.See(Seen{Session: a, Accepted: true, Keeps: true}))
+	h.waits(a, 2, 1, GPUSlices)
 }
 
 func TestBookingsAreGivenBack(t *testing.T) {

@@ -79,8 +79,14 @@ func (l *Ledger) withdraw(e *entry) {
 // It returns who is to be woken: who may start now, and the first ones who wait at another
 // place.
 func (l *Ledger) sweep() (wake []types.NamespacedName) {
+	for e, short := range l.refused {
+		if short != nil && short.Field == Sessions && l.used[short.limit] < short.Limit {
+			l.refused[e] = nil // once
+			wake = append(wake, e.NamespacedName)
+		}
+	}
 	if len(l.queue) == 0 {
-		return nil
+		return wake
 	}
 	taken, held, places := map[limit]int64{}, map[limit]bool{}, map[limit]int32{}
 	for _, e := range l.queue {

@@ -67,6 +67,8 @@ func (a asker) answer(ctx context.Context, p *plan.Pass) (err error) {
 		p.GPUEncoder, err = a.gpuEncoder(ctx, p.Template)
 	case plan.AskRendering:
 		p.Rendering = a.render(p)
+	case plan.AskRoom:
+		err = a.askForRoom(ctx, p)
 	case plan.AskMountedClaims:
 		p.Mounted, err = a.mountedClaims(ctx, s, p.Claims)
 	case plan.AskSharedHome:

@@ -114,9 +114,13 @@ func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == wire.AccessO
 
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if open, err := r.opened.once(func() error { return r.cached().openLedger(ctx) }); !open {
+		return ctrl.Result{RequeueAfter: cacheLag}, err
+	}
 	s := &vdi.VDISession{}
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
 		r.forget(req.NamespacedName)
+		r.wake(ctx, r.share.Forget(req.NamespacedName))
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion, r.Clock.Now()) {
@@ -127,6 +131,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	a := r.asker()
 	e := r.executor(a)
 	err := r.pass(ctx, a, e, p)
+	r.wake(ctx, r.share.See(p.RoomSeen()))
 	switch {
 	case p.Gone(), isOutdated(err): // stale knowledge is not worth reporting
 	case err == nil && p.IsFirstStart():

@@ -9,10 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/clusterevents"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/remember"
 	"github.com/vdi-platform/vdi-platform/operator/session/background"
@@ -34,6 +36,9 @@ type memory struct {
 	endedPods   endedPods
 	written     written
 	events      clusterevents.Reader
+	share       fairshare.Ledger
+	opened      opened
+	moved       chan event.GenericEvent // sessions that may go on by the quotas; nil without a manager
 	routes      background.Questions[error]
 	uses        background.Questions[use]
 }

@@ -55,6 +55,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessions().ofTemplate), builder.WithPredicates(SpecChanged())).
+		Watches(&vdi.VDIQuota{}, handler.EnqueueRequestsFromMapFunc(r.ofQuotas), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter(), NewQueue: r.newQueue})
 	if r.isOIDC() {
 		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(r.childChanged()))
@@ -69,7 +70,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchStatementKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchAnswers(c, workers))
+	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchStatementKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchRoom(c), r.watchAnswers(c, workers))
 }
 
 // newQueue lets namespaces take turns, and in each the people.
@@ -191,6 +192,8 @@ func specOf(o client.Object) any {
 	case *vdi.VDISession:
 		return o.Spec
 	case *vdi.VDITemplate:
+		return o.Spec
+	case *vdi.VDIQuota:
 		return o.Spec
 	case *corev1.Service:
 		return o.Spec

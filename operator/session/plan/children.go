@@ -112,6 +112,9 @@ func (p draft) growHome(o *unstructured.Unstructured) error {
 	}
 	switch size.Cmp(p.Seen.Claim.Spec.Resources.Requests[corev1.ResourceStorage]) {
 	case 1:
+		if p.Room.Small != nil { // said where the quotas were asked
+			return nil
+		}
 		p.do(GrowHome{size})
 	case -1:
 		p.SizeRefused = &verdict.Verdict{

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -37,6 +38,8 @@ type Facts struct {
 	// Released are the last holds that the session has let go of, by claim; "" for a claim
 	// that it was seen not to hold.
 	Released map[string]string // gather
+	// Limited: a quota selects the session.
+	Limited bool // gather
 
 	Answers
 }
@@ -53,6 +56,7 @@ type Answers struct {
 	HomeGone   bool                            // AskHome: the claim that the session had does not exist any more
 	GPUEncoder vdi.EncoderChoice               // AskEncoder
 	Rendering  Rendering                       // AskRendering
+	Room       fairshare.Answer                // AskRoom
 	Mounted    []*metav1.PartialObjectMetadata // AskMountedClaims: those of Claims that exist
 	SharedWith *corev1.Pod                     // AskSharedHome: another desktop on the home of this living one
 	StartOn    *corev1.PersistentVolumeClaim   // AskStartClaim; nil when it does not exist
@@ -100,6 +104,7 @@ const (
 	AskHome          Question = "is the home still there"
 	AskEncoder       Question = "what can the GPUs of the nodes encode with"
 	AskRendering     Question = "what are the objects of this session"
+	AskRoom          Question = "do the quotas leave room"
 	AskMountedClaims Question = "may desktops mount the template's claims"
 	AskSharedHome    Question = "which other desktop is on the home"
 	AskStartClaim    Question = "what is the claim to start on"
@@ -112,8 +117,8 @@ const (
 // Questions are all questions.
 func Questions() []Question {
 	return []Question{
-		AskUse, AskTime, AskUnseenWays, AskHome, AskEncoder, AskRendering, AskMountedClaims, AskSharedHome,
-		AskStartClaim, AskHomeUse, AskDeletion, AskLeftClaim, AskLeftTo,
+		AskUse, AskTime, AskUnseenWays, AskHome, AskEncoder, AskRendering, AskRoom, AskMountedClaims,
+		AskSharedHome, AskStartClaim, AskHomeUse, AskDeletion, AskLeftClaim, AskLeftTo,
 	}
 }
 

@@ -154,9 +154,11 @@ func (p draft) prepare() error {
 	err := inOrder([]func() error{
 		p.accept,        // template, user, sizes, host in order
 		p.chooseEncoder, // by what the GPUs of the nodes can do
+		p.keepFinalizer, // of a session that has something already, as after an uninstall
+		p.render,        // the objects that this session should have
+		p.admit,         // room in the quotas, before anything exists
 		p.register,      // the finalizer, before anything exists that needs it
 		p.takeHost,      // hosts that are not unique by themselves
-		p.render,        // the objects that this session should have
 		p.inspectClaims, // the other claims that the template mounts
 		p.inspectHome,   // is the home this user's, and free? then it is held
 	})

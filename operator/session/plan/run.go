@@ -208,6 +208,14 @@ func (p draft) keepRegistered() error {
 	return p.register()
 }
 
+// keepFinalizer is the same for a session without a desktop that has a home.
+func (p draft) keepFinalizer() error {
+	if !p.WasAccepted() {
+		return nil
+	}
+	return p.register()
+}
+
 func (p draft) register() error {
 	if _, found := planned[AddFinalizer](p.Writes); !found && !controllerutil.ContainsFinalizer(p.Session, wire.Finalizer) {
 		p.do(AddFinalizer{})

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
@@ -43,6 +44,15 @@ type situation struct {
 	StartedBy *vdi.TemplateLifecycle `json:"startedBy"`
 	EndedFor  metav1.Duration        `json:"endedFor"`
 	Released  map[string]string      `json:"released"`
+
+	// Quotas limit the session, and the Booked have this of them.
+	Quotas []vdi.VDIQuota `json:"quotas"`
+	Booked []struct {
+		User string      `json:"user"`
+		GPU  int64       `json:"gpu"`  // slices of its desktop
+		Ends metav1.Time `json:"ends"` // when that ends
+		Home string      `json:"home"` // what its home has
+	} `json:"booked"`
 
 	// Rendered are the session and the template that the objects were made from, where they
 	// were others.
@@ -96,6 +106,7 @@ func (in situation) pass(t testing.TB) *plan.Pass {
 	p := plan.NewPass(in.Session.DeepCopy(), in.Clock.UTC(), &in.Settings)
 	p.Template, p.StatementKeys, p.StartedBy = in.Template.DeepCopy(), in.Keys, in.StartedBy
 	p.EndedFor, p.Released = in.EndedFor.Duration, in.Released
+	p.Limited = len(in.Quotas) > 0
 	p.Seen.Others = map[plan.Key]*unstructured.Unstructured{}
 	for _, o := range in.live(t) {
 		switch kind := o.GetKind(); kind {
@@ -172,6 +183,27 @@ func (in situation) live(t testing.TB) []*unstructured.Unstructured {
 	return made.Objects
 }
 
+// room is what the ledger answers.
+func (in situation) room(request fairshare.Request) fairshare.Answer {
+	var ledger fairshare.Ledger
+	ledger.SetQuotas(in.Quotas)
+	request.Homes = map[string]int64{}
+	for i, b := range in.Booked {
+		other := fairshare.Session{User: b.User}
+		other.Name = fmt.Sprint("other-", i)
+		seen := fairshare.Seen{Session: other, Accepted: true, Ends: b.Ends.UTC()}
+		if b.GPU > 0 {
+			seen.Run = fairshare.Amounts{fairshare.Running: 1, fairshare.GPUSlices: b.GPU}
+		}
+		ledger.See(seen)
+		if b.User == request.User {
+			request.Homes["ns"] += fairshare.Measure(fairshare.Storage, b.Home)
+		}
+	}
+	answer, _ := ledger.Ask(request)
+	return answer
+}
+
 // as is an object with what differs from it, as a Go type.
 func as[T any](t testing.TB, o *unstructured.Unstructured, change map[string]any) *T {
 	t.Helper()
@@ -208,6 +240,8 @@ func (in situation) answer(t testing.TB, p *plan.Pass) error {
 	case plan.AskRendering:
 		made, err := render(t, p.Input)
 		p.Rendering = plan.Rendering{Objects: made.Objects, Claims: made.Claims, Err: err}
+	case plan.AskRoom:
+		p.Room = in.room(p.RoomRequest())
 	case plan.AskMountedClaims:
 		for _, name := range slices.Sorted(maps.Keys(a.Mounted)) {
 			claim := objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPersistentVolumeClaim), name)

@@ -25,6 +25,7 @@ func setConditions(st *vdi.VDISessionStatus, p view, judged *verdict.Verdict, ah
 	} {
 		c.progress(kind, p, judged)
 	}
+	c.admitted(p, judged)
 	if p.Refusal != nil && p.Refusal.Conflict {
 		judged = p.Refusal
 	}
@@ -106,6 +107,18 @@ func (c conditionWriter) onlyWhile(kind string, is bool, reason, message string)
 		return
 	}
 	c.write(kind, metav1.ConditionTrue, reason, message)
+}
+
+// admitted says whether the quotas leave room for a run that they limit.
+func (c conditionWriter) admitted(p view, judged *verdict.Verdict) {
+	switch {
+	case judged.Condition == vdi.ConditionAdmitted:
+		c.write(vdi.ConditionAdmitted, metav1.ConditionFalse, judged.Reason, judged.Message)
+	case p.failed != nil:
+	default:
+		runs := p.Limited && p.Decision.Want == plan.Run && (p.Seen.Pod != nil || p.Made)
+		c.onlyWhile(vdi.ConditionAdmitted, runs, vdi.ReasonAsExpected, "The quotas leave room for this run")
+	}
 }
 
 // progress writes one of the conditions that come true one after another.

@@ -57,6 +57,9 @@ type goldenInput struct {
 	Cleared     bool                `json:"cleared"`  // a pod that ended was removed
 	Made        bool                `json:"made"`     // the pod was made by this pass
 	LookAgain   metav1.Duration     `json:"lookAgain"`
+	Limited     bool                `json:"limited"` // a quota selects the session
+	Asked       bool                `json:"asked"`   // for room
+	Queue       *vdi.QueueStatus    `json:"queue"`   // the place that was answered
 	// Failed is an error that ended the pass: at its first read if Undecided, where the end
 	// is carried out if there is one, and else somewhere behind that.
 	Failed    string `json:"failed"`
@@ -121,7 +124,7 @@ func (in goldenInput) pass() *plan.Pass {
 		return p
 	}
 	p.Seen = plan.Children{Pod: in.Pod.DeepCopy(), Claim: in.Claim.DeepCopy(), Existing: in.Existing.DeepCopy()}
-	p.Credentials, p.Verifier, p.Gathered = in.Credentials, in.Verifier, true
+	p.Credentials, p.Verifier, p.Gathered, p.Limited = in.Credentials, in.Verifier, true, in.Limited
 	if p.Session.DeletionTimestamp == nil {
 		p.Template, p.StartedBy = in.Template.DeepCopy(), in.StartedBy
 	}
@@ -192,6 +195,10 @@ func (in goldenInput) find(t testing.TB, p *plan.Pass) {
 	in.accept(p)
 	p.HomeGone, p.HomeDiffers, p.SizeRefused = in.HomeGone, in.HomeDiffers, in.SizeRefused.verdict(t, in)
 	p.Pending, p.Made = in.Pending, in.Made
+	if in.Asked {
+		p.Note(plan.AskRoom, nil)
+		p.Room.Queue = in.Queue
+	}
 	if in.SharedWith != "" {
 		p.SharedWith = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: in.SharedWith}}
 	}

@@ -48,6 +48,7 @@ func Of(p *plan.Pass, failed error) Report {
 	after.Phase, after.Message, after.WaitingFor = judged.Phase, judged.Message, judged.Waiting
 	if failed == nil { // else not all was looked at
 		v.describeDowntime(after)
+		after.Queue = v.queue()
 	}
 	v.describeTime(after, failed)
 	ahead := v.describeEnd(after)
@@ -127,6 +128,14 @@ func (p view) describeRun(st *vdi.VDISessionStatus) {
 	if last, found := desktop.LastExit(p.Seen.Pod, p.HasWorked()); found {
 		st.LastExit = last.Status(p.Seen.Pod)
 	}
+}
+
+// queue is the session's place. Who is kept from asking for room keeps it.
+func (p view) queue() *vdi.QueueStatus {
+	if _, asked := p.Answered[plan.AskRoom]; !asked && p.Starting() && p.Limited && p.Session.DeletionTimestamp == nil {
+		return p.Session.Status.Queue
+	}
+	return p.Room.Queue
 }
 
 // describeSizes shows what the pod has.

@@ -1,0 +1,170 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
+	"github.com/vdi-platform/vdi-platform/operator/session/plan"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+)
+
+// askForRoom asks the ledger, and wakes who may go on because of the answer.
+func (a asker) askForRoom(ctx context.Context, p *plan.Pass) (err error) {
+	request := p.RoomRequest()
+	if request.Home > 0 && a.share.LimitsStorage(request.Session) {
+		if request.Homes, err = a.storageOf(ctx, request.User); err != nil {
+			return err
+		}
+	}
+	answer, woken := a.share.Ask(request)
+	p.Room = answer
+	a.wake(ctx, woken)
+	return nil
+}
+
+// storageOf is what the homes of a person have by namespace, in bytes, those that their
+// sessions have left included.
+func (c cached) storageOf(ctx context.Context, user string) (map[string]int64, error) {
+	claims := &corev1.PersistentVolumeClaimList{}
+	err := c.client.List(ctx, claims, client.MatchingLabels{wire.LabelUser: platform.Identity(user)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list homes: %w", err)
+	}
+	homes := map[string]int64{}
+	for i := range claims.Items {
+		size := claims.Items[i].Spec.Resources.Requests[corev1.ResourceStorage]
+		homes[claims.Items[i].Namespace] += size.Value()
+	}
+	return homes, nil
+}
+
+// readQuotas gives the ledger the quotas as the cache has them, and returns who may go on.
+func (c cached) readQuotas(ctx context.Context) ([]types.NamespacedName, error) {
+	quotas := &vdi.VDIQuotaList{}
+	if err := c.client.List(ctx, quotas); err != nil {
+		return nil, fmt.Errorf("list quotas: %w", err)
+	}
+	return c.share.SetQuotas(quotas.Items), nil
+}
+
+// openLedger enters what runs and who waits, before the first session is looked at: this
+// operator has just begun to lead, and what another one has let in counts, whatever the
+// quotas say now.
+func (c cached) openLedger(ctx context.Context) error {
+	sessions, pods := &vdi.VDISessionList{}, &corev1.PodList{}
+	for _, list := range []client.ObjectList{sessions, pods} {
+		if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("list what runs: %w", err)
+		}
+	}
+	desktops := map[types.NamespacedName]*corev1.Pod{}
+	for i := range pods.Items {
+		desktops[client.ObjectKeyFromObject(&pods.Items[i])] = &pods.Items[i]
+	}
+	for i := range sessions.Items {
+		s := &sessions.Items[i]
+		p := plan.NewPass(s, s.CreationTimestamp.Time, &platform.Config{})
+		if pod := desktops[client.ObjectKeyFromObject(s)]; pod != nil && plan.IsOurs(s, pod) {
+			p.Seen.Pod = pod
+		}
+		seen := p.RoomSeen()
+		if seen.Run == nil && s.Status.StartTime != nil && s.Spec.RunPolicy != vdi.RunPolicySuspended && s.DeletionTimestamp == nil {
+			seen.Run = asked(s) // the platform starts it again
+		}
+		c.share.See(seen)
+	}
+	if _, err := c.readQuotas(ctx); err != nil {
+		return err
+	}
+	for i := range sessions.Items {
+		s := &sessions.Items[i]
+		if q := s.Status.Queue; q != nil && q.Key != nil && s.DeletionTimestamp == nil {
+			c.share.Wait(plan.SessionOf(s), asked(s), *q)
+		}
+	}
+	return nil
+}
+
+// opened is whether the ledger was opened. No lock is held over a request: who comes
+// meanwhile comes again.
+type opened struct{ state atomic.Int32 }
+
+const (
+	ledgerOpening = 1
+	ledgerOpen    = 2
+)
+
+// once opens it once, and reports whether it is open.
+func (o *opened) once(open func() error) (bool, error) {
+	switch {
+	case o.state.Load() == ledgerOpen:
+		return true, nil
+	case !o.state.CompareAndSwap(0, ledgerOpening):
+		return false, nil
+	}
+	if err := open(); err != nil {
+		o.state.Store(0)
+		return false, err
+	}
+	o.state.Store(ledgerOpen)
+	return true, nil
+}
+
+// asked is what a session asks for that waits, as its status says.
+func asked(s *vdi.VDISession) fairshare.Amounts {
+	a := fairshare.Amounts{fairshare.Running: 1}
+	if r := s.Status.Resources; r != nil {
+		if r.GPU != nil {
+			a[fairshare.GPUSlices] = int64(*r.GPU)
+		}
+		a[fairshare.CPU] = fairshare.Measure(fairshare.CPU, r.CPU)
+		a[fairshare.Memory] = fairshare.Measure(fairshare.Memory, r.Memory)
+	}
+	return a
+}
+
+// wake makes the controller look at sessions that may go on.
+func (m *memory) wake(ctx context.Context, sessions []types.NamespacedName) {
+	if m.moved == nil {
+		return
+	}
+	for _, key := range sessions {
+		s := &vdi.VDISession{}
+		s.Namespace, s.Name = key.Namespace, key.Name
+		select {
+		case m.moved <- event.GenericEvent{Object: s}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchRoom wakes who may go on because others ended.
+func (r *Reconciler) watchRoom(sessions watcher) error {
+	r.moved = make(chan event.GenericEvent)
+	return sessions.Watch(namedSource{source.Channel(r.moved, &handler.EnqueueRequestForObject{}), "room in the quotas"})
+}
+
+// ofQuotas are the sessions that may go on by the quotas as they are now.
+func (r *Reconciler) ofQuotas(ctx context.Context, _ client.Object) (requests []reconcile.Request) {
+	woken, err := r.cached().readQuotas(ctx)
+	if err != nil {
+		return nil // the cache answers; it fails only while it is shutting down
+	}
+	for _, key := range woken {
+		requests = append(requests, reconcile.Request{NamespacedName: key})
+	}
+	return requests
+}

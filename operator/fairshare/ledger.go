@@ -280,6 +280,36 @@ func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota) []types.NamespacedName {
 	return woken
 }
 
+// Use is what the sessions have that a quota selects.
+type Use struct {
+	Sessions, Running, GPUSlices, Waiting, People int32
+}
+
+// Use is what is used of the quota of that name.
+func (l *Ledger) Use(name string) (use Use) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	people := map[string]bool{}
+	for _, e := range l.entries {
+		if !slices.ContainsFunc(e.rules.selecting, func(q *quota) bool { return q.name == name }) {
+			continue
+		}
+		if e.accepted {
+			use.Sessions++
+		}
+		use.Running += int32(e.run[Running])
+		use.GPUSlices += int32(e.run[GPUSlices])
+		if e.waits != nil {
+			use.Waiting++
+		}
+		if e.accepted || e.run != nil || e.waits != nil {
+			people[e.User] = true
+		}
+	}
+	use.People = int32(len(people))
+	return use
+}
+
 // Selects reports whether a quota is for the session.
 func (l *Ledger) Selects(s Session) bool {
 	l.mu.Lock()

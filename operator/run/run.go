@@ -36,6 +36,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/program"
 	"github.com/vdi-platform/vdi-platform/operator/proxycheck"
+	"github.com/vdi-platform/vdi-platform/operator/quota"
 	"github.com/vdi-platform/vdi-platform/operator/session"
 	"github.com/vdi-platform/vdi-platform/operator/template"
 	"github.com/vdi-platform/vdi-platform/operator/trim"
@@ -169,11 +170,12 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		Events: mgr.GetEventRecorder(wire.Operator), Metrics: counters,
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: now}
+	quotas := &quota.Reconciler{Client: mgr.GetClient(), Use: sessions.QuotaUse, Clock: now}
 	left := &homes.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: now, ServerTime: serverTime,
 		Events: mgr.GetEventRecorder(wire.Operator),
 	}
-	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.TimeSlicing, now, o))
+	return errors.Join(sessions.Setup(ctx, mgr, o.Workers), templates.Setup(mgr), quotas.Setup(mgr), left.Setup(ctx, mgr), addGPUSharing(mgr, config.TimeSlicing, now, o))
 }
 
 // watchNodes watches the nodes for templates and sessions, where that is configured.
@@ -249,6 +251,7 @@ func CacheOptions(namespaces string) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&vdi.VDISession{}:  all,
 			&vdi.VDITemplate{}: all,
+			&vdi.VDIQuota{}:    all,
 			&corev1.Pod{}:      {Transform: trimmed.Pod},
 			&corev1.Node{}:     gpunodes.CacheOptions(),
 

@@ -135,6 +135,9 @@ func asked(s *vdi.VDISession) fairshare.Amounts {
 	return a
 }
 
+// QuotaUse is what the sessions have that a quota selects.
+func (r *Reconciler) QuotaUse(name string) fairshare.Use { return r.share.Use(name) }
+
 // wake makes the controller look at sessions that may go on.
 func (m *memory) wake(ctx context.Context, sessions []types.NamespacedName) {
 	if m.moved == nil {

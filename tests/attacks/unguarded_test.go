@@ -201,9 +201,9 @@ func overlay(root, dir string) (string, error) {
 	return file, os.WriteFile(file, content, 0o600)
 }
 
-// unguardKinds takes every rule out of the schemas of sessions and templates.
+// unguardKinds takes every rule out of the schemas of our kinds.
 func unguardKinds(ctx context.Context, r *scale.Rig) error {
-	for _, name := range []string{"vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"} {
+	for _, name := range []string{"vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"} {
 		err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 			crd := &unstructured.Unstructured{}
 			crd.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))

@@ -268,6 +268,7 @@ func TestDefinitions(t *testing.T) {
 	}{
 		"vdisessions.vdi.kasm.io":  {"vdi", apiextensionsv1.NamespaceScoped, []string{"User", "Phase", "URL", "Template", "Expires", "Age", "Message"}},
 		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Encoder", "Valid", "Sessions", "Age"}},
+		"vdiquotas.vdi.kasm.io":    {"vdiq", apiextensionsv1.ClusterScoped, []string{"Default", "Exceeded", "Priority", "Running", "GPU Slices", "Waiting", "People", "Age"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -88,6 +88,8 @@ func always() []string {
 		"events.events.k8s.io":              "list create patch",
 		"vditemplates.vdi.kasm.io":          "list watch",
 		"vditemplates/status.vdi.kasm.io":   "patch",
+		"vdiquotas.vdi.kasm.io":             "list watch",
+		"vdiquotas/status.vdi.kasm.io":      "patch",
 		"customresourcedefinitions.apiextensions.k8s.io ingressroutes.traefik.io": "list watch",
 		"leases.coordination.k8s.io in " + operatorNamespace:                      "create",
 		"leases.coordination.k8s.io vdi-operator in " + operatorNamespace:         "get update",

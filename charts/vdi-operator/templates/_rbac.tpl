@@ -91,10 +91,10 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{/* Cluster-scoped things, needed in both modes. */}}
 {{- define "vdi-operator.rbac.catalogue" -}}
 - apiGroups: [vdi.kasm.io]
-  resources: [vditemplates]
+  resources: [vditemplates, vdiquotas]
   verbs: [list, watch]
 - apiGroups: [vdi.kasm.io]
-  resources: [vditemplates/status]
+  resources: [vditemplates/status, vdiquotas/status]
   verbs: [patch]
 {{- /* Tells a missing proxy from a broken one, and heals without a restart. */}}
 - apiGroups: [apiextensions.k8s.io]
@@ -144,11 +144,11 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- end }}
 {{- end -}}
 
-{{/* The Job that upgrades the CRDs: these two and no other. */}}
+{{/* The Job that upgrades the CRDs: these and no other. */}}
 {{- define "vdi-operator.rbac.crds" -}}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [vdisessions.vdi.kasm.io, vditemplates.vdi.kasm.io]
+  resourceNames: [vdiquotas.vdi.kasm.io, vdisessions.vdi.kasm.io, vditemplates.vdi.kasm.io]
   verbs: [get, create, patch]
 {{- end -}}
 

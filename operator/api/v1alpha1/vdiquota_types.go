@@ -187,7 +187,7 @@ type VDIQuotaStatus struct {
 	// People is how many people have such sessions.
 	// +optional
 	People int32 `json:"people"`
-	// Conditions: Valid says whether the quota counts.
+	// Conditions: Ready says whether the quota counts, and what runs above its limits.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -440,6 +441,13 @@ func TestRetainForIsADuration(t *testing.T) {
 // operates runs the whole operator in the world's namespace until the test ends.
 func (w *world) operates() installed {
 	w.t.Helper()
+	in, _ := w.operatesUntil()
+	return in
+}
+
+// operatesUntil runs it until it is stopped, at the test's end at the latest.
+func (w *world) operatesUntil() (in installed, stop func()) {
+	w.t.Helper()
 	settings := filepath.Join(w.t.TempDir(), "config.yaml")
 	require.NoError(w.t, os.WriteFile(settings, []byte("sessions: {domain: vdi.example.com, verifyRoute: false}\n"), 0o600))
 	registry := prometheus.NewRegistry()
@@ -448,14 +456,15 @@ func (w *world) operates() installed {
 		MetricsAddress: "0", HealthAddress: "0",
 	})
 	require.NoError(w.t, err)
-	running, stop := context.WithCancel(context.WithoutCancel(w.ctx))
+	running, end := context.WithCancel(context.WithoutCancel(w.ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- manager.Start(running) }()
-	w.t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		end()
 		require.NoError(w.t, <-ended)
 	})
-	return installed{registry: registry}
+	w.t.Cleanup(stop)
+	return installed{registry: registry}, stop
 }
 
 // TestHomesByThemselves: watches and timers do what the tests above did by hand.

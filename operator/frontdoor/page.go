@@ -134,7 +134,7 @@ func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 	if d.Access.OIDC.GroupsClaim != "" && waitsForGroups(s) {
 		now.Text, now.CanResume = "It is for some people only. If your groups have changed since, log out, log in again and resume it.", true
 	}
-	if now.Queued {
+	if now.Queued && s.Status.Queue == nil { // else its place stands there
 		pool, err := d.Known.InPool(v.at.Context(), story.PoolOf(s))
 		if err != nil {
 			return state{}, err

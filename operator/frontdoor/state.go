@@ -14,11 +14,14 @@ type state struct {
 	Running bool
 	// CanResume: the desktop is stopped, and its user may start it.
 	CanResume bool
-	// Ahead is how many sessions have waited longer for the same thing; it counts
-	// only where Queued.
-	Queued bool
-	Ahead  int
+	// Ahead is how many sessions are before it that wait for the same thing; it counts
+	// only where Queued. Roughly: they were so many when it began to wait.
+	Queued, Roughly bool
+	Ahead           int
 }
+
+// knownPlaces are the first in a queue, whose place is kept up to date in their status.
+const knownPlaces = 10
 
 // describe puts a session's status into plain words.
 func describe(s *vdi.VDISession) state {
@@ -43,6 +46,12 @@ func describe(s *vdi.VDISession) state {
 	}
 	if s.Status.Phase == vdi.PhaseCreating {
 		return state{Title: "Your desktop is starting", Text: startingFor(s.Status.WaitingFor), Message: s.Status.Message}
+	}
+	if q := s.Status.Queue; q != nil && q.Key != nil {
+		return state{
+			Title: "Your desktop is waiting", Text: "It starts as soon as it is its turn.", Message: s.Status.Message,
+			Queued: true, Ahead: int(q.Place) - 1, Roughly: q.Place > knownPlaces,
+		}
 	}
 	return state{
 		Title: "Your desktop is waiting", Text: waitingFor(s.Status.WaitingFor), Message: s.Status.Message, Queued: story.PoolOf(s) != "",

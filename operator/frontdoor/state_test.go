@@ -66,6 +66,25 @@ func TestDescribeStuck(t *testing.T) {
 	assert.True(t, describe(session(vdi.PhaseRunning, vdi.RunPolicyRunning, stalled(""))).Running)
 }
 
+// Whom a VDIQuota lets wait has the place of its status; whom it refuses waits for nobody.
+func TestDescribeQueue(t *testing.T) {
+	at := func(place int32) state {
+		return describe(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) {
+			s.Status.WaitingFor = vdi.WaitingForQuota
+			s.Status.Queue = &vdi.QueueStatus{Quota: "all", Key: &metav1.MicroTime{Time: noon}, Place: place}
+		}))
+	}
+	want := state{Title: "Your desktop is waiting", Text: "It starts as soon as it is its turn.", Message: "from the operator", Queued: true, Ahead: 2}
+	assert.Equal(t, want, at(3))
+	assert.True(t, at(11).Roughly)
+	refused := describe(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) {
+		s.Status.WaitingFor = vdi.WaitingForQuota
+		s.Status.Queue = &vdi.QueueStatus{Quota: "all"}
+		s.Status.Conditions = []metav1.Condition{{Type: vdi.ConditionStalled, Status: metav1.ConditionTrue}, {Type: vdi.ConditionAccepted, Status: metav1.ConditionFalse}}
+	}))
+	assert.Equal(t, state{Title: "Your desktop cannot start yet", Text: "Somebody may have to change something first.", Message: "from the operator"}, refused)
+}
+
 func TestDescribeWhatIsAwaited(t *testing.T) {
 	seen := map[string]bool{}
 	for _, what := range []vdi.WaitingFor{vdi.WaitingForGPU, vdi.WaitingForNode, vdi.WaitingForQuota, vdi.WaitingForTemplate, vdi.WaitingForVolume} {

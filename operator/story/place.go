@@ -8,10 +8,11 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
-// IsStuck reports whether a start does not go on by itself: it waits behind nobody. A quota
-// is given back by others.
+// IsStuck reports whether a start does not go on by itself: it waits behind nobody. What
+// exceeds a ResourceQuota is given back by others.
 func IsStuck(s *vdi.VDISession) bool {
-	return s.Status.WaitingFor != vdi.WaitingForQuota && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled)
+	byOthers := s.Status.WaitingFor == vdi.WaitingForQuota && !meta.IsStatusConditionFalse(s.Status.Conditions, vdi.ConditionAccepted)
+	return !byOthers && meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionStalled)
 }
 
 // PoolOf names what a session waits for, so that sessions with the same name

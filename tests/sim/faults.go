@@ -82,6 +82,7 @@ func (w *world) thingsThatFail() (acts []act) {
 // replaceOperator lets an operator die, and another start that lists what may be old.
 func (w *world) replaceOperator(o *operator) {
 	w.say("%s dies", o.name)
+	w.began = w.steps
 	o.crash(func() bool { return w.of(2) == 1 })
 	for i, other := range w.running {
 		if other == o {
@@ -101,6 +102,7 @@ func (w *world) replaceOperator(o *operator) {
 // arrived as they were before, with what each operator wrote of them.
 func (w *world) restoreHistory() {
 	late := w.of(32)
+	w.began = w.steps
 	w.away(time.Minute)
 	for _, o := range w.running {
 		for i := o.caches.informers["VDISession"]; i.late(); {

@@ -29,6 +29,8 @@ type people struct {
 	living   map[string]*life // by the session's name
 	lived    []*life
 	used     map[types.UID]time.Time
+
+	requotaed int // the step in which the quota was last changed
 }
 
 // life is what one session has lived through, from its creation until it is gone or at
@@ -65,6 +67,57 @@ func (p *people) begin() {
 	p.must(p.server.create("cluster", &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: routeCRD}}))
 	for _, name := range []string{templateName, otherName} {
 		p.makeTemplate(name)
+	}
+	p.requotaed, p.began = -hindsight, -hindsight
+	if p.of(3) == 2 {
+		p.makeQuota()
+	}
+}
+
+const quotaName = "fair"
+
+// makeQuota limits how many desktops run, of each person or of all.
+func (p *people) makeQuota() {
+	_, err := p.server.create("administrator", &vdi.VDIQuota{ObjectMeta: metav1.ObjectMeta{Name: quotaName}, Spec: p.someQuota()})
+	p.told("create quota", err)
+}
+
+func (p *people) someQuota() (spec vdi.VDIQuotaSpec) {
+	limit := int32(1 + p.of(2))
+	switch p.of(4) {
+	case 0, 1:
+		spec.Total = &vdi.TotalLimits{Running: &limit}
+	case 2:
+		spec.PerUser = &vdi.UserLimits{Running: &limit}
+	case 3:
+		spec.PerUser = &vdi.UserLimits{Sessions: &limit}
+	}
+	spec.OnExceeded = vdi.QuotaQueue
+	if p.rarely(4) {
+		spec.OnExceeded = vdi.QuotaReject
+	}
+	return spec
+}
+
+func (p *people) quota() *vdi.VDIQuota {
+	v := p.server.objects[key{"VDIQuota", "", quotaName}]
+	if v == nil {
+		return nil
+	}
+	return in[*vdi.VDIQuota](p.world, v)
+}
+
+// changeQuota makes, changes or drops the quota.
+func (p *people) changeQuota(string) {
+	p.requotaed = p.steps
+	switch q := p.quota(); {
+	case q == nil:
+		p.makeQuota()
+	case p.of(3) == 0:
+		p.remove("administrator", p.server.objects[key{"VDIQuota", "", quotaName}])
+	default:
+		q.Spec = p.someQuota()
+		p.replace("administrator", q, false)
 	}
 }
 
@@ -180,7 +233,7 @@ func (p *people) wishes() []func(name string) {
 	return []func(string){
 		p.suspend, p.resume, p.suspend, p.resume, p.use, p.end,
 		p.editSession, p.editSession, p.editSession, p.editTemplate, p.dropTemplate, p.harmChild, p.dropChild, p.plant,
-		p.harmHome, p.wait, p.wait, p.changeCluster, p.changeCluster,
+		p.harmHome, p.wait, p.wait, p.changeCluster, p.changeCluster, p.changeQuota,
 	}
 }
 

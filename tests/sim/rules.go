@@ -197,6 +197,7 @@ func (r *rules) judgePod(w write) {
 				}
 			}
 		}
+		r.judgeRoom(pod)
 		return
 	}
 	if !w.deleted() {
@@ -425,6 +426,9 @@ func (r *rules) mayWait(s *vdi.VDISession) bool {
 	}
 	if r.leavesInUse(s) { // as long as that desktop runs
 		may = append(may, vdi.ReasonWaiting)
+	}
+	if r.hasNoRoom(s) {
+		may = append(may, vdi.ReasonQueued, vdi.ReasonQuotaExceeded)
 	}
 	return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Status == metav1.ConditionFalse && slices.Contains(may, c.Reason)

@@ -43,6 +43,7 @@ type world struct {
 	cluster   *cluster
 	faults    bool // may happen
 	faulty    int  // so far
+	began     int  // the step in which an operator last began, or was two
 
 	calls   []call // of all operators
 	history []string
@@ -76,6 +77,9 @@ func newWorld(ctx context.Context, c *choices) *world {
 func (w *world) begin(since func() int) {
 	o := w.startOperator(since)
 	w.running = append(w.running, o)
+	if w.operators > 1 {
+		w.began = w.steps
+	}
 	w.settleDown()
 }
 

@@ -143,6 +143,9 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 		return answer, l.book(e, r)
 	}
 	l.change(e, func() { e.run = nil })
+	if len(l.queue) == 0 && l.hasRoom(e, r.Run) {
+		return answer, l.book(e, r)
+	}
 	l.enqueue(e, r)
 	woken = l.sweep()
 	w := e.waits
@@ -166,6 +169,11 @@ func (l *Ledger) book(e *entry, r Request) []types.NamespacedName {
 	l.withdraw(e)
 	l.change(e, func() { e.run, e.storage = r.Run, r.Home })
 	return l.sweep()
+}
+
+// hasRoom reports whether nothing is in the way of who is before all others.
+func (l *Ledger) hasRoom(e *entry, asks Amounts) bool {
+	return !slices.ContainsFunc(e.rules.limits, func(b bound) bool { return asks[b.field] > 0 && l.used[b.limit]+asks[b.field] > b.most })
 }
 
 // covers reports whether what is booked does for what is asked. More than that is asked for

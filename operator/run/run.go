@@ -120,6 +120,8 @@ func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, er
 	cluster.UserAgent = wire.Operator
 	serverTime := apitime.New()
 	cluster.Wrap(serverTime.Listen)
+	own := newLease(o.Namespace, wire.Operator)
+	cluster.Wrap(own.listen)
 	mgr, err := ctrl.NewManager(cluster, managerOptions(o))
 	if err != nil {
 		return nil, fmt.Errorf("build manager: %w", err)
@@ -127,14 +129,14 @@ func New(ctx context.Context, cluster *rest.Config, o Options) (ctrl.Manager, er
 	if err := errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("ping", healthz.Ping),
-		addControllers(ctx, mgr, config, serverTime, o),
+		addControllers(ctx, mgr, config, serverTime, own, o),
 	); err != nil {
 		return nil, err
 	}
 	return mgr, nil
 }
 
-func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Config, now clock.PassiveClock, o Options) error {
+func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Config, now clock.PassiveClock, own *lease, o Options) error {
 	render, err := renderer.New()
 	if err != nil {
 		return fmt.Errorf("load session chart: %w", err)
@@ -168,6 +170,9 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, config platform.Confi
 		Namespace: o.Namespace, Clock: now, ServerTime: serverTime,
 		Probe: proxy.After(newRouteProbe(config.Sessions)), Activity: newAgents(now), StatementKeys: keys, Relay: relay, Nodes: nodes,
 		Events: mgr.GetEventRecorder(wire.Operator), Metrics: counters,
+	}
+	if o.LeaderElect {
+		sessions.Leads = own.isFresh
 	}
 	templates := &template.Reconciler{Client: mgr.GetClient(), Nodes: nodes, Renderer: render, Config: config, Clock: now}
 	quotas := &quota.Reconciler{Client: mgr.GetClient(), Use: sessions.QuotaUse, Clock: now}

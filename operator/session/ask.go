@@ -34,10 +34,11 @@ type asker struct {
 	activity   ActivitySource
 	serverTime func(context.Context) (time.Time, error)
 	waiting    *background.Workers
+	leads      func() bool
 }
 
 func (r *Reconciler) asker() asker {
-	return asker{r.cached(), r.homes(), r.secrets(), r.Renderer, r.Nodes, r.Activity, r.ServerTime, r.waiting}
+	return asker{r.cached(), r.homes(), r.secrets(), r.Renderer, r.Nodes, r.Activity, r.ServerTime, r.waiting, r.Leads}
 }
 
 // ask makes the plan, and asks what it depends on until it depends on nothing more.

@@ -83,6 +83,9 @@ type Reconciler struct {
 	Relay turnlogin.RelaySecret
 	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
+	// Leads reports whether nobody else can be leading: what quotas leave room for is given
+	// only then. Nil: nobody else is there.
+	Leads func() bool
 	// Events records what happened, for people.
 	Events events.EventRecorder
 	// Metrics counts what happened.
@@ -219,7 +222,7 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: lookAgain}, nil
 	case errors.Is(err, errUsed):
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
-	case errors.Is(err, errOutdated):
+	case errors.Is(err, errOutdated), errors.Is(err, errLease):
 		return ctrl.Result{RequeueAfter: longestLag}, nil
 	case objects.OnlyConflicts(err):
 		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
@@ -230,7 +233,7 @@ func resultOf(lookAgain time.Duration, err error) (ctrl.Result, error) {
 
 // isOutdated reports whether a pass failed for no other reason than what it did not know.
 func isOutdated(err error) bool {
-	return errors.Is(err, errOutdated) || errors.Is(err, errUsed) || objects.OnlyConflicts(err)
+	return errors.Is(err, errOutdated) || errors.Is(err, errUsed) || errors.Is(err, errLease) || objects.OnlyConflicts(err)
 }
 
 // recordEvents reports what this pass changed: events for people, metrics for graphs.

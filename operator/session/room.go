@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -22,6 +23,9 @@ import (
 
 // askForRoom asks the ledger, and wakes who may go on because of the answer.
 func (a asker) askForRoom(ctx context.Context, p *plan.Pass) (err error) {
+	if a.leads != nil && !a.leads() {
+		return errLease
+	}
 	request := p.RoomRequest()
 	if request.Home > 0 && a.share.LimitsStorage(request.Session) {
 		if request.Homes, err = a.storageOf(ctx, request.User); err != nil {
@@ -33,6 +37,10 @@ func (a asker) askForRoom(ctx context.Context, p *plan.Pass) (err error) {
 	a.wake(ctx, woken)
 	return nil
 }
+
+// errLease ends a pass of an operator that was paused, perhaps: another one may lead by now,
+// and two that decide would give the same room twice.
+var errLease = errors.New("this operator has not renewed its lease lately: it lets nobody in before it has")
 
 // storageOf is what the homes of a person have by namespace, in bytes, those that their
 // sessions have left included.

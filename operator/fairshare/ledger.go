@@ -45,6 +45,7 @@ type entry struct {
 	accepted bool      // it counts among the sessions
 	storage  int64     // of a home that is about to be made or grown, in bytes
 	run      Amounts   // what is booked; nil: it does not run
+	assumed  bool      // a pod was made for that which the cache has not shown yet
 	ends     time.Time // when that is free again; zero: nobody knows
 	waits    *wait     // nil: it does not wait
 }
@@ -212,10 +213,21 @@ type Seen struct {
 
 	Accepted bool      // it is, as far as its own objects show
 	Run      Amounts   // what its desktop takes; nil: it has none
+	Made     bool      // that was made just now, and is not in the cache
+	Gone     bool      // the API server itself has none
 	Keeps    bool      // without a desktop it keeps what is booked: the platform starts it again
 	Asked    bool      // the pass has asked, and its answer stands
 	Home     bool      // its home is there, or none is to be made
 	Ends     time.Time // when the run ends by itself; zero: nobody knows
+}
+
+// Assumes reports whether a session is taken to have a pod that was made and that the cache
+// has not shown yet.
+func (l *Ledger) Assumes(key types.NamespacedName) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[key]
+	return e != nil && e.assumed
 }
 
 // See corrects the ledger by what a pass saw, and returns who may go on because of that.
@@ -229,9 +241,9 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 		e.ends = s.Ends
 		switch {
 		case s.Run != nil:
-			e.run = s.Run
-		case !s.Keeps:
-			e.run = nil
+			e.run, e.assumed = s.Run, s.Made
+		case !s.Keeps && (!e.assumed || s.Gone):
+			e.run, e.assumed = nil, false
 		}
 		if s.Home || !s.Asked {
 			e.storage = 0

@@ -294,6 +294,33 @@ func TestQuotaStopsNobody(t *testing.T) {
 	next.waits(session("c", "carol"), 1, 1, GPUSlices)
 }
 
+// TestPodThatNobodyHasSeen: what was made counts until it was seen and is gone, or the API
+// server itself has it no more.
+func TestPodThatNobodyHasSeen(t *testing.T) {
+	h := newHouse(t, total(1))
+	a, b := session("a", "alice"), session("b", "bob")
+	see := func(seen Seen) {
+		seen.Session, seen.Accepted = a, true
+		h.wake(h.ledger.See(seen))
+	}
+	made := Seen{Run: desktop(1), Made: true, Asked: true}
+	require.Nil(t, h.ask(Request{Session: a, Accepted: true, Run: desktop(1)}).Short)
+	see(made)
+	h.waits(b, 1, 1, GPUSlices)
+	see(Seen{}) // suspended; the cache is late
+	require.True(t, h.ledger.Assumes(a.NamespacedName))
+	require.Empty(t, h.wakes())
+	see(Seen{Run: desktop(1)})
+	require.False(t, h.ledger.Assumes(a.NamespacedName))
+	see(Seen{})
+	require.Equal(t, []string{"b"}, h.wakes(), "it was seen, and is gone")
+
+	see(made)
+	h.waits(b, 1, 1, GPUSlices)
+	see(Seen{Gone: true})
+	require.Equal(t, []string{"b"}, h.wakes(), "the cache has missed it")
+}
+
 func TestAnotherOfThatName(t *testing.T) {
 	h := newHouse(t, total(1))
 	a := session("a", "alice")

@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
+	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -141,6 +142,20 @@ func asked(s *vdi.VDISession) fairshare.Amounts {
 		a[fairshare.Memory] = fairshare.Measure(fairshare.Memory, r.Memory)
 	}
 	return a
+}
+
+// countRoom lets the ledger know what the pass saw, and wakes who may go on because of that.
+// Room is given to others once the pod is gone: of one that was made and that the cache has
+// never shown, the API server knows.
+func (a asker) countRoom(ctx context.Context, p *plan.Pass) {
+	seen := p.RoomSeen()
+	if seen.Run == nil && a.share.Assumes(seen.NamespacedName) {
+		there, err := a.readLive(ctx, p.Session, objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.Session.Name))
+		if seen.Gone = err == nil && !there; !seen.Gone {
+			p.LookAgainAfter(plan.LateAppearance)
+		}
+	}
+	a.wake(ctx, a.share.See(seen))
 }
 
 // QuotaUse is what the sessions have that a quota selects.

@@ -88,16 +88,20 @@ func (p *Pass) RoomSeen() fairshare.Seen {
 	bytes, _ := p.homeToMake()
 	seen := fairshare.Seen{
 		Session: SessionOf(p.Session), Accepted: p.WasAccepted(), Asked: asked,
-		Keeps: p.Decision.Want == Run && p.HasWorked(), Home: p.Seen.Claim != nil || bytes == 0,
+		Keeps: p.Decision.Want == Run && p.HasWorked() && !p.isStalled(), Home: p.Seen.Claim != nil || bytes == 0,
 	}
 	if p.Seen.Pod != nil || p.Made {
-		seen.Run = p.amounts()
+		seen.Run, seen.Made = p.amounts(), p.Made
 	}
 	if end := p.Session.Status.ExpiresAt; end != nil {
 		seen.Ends = end.Time
 	}
 	return seen
 }
+
+// isStalled reports whether the start waits for a person, who may take their time: it keeps
+// no room from others.
+func (p *Pass) isStalled() bool { return p.StoppedBy != nil && p.StoppedBy.Stalled }
 
 // SessionOf is a session as quotas select it.
 func SessionOf(s *vdi.VDISession) fairshare.Session {

@@ -31,6 +31,7 @@ func TestMoveToAnotherCluster(t *testing.T) {
 
 	require.NoError(t, before.client.Create(t.Context(), volume()))
 	old := before.running()
+	quota := before.createQuota("moved", vdi.VDIQuotaSpec{Total: &vdi.TotalLimits{Running: new(int32(3))}})
 	before.eventually(func() bool { return before.home().Status.Phase == corev1.ClaimBound }, "the home has a volume")
 
 	before.follow(folder, "suspend")
@@ -47,6 +48,7 @@ func TestMoveToAnotherCluster(t *testing.T) {
 	after.follow(folder, "restore")
 	after.eventually(func() bool { return after.home().Status.Phase == corev1.ClaimBound }, "the home has its volume")
 	require.Equal(t, "home", after.home().Spec.VolumeName)
+	require.NoError(t, after.client.Get(t.Context(), client.ObjectKeyFromObject(quota), &vdi.VDIQuota{}), "quotas move, too")
 	after.pass()
 	after.requirePhase(vdi.PhaseSuspended)
 	after.change(func(s *vdi.VDISession) { s.Spec.RunPolicy = vdi.RunPolicyRunning })

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // createQuota makes a quota for the sessions of this test.
@@ -85,6 +86,14 @@ func (w *world) suspends(name string) {
 		return apierrors.IsNotFound(err) || (err == nil && pod.DeletionTimestamp != nil)
 	}, name+" stops")
 	w.podEnds(name)
+}
+
+func (w *world) removeFinalizer(name string) {
+	w.t.Helper()
+	s := w.sessionNamed(name)
+	before := s.DeepCopy()
+	s.Finalizers = nil
+	require.NoError(w.t, w.client.Patch(w.ctx, s, client.MergeFrom(before)))
 }
 
 func (w *world) setRunPolicy(name string, policy vdi.RunPolicy) {
@@ -231,8 +240,12 @@ func TestQuotaRefuses(t *testing.T) {
 	require.NoError(t, w.client.Delete(w.ctx, w.sessionNamed("a2")))
 	w.of("a3", "alice")
 	w.starts("a3")
-	w.of("a4", "alice")
-	refused("a4", `each person may have at most 2 sessions, 2 are in use, and this one asks for 1. Delete another one`)
+	w.of("a4", "alice", func(s *vdi.VDISession) { s.Finalizers = []string{wire.Finalizer} }) // as if it had been accepted
+	w.becomes("a4", func(s *vdi.VDISession) bool {
+		return strings.Contains(s.Status.Message, `each person may have at most 2 sessions, 2 are in use, and this one asks for 1. Delete another one`)
+	})
+	require.False(t, w.exists(&corev1.PersistentVolumeClaim{}, "vdi-data-a4"))
+	w.removeFinalizer("a4")
 
 	grown := w.sessionNamed("a1")
 	before := grown.DeepCopy()

@@ -288,6 +288,10 @@ func (p *plane) lives(w *world, meanwhile func(*world)) {
 	w.change(resume)
 	w.comesUp()
 	meanwhile(w)
+	quota := w.createQuota("life", vdi.VDIQuotaSpec{Total: &vdi.TotalLimits{Running: new(int32(5))}})
+	w.eventually(func() bool {
+		return p.admin.Get(w.ctx, client.ObjectKeyFromObject(quota), quota) == nil && quota.Status.Used.Running == 1
+	}, "the quota counts it")
 	w.deleteSession()
 	w.eventually(func() bool { return w.pod().DeletionTimestamp != nil }, "the desktop is told to end")
 	w.podEnds(desk)

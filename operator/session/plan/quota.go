@@ -6,7 +6,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
@@ -110,10 +109,11 @@ func SessionOf(s *vdi.VDISession) fairshare.Session {
 	}
 }
 
-// WasAccepted reports whether something of the session exists or did: it counts, and is not
-// judged anew by how many there are.
+// WasAccepted reports whether the session was accepted before: it counts, and is not judged
+// anew by how many there are. Only the operator writes what that is seen by; a finalizer may be
+// anybody's.
 func (p *Pass) WasAccepted() bool {
-	return controllerutil.ContainsFinalizer(p.Session, wire.Finalizer) || p.Seen.Pod != nil || p.Session.Status.Home != nil
+	return p.Session.Status.Host != "" || p.Session.Status.Home != nil || p.Seen.Pod != nil
 }
 
 func (f *Facts) accepted() *metav1.Condition {

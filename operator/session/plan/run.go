@@ -210,7 +210,7 @@ func (p draft) keepRegistered() error {
 
 // keepFinalizer is the same for a session without a desktop that has a home.
 func (p draft) keepFinalizer() error {
-	if !p.WasAccepted() {
+	if p.Session.Status.Home == nil {
 		return nil
 	}
 	return p.register()

@@ -104,6 +104,30 @@ func TestSingleSignOn(t *testing.T) {
 	desktops := judy.open("https://auth." + install.Domain + ":8443/")
 	assert.Contains(t, desktops.body, install.HostOf(one.Status.URL))
 	assert.NotContains(t, desktops.body, install.HostOf(other.Status.URL))
+	waitsForRoom(t, judy, alice)
+}
+
+// waitsForRoom: whom a quota lets wait sees the place at the desktop's own address, and the
+// desktop when there is room.
+func waitsForRoom(t *testing.T, judy person, user string) {
+	t.Helper()
+	quota := &vdi.VDIQuota{ObjectMeta: metav1.ObjectMeta{Name: "judy"}, Spec: vdi.VDIQuotaSpec{
+		Selector: vdi.QuotaSelector{Users: []string{user}}, PerUser: &vdi.UserLimits{Running: new(int32(1))},
+	}}
+	require.NoError(t, platform.Client.Create(t.Context(), quota))
+	t.Cleanup(func() {
+		require.NoError(t, client.IgnoreNotFound(platform.Client.Delete(context.Background(), quota)))
+	})
+	next := scratch("judy-next", user, "page")
+	start(t, next)
+	next = await(t, next, func(s *vdi.VDISession) bool { return s.Status.Queue != nil && s.Status.URL != "" })
+	page := judy.open(next.Status.URL).body
+	assert.Contains(t, page, "Your desktop is waiting")
+	assert.Contains(t, page, "You are next.")
+	assert.Contains(t, page, "each person may have at most 1 running desktop, 1 is in use")
+	require.NoError(t, platform.Client.Delete(t.Context(), quota))
+	next = await(t, next, install.Running)
+	assert.Contains(t, judy.open(next.Status.URL).body, "<title>page</title>")
 }
 
 // pastTheProxy: a statement that the front door signed for one desktop opens

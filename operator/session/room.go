@@ -148,6 +148,9 @@ func asked(s *vdi.VDISession) fairshare.Amounts {
 // Room is given to others once the pod is gone: of one that was made and that the cache has
 // never shown, the API server knows.
 func (a asker) countRoom(ctx context.Context, p *plan.Pass) {
+	if !p.Gathered {
+		return // nothing is known of its desktop
+	}
 	seen := p.RoomSeen()
 	if seen.Run == nil && a.share.Assumes(seen.NamespacedName) {
 		there, err := a.readLive(ctx, p.Session, objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.Session.Name))

@@ -39,6 +39,8 @@ func removals() []removal {
 		{"operator/session/plan/start.go", "func draft.inspectClaims", "return nil"},
 		// A template may be for some people only.
 		{"operator/session/plan/start.go", "func draft.mayUseTemplate", "return nil"},
+		// People have what quotas leave them.
+		{"operator/session/plan/quota.go", "func draft.admit", "return nil"},
 		// A host never passes to another person.
 		{"operator/hosts/hosts.go", "func Claims.Take", "return nil"},
 		// The end is orderly, however the session is deleted.

@@ -47,10 +47,18 @@ func (w *world) limits(t *testing.T, s *vdi.VDISession) ledger.Outcome {
 	require.Eventually(t, func() bool {
 		require.NoError(t, w.replica.Running())
 		require.NoError(t, w.Driver.Get(t.Context(), client.ObjectKeyFromObject(s), s))
-		words = s.Status.Message
+		if s.Status.ObservedGeneration != s.Generation {
+			return false
+		}
+		for _, kind := range []string{vdi.ConditionAccepted, vdi.ConditionAdmitted} { // of a desktop that is not to run, too
+			if c := meta.FindStatusCondition(s.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
+				require.Contains(t, []string{vdi.ReasonQuotaExceeded, vdi.ReasonQueued}, c.Reason, c.Message)
+				words = c.Message
+				return true
+			}
+		}
 		worked = s.Status.Phase == vdi.PhaseRunning || s.Status.Phase == vdi.PhaseSuspended
-		waits := s.Status.WaitingFor == vdi.WaitingForQuota && meta.IsStatusConditionFalse(s.Status.Conditions, vdi.ConditionReady)
-		return s.Status.ObservedGeneration == s.Generation && (worked || waits)
+		return worked
 	}, patience, glance, "see %s", w.replica.Log())
 	return ledger.Judge(worked, ledger.Operator, words)
 }

@@ -32,6 +32,9 @@ func PoolOf(s *vdi.VDISession) string {
 	case vdi.WaitingForNode:
 		return "Node/" + s.Spec.Template
 	case vdi.WaitingForQuota:
+		if s.Status.Queue != nil || meta.IsStatusConditionFalse(s.Status.Conditions, vdi.ConditionAccepted) {
+			return "" // a VDIQuota's: it says itself
+		}
 		return "Quota/" + s.Namespace
 	}
 	return ""

@@ -214,6 +214,7 @@ func advice() map[string]adviser {
 		vdi.ReasonRouteNotAnswering:    forRoute,
 
 		vdi.ReasonQuotaExceeded: forQuota,
+		vdi.ReasonQueued:        forQueue,
 		vdi.ReasonDenied:        forDenied,
 		vdi.ReasonNameTaken:     forNameTaken,
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -95,7 +97,37 @@ func forRoute(f Facts) []Finding {
 	return append(out, administrator("see whether the proxy runs and answers for this host, and reads the session's route", fmt.Sprintf("curl -sv -o /dev/null %s && kubectl get ingressroutes -n %s", Quote(f.Session.Status.URL), f.Session.Namespace)))
 }
 
+// forQueue is about who has a place among those that wait for room in a VDIQuota.
+func forQueue(f Facts) []Finding {
+	return []Finding{
+		nobody("it starts by itself when it is its turn"),
+		user("or suspend a desktop of yours that you do not need now, where the quota is each person's", f.list()),
+		administrator("or raise the quota", f.editQuota()),
+	}
+}
+
+// forVDIQuota is about whom a VDIQuota refuses.
+func forVDIQuota(f Facts) []Finding {
+	first := user("make the room that the message asks for: suspend, delete or ask for less", f.list())
+	if f.Session.Status.Queue != nil { // it does not start by itself
+		first = user("ask again when there is room", f.vdi("suspend")+" && "+f.vdi("resume"))
+	}
+	return []Finding{first, administrator("or raise the quota that the message names", f.editQuota())}
+}
+
+func (f Facts) list() string { return "kubectl vdi list -n " + f.Session.Namespace }
+
+func (f Facts) editQuota() string {
+	if q := f.Session.Status.Queue; q != nil && q.Quota != "" {
+		return "kubectl edit vdiquota " + q.Quota
+	}
+	return "kubectl get vdiquotas"
+}
+
 func forQuota(f Facts) []Finding {
+	if c := condition(f.Session, vdi.ConditionAccepted); c != nil && c.Status == metav1.ConditionFalse {
+		return forVDIQuota(f)
+	}
 	quota := ""
 	for _, q := range f.Quotas {
 		if len(full(q)) > 0 {
@@ -104,7 +136,7 @@ func forQuota(f Facts) []Finding {
 		}
 	}
 	return []Finding{
-		user("suspend or delete a session of yours that you do not need now", fmt.Sprintf("kubectl vdi list -n %s", f.Session.Namespace)),
+		user("suspend or delete a session of yours that you do not need now", f.list()),
 		administrator("or raise the quota; it is tried again every minute", strings.TrimSpace(fmt.Sprintf("kubectl edit resourcequota -n %s%s", f.Session.Namespace, quota))),
 	}
 }

@@ -222,6 +222,9 @@ func isHomeTrouble(c *metav1.Condition) bool {
 
 // place says how many have waited longer.
 func place(f Facts) []Finding {
+	if q := f.Session.Status.Queue; q != nil && q.Key != nil && !isUnobserved(f.Session) {
+		return []Finding{{Topic: TopicPlace, Text: fmt.Sprintf("Place %d among those that wait for quota %s", q.Place, q.Quota), Since: &q.Since}}
+	}
 	pool := PoolOf(f.Session)
 	if pool == "" || isUnobserved(f.Session) {
 		return nil

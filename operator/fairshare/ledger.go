@@ -35,6 +35,7 @@ type Ledger struct {
 	used    map[limit]int64
 	queue   []*entry             // who waits, in order
 	refused map[*entry]*Shortage // for what, where an end of others helps
+	read    uint64               // when the quotas were read
 }
 
 // entry is what the ledger knows of a session.
@@ -75,7 +76,6 @@ type Request struct {
 	NewHome  bool             // it is to be made
 	Homes    map[string]int64 // what the person's homes have, by namespace, in bytes
 	Run      Amounts          // what its desktop takes; nil: none is to start
-	Kept     bool             // the run was admitted before: the platform starts its desktop again
 	Queue    *vdi.QueueStatus // its place, as its status has it
 	// Refused is the quota that has refused this very spec, as its status has it.
 	Refused *vdi.QueueStatus
@@ -100,12 +100,14 @@ type Shortage struct {
 	limit limit
 
 	Quota      string
-	Generation int64 // of the quota
+	UID        types.UID // of the quota
+	Generation int64     // of the quota
 	Field      Field
 	PerUser    bool
 	Limit      int64
 	Used       int64
 	Asked      int64
+	Never      bool      // it asks for more than there ever is
 	Ahead      bool      // there is room, and others are before
 	Room       time.Time // when the next desktop that counts for the limit ends; zero: nobody knows
 }
@@ -130,20 +132,25 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 	if answer.Small != nil {
 		r.Home = 0
 	}
-	l.change(e, func() { e.accepted = true })
 	switch {
 	case r.Run == nil:
 		l.withdraw(e)
-		l.change(e, func() { e.storage = r.Home })
+		l.change(e, func() { e.accepted, e.storage = true, r.Home })
 		return answer, l.sweep()
 	case l.stands(e, r.Refused):
 		l.withdraw(e)
 		l.refuse(e, nil)
 		return Answer{Queue: r.Refused, Stands: true, Small: answer.Small}, l.sweep()
-	case r.Kept && e.run == nil, covers(e.run, r.Run):
+	case e.covers(r.Run): // also above a limit that was lowered: the platform starts it again
 		return answer, l.book(e, r)
 	}
 	l.change(e, func() { e.run = nil })
+	if b := e.impossible(r.Run); b != nil {
+		l.withdraw(e)
+		l.refuse(e, nil)
+		answer.Short = l.shortage(e, *b, r.Run)
+		return answer, l.sweep()
+	}
 	if len(l.queue) == 0 && l.hasRoom(e, r.Run) {
 		return answer, l.book(e, r)
 	}
@@ -155,11 +162,12 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 	}
 	if i := slices.IndexFunc(w.blocked, func(b bound) bool { return b.reject }); i >= 0 {
 		answer.Short = l.shortage(e, w.blocked[i], w.asks)
-		answer.Queue = &vdi.QueueStatus{Since: metav1.Time{Time: w.since}, Quota: answer.Short.Quota, QuotaGeneration: answer.Short.Generation}
+		answer.Queue = &vdi.QueueStatus{Since: metav1.Time{Time: w.since}, Quota: answer.Short.Quota, QuotaUID: answer.Short.UID, QuotaGeneration: answer.Short.Generation}
 		l.withdraw(e)
 		l.refuse(e, nil)
 		return answer, append(woken, l.sweep()...)
 	}
+	l.change(e, func() { e.accepted = true })
 	answer.Short = l.shortage(e, w.blocked[0], w.asks)
 	answer.Queue = e.queueStatus(answer.Short)
 	return answer, woken
@@ -168,7 +176,7 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 // book gives a session what it asks for.
 func (l *Ledger) book(e *entry, r Request) []types.NamespacedName {
 	l.withdraw(e)
-	l.change(e, func() { e.run, e.storage = r.Run, r.Home })
+	l.change(e, func() { e.accepted, e.run, e.storage = true, r.Run, r.Home })
 	return l.sweep()
 }
 
@@ -177,18 +185,20 @@ func (l *Ledger) hasRoom(e *entry, asks Amounts) bool {
 	return !slices.ContainsFunc(e.rules.limits, func(b bound) bool { return asks[b.field] > 0 && l.used[b.limit]+asks[b.field] > b.most })
 }
 
-// covers reports whether what is booked does for what is asked. More than that is asked for
-// anew: else somebody could start small, and grow past everybody who waits.
-func covers(booked, asked Amounts) bool {
-	if booked == nil {
-		return false
+// covers reports whether what is booked does for what is asked, as far as it is limited. More
+// than that is asked for anew: else somebody could start small, and grow past everybody who
+// waits.
+func (e *entry) covers(asks Amounts) bool {
+	return e.run != nil && !slices.ContainsFunc(e.rules.limits, func(b bound) bool { return asks[b.field] > e.run[b.field] })
+}
+
+// impossible is a limit that never leaves so much room; nil: none.
+func (e *entry) impossible(asks Amounts) *bound {
+	i := slices.IndexFunc(e.rules.limits, func(b bound) bool { return asks[b.field] > b.most })
+	if i < 0 {
+		return nil
 	}
-	for f, n := range asked {
-		if n > booked[f] {
-			return false
-		}
-	}
-	return true
+	return &e.rules.limits[i]
 }
 
 // refuse remembers who was refused, so that they are woken by other quotas, and those by
@@ -203,7 +213,7 @@ func (l *Ledger) refuse(e *entry, short *Shortage) {
 // stands reports whether a start that was refused stays so: nothing has changed since.
 func (l *Ledger) stands(e *entry, refused *vdi.QueueStatus) bool {
 	return refused != nil && slices.ContainsFunc(e.rules.selecting, func(q *quota) bool {
-		return q.name == refused.Quota && q.generation == refused.QuotaGeneration
+		return q.name == refused.Quota && q.uid == refused.QuotaUID && q.generation == refused.QuotaGeneration
 	})
 }
 
@@ -278,10 +288,15 @@ func (l *Ledger) Wait(s Session, asks Amounts, queue vdi.QueueStatus) {
 	l.enqueue(l.entryOf(s), Request{Session: s, Run: asks, Queue: &queue})
 }
 
-// SetQuotas replaces all quotas, and returns who may go on by the new ones.
-func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota) []types.NamespacedName {
+// SetQuotas replaces all quotas, and returns who may go on by the new ones. Those of a read
+// that began before the last one that came are no news.
+func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota, read uint64) []types.NamespacedName {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if read < l.read {
+		return nil
+	}
+	l.read = read
 	l.quotas = make([]quota, len(quotas))
 	for i := range quotas {
 		l.quotas[i] = quotaOf(&quotas[i])
@@ -438,14 +453,14 @@ func (l *Ledger) quota(name string) *quota {
 // shortage says what is in the way of an entry.
 func (l *Ledger) shortage(e *entry, b bound, asks Amounts) *Shortage {
 	s := l.shortageOf(b, asks[b.field])
-	s.Ahead, s.Room = s.fits(), l.nextEnd(e, b)
+	s.Ahead, s.Never, s.Room = s.fits(), s.Asked > s.Limit, l.nextEnd(e, b)
 	return s
 }
 
 // shortageOf compares what is asked for with a limit.
 func (l *Ledger) shortageOf(b bound, asked int64) *Shortage {
 	return &Shortage{
-		limit: b.limit, Quota: b.quota, Generation: l.quota(b.quota).generation, Field: b.field, PerUser: b.person != "",
+		limit: b.limit, Quota: b.quota, UID: l.quota(b.quota).uid, Generation: l.quota(b.quota).generation, Field: b.field, PerUser: b.person != "",
 		Limit: b.most, Used: l.used[b.limit], Asked: asked,
 	}
 }

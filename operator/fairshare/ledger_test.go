@@ -41,7 +41,7 @@ type house struct {
 func newHouse(t *testing.T, quotas ...vdi.VDIQuota) *house {
 	t.Helper()
 	h := &house{t: t, now: noon}
-	h.wake(h.ledger.SetQuotas(quotas))
+	h.wake(h.ledger.SetQuotas(quotas, 0))
 	return h
 }
 
@@ -242,19 +242,43 @@ func TestReject(t *testing.T) {
 	require.True(t, h.ask(again).Stands, "nobody has asked again")
 	changed := named("hard", vdi.VDIQuotaSpec{OnExceeded: vdi.QuotaReject, PerUser: &vdi.UserLimits{GPUSlices: of[int32](3)}})
 	changed.Generation = 2
-	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{changed}))
+	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{changed}, 0))
 	require.Equal(t, []string{"b"}, h.wakes(), "another quota is another question")
 	require.Zero(t, h.ask(again))
 }
 
-// TestMoreThanBooked: a desktop that is started again with more asks for it.
+// TestMoreThanBooked: a desktop that is started again with more asks for it, however often it
+// asks; what nobody limits may grow.
 func TestMoreThanBooked(t *testing.T) {
 	h := newHouse(t, total(2))
 	a := session("a", "alice")
 	h.starts(a, 1)
 	h.starts(session("b", "bob"), 1)
 	h.wake(h.ledger.See(Seen{Session: a, Accepted: true, Keeps: true}))
+	larger := desktop(1)
+	larger[Memory] *= 2
+	require.Nil(t, h.ask(Request{Session: a, Accepted: true, Run: larger}).Short)
+	h.wake(h.ledger.See(Seen{Session: a, Accepted: true, Keeps: true}))
 	h.waits(a, 2, 1, GPUSlices)
+	h.waits(a, 2, 1, GPUSlices)
+}
+
+// TestImpossible: who asks for more than there ever is holds up nobody.
+func TestImpossible(t *testing.T) {
+	h := newHouse(t, total(2))
+	h.starts(session("a", "alice"), 1)
+	answer := h.start(session("b", "bob"), 4)
+	require.Nil(t, answer.Queue)
+	require.True(t, answer.Short.Never)
+	require.Contains(t, answer.Short.Refusal(), "It can never start so: ask for less")
+	h.starts(session("c", "carol"), 1)
+	h.waits(session("d", "dave"), 2, 1, GPUSlices)
+	h.waits(session("e", "erin"), 1, 2, GPUSlices)
+	h.wakes()
+	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{total(1)}, 0))
+	require.ElementsMatch(t, []string{"b", "d", "e"}, h.wakes(), "who was refused, who can never start now, and who is first now")
+	require.True(t, h.start(session("d", "dave"), 2).Short.Never)
+	h.waits(session("e", "erin"), 1, 1, GPUSlices)
 }
 
 func TestBookingsAreGivenBack(t *testing.T) {
@@ -280,16 +304,19 @@ func TestQuotaStopsNobody(t *testing.T) {
 	a, b := session("a", "alice"), session("b", "bob")
 	h.starts(a, 1)
 	h.starts(b, 1)
-	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{total(1)}))
+	h.wake(h.ledger.SetQuotas([]vdi.VDIQuota{total(1)}, 0))
 	h.waits(session("c", "carol"), 1, 1, GPUSlices)
 	h.stop(a)
 	short := h.waits(session("c", "carol"), 1, 1, GPUSlices)
 	require.Equal(t, int64(1), short.Used)
 
 	next := newHouse(t, total(1)) // another operator leads, by what it finds
+	for _, s := range []Session{a, b} {
+		next.wake(next.ledger.See(Seen{Session: s, Accepted: true, Run: desktop(1)}))
+	}
 	next.ledger.Wait(session("c", "carol"), desktop(1), vdi.QueueStatus{Since: metav1.Time{Time: noon}, Key: &metav1.MicroTime{Time: noon}, Place: 1})
-	require.Nil(t, next.ask(Request{Session: b, Accepted: true, Run: desktop(1), Kept: true}).Short)
-	require.Nil(t, next.ask(Request{Session: a, Accepted: true, Run: desktop(1), Kept: true}).Short, "above the limit, too")
+	next.starts(b, 1)
+	next.starts(a, 1) // above the limit, too
 	next.waits(session("d", "dave"), 1, 2, GPUSlices)
 	next.waits(session("c", "carol"), 1, 1, GPUSlices)
 }

@@ -48,6 +48,7 @@ type limit struct {
 // quota is a VDIQuota as the ledger reads it.
 type quota struct {
 	name       string
+	uid        types.UID
 	generation int64
 	spec       vdi.VDIQuotaSpec
 	perUser    Amounts
@@ -55,7 +56,7 @@ type quota struct {
 }
 
 func quotaOf(q *vdi.VDIQuota) quota {
-	result := quota{name: q.Name, generation: q.Generation, spec: q.Spec, perUser: Amounts{}, total: Amounts{}}
+	result := quota{name: q.Name, uid: q.UID, generation: q.Generation, spec: q.Spec, perUser: Amounts{}, total: Amounts{}}
 	if l := q.Spec.PerUser; l != nil {
 		result.perUser.limit(Sessions, l.Sessions)
 		result.perUser.limit(Running, l.Running)

@@ -15,7 +15,7 @@ import (
 func TestManyWorkers(t *testing.T) {
 	const workers, room = 64, 20
 	var ledger Ledger
-	ledger.SetQuotas([]vdi.VDIQuota{total(room), named("person", vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{Running: of[int32](2)}})})
+	ledger.SetQuotas([]vdi.VDIQuota{total(room), named("person", vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{Running: of[int32](2)}})}, 0)
 	for round := range 20 {
 		var mu sync.Mutex
 		var granted []Session
@@ -50,7 +50,7 @@ func TestManyWorkers(t *testing.T) {
 func BenchmarkAsk(b *testing.B) {
 	house := func(room, waiting int32) *Ledger {
 		l := &Ledger{}
-		l.SetQuotas([]vdi.VDIQuota{total(room), named("person", vdi.VDIQuotaSpec{Default: true, PerUser: &vdi.UserLimits{Sessions: of[int32](100), Running: of[int32](50)}})})
+		l.SetQuotas([]vdi.VDIQuota{total(room), named("person", vdi.VDIQuotaSpec{Default: true, PerUser: &vdi.UserLimits{Sessions: of[int32](100), Running: of[int32](50)}})}, 0)
 		for i := range 5000 - int(waiting) {
 			s := session(fmt.Sprint("s", i), fmt.Sprint("user-", i%500))
 			l.See(Seen{Session: s, Accepted: true, Run: desktop(1), Ends: noon.Add(time.Hour)})

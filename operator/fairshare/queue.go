@@ -92,6 +92,13 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 	for _, e := range l.queue {
 		w := e.waits
 		w.blocked = w.blocked[:0]
+		if e.impossible(w.asks) != nil { // a quota was lowered: it is refused once it asks again
+			if !w.free {
+				w.free = true
+				wake = append(wake, e.NamespacedName)
+			}
+			continue
+		}
 		for _, b := range e.rules.limits {
 			if asks := w.asks[b.field]; asks > 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit]+asks > b.most) {
 				w.blocked = append(w.blocked, b)
@@ -118,7 +125,7 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 		}
 		places[w.blocked[0].limit]++
 		w.place = places[w.blocked[0].limit]
-		if now := (shown{w.blocked[0].quota, w.place}); w.place <= ShownPlaces && w.shown != now {
+		if now := (shown{w.blocked[0].quota, w.place}); w.shown != now && (w.place <= ShownPlaces || w.shown.place <= ShownPlaces) {
 			w.shown = now // once
 			wake = append(wake, e.NamespacedName)
 		}
@@ -138,6 +145,6 @@ func (e *entry) queueStatus(short *Shortage) *vdi.QueueStatus {
 	w := e.waits
 	return &vdi.QueueStatus{
 		Since: metav1.Time{Time: w.since}, Key: &metav1.MicroTime{Time: w.key}, Place: w.place,
-		Quota: short.Quota, QuotaGeneration: short.Generation,
+		Quota: short.Quota, QuotaUID: short.UID, QuotaGeneration: short.Generation,
 	}
 }

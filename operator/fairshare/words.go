@@ -8,6 +8,9 @@ import (
 // Refusal says why a session is not accepted, and what helps.
 func (s *Shortage) Refusal() string {
 	what := fmt.Sprintf("Quota %q leaves no room for this session: %s. ", s.Quota, s.amounts())
+	if s.Never && s.Field != Sessions && s.Field != Storage {
+		return what + "It can never start so: ask for less (spec.resources), or ask an administrator for more"
+	}
 	switch s.Field {
 	case Sessions:
 		return what + "Delete another one, or ask an administrator for more; it goes on by itself then"

@@ -33,8 +33,8 @@ const countDelay = 10 * time.Second
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
-	// Use is what is used of a quota.
-	Use func(name string) fairshare.Use
+	// Use is what is used of a quota, once that is known.
+	Use func(name string) (use fairshare.Use, known bool)
 	// Clock is the time; a fake one in tests.
 	Clock clock.PassiveClock
 }
@@ -45,8 +45,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, q); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	use, known := r.Use(q.Name)
+	if !known {
+		return ctrl.Result{RequeueAfter: countDelay}, nil
+	}
 	before := q.DeepCopy()
-	q.Status = statusOf(q, r.Use(q.Name), metav1.NewTime(r.Clock.Now()))
+	q.Status = statusOf(q, use, metav1.NewTime(r.Clock.Now()))
 	if equality.Semantic.DeepEqual(before.Status, q.Status) {
 		return ctrl.Result{}, nil
 	}
@@ -84,7 +88,7 @@ func above(c *metav1.Condition, what string, limit *int32, used int32) {
 // Setup registers the controller with the manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("quota").
-		For(&vdi.VDIQuota{}, builder.WithPredicates(session.SpecChanged())).
+		Watches(&vdi.VDIQuota{}, later(), builder.WithPredicates(session.SpecChanged())).
 		Watches(&vdi.VDISession{}, r.allLater()).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Complete(r)
@@ -112,6 +116,18 @@ func (r *Reconciler) allLater() handler.EventHandler {
 				later(ctx, q)
 			}
 		},
+	}
+}
+
+// later looks at a quota a while after it was changed: who counts reads it, too.
+func later() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(o client.Object, q queue) {
+		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}, countDelay)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(e.ObjectNew, q) },
 	}
 }
 

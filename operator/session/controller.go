@@ -134,7 +134,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	a := r.asker()
 	e := r.executor(a)
 	err := r.pass(ctx, a, e, p)
-	a.countRoom(ctx, p)
+	a.countRoom(ctx, p, err)
 	switch {
 	case p.Gone(), isOutdated(err): // stale knowledge is not worth reporting
 	case err == nil && p.IsFirstStart():

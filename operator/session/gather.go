@@ -134,7 +134,7 @@ func (c cached) observeClaim(ctx context.Context, p *plan.Pass) error {
 	if err != nil {
 		return fmt.Errorf("read home: %w", err)
 	}
-	p.Seen.Claim = claim
+	p.Seen.Claim, p.HomeCached = claim, plan.Size(claim)
 	return nil
 }
 

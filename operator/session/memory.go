@@ -3,6 +3,7 @@ package session
 import (
 	"hash/maphash"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,7 @@ type memory struct {
 	events      clusterevents.Reader
 	share       fairshare.Ledger
 	opened      opened
+	quotaReads  atomic.Uint64 // reads of all quotas, so that an older one does not count
 	moved       chan event.GenericEvent // sessions that may go on by the quotas; nil without a manager
 	routes      background.Questions[error]
 	uses        background.Questions[use]

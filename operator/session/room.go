@@ -20,6 +20,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
+	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // askForRoom asks the ledger, and wakes who may go on because of the answer.
@@ -29,7 +30,7 @@ func (a asker) askForRoom(ctx context.Context, p *plan.Pass) (err error) {
 	}
 	request := p.RoomRequest()
 	if request.Home > 0 && a.share.LimitsStorage(request.Session) {
-		if request.Homes, err = a.storageOf(ctx, request.User); err != nil {
+		if request.Homes, err = a.storageOf(ctx, p.Session, request.NewHome); err != nil {
 			return err
 		}
 	}
@@ -45,27 +46,32 @@ var errLease = errors.New("this operator has not renewed its lease lately: it le
 
 // storageOf is what the homes of a person have by namespace, in bytes, those that their
 // sessions have left included.
-func (c cached) storageOf(ctx context.Context, user string) (map[string]int64, error) {
+// Of a home that is to be made, the cache may show more by now than the pass has seen.
+func (c cached) storageOf(ctx context.Context, s *vdi.VDISession, isNew bool) (map[string]int64, error) {
 	claims := &corev1.PersistentVolumeClaimList{}
-	err := c.client.List(ctx, claims, client.MatchingLabels{wire.LabelUser: platform.Identity(user)}, client.UnsafeDisableDeepCopy)
+	err := c.client.List(ctx, claims, client.MatchingLabels{wire.LabelUser: platform.Identity(s.Spec.User)}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("list homes: %w", err)
 	}
 	homes := map[string]int64{}
 	for i := range claims.Items {
-		size := claims.Items[i].Spec.Resources.Requests[corev1.ResourceStorage]
-		homes[claims.Items[i].Namespace] += size.Value()
+		claim := &claims.Items[i]
+		if isNew && claim.Namespace == s.Namespace && claim.Name == renderer.HomeClaimName(s.Name) {
+			continue
+		}
+		homes[claim.Namespace] += plan.Size(claim)
 	}
 	return homes, nil
 }
 
 // readQuotas gives the ledger the quotas as the cache has them, and returns who may go on.
 func (c cached) readQuotas(ctx context.Context) ([]types.NamespacedName, error) {
+	began := c.quotaReads.Add(1)
 	quotas := &vdi.VDIQuotaList{}
 	if err := c.client.List(ctx, quotas); err != nil {
 		return nil, fmt.Errorf("list quotas: %w", err)
 	}
-	return c.share.SetQuotas(quotas.Items), nil
+	return c.share.SetQuotas(quotas.Items, began), nil
 }
 
 // openLedger enters what runs and who waits, before the first session is looked at: this
@@ -88,8 +94,8 @@ func (c cached) openLedger(ctx context.Context) error {
 		if pod := desktops[client.ObjectKeyFromObject(s)]; pod != nil && plan.IsOurs(s, pod) {
 			p.Seen.Pod = pod
 		}
-		seen := p.RoomSeen()
-		if seen.Run == nil && s.Status.StartTime != nil && s.Spec.RunPolicy != vdi.RunPolicySuspended && s.DeletionTimestamp == nil {
+		seen := p.RoomSeen(nil)
+		if seen.Run == nil && plan.RunGoesOn(s) {
 			seen.Run = asked(s) // the platform starts it again
 		}
 		c.share.See(seen)
@@ -147,11 +153,11 @@ func asked(s *vdi.VDISession) fairshare.Amounts {
 // countRoom lets the ledger know what the pass saw, and wakes who may go on because of that.
 // Room is given to others once the pod is gone: of one that was made and that the cache has
 // never shown, the API server knows.
-func (a asker) countRoom(ctx context.Context, p *plan.Pass) {
+func (a asker) countRoom(ctx context.Context, p *plan.Pass, failed error) {
 	if !p.Gathered {
 		return // nothing is known of its desktop
 	}
-	seen := p.RoomSeen()
+	seen := p.RoomSeen(failed)
 	if seen.Run == nil && a.share.Assumes(seen.NamespacedName) {
 		there, err := a.readLive(ctx, p.Session, objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPod), p.Session.Name))
 		if seen.Gone = err == nil && !there; !seen.Gone {
@@ -161,8 +167,11 @@ func (a asker) countRoom(ctx context.Context, p *plan.Pass) {
 	a.wake(ctx, a.share.See(seen))
 }
 
-// QuotaUse is what the sessions have that a quota selects.
-func (r *Reconciler) QuotaUse(name string) fairshare.Use { return r.share.Use(name) }
+// QuotaUse is what the sessions have that a quota selects. It is known once the first session
+// was looked at.
+func (r *Reconciler) QuotaUse(name string) (use fairshare.Use, known bool) {
+	return r.share.Use(name), r.opened.state.Load() == ledgerOpen
+}
 
 // wake makes the controller look at sessions that may go on.
 func (m *memory) wake(ctx context.Context, sessions []types.NamespacedName) {

@@ -183,6 +183,9 @@ func (e *executor) start(ctx context.Context, p *plan.Pass, o *unstructured.Unst
 		annotations[wire.AnnotationPasswordVerifier] = p.Verifier
 		o.SetAnnotations(annotations)
 	}
+	if p.Limited && e.ask.leads != nil && !e.ask.leads() {
+		return errLease
+	}
 	made, err := e.objects.Create(ctx, o)
 	there := apierrors.IsAlreadyExists(err)
 	switch {
@@ -191,6 +194,7 @@ func (e *executor) start(ctx context.Context, p *plan.Pass, o *unstructured.Unst
 			return err
 		}
 	case err != nil:
+		p.MadePerhaps = !objects.IsRefusal(err)
 		return verdict.OfWrite(o.GetKind(), err)
 	}
 	pod := &corev1.Pod{}

@@ -301,6 +301,9 @@ type QueueStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	Quota string `json:"quota,omitempty"`
+	// QuotaUID is that quota's metadata.uid.
+	// +optional
+	QuotaUID types.UID `json:"quotaUID,omitempty"`
 	// QuotaGeneration is the metadata.generation of that quota.
 	// +optional
 	QuotaGeneration int64 `json:"quotaGeneration,omitempty"`

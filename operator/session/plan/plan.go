@@ -73,6 +73,7 @@ type Outcome struct {
 	Credentials bool             // the Secret of this session exists; gather: also that of a desktop that was not reported yet
 	Verifier    string           // of its password, where the pass knows it
 	Made        bool             // this pass made the pod
+	MadePerhaps bool             // the API server has not said whether it did
 	Repaired    []string         // kinds that had drifted and were put back
 	Altered     bool             // somebody changed an object on its way into the cluster
 	Replaced    []string         // resource versions of the session that its writes replaced

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,14 +26,29 @@ func (p draft) admit() error {
 	if err := p.answer(AskRoom); err != nil {
 		return err
 	}
-	room := p.Room
-	if room.Small != nil {
-		p.SizeRefused = &verdict.Verdict{Reason: vdi.ReasonHomeGrowthRefused, Message: room.Small.Growth()}
+	if small := p.Room.Small; small != nil {
+		p.SizeRefused = &verdict.Verdict{Reason: vdi.ReasonHomeGrowthRefused, Message: small.Growth()}
+		p.LookAgainAfter(verdict.DeniedRetry)
 	}
+	v := p.noRoom()
 	switch {
-	case room.Stands, room.Short != nil:
-		p.Desired = nil // nothing of it is made, also where it is not to start
+	case v == nil:
+		return nil
+	case p.Seen.PodLives(): // it asks for a home, which its next start would have
+		p.Refuse(v)
+		p.Desired = slices.DeleteFunc(slices.Clone(p.Desired), func(o *unstructured.Unstructured) bool { return o.GetKind() == wire.KindPersistentVolumeClaim })
+		return nil
 	}
+	if p.Seen.Claim != nil && homes.MayTakeBack(p.Session, p.Seen.Claim) {
+		p.do(TakeHomeBack{}) // its time must not end while somebody asks for it
+	}
+	p.Desired = nil // nothing of it is made, also where it is not to start
+	return v
+}
+
+// noRoom is why the quotas do not let the session go on; nil when they do.
+func (p draft) noRoom() *verdict.Verdict {
+	room := p.Room
 	switch {
 	case room.Stands:
 		return quotaExceeded(p.accepted().Message)
@@ -70,7 +87,7 @@ func (p *Pass) RoomRequest() fairshare.Request {
 		Queue: p.Session.Status.Queue, Now: p.Now,
 	}
 	if p.Starting() {
-		r.Run, r.Kept = p.amounts(), p.HasWorked() || meta.IsStatusConditionTrue(p.Session.Status.Conditions, vdi.ConditionAdmitted)
+		r.Run = p.amounts()
 	}
 	if c := p.accepted(); c != nil && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonQuotaExceeded && c.ObservedGeneration == p.Session.Generation {
 		r.Refused = r.Queue
@@ -81,16 +98,17 @@ func (p *Pass) RoomRequest() fairshare.Request {
 	return r
 }
 
-// RoomSeen is what the quotas are to count of the session after the pass.
-func (p *Pass) RoomSeen() fairshare.Seen {
+// RoomSeen is what the quotas are to count of the session after the pass, which may have
+// failed.
+func (p *Pass) RoomSeen(failed error) fairshare.Seen {
 	_, asked := p.Answered[AskRoom]
-	bytes, _ := p.homeToMake()
+	wish := p.homeWish()
 	seen := fairshare.Seen{
 		Session: SessionOf(p.Session), Accepted: p.WasAccepted(), Asked: asked,
-		Keeps: p.Decision.Want == Run && p.HasWorked() && !p.isStalled(), Home: p.Seen.Claim != nil || bytes == 0,
+		Keeps: p.KeepsRoom(failed), Home: p.HomeCached >= wish,
 	}
-	if p.Seen.Pod != nil || p.Made {
-		seen.Run, seen.Made = p.amounts(), p.Made
+	if p.Seen.Pod != nil || p.Made || p.MadePerhaps {
+		seen.Run, seen.Made = p.amounts(), p.Made || p.MadePerhaps
 	}
 	if end := p.Session.Status.ExpiresAt; end != nil {
 		seen.Ends = end.Time
@@ -98,22 +116,41 @@ func (p *Pass) RoomSeen() fairshare.Seen {
 	return seen
 }
 
-// isStalled reports whether the start waits for a person, who may take their time: it keeps
-// no room from others.
-func (p *Pass) isStalled() bool { return p.StoppedBy != nil && p.StoppedBy.Stalled }
+// KeepsRoom reports whether a session without a desktop keeps what is booked for it: its run
+// goes on, and the platform starts it again, or a start has failed and is tried again at once.
+// Whoever waits for a person, who may take their time, keeps no room from others.
+func (p *Pass) KeepsRoom(failed error) bool {
+	switch {
+	case p.Decision.Want != Run || p.Room.Short != nil || p.StoppedBy != nil && p.StoppedBy.Stalled:
+		return false
+	case failed != nil:
+		return true
+	default:
+		return RunGoesOn(p.Session)
+	}
+}
+
+// RunGoesOn reports whether a session is in a run that was let in, as far as its status shows.
+func RunGoesOn(s *vdi.VDISession) bool {
+	waits := s.Status.Queue != nil && s.Status.Queue.Key != nil
+	return s.Spec.RunPolicy != vdi.RunPolicySuspended && s.DeletionTimestamp == nil && !waits &&
+		(s.Status.StartTime != nil || meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionAdmitted))
+}
 
 // SessionOf is a session as quotas select it.
 func SessionOf(s *vdi.VDISession) fairshare.Session {
 	return fairshare.Session{
-		NamespacedName: client.ObjectKeyFromObject(s), UID: s.UID, User: s.Spec.User, Template: s.Spec.Template,
+		NamespacedName: client.ObjectKeyFromObject(s), UID: s.UID, User: s.Spec.User, Groups: s.Spec.Groups, Template: s.Spec.Template,
 	}
 }
 
 // WasAccepted reports whether the session was accepted before: it counts, and is not judged
 // anew by how many there are. Only the operator writes what that is seen by; a finalizer may be
-// anybody's.
+// anybody's. One that its template does not admit has no more than an address.
 func (p *Pass) WasAccepted() bool {
-	return p.Session.Status.Host != "" || p.Session.Status.Home != nil || p.Seen.Pod != nil
+	st, c := p.Session.Status, p.accepted()
+	forOthers := c != nil && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonTemplateNotAllowed
+	return (st.Host != "" && !forOthers) || st.Home != nil || p.Seen.Pod != nil || (st.Queue != nil && st.Queue.Key != nil)
 }
 
 func (f *Facts) accepted() *metav1.Condition {
@@ -131,14 +168,12 @@ func (p *Pass) amounts() fairshare.Amounts {
 		a[fairshare.Memory] = fairshare.Measure(fairshare.Memory, string(p.Resources.Memory))
 		return a
 	}
-	return AmountsOf(p.Seen.Pod, p.GPUResource())
-}
-
-// AmountsOf are what a desktop takes whose GPUs are of that resource.
-func AmountsOf(pod *corev1.Pod, gpuResource string) fairshare.Amounts {
-	limits := desktop.Limits(pod)
-	_, gpus := desktop.GPUOf(limits, gpuResource)
-	if gpuResource == "" { // nobody knows any more
+	limits, recorded := desktop.Limits(p.Seen.Pod), ""
+	if g := p.Session.Status.GPU; g != nil {
+		recorded = g.ResourceName
+	}
+	_, gpus := desktop.GPUOf(limits, p.GPUResource(), recorded)
+	if gpus == 0 { // of a template that has changed, or is gone
 		_, gpus = desktop.LikelyGPU(limits)
 	}
 	return fairshare.Amounts{
@@ -149,20 +184,31 @@ func AmountsOf(pod *corev1.Pod, gpuResource string) fairshare.Amounts {
 
 // homeToMake is by how many bytes the session's own home is to be made or grown.
 func (p *Pass) homeToMake() (bytes int64, isNew bool) {
-	for _, o := range p.Desired {
-		if o.GetKind() != wire.KindPersistentVolumeClaim {
-			continue
-		}
-		wish, _, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
-		bytes = fairshare.Measure(fairshare.Storage, wish)
-		if p.Seen.Claim == nil {
-			return bytes, !p.HomeGone
-		}
-		has := p.Seen.Claim.Spec.Resources.Requests[corev1.ResourceStorage]
-		if !homes.MadeByOperator(p.Seen.Claim) {
-			return 0, false
-		}
-		return max(bytes-has.Value(), 0), false
+	wish := p.homeWish()
+	switch {
+	case wish == 0:
+		return 0, false
+	case p.Seen.Claim == nil:
+		return wish, !p.HomeGone
+	case !homes.MadeByOperator(p.Seen.Claim):
+		return 0, false
 	}
-	return 0, false
+	return max(wish-Size(p.Seen.Claim), 0), false
+}
+
+// homeWish is how large the session's own home is to be, in bytes; 0: it has none.
+func (p *Pass) homeWish() int64 {
+	for _, o := range p.Desired {
+		if o.GetKind() == wire.KindPersistentVolumeClaim {
+			wish, _, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
+			return fairshare.Measure(fairshare.Storage, wish)
+		}
+	}
+	return 0
+}
+
+// Size is how large a claim asks to be, in bytes.
+func Size(claim *corev1.PersistentVolumeClaim) int64 {
+	size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	return size.Value()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
+	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
@@ -208,9 +209,10 @@ func (p draft) keepRegistered() error {
 	return p.register()
 }
 
-// keepFinalizer is the same for a session without a desktop that has a home.
+// keepFinalizer is the same for a session without a desktop that has a home or a host.
 func (p draft) keepFinalizer() error {
-	if p.Session.Status.Home == nil {
+	hasHost := p.Session.Status.Host != "" && platform.HostNeedsClaim(p.Platform.Sessions)
+	if p.Session.Status.Home == nil && !hasHost {
 		return nil
 	}
 	return p.register()

@@ -184,9 +184,10 @@ func (in situation) live(t testing.TB) []*unstructured.Unstructured {
 }
 
 // room is what the ledger answers.
-func (in situation) room(request fairshare.Request) fairshare.Answer {
+func (in situation) room(p *plan.Pass) fairshare.Answer {
 	var ledger fairshare.Ledger
-	ledger.SetQuotas(in.Quotas)
+	request := p.RoomRequest()
+	ledger.SetQuotas(in.Quotas, 0)
 	request.Homes = map[string]int64{}
 	for i, b := range in.Booked {
 		other := fairshare.Session{User: b.User}
@@ -199,6 +200,9 @@ func (in situation) room(request fairshare.Request) fairshare.Answer {
 		if b.User == request.User {
 			request.Homes["ns"] += fairshare.Measure(fairshare.Storage, b.Home)
 		}
+	}
+	if plan.RunGoesOn(in.Session) { // it is booked
+		ledger.See(fairshare.Seen{Session: request.Session, Accepted: true, Run: request.Run})
 	}
 	answer, _ := ledger.Ask(request)
 	return answer
@@ -241,7 +245,7 @@ func (in situation) answer(t testing.TB, p *plan.Pass) error {
 		made, err := render(t, p.Input)
 		p.Rendering = plan.Rendering{Objects: made.Objects, Claims: made.Claims, Err: err}
 	case plan.AskRoom:
-		p.Room = in.room(p.RoomRequest())
+		p.Room = in.room(p)
 	case plan.AskMountedClaims:
 		for _, name := range slices.Sorted(maps.Keys(a.Mounted)) {
 			claim := objects.Metadata(corev1.SchemeGroupVersion.WithKind(wire.KindPersistentVolumeClaim), name)

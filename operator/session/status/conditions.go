@@ -116,7 +116,8 @@ func (c conditionWriter) admitted(p view, judged *verdict.Verdict) {
 		c.write(vdi.ConditionAdmitted, metav1.ConditionFalse, judged.Reason, judged.Message)
 	case p.failed != nil:
 	default:
-		runs := p.Limited && p.Decision.Want == plan.Run && (p.Seen.Pod != nil || p.Made)
+		keeps := meta.IsStatusConditionTrue(c.st.Conditions, vdi.ConditionAdmitted) && p.KeepsRoom(nil)
+		runs := p.Limited && p.Decision.Want == plan.Run && (p.Seen.Pod != nil || p.Made || keeps)
 		c.onlyWhile(vdi.ConditionAdmitted, runs, vdi.ReasonAsExpected, "The quotas leave room for this run")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
@@ -197,7 +198,9 @@ func (in goldenInput) find(t testing.TB, p *plan.Pass) {
 	p.Pending, p.Made = in.Pending, in.Made
 	if in.Asked {
 		p.Note(plan.AskRoom, nil)
-		p.Room.Queue = in.Queue
+		if p.Room.Queue = in.Queue; in.Queue != nil {
+			p.Room.Short = &fairshare.Shortage{}
+		}
 	}
 	if in.SharedWith != "" {
 		p.SharedWith = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: in.SharedWith}}

@@ -71,7 +71,7 @@ func (p view) isBlind() bool { return p.failed != nil && !p.Gathered }
 func (p view) describeWay(st *vdi.VDISessionStatus) {
 	refused := p.NotAccepted()
 	switch {
-	case (refused == nil || waitsForGroups(refused)) && p.HasHost:
+	case p.HasHost && (refused == nil && p.isAccepted() || refused != nil && waitsForGroups(refused)):
 		st.Host, st.URL = p.Host, p.URL
 	case refused != nil && isHostRefusal(refused): // it is another's
 		st.Host, st.URL = "", ""
@@ -130,9 +130,18 @@ func (p view) describeRun(st *vdi.VDISessionStatus) {
 	}
 }
 
-// queue is the session's place. Who is kept from asking for room keeps it.
+// isAccepted reports whether the quotas have accepted the session, if they were to.
+func (p view) isAccepted() bool {
+	err, asked := p.Answered[plan.AskRoom]
+	return !p.Limited || p.WasAccepted() || (asked && err == nil)
+}
+
+// queue is the session's place. Who could not ask for room, and whose turn came and whose
+// start came to nothing, keeps it.
 func (p view) queue() *vdi.QueueStatus {
-	if _, asked := p.Answered[plan.AskRoom]; !asked && p.Starting() && p.Limited && p.Session.DeletionTimestamp == nil {
+	_, asked := p.Answered[plan.AskRoom]
+	granted := asked && p.Room.Short == nil && !p.Room.Stands
+	if p.Limited && p.Starting() && !p.Made && (!asked || granted) && p.Session.DeletionTimestamp == nil {
 		return p.Session.Status.Queue
 	}
 	return p.Room.Queue

@@ -11,19 +11,19 @@ import (
 )
 
 // hindsight is for how many steps an operator may act on what was so before.
-const hindsight = 60
+const hindsight = 100
 
 // judgeRoom: no desktop starts above the quota. Whom it has let in before may start again; of
-// two operators one does not know what the other let in just now, nor does one that has just
-// begun, and a quota may be younger than an answer that was given.
+// two operators one does not know what the other let in, nor does one that has just begun, and
+// a quota may be younger than an answer that was given.
 func (r *rules) judgeRoom(pod *corev1.Pod) {
 	q := r.people.quota()
 	v := r.server.objects[key{"VDISession", pod.Namespace, pod.Name}]
-	if q == nil || v == nil || len(r.running) > 1 || r.steps < max(r.people.requotaed, r.began)+hindsight || metav1.GetControllerOf(pod) == nil {
+	if q == nil || v == nil || len(r.running) > 1 || r.doubled || r.steps < max(r.people.requotaed, r.began)+hindsight || metav1.GetControllerOf(pod) == nil {
 		return
 	}
 	s := v.as(r.scheme).(*vdi.VDISession)
-	if s.Status.StartTime != nil || meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionAdmitted) {
+	if meta.IsStatusConditionTrue(s.Status.Conditions, vdi.ConditionAdmitted) {
 		return
 	}
 	if limit := runningLimit(q); limit != nil && r.run(q, s, pod.Name) >= *limit {

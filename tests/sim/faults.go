@@ -102,7 +102,7 @@ func (w *world) replaceOperator(o *operator) {
 // arrived as they were before, with what each operator wrote of them.
 func (w *world) restoreHistory() {
 	late := w.of(32)
-	w.began = w.steps
+	w.doubled = true
 	w.away(time.Minute)
 	for _, o := range w.running {
 		for i := o.caches.informers["VDISession"]; i.late(); {

@@ -43,7 +43,8 @@ type world struct {
 	cluster   *cluster
 	faults    bool // may happen
 	faulty    int  // so far
-	began     int  // the step in which an operator last began, or was two
+	began     int  // the step in which an operator last began
+	doubled   bool // two let desktops in at a time, or what was let in was forgotten
 
 	calls   []call // of all operators
 	history []string
@@ -77,6 +78,7 @@ func newWorld(ctx context.Context, c *choices) *world {
 func (w *world) begin(since func() int) {
 	o := w.startOperator(since)
 	w.running = append(w.running, o)
+	w.doubled = w.doubled || len(w.running) > 1
 	if w.operators > 1 {
 		w.began = w.steps
 	}

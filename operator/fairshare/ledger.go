@@ -148,7 +148,7 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 	if b := e.impossible(r.Run); b != nil {
 		l.withdraw(e)
 		l.refuse(e, nil)
-		answer.Short = l.shortage(e, *b, r.Run)
+		answer.Short = l.shortage(e, *b, r)
 		return answer, l.sweep()
 	}
 	if len(l.queue) == 0 && l.hasRoom(e, r.Run) {
@@ -161,14 +161,14 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 		return answer, append(woken, l.book(e, r)...)
 	}
 	if i := slices.IndexFunc(w.blocked, func(b bound) bool { return b.reject }); i >= 0 {
-		answer.Short = l.shortage(e, w.blocked[i], w.asks)
+		answer.Short = l.shortage(e, w.blocked[i], r)
 		answer.Queue = &vdi.QueueStatus{Since: metav1.Time{Time: w.since}, Quota: answer.Short.Quota, QuotaUID: answer.Short.UID, QuotaGeneration: answer.Short.Generation}
 		l.withdraw(e)
 		l.refuse(e, nil)
 		return answer, append(woken, l.sweep()...)
 	}
 	l.change(e, func() { e.accepted = true })
-	answer.Short = l.shortage(e, w.blocked[0], w.asks)
+	answer.Short = l.shortage(e, w.blocked[0], r)
 	answer.Queue = e.queueStatus(answer.Short)
 	return answer, woken
 }
@@ -451,9 +451,9 @@ func (l *Ledger) quota(name string) *quota {
 }
 
 // shortage says what is in the way of an entry.
-func (l *Ledger) shortage(e *entry, b bound, asks Amounts) *Shortage {
-	s := l.shortageOf(b, asks[b.field])
-	s.Ahead, s.Never, s.Room = s.fits(), s.Asked > s.Limit, l.nextEnd(e, b)
+func (l *Ledger) shortage(e *entry, b bound, r Request) *Shortage {
+	s := l.shortageOf(b, r.Run[b.field])
+	s.Ahead, s.Never, s.Room = s.fits(), s.Asked > s.Limit, l.nextEnd(e, b, r.Now)
 	return s
 }
 
@@ -468,9 +468,9 @@ func (l *Ledger) shortageOf(b bound, asked int64) *Shortage {
 func (s *Shortage) fits() bool { return s.Used+s.Asked <= s.Limit }
 
 // nextEnd is when the next desktop ends that counts for the limit; zero: nobody knows.
-func (l *Ledger) nextEnd(e *entry, b bound) (first time.Time) {
+func (l *Ledger) nextEnd(e *entry, b bound, now time.Time) (first time.Time) {
 	for _, other := range l.entries {
-		if other == e || other.run[b.field] == 0 || other.ends.IsZero() || (!first.IsZero() && !other.ends.Before(first)) {
+		if other == e || other.run[b.field] == 0 || !other.ends.After(now) || (!first.IsZero() && !other.ends.Before(first)) {
 			continue
 		}
 		if slices.ContainsFunc(other.rules.limits, func(o bound) bool { return o.limit == b.limit }) {

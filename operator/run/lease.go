@@ -17,6 +17,7 @@ type lease struct {
 	all, one string // the ends of the addresses of all leases and of this one
 	start    time.Time
 	last     atomic.Int64 // since the start, by the monotonic clock; 0: never
+	wall     atomic.Int64 // by the clock that people set, which goes on while a machine sleeps
 }
 
 func newLease(namespace, name string) *lease {
@@ -26,8 +27,8 @@ func newLease(namespace, name string) *lease {
 
 // isFresh reports whether it was renewed so lately that nobody else leads.
 func (l *lease) isFresh() bool {
-	last := time.Duration(l.last.Load())
-	return last > 0 && time.Since(l.start)-last < renewDeadline
+	last, now := time.Duration(l.last.Load()), time.Now()
+	return last > 0 && now.Sub(l.start)-last < renewDeadline && now.UnixNano()-l.wall.Load() < int64(renewDeadline)
 }
 
 type transport func(*http.Request) (*http.Response, error)
@@ -39,12 +40,13 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) { re
 // sent.
 func (l *lease) listen(next http.RoundTripper) http.RoundTripper {
 	return transport(func(request *http.Request) (*http.Response, error) {
-		sent := time.Since(l.start)
+		sent, wall := time.Since(l.start), time.Now().UnixNano()
 		answer, err := next.RoundTrip(request)
 		path := request.URL.Path
 		renews := request.Method == http.MethodPut && strings.HasSuffix(path, l.one) || request.Method == http.MethodPost && strings.HasSuffix(path, l.all)
 		if renews && err == nil && answer.StatusCode < http.StatusMultipleChoices {
 			l.last.Store(int64(sent))
+			l.wall.Store(wall)
 		}
 		return answer, err
 	})

@@ -3,7 +3,12 @@
 // cluster, clock, file or network.
 package platform
 
-import "k8s.io/apimachinery/pkg/runtime"
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // Config is the operator's configuration file (YAML), written by the operator
 // chart from its values. Unknown keys are refused.
@@ -18,7 +23,22 @@ type Config struct {
 	Access Access `json:"access,omitempty"`
 	// Admission says what bounds the operator's own account.
 	Admission Admission `json:"admission,omitempty"`
+	// Queue says how sessions wait for room in the cluster.
+	Queue Queue `json:"queue,omitempty"`
 }
+
+// Queue says how sessions wait for room in the cluster.
+type Queue struct {
+	// Window is how many desktops of a kind (the same GPUs, the same nodes) may wait at the
+	// scheduler at a time; the others wait in order. 0 means 1.
+	Window int32 `json:"window,omitempty"`
+	// Patience is how long the first may find no room before the next is offered, too.
+	// Default "5m"; "0s" means for ever.
+	Patience *metav1.Duration `json:"patience,omitempty"`
+}
+
+// DefaultPatience is the queue's.
+const DefaultPatience = 5 * time.Minute
 
 // Admission says what bounds the operator's own account.
 type Admission struct {

@@ -29,11 +29,15 @@ const ShownPlaces = 10
 // Ledger knows what people have of what quotas limit, and who waits. Its zero value is ready
 // to use, without quotas.
 type Ledger struct {
+	// Window bounds what is offered to the scheduler; it is set before the first use.
+	Window Window
+
 	mu      sync.Mutex
 	quotas  []quota
 	entries map[types.NamespacedName]*entry
 	used    map[limit]int64
 	queue   []*entry             // who waits, in order
+	pools   map[string]*pool     // where somebody finds no room
 	refused map[*entry]*Shortage // for what, where an end of others helps
 	read    uint64               // when the quotas were read
 }
@@ -49,11 +53,16 @@ type entry struct {
 	assumed  bool      // a pod was made for that which the cache has not shown yet
 	ends     time.Time // when that is free again; zero: nobody knows
 	waits    *wait     // nil: it does not wait
+
+	pool      string    // of its pod
+	placement Placement // of its pod
+	passed    bool      // it finds no room for so long that others are offered, too
 }
 
 // wait is a place in the queue.
 type wait struct {
 	asks       Amounts
+	pool       string
 	since, key time.Time
 	blocked    []bound // by what; none: it may start, once it asks again
 	place      int32
@@ -76,6 +85,7 @@ type Request struct {
 	NewHome  bool             // it is to be made
 	Homes    map[string]int64 // what the person's homes have, by namespace, in bytes
 	Run      Amounts          // what its desktop takes; nil: none is to start
+	Pool     string           // where it can run, with what; "": it takes nobody's room
 	Queue    *vdi.QueueStatus // its place, as its status has it
 	// Refused is the quota that has refused this very spec, as its status has it.
 	Refused *vdi.QueueStatus
@@ -151,7 +161,7 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 		answer.Short = l.shortage(e, *b, r)
 		return answer, l.sweep()
 	}
-	if len(l.queue) == 0 && l.hasRoom(e, r.Run) {
+	if _, full := l.poolBound(r.Pool); !full && len(l.queue) == 0 && l.hasRoom(e, r.Run) {
 		return answer, l.book(e, r)
 	}
 	l.enqueue(e, r)
@@ -176,7 +186,11 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 // book gives a session what it asks for.
 func (l *Ledger) book(e *entry, r Request) []types.NamespacedName {
 	l.withdraw(e)
+	again := e.run != nil
 	l.change(e, func() { e.accepted, e.run, e.storage = true, r.Run, r.Home })
+	if !again {
+		l.place(e, r.Pool, Asked, r.Now, r.Now)
+	}
 	return l.sweep()
 }
 
@@ -224,6 +238,10 @@ type Seen struct {
 	Accepted bool      // it is, as far as its own objects show
 	Run      Amounts   // what its desktop takes; nil: it has none
 	Made     bool      // that was made just now, and is not in the cache
+	Pool     string    // see Request
+	Placed   Placement // what the scheduler says
+	Since    time.Time // since when
+	Now      time.Time
 	Gone     bool      // the API server itself has none
 	Keeps    bool      // without a desktop it keeps what is booked: the platform starts it again
 	Asked    bool      // the pass has asked, and its answer stands
@@ -259,6 +277,11 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 			e.storage = 0
 		}
 	})
+	if s.Run != nil {
+		l.place(e, s.Pool, s.Placed, s.Since, s.Now)
+	} else if e.run == nil {
+		l.place(e, "", Placed, s.Since, s.Now)
+	}
 	if !s.Asked || e.run != nil {
 		l.withdraw(e)
 	}
@@ -302,10 +325,11 @@ func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota, read uint64) []types.Namespace
 		l.quotas[i] = quotaOf(&quotas[i])
 	}
 	sortQuotas(l.quotas)
-	l.used = map[limit]int64{}
+	l.used, l.pools = map[limit]int64{}, nil
 	for _, e := range l.entries {
 		e.rules = rulesOf(l.quotas, e.Session)
 		l.count(e, +1)
+		l.countPool(e, +1)
 	}
 	l.sort()
 	woken := l.sweep()
@@ -345,11 +369,11 @@ func (l *Ledger) Use(name string) (use Use) {
 	return use
 }
 
-// Selects reports whether a quota is for the session.
-func (l *Ledger) Selects(s Session) bool {
+// Limits reports whether a quota is for the session, or somebody finds no room.
+func (l *Ledger) Limits(s Session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.quotas, func(q quota) bool { return q.selects(s) })
+	return len(l.pools) > 0 || slices.ContainsFunc(l.quotas, func(q quota) bool { return q.selects(s) })
 }
 
 // LimitsStorage reports whether the homes of the session's person are limited.
@@ -386,6 +410,7 @@ func (l *Ledger) entryOf(s Session) *entry {
 func (l *Ledger) drop(e *entry) {
 	l.withdraw(e)
 	l.count(e, -1)
+	l.countPool(e, -1)
 	delete(l.refused, e)
 }
 
@@ -459,10 +484,12 @@ func (l *Ledger) shortage(e *entry, b bound, r Request) *Shortage {
 
 // shortageOf compares what is asked for with a limit.
 func (l *Ledger) shortageOf(b bound, asked int64) *Shortage {
-	return &Shortage{
-		limit: b.limit, Quota: b.quota, UID: l.quota(b.quota).uid, Generation: l.quota(b.quota).generation, Field: b.field, PerUser: b.person != "",
-		Limit: b.most, Used: l.used[b.limit], Asked: asked,
+	s := &Shortage{limit: b.limit, Field: b.field, Limit: b.most, Used: l.used[b.limit], Asked: asked}
+	if b.field != offered {
+		q := l.quota(b.quota)
+		s.Quota, s.UID, s.Generation, s.PerUser = q.name, q.uid, q.generation, b.person != ""
 	}
+	return s
 }
 
 func (s *Shortage) fits() bool { return s.Used+s.Asked <= s.Limit }

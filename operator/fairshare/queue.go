@@ -16,10 +16,10 @@ import (
 // bounded time, so within a priority nobody starves.
 func (l *Ledger) enqueue(e *entry, r Request) {
 	if e.waits != nil {
-		e.waits.asks = r.Run
+		e.waits.asks, e.waits.pool = r.Run, r.Pool
 		return
 	}
-	w := &wait{asks: r.Run}
+	w := &wait{asks: r.Run, pool: r.Pool}
 	if q := r.Queue; q != nil && q.Key != nil {
 		w.since, w.key, w.shown = q.Since.Time, q.Key.Time, shown{q.Quota, q.Place}
 	} else {
@@ -85,10 +85,15 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 			wake = append(wake, e.NamespacedName)
 		}
 	}
+	waiting := map[string]bool{}
+	defer func() { l.settlePools(waiting) }()
 	if len(l.queue) == 0 {
 		return wake
 	}
 	taken, held, places := map[limit]int64{}, map[limit]bool{}, map[limit]int32{}
+	for name, p := range l.pools { // who is offered is before all others
+		places[poolLimit(name)] = int32(p.stuck)
+	}
 	for _, e := range l.queue {
 		w := e.waits
 		w.blocked = w.blocked[:0]
@@ -104,6 +109,10 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 				w.blocked = append(w.blocked, b)
 			}
 		}
+		if b, full := l.poolBound(w.pool); full && len(w.blocked) == 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit] >= b.most) {
+			w.blocked = append(w.blocked, b)
+			waiting[w.pool] = true
+		}
 		// Its own person's limits come first: in words, and as what it waits for.
 		slices.SortStableFunc(w.blocked, func(a, b bound) int { return cmp.Compare(rank(a), rank(b)) })
 		w.place = 0
@@ -111,6 +120,7 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 			for _, b := range e.rules.limits {
 				taken[b.limit] += w.asks[b.field]
 			}
+			taken[poolLimit(w.pool)]++
 			if !w.free {
 				w.free = true
 				wake = append(wake, e.NamespacedName)
@@ -134,10 +144,14 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 }
 
 func rank(b bound) int {
-	if b.person != "" {
+	switch {
+	case b.field == offered:
+		return 2
+	case b.person != "":
 		return 0
+	default:
+		return 1
 	}
-	return 1
 }
 
 // queueStatus is the session's place as its status shows it.

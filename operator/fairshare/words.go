@@ -28,6 +28,9 @@ func (s *Shortage) Growth() string {
 
 // Waiting says what a session waits for that has this place.
 func (s *Shortage) Waiting(place int32) string {
+	if s.Field == offered {
+		return fmt.Sprintf("Waiting for room in the cluster at place %d: no node has room at present, and those who wait start in order", place)
+	}
 	words := fmt.Sprintf("Waiting for room in quota %q at place %d: %s", s.Quota, place, s.amounts())
 	switch {
 	case s.Ahead:

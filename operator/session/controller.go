@@ -117,7 +117,7 @@ func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == wire.AccessO
 
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if open, err := r.opened.once(func() error { return r.cached().openLedger(ctx) }); !open {
+	if open, err := r.opened.once(func() error { return r.cached().openLedger(ctx, r.Config.Queue) }); !open {
 		return ctrl.Result{RequeueAfter: cacheLag}, err
 	}
 	s := &vdi.VDISession{}

@@ -77,7 +77,11 @@ func (c cached) readQuotas(ctx context.Context) ([]types.NamespacedName, error) 
 // openLedger enters what runs and who waits, before the first session is looked at: this
 // operator has just begun to lead, and what another one has let in counts, whatever the
 // quotas say now.
-func (c cached) openLedger(ctx context.Context) error {
+func (c cached) openLedger(ctx context.Context, queue platform.Queue) error {
+	c.share.Window = fairshare.Window{Pods: int64(queue.Window), Patience: platform.DefaultPatience}
+	if queue.Patience != nil {
+		c.share.Window.Patience = queue.Patience.Duration
+	}
 	sessions, pods := &vdi.VDISessionList{}, &corev1.PodList{}
 	for _, list := range []client.ObjectList{sessions, pods} {
 		if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
@@ -165,6 +169,9 @@ func (a asker) countRoom(ctx context.Context, p *plan.Pass, failed error) {
 		}
 	}
 	a.wake(ctx, a.share.See(seen))
+	if seen.Placed == fairshare.Full {
+		p.LookAgainAfter(a.share.Stuck(seen.NamespacedName, seen.Since, seen.Now))
+	}
 }
 
 // QuotaUse is what the sessions have that a quota selects. It is known once the first session

@@ -97,8 +97,15 @@ func forRoute(f Facts) []Finding {
 	return append(out, administrator("see whether the proxy runs and answers for this host, and reads the session's route", fmt.Sprintf("curl -sv -o /dev/null %s && kubectl get ingressroutes -n %s", Quote(f.Session.Status.URL), f.Session.Namespace)))
 }
 
-// forQueue is about who has a place among those that wait for room in a VDIQuota.
+// forQueue is about who has a place among those that wait for room.
 func forQueue(f Facts) []Finding {
+	if f.Session.Status.Queue != nil && f.Session.Status.Queue.Quota == "" {
+		return []Finding{
+			nobody("it starts by itself when it is its turn"),
+			user("or go on without a GPU (spec.resources.gpu: 0), rendered in software", f.edit()),
+			administrator("or add GPUs, or suspend desktops that nobody uses", "kubectl vdi list -A"),
+		}
+	}
 	return []Finding{
 		nobody("it starts by itself when it is its turn"),
 		user("or suspend a desktop of yours that you do not need now, where the quota is each person's", f.list()),

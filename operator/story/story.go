@@ -223,7 +223,11 @@ func isHomeTrouble(c *metav1.Condition) bool {
 // place says how many have waited longer.
 func place(f Facts) []Finding {
 	if q := f.Session.Status.Queue; q != nil && q.Key != nil && !isUnobserved(f.Session) {
-		return []Finding{{Topic: TopicPlace, Text: fmt.Sprintf("Place %d among those that wait for quota %s", q.Place, q.Quota), Since: &q.Since}}
+		what := "room in the cluster"
+		if q.Quota != "" {
+			what = "quota " + q.Quota
+		}
+		return []Finding{{Topic: TopicPlace, Text: fmt.Sprintf("Place %d among those that wait for %s", q.Place, what), Since: &q.Since}}
 	}
 	pool := PoolOf(f.Session)
 	if pool == "" || isUnobserved(f.Session) {

@@ -40,6 +40,7 @@ templates.yaml: |
 {{- $config := dict "sessions" $sessions "access" (include "vdi-operator.config.access" . | fromYaml) -}}
 {{- if .Values.encoder.readNodes }}{{ $_ := set $config "encoder" (dict "readNodes" true) }}{{ end -}}
 {{- if .Values.admission.enabled }}{{ $_ := set $config "admission" (dict "enabled" true) }}{{ end -}}
+{{- with .Values.queue }}{{ $_ := set $config "queue" . }}{{ end -}}
 {{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}

@@ -17,8 +17,8 @@ const (
 	ConditionReachable = "Reachable"
 	// ConditionStalled: somebody has to change something before it goes on.
 	ConditionStalled = "Stalled"
-	// ConditionAdmitted: the quotas (VDIQuota) leave room for the run. Present only where
-	// one selects the session and it is to run.
+	// ConditionAdmitted: quotas (VDIQuota) and cluster have room for the run. Present only
+	// of a run that had to ask for it.
 	ConditionAdmitted = "Admitted"
 	// ConditionExpiringSoon: the run ends soon. Present only while it applies.
 	ConditionExpiringSoon = "ExpiringSoon"
@@ -136,7 +136,7 @@ const (
 	// ReasonQuotaExceeded: a VDIQuota leaves no room for the session, or a ResourceQuota
 	// denies a child.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonQueued: it waits for room in a VDIQuota; see status.queue.
+	// ReasonQueued: it waits for room in a VDIQuota or in the cluster; see status.queue.
 	ReasonQueued = "Queued"
 	// ReasonDenied: Pod Security, a LimitRange or an admission policy denies a child.
 	ReasonDenied = "Denied"

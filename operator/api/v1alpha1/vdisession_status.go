@@ -150,8 +150,8 @@ type VDISessionStatus struct {
 	// +optional
 	GPU *GPUStatus `json:"gpu,omitempty"`
 
-	// Queue is the session's place among those that wait for room in a quota. Left out
-	// while it does not wait.
+	// Queue is the session's place among those that wait for room in a quota or in the
+	// cluster. Left out while it does not wait.
 	// +optional
 	Queue *QueueStatus `json:"queue,omitempty"`
 
@@ -293,11 +293,11 @@ type TimingsStatus struct {
 	Ready *metav1.Time `json:"ready,omitempty"`
 }
 
-// QueueStatus is a session's place among those that wait for room in a quota.
+// QueueStatus is a session's place among those that wait for room.
 type QueueStatus struct {
 	// Since is when the session began to wait.
 	Since metav1.Time `json:"since"`
-	// Quota is the VDIQuota whose limit it waits for.
+	// Quota is the VDIQuota whose limit it waits for. Left out where no node has room.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	Quota string `json:"quota,omitempty"`

@@ -38,7 +38,7 @@ type Facts struct {
 	// Released are the last holds that the session has let go of, by claim; "" for a claim
 	// that it was seen not to hold.
 	Released map[string]string // gather
-	// Limited: a quota selects the session.
+	// Limited: a quota selects the session, or the cluster has no room.
 	Limited bool // gather
 	// HomeCached is how large the home is that the cache shows, in bytes.
 	HomeCached int64 // gather

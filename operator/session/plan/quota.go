@@ -2,11 +2,13 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -61,9 +63,13 @@ func (p draft) noRoom() *verdict.Verdict {
 		}
 		return v
 	}
+	waiting := vdi.WaitingForQuota
+	if room.Queue.Quota == "" {
+		waiting = vdi.WaitingForGPU
+	}
 	return &verdict.Verdict{
 		Condition: vdi.ConditionAdmitted, Reason: vdi.ReasonQueued, Phase: vdi.PhasePending,
-		Waiting: vdi.WaitingForQuota, Message: room.Short.Waiting(room.Queue.Place),
+		Waiting: waiting, Message: room.Short.Waiting(room.Queue.Place),
 	}
 }
 
@@ -87,7 +93,7 @@ func (p *Pass) RoomRequest() fairshare.Request {
 		Queue: p.Session.Status.Queue, Now: p.Now,
 	}
 	if p.Starting() {
-		r.Run = p.amounts()
+		r.Run, r.Pool = p.amounts(), p.pool()
 	}
 	if c := p.accepted(); c != nil && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonQuotaExceeded && c.ObservedGeneration == p.Session.Generation {
 		r.Refused = r.Queue
@@ -109,6 +115,8 @@ func (p *Pass) RoomSeen(failed error) fairshare.Seen {
 	}
 	if p.Seen.Pod != nil || p.Made || p.MadePerhaps {
 		seen.Run, seen.Made = p.amounts(), p.Made || p.MadePerhaps
+		seen.Pool, seen.Now = p.pool(), p.Now
+		seen.Placed, seen.Since = p.placement()
 	}
 	if end := p.Session.Status.ExpiresAt; end != nil {
 		seen.Ends = end.Time
@@ -141,6 +149,46 @@ func RunGoesOn(s *vdi.VDISession) bool {
 func SessionOf(s *vdi.VDISession) fairshare.Session {
 	return fairshare.Session{
 		NamespacedName: client.ObjectKeyFromObject(s), UID: s.UID, User: s.Spec.User, Groups: s.Spec.Groups, Template: s.Spec.Template,
+	}
+}
+
+// pool is who can take the desktop's room, and whose it can take.
+func (p *Pass) pool() string {
+	if p.Seen.Pod != nil {
+		return desktop.Pool(p.Seen.Pod.Spec, p.gpuResource())
+	}
+	for _, o := range p.Desired {
+		pod := corev1.Pod{}
+		if o.GetKind() == wire.KindPod && runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &pod) == nil {
+			return desktop.Pool(pod.Spec, p.gpuResource())
+		}
+	}
+	return ""
+}
+
+// gpuResource is what the desktop's GPUs are, or will be.
+func (p *Pass) gpuResource() string {
+	if g := p.Session.Status.GPU; g != nil && g.ResourceName != "" && p.Seen.Pod != nil {
+		return g.ResourceName
+	}
+	return p.GPUResource()
+}
+
+// placement is what the scheduler says of the pod.
+func (p *Pass) placement() (fairshare.Placement, time.Time) {
+	if p.Seen.Pod == nil {
+		return fairshare.Asked, p.Now
+	}
+	full, asked, since := desktop.Verdict(p.Seen.Pod)
+	switch {
+	case p.Seen.Pod.DeletionTimestamp != nil || desktop.Ended(p.Seen.Pod):
+		return fairshare.Placed, since
+	case full:
+		return fairshare.Full, since
+	case asked:
+		return fairshare.Asked, since
+	default:
+		return fairshare.Placed, since
 	}
 }
 

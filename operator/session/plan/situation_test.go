@@ -52,6 +52,8 @@ type situation struct {
 		GPU  int64       `json:"gpu"`  // slices of its desktop
 		Ends metav1.Time `json:"ends"` // when that ends
 		Home string      `json:"home"` // what its home has
+		// Stuck: no node has room for it, of those that the session can run on.
+		Stuck bool `json:"stuck"`
 	} `json:"booked"`
 
 	// Rendered are the session and the template that the objects were made from, where they
@@ -106,7 +108,7 @@ func (in situation) pass(t testing.TB) *plan.Pass {
 	p := plan.NewPass(in.Session.DeepCopy(), in.Clock.UTC(), &in.Settings)
 	p.Template, p.StatementKeys, p.StartedBy = in.Template.DeepCopy(), in.Keys, in.StartedBy
 	p.EndedFor, p.Released = in.EndedFor.Duration, in.Released
-	p.Limited = len(in.Quotas) > 0
+	p.Limited = len(in.Quotas) > 0 || len(in.Booked) > 0 && in.Booked[0].Stuck
 	p.Seen.Others = map[plan.Key]*unstructured.Unstructured{}
 	for _, o := range in.live(t) {
 		switch kind := o.GetKind(); kind {
@@ -195,6 +197,9 @@ func (in situation) room(p *plan.Pass) fairshare.Answer {
 		seen := fairshare.Seen{Session: other, Accepted: true, Ends: b.Ends.UTC()}
 		if b.GPU > 0 {
 			seen.Run = fairshare.Amounts{fairshare.Running: 1, fairshare.GPUSlices: b.GPU}
+			if b.Stuck {
+				seen.Pool, seen.Placed = request.Pool, fairshare.Full
+			}
 		}
 		ledger.See(seen)
 		if b.User == request.User {

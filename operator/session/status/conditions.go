@@ -109,16 +109,19 @@ func (c conditionWriter) onlyWhile(kind string, is bool, reason, message string)
 	c.write(kind, metav1.ConditionTrue, reason, message)
 }
 
-// admitted says whether the quotas leave room for a run that they limit.
+// admitted says whether there is room for a run that had to ask for it. It stands as long as
+// the run does, so that quotas that come and go, and a cluster that fills, write nothing.
 func (c conditionWriter) admitted(p view, judged *verdict.Verdict) {
 	switch {
 	case judged.Condition == vdi.ConditionAdmitted:
 		c.write(vdi.ConditionAdmitted, metav1.ConditionFalse, judged.Reason, judged.Message)
 	case p.failed != nil:
 	default:
-		keeps := meta.IsStatusConditionTrue(c.st.Conditions, vdi.ConditionAdmitted) && p.KeepsRoom(nil)
-		runs := p.Limited && p.Decision.Want == plan.Run && (p.Seen.Pod != nil || p.Made || keeps)
-		c.onlyWhile(vdi.ConditionAdmitted, runs, vdi.ReasonAsExpected, "The quotas leave room for this run")
+		_, asked := p.Answered[plan.AskRoom]
+		was := meta.IsStatusConditionTrue(c.st.Conditions, vdi.ConditionAdmitted)
+		runs := p.Seen.Pod != nil || p.Made || (was && p.KeepsRoom(nil))
+		starts := p.Limited && p.Session.Status.StartTime == nil // it asked in the pass that made it, which was not reported
+		c.onlyWhile(vdi.ConditionAdmitted, (asked || was || starts) && runs && p.Decision.Want == plan.Run, vdi.ReasonAsExpected, "There is room for this run")
 	}
 }
 

@@ -1,0 +1,46 @@
+package desktop
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Pool names those who can take each other's room: who asks for the same kind of GPU on the
+// same nodes, with the same class. A desktop without a GPU is in none: it takes nobody's.
+func Pool(pod corev1.PodSpec, gpuResource string) string {
+	limits := Limits(&corev1.Pod{Spec: pod})
+	if name, count := GPUOf(limits, gpuResource); count == 0 || name == "" {
+		return ""
+	}
+	var required *corev1.NodeSelector
+	if a := pod.Affinity; a != nil && a.NodeAffinity != nil {
+		required = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	}
+	text, _ := json.Marshal([]any{ // of such fields it never fails
+		gpuResource, pod.NodeSelector, required, slices.DeleteFunc(slices.Clone(pod.Tolerations), isGivenToAll), pod.RuntimeClassName, pod.PriorityClassName,
+	})
+	return string(text)
+}
+
+// isGivenToAll reports whether the API server gives every pod this toleration (its plugin
+// DefaultTolerationSeconds).
+func isGivenToAll(t corev1.Toleration) bool {
+	return t.Effect == corev1.TaintEffectNoExecute && (t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable)
+}
+
+// Verdict is what the scheduler has said of a pod, and since when.
+func Verdict(pod *corev1.Pod) (lacksRoom, asked bool, since time.Time) {
+	c := Condition(pod, corev1.PodScheduled)
+	switch {
+	case Scheduled(pod):
+		return false, false, since
+	case c == nil || c.Message == "":
+		return false, true, pod.CreationTimestamp.Time
+	}
+	full := strings.Contains(c.Message, "Insufficient ") || strings.Contains(c.Message, "Too many pods")
+	return full && !WaitsForVolume(pod), false, c.LastTransitionTime.Time
+}

@@ -96,7 +96,6 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 	}
 	for _, e := range l.queue {
 		w := e.waits
-		w.blocked = w.blocked[:0]
 		if e.impossible(w.asks) != nil { // a quota was lowered: it is refused once it asks again
 			if !w.free {
 				w.free = true
@@ -104,17 +103,9 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 			}
 			continue
 		}
-		for _, b := range e.rules.limits {
-			if asks := w.asks[b.field]; asks > 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit]+asks > b.most) {
-				w.blocked = append(w.blocked, b)
-			}
-		}
-		if b, full := l.poolBound(w.pool); full && len(w.blocked) == 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit] >= b.most) {
-			w.blocked = append(w.blocked, b)
+		if l.block(e, taken, held) {
 			waiting[w.pool] = true
 		}
-		// Its own person's limits come first: in words, and as what it waits for.
-		slices.SortStableFunc(w.blocked, func(a, b bound) int { return cmp.Compare(rank(a), rank(b)) })
 		w.place = 0
 		if len(w.blocked) == 0 {
 			for _, b := range e.rules.limits {
@@ -141,6 +132,25 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 		}
 	}
 	return wake
+}
+
+// block finds what a session waits for after those before it have taken and hold what they
+// need, its own person's limits first: in words, and as what it waits for. It says whether
+// the desktops that no node has room for are among it.
+func (l *Ledger) block(e *entry, taken map[limit]int64, held map[limit]bool) (forNodes bool) {
+	w := e.waits
+	w.blocked = w.blocked[:0]
+	for _, b := range e.rules.limits {
+		if asks := w.asks[b.field]; asks > 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit]+asks > b.most) {
+			w.blocked = append(w.blocked, b)
+		}
+	}
+	if b, full := l.poolBound(w.pool); full && len(w.blocked) == 0 && (held[b.limit] || l.used[b.limit]+taken[b.limit] >= b.most) {
+		w.blocked = append(w.blocked, b)
+		return true
+	}
+	slices.SortStableFunc(w.blocked, func(a, b bound) int { return cmp.Compare(rank(a), rank(b)) })
+	return false
 }
 
 func rank(b bound) int {

@@ -39,7 +39,7 @@ type memory struct {
 	events      clusterevents.Reader
 	share       fairshare.Ledger
 	opened      opened
-	quotaReads  atomic.Uint64 // reads of all quotas, so that an older one does not count
+	quotaReads  atomic.Uint64           // reads of all quotas, so that an older one does not count
 	moved       chan event.GenericEvent // sessions that may go on by the quotas; nil without a manager
 	routes      background.Questions[error]
 	uses        background.Questions[use]

@@ -1,6 +1,8 @@
 package desktop
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -9,8 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Pool names those who can take each other's room: who asks for the same kind of GPU on the
-// same nodes, with the same class. A desktop without a GPU is in none: it takes nobody's.
+// Pool names those who can take each other's room, by a hash: who asks for the same kind of
+// GPU on the same nodes, with the same class. A desktop without a GPU is in none: it takes
+// nobody's. Of a pod that was made it is a guess, since the API server may have added to it.
 func Pool(pod corev1.PodSpec, gpuResource string) string {
 	limits := Limits(&corev1.Pod{Spec: pod})
 	if name, count := GPUOf(limits, gpuResource); count == 0 || name == "" {
@@ -20,10 +23,15 @@ func Pool(pod corev1.PodSpec, gpuResource string) string {
 	if a := pod.Affinity; a != nil && a.NodeAffinity != nil {
 		required = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 	}
+	tolerations := slices.DeleteFunc(slices.Clone(pod.Tolerations), isGivenToAll)
+	if len(tolerations) == 0 {
+		tolerations = nil
+	}
 	text, _ := json.Marshal([]any{ // of such fields it never fails
-		gpuResource, pod.NodeSelector, required, slices.DeleteFunc(slices.Clone(pod.Tolerations), isGivenToAll), pod.RuntimeClassName, pod.PriorityClassName,
+		gpuResource, pod.NodeSelector, required, tolerations, pod.RuntimeClassName, pod.PriorityClassName,
 	})
-	return string(text)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // isGivenToAll reports whether the API server gives every pod this toleration (its plugin

@@ -308,7 +308,7 @@ func (l *Ledger) Forget(key types.NamespacedName) []types.NamespacedName {
 func (l *Ledger) Wait(s Session, asks Amounts, queue vdi.QueueStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.enqueue(l.entryOf(s), Request{Session: s, Run: asks, Queue: &queue})
+	l.enqueue(l.entryOf(s), Request{Session: s, Run: asks, Pool: queue.Pool, Queue: &queue})
 }
 
 // SetQuotas replaces all quotas, and returns who may go on by the new ones. Those of a read

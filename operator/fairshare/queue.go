@@ -168,7 +168,7 @@ func rank(b bound) int {
 func (e *entry) queueStatus(short *Shortage) *vdi.QueueStatus {
 	w := e.waits
 	return &vdi.QueueStatus{
-		Since: metav1.Time{Time: w.since}, Key: &metav1.MicroTime{Time: w.key}, Place: w.place,
+		Since: metav1.Time{Time: w.since}, Key: &metav1.MicroTime{Time: w.key}, Place: w.place, Pool: w.pool,
 		Quota: short.Quota, QuotaUID: short.UID, QuotaGeneration: short.Generation,
 	}
 }

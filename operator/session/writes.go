@@ -178,11 +178,14 @@ func (e *executor) createChild(ctx context.Context, p *plan.Pass, o *unstructure
 // start makes the desktop's pod. It is never patched afterwards.
 func (e *executor) start(ctx context.Context, p *plan.Pass, o *unstructured.Unstructured) error {
 	o = o.DeepCopy()
+	annotations := o.GetAnnotations()
 	if p.Verifier != "" { // for an operator that takes over before the status is written
-		annotations := o.GetAnnotations()
 		annotations[wire.AnnotationPasswordVerifier] = p.Verifier
-		o.SetAnnotations(annotations)
 	}
+	if pool := p.Pool(); pool != "" {
+		annotations[wire.AnnotationPool] = pool
+	}
+	o.SetAnnotations(annotations)
 	if p.Limited && e.ask.leads != nil && !e.ask.leads() {
 		return errLease
 	}

@@ -57,6 +57,9 @@ const (
 	// AnnotationPasswordVerifier holds, on a session's pod and Secret, the SHA-256 of
 	// its password in base64, for status.access.
 	AnnotationPasswordVerifier = "vdi.kasm.io/password-verifier"
+	// AnnotationPool names, on a pod that asks for GPUs, those who can take its room, as
+	// the pod was asked for: the API server may add to it.
+	AnnotationPool = "vdi.kasm.io/pool"
 	// AnnotationGivenBack marks a Secret that was orphaned and that the operator gives
 	// back to its session, so that it goes with it.
 	AnnotationGivenBack = "vdi.kasm.io/given-back"

@@ -293,3 +293,63 @@ func TestBadQuotas(t *testing.T) {
 		require.True(t, apierrors.IsInvalid(err), words)
 	}
 }
+
+// findsNoRoom plays the scheduler that finds no room for a desktop.
+func (w *world) findsNoRoom(name string) {
+	w.t.Helper()
+	w.eventually(func() bool { return w.exists(&corev1.Pod{}, name) }, name+" is offered to the scheduler")
+	pod := &corev1.Pod{}
+	require.NoError(w.t, w.client.Get(w.ctx, client.ObjectKey{Namespace: w.ns, Name: name}, pod))
+	before := pod.DeepCopy()
+	setPodCondition(pod, corev1.PodCondition{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+		Message: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", LastTransitionTime: metav1.Now(),
+	})
+	require.NoError(w.t, w.client.Status().Patch(w.ctx, pod, client.StrategicMergeFrom(before)))
+	w.becomes(name, func(s *vdi.VDISession) bool { return s.Status.WaitingFor == vdi.WaitingForGPU })
+}
+
+// TestNoNodeHasRoom: without any quota, those for whom no node has room start in order, each
+// kind by itself, whoever leads.
+func TestNoNodeHasRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.createTemplate()
+	other := &vdi.VDITemplate{ObjectMeta: metav1.ObjectMeta{Name: w.template + "-b"}, Spec: vdi.VDITemplateSpec{
+		Image: image, Scheduling: vdi.TemplateScheduling{NodeSelector: map[string]string{"pool": "b"}},
+	}}
+	require.NoError(t, w.client.Create(w.ctx, other))
+	admin := w.client
+	t.Cleanup(func() { _ = admin.Delete(context.Background(), other) })
+	onOthers := func(s *vdi.VDISession) { s.Spec.Template = other.Name }
+	_, stop := w.operatesUntil()
+
+	w.of("a1", "alice")
+	w.findsNoRoom("a1")
+	w.of("a2", "alice")
+	s := w.atPlace("a2", 2)
+	require.Equal(t, vdi.WaitingForGPU, s.Status.WaitingFor)
+	require.Empty(t, s.Status.Queue.Quota)
+	require.Contains(t, s.Status.Message, "Waiting for room in the cluster at place 2")
+	w.of("b1", "bob")
+	w.atPlace("b1", 2) // he has none
+	w.atPlace("a2", 3)
+	w.of("c1", "carol", onOthers)
+	w.starts("c1")
+	require.Equal(t, []string{"a1", "c1"}, w.pods(), "another kind goes on, and one of this is offered")
+	require.Empty(t, w.sessionNamed("a2").Finalizers, "who waits owns nothing")
+
+	stop()
+	_, stop = w.operatesUntil() // another one leads
+	defer stop()
+	w.starts("a1")
+	w.findsNoRoom("b1")
+	w.atPlace("a2", 2)
+	require.Equal(t, []string{"a1", "b1", "c1"}, w.pods())
+	require.NoError(t, w.client.Delete(w.ctx, w.sessionNamed("b1")))
+	w.podEnds("b1")
+	w.starts("a2")
+	w.of("d1", "dan")
+	w.starts("d1")
+	require.Nil(t, w.sessionNamed("d1").Status.Queue, "once nobody waits, nothing is held back")
+}

@@ -307,6 +307,11 @@ type QueueStatus struct {
 	// QuotaGeneration is the metadata.generation of that quota.
 	// +optional
 	QuotaGeneration int64 `json:"quotaGeneration,omitempty"`
+	// Pool names, by a hash, the kind of desktop: those of the same kind take each other's
+	// room on the nodes. Left out for a desktop without a GPU.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Pool string `json:"pool,omitempty"`
 	// Key is what those of the same priority are sorted by: when the session began to
 	// wait, set back for what its person had or waited for by then. It never changes.
 	// Left out where the session was refused and does not wait.

@@ -93,7 +93,7 @@ func (p *Pass) RoomRequest() fairshare.Request {
 		Queue: p.Session.Status.Queue, Now: p.Now,
 	}
 	if p.Starting() {
-		r.Run, r.Pool = p.amounts(), p.pool()
+		r.Run, r.Pool = p.amounts(), p.Pool()
 	}
 	if c := p.accepted(); c != nil && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonQuotaExceeded && c.ObservedGeneration == p.Session.Generation {
 		r.Refused = r.Queue
@@ -115,7 +115,7 @@ func (p *Pass) RoomSeen(failed error) fairshare.Seen {
 	}
 	if p.Seen.Pod != nil || p.Made || p.MadePerhaps {
 		seen.Run, seen.Made = p.amounts(), p.Made || p.MadePerhaps
-		seen.Pool, seen.Now = p.pool(), p.Now
+		seen.Pool, seen.Now = p.Pool(), p.Now
 		seen.Placed, seen.Since = p.placement()
 	}
 	if end := p.Session.Status.ExpiresAt; end != nil {
@@ -152,10 +152,13 @@ func SessionOf(s *vdi.VDISession) fairshare.Session {
 	}
 }
 
-// pool is who can take the desktop's room, and whose it can take.
-func (p *Pass) pool() string {
-	if p.Seen.Pod != nil {
-		return desktop.Pool(p.Seen.Pod.Spec, p.gpuResource())
+// Pool names who can take the desktop's room, and whose it can take.
+func (p *Pass) Pool() string {
+	if pod := p.Seen.Pod; pod != nil {
+		if named := pod.Annotations[wire.AnnotationPool]; named != "" {
+			return named
+		}
+		return desktop.Pool(pod.Spec, p.gpuResource())
 	}
 	for _, o := range p.Desired {
 		pod := corev1.Pod{}

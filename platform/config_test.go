@@ -86,6 +86,8 @@ func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {groupsClaim: " x"}}}`:         "access.oidc.groupsClaim: \" x\" is no claim",
 		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {onlyGroups: ["system:a"]}}}`:  "access.oidc.onlyGroups: \"system:a\" is no group that a session can be in",
 		`{sessions: {domain: a.b}, access: {oidc: {onlyGroups: [a]}}}`:                       "access.oidc: set, but access.mode is Password",
+		`{sessions: {domain: vdi.example.com}, queue: {patience: -1m}}`:                      "queue.patience: -1m0s is less than nothing",
+		`{sessions: {domain: vdi.example.com}, queue: {window: -1}}`:                         "queue.window: -1 is less than one",
 		`sessions: {}`:                                                                             "sessions.domain: not set; set it",
 		`sessions: {domain: localhost}`:                                                            "sessions.domain: \"localhost\" is no DNS name",
 		`sessions: {domain: a.b, hosttemplate: x}`:                                                 "hosttemplate",

@@ -44,12 +44,22 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(),
+		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(), c.Queue.problems(),
 	)
 	if len(problems) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(problems, "; "))
+}
+
+func (q Queue) problems() (out []string) {
+	if q.Window < 0 {
+		out = append(out, fmt.Sprintf("queue.window: %d is less than one; set it to how many desktops of a kind may wait at the scheduler at a time", q.Window))
+	}
+	if q.Patience != nil && q.Patience.Duration < 0 {
+		out = append(out, fmt.Sprintf("queue.patience: %s is less than nothing; use a time such as 5m, or 0s for ever", q.Patience.Duration))
+	}
+	return out
 }
 
 func (s Sessions) hostProblems() (out []string) {

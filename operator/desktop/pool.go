@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Pool names those who can take each other's room, by a hash: who asks for the same kind of
@@ -19,16 +20,20 @@ func Pool(pod corev1.PodSpec, gpuResource string) string {
 	if name, count := GPUOf(limits, gpuResource); count == 0 || name == "" {
 		return ""
 	}
-	var required *corev1.NodeSelector
-	if a := pod.Affinity; a != nil && a.NodeAffinity != nil {
-		required = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	var required corev1.NodeAffinity
+	var near, apart []corev1.PodAffinityTerm
+	if a := pod.Affinity; a != nil {
+		required.RequiredDuringSchedulingIgnoredDuringExecution = ptr.Deref(a.NodeAffinity, required).RequiredDuringSchedulingIgnoredDuringExecution
+		near = ptr.Deref(a.PodAffinity, corev1.PodAffinity{}).RequiredDuringSchedulingIgnoredDuringExecution
+		apart = ptr.Deref(a.PodAntiAffinity, corev1.PodAntiAffinity{}).RequiredDuringSchedulingIgnoredDuringExecution
 	}
 	tolerations := slices.DeleteFunc(slices.Clone(pod.Tolerations), isGivenToAll)
 	if len(tolerations) == 0 {
 		tolerations = nil
 	}
 	text, _ := json.Marshal([]any{ // of such fields it never fails
-		gpuResource, pod.NodeSelector, required, tolerations, pod.RuntimeClassName, pod.PriorityClassName,
+		gpuResource, pod.NodeSelector, required, near, apart, pod.TopologySpreadConstraints, tolerations,
+		pod.RuntimeClassName, pod.PriorityClassName, pod.SchedulerName,
 	})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
@@ -50,5 +55,5 @@ func Verdict(pod *corev1.Pod) (lacksRoom, asked bool, since time.Time) {
 		return false, true, pod.CreationTimestamp.Time
 	}
 	full := strings.Contains(c.Message, "Insufficient ") || strings.Contains(c.Message, "Too many pods")
-	return full && !WaitsForVolume(pod), false, c.LastTransitionTime.Time
+	return full, false, c.LastTransitionTime.Time
 }

@@ -52,6 +52,7 @@ func TestPool(t *testing.T) {
 		"other nodes":  func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"pool": "b"} },
 		"tainted ones": func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "gpu"}} },
 		"a class":      func(s *corev1.PodSpec) { s.PriorityClassName = "low" },
+		"a scheduler":  func(s *corev1.PodSpec) { s.SchedulerName = "other" },
 		"a runtime":    func(s *corev1.PodSpec) { s.RuntimeClassName = ptr.To("nvidia") },
 		"an affinity": func(s *corev1.PodSpec) {
 			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
@@ -79,6 +80,8 @@ func TestVerdict(t *testing.T) {
 		"too many pods":        {status: corev1.ConditionFalse, words: "0/1 nodes are available: 1 Too many pods.", full: true, since: said.Time},
 		"a taint":              {status: corev1.ConditionFalse, words: "0/1 nodes are available: 1 node(s) had untolerated taint {gone: }.", since: said.Time},
 		"a selector":           {status: corev1.ConditionFalse, words: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.", since: said.Time},
+		"no GPU in its zone":   {status: corev1.ConditionFalse, words: "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 2 node(s) had volume node affinity conflict.", full: true, since: said.Time},
+		"a volume elsewhere":   {status: corev1.ConditionFalse, words: "0/3 nodes are available: 3 node(s) didn't match PersistentVolume's node affinity.", since: said.Time},
 		"a volume":             {status: corev1.ConditionFalse, words: "pod has unbound immediate PersistentVolumeClaims", since: said.Time},
 		"it has one":           {status: corev1.ConditionTrue, node: "node-1"},
 		"it has one, unheard":  {node: "node-1"},

@@ -9,6 +9,7 @@ package fairshare
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,10 +30,8 @@ const ShownPlaces = 10
 // Ledger knows what people have of what quotas limit, and who waits. Its zero value is ready
 // to use, without quotas.
 type Ledger struct {
-	// Window bounds what is offered to the scheduler; it is set before the first use.
-	Window Window
-
 	mu      sync.Mutex
+	window  Window
 	quotas  []quota
 	entries map[types.NamespacedName]*entry
 	used    map[limit]int64
@@ -54,9 +53,14 @@ type entry struct {
 	ends     time.Time // when that is free again; zero: nobody knows
 	waits    *wait     // nil: it does not wait
 
-	pool      string    // of its pod
-	placement Placement // of its pod
-	passed    bool      // it finds no room for so long that others are offered, too
+	spot
+}
+
+// spot is where a pod waits at the scheduler.
+type spot struct {
+	pool      string
+	placement Placement
+	passed    bool // it finds no room for so long that others are offered, too
 }
 
 // wait is a place in the queue.
@@ -264,6 +268,7 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entryOf(s.Session)
+	had, accepted, storage, waits := e.run, e.accepted, e.storage, e.waits
 	l.change(e, func() {
 		e.accepted = s.Accepted || (e.accepted && s.Asked)
 		e.ends = s.Ends
@@ -277,16 +282,21 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 			e.storage = 0
 		}
 	})
-	if s.Run != nil {
-		l.place(e, s.Pool, s.Placed, s.Since, s.Now)
-	} else if e.run == nil {
-		l.place(e, "", Placed, s.Since, s.Now)
+	news := false
+	switch {
+	case s.Run != nil:
+		news = l.place(e, s.Pool, s.Placed, s.Since, s.Now)
+	case !e.assumed: // nothing of it is at the scheduler, whatever is booked for it
+		news = l.place(e, "", Placed, s.Since, s.Now)
 	}
 	if !s.Asked || e.run != nil {
 		l.withdraw(e)
 	}
 	if !s.Asked {
 		delete(l.refused, e)
+	}
+	if !news && e.accepted == accepted && e.storage == storage && e.waits == waits && maps.Equal(e.run, had) {
+		return nil // nobody may go on because of that
 	}
 	return l.sweep()
 }
@@ -308,6 +318,9 @@ func (l *Ledger) Forget(key types.NamespacedName) []types.NamespacedName {
 func (l *Ledger) Wait(s Session, asks Amounts, queue vdi.QueueStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if queue.Quota == "" && queue.Pool != "" {
+		l.poolOf(queue.Pool).full = true
+	}
 	l.enqueue(l.entryOf(s), Request{Session: s, Run: asks, Pool: queue.Pool, Queue: &queue})
 }
 
@@ -325,7 +338,10 @@ func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota, read uint64) []types.Namespace
 		l.quotas[i] = quotaOf(&quotas[i])
 	}
 	sortQuotas(l.quotas)
-	l.used, l.pools = map[limit]int64{}, nil
+	l.used = map[limit]int64{}
+	for _, p := range l.pools {
+		p.stuck, p.passed = 0, 0
+	}
 	for _, e := range l.entries {
 		e.rules = rulesOf(l.quotas, e.Session)
 		l.count(e, +1)
@@ -358,7 +374,7 @@ func (l *Ledger) Use(name string) (use Use) {
 		}
 		use.Running += int32(e.run[Running])
 		use.GPUSlices += int32(e.run[GPUSlices])
-		if e.waits != nil {
+		if w := e.waits; w != nil && !(len(w.blocked) > 0 && w.blocked[0].field == offered) {
 			use.Waiting++
 		}
 		if e.accepted || e.run != nil || e.waits != nil {
@@ -369,11 +385,13 @@ func (l *Ledger) Use(name string) (use Use) {
 	return use
 }
 
-// Limits reports whether a quota is for the session, or somebody finds no room.
-func (l *Ledger) Limits(s Session) bool {
+// Limits reports whether a quota is for the session, and whether that or somebody who finds
+// no room makes it ask.
+func (l *Ledger) Limits(s Session) (byQuota, asks bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.pools) > 0 || slices.ContainsFunc(l.quotas, func(q quota) bool { return q.selects(s) })
+	byQuota = slices.ContainsFunc(l.quotas, func(q quota) bool { return q.selects(s) })
+	return byQuota, byQuota || len(l.pools) > 0
 }
 
 // LimitsStorage reports whether the homes of the session's person are limited.

@@ -91,9 +91,6 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 		return wake
 	}
 	taken, held, places := map[limit]int64{}, map[limit]bool{}, map[limit]int32{}
-	for name, p := range l.pools { // who is offered is before all others
-		places[poolLimit(name)] = int32(p.stuck)
-	}
 	for _, e := range l.queue {
 		w := e.waits
 		if e.impossible(w.asks) != nil { // a quota was lowered: it is refused once it asks again
@@ -124,9 +121,13 @@ func (l *Ledger) sweep() (wake []types.NamespacedName) {
 				held[b.limit] = true
 			}
 		}
-		places[w.blocked[0].limit]++
-		w.place = places[w.blocked[0].limit]
-		if now := (shown{w.blocked[0].quota, w.place}); w.shown != now && (w.place <= ShownPlaces || w.shown.place <= ShownPlaces) {
+		first, offers := w.blocked[0], int32(0)
+		if first.field == offered { // who is offered, or about to be, is before all others
+			offers = int32(l.used[first.limit] + taken[first.limit])
+		}
+		places[first.limit]++
+		w.place = offers + places[first.limit]
+		if now := (shown{first.quota, w.place}); w.shown != now && min(w.place, w.shown.place)-offers <= ShownPlaces {
 			w.shown = now // once
 			wake = append(wake, e.NamespacedName)
 		}

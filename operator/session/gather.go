@@ -99,7 +99,7 @@ func (c cached) gather(ctx context.Context, p *plan.Pass) error {
 		}
 	}
 	p.Released, p.Gathered = c.homesKnown.Released(p.Session), true
-	p.Limited = c.share.Limits(plan.SessionOf(p.Session))
+	p.ByQuota, p.Limited = c.share.Limits(plan.SessionOf(p.Session))
 	if p.Session.DeletionTimestamp != nil {
 		return nil
 	}

@@ -78,10 +78,11 @@ func (c cached) readQuotas(ctx context.Context) ([]types.NamespacedName, error) 
 // operator has just begun to lead, and what another one has let in counts, whatever the
 // quotas say now.
 func (c cached) openLedger(ctx context.Context, queue platform.Queue) error {
-	c.share.Window = fairshare.Window{Pods: int64(queue.Window), Patience: platform.DefaultPatience}
+	window := fairshare.Window{Pods: int64(queue.Window), Patience: platform.DefaultPatience}
 	if queue.Patience != nil {
-		c.share.Window.Patience = queue.Patience.Duration
+		window.Patience = queue.Patience.Duration
 	}
+	c.share.SetWindow(window)
 	sessions, pods := &vdi.VDISessionList{}, &corev1.PodList{}
 	for _, list := range []client.ObjectList{sessions, pods} {
 		if err := c.client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
@@ -169,7 +170,7 @@ func (a asker) countRoom(ctx context.Context, p *plan.Pass, failed error) {
 		}
 	}
 	a.wake(ctx, a.share.See(seen))
-	if seen.Placed == fairshare.Full {
+	if seen.Placed != fairshare.Placed {
 		p.LookAgainAfter(a.share.Stuck(seen.NamespacedName, seen.Since, seen.Now))
 	}
 }

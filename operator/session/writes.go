@@ -182,6 +182,7 @@ func (e *executor) start(ctx context.Context, p *plan.Pass, o *unstructured.Unst
 	if p.Verifier != "" { // for an operator that takes over before the status is written
 		annotations[wire.AnnotationPasswordVerifier] = p.Verifier
 	}
+	delete(annotations, wire.AnnotationPool) // a template's
 	if pool := p.Pool(); pool != "" {
 		annotations[wire.AnnotationPool] = pool
 	}

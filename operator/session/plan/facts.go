@@ -40,6 +40,8 @@ type Facts struct {
 	Released map[string]string // gather
 	// Limited: a quota selects the session, or the cluster has no room.
 	Limited bool // gather
+	// ByQuota: a quota does.
+	ByQuota bool // gather
 	// HomeCached is how large the home is that the cache shows, in bytes.
 	HomeCached int64 // gather
 

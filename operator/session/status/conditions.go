@@ -120,7 +120,7 @@ func (c conditionWriter) admitted(p view, judged *verdict.Verdict) {
 		_, asked := p.Answered[plan.AskRoom]
 		was := meta.IsStatusConditionTrue(c.st.Conditions, vdi.ConditionAdmitted)
 		runs := p.Seen.Pod != nil || p.Made || (was && p.KeepsRoom(nil))
-		starts := p.Limited && p.Session.Status.StartTime == nil // it asked in the pass that made it, which was not reported
+		starts := p.ByQuota && p.Session.Status.StartTime == nil // it asked in the pass that made it, which was not reported
 		c.onlyWhile(vdi.ConditionAdmitted, (asked || was || starts) && runs && p.Decision.Want == plan.Run, vdi.ReasonAsExpected, "There is room for this run")
 	}
 }

@@ -125,7 +125,7 @@ func (in goldenInput) pass() *plan.Pass {
 		return p
 	}
 	p.Seen = plan.Children{Pod: in.Pod.DeepCopy(), Claim: in.Claim.DeepCopy(), Existing: in.Existing.DeepCopy()}
-	p.Credentials, p.Verifier, p.Gathered, p.Limited = in.Credentials, in.Verifier, true, in.Limited
+	p.Credentials, p.Verifier, p.Gathered, p.Limited, p.ByQuota = in.Credentials, in.Verifier, true, in.Limited, in.Limited
 	if p.Session.DeletionTimestamp == nil {
 		p.Template, p.StartedBy = in.Template.DeepCopy(), in.StartedBy
 	}

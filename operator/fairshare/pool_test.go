@@ -189,7 +189,7 @@ func TestPoolIsRemembered(t *testing.T) {
 	}
 	being := Seen{Session: head, Accepted: true, Run: desktop(1), Made: true, Pool: "a100", Placed: Asked, Since: c.now, Now: c.now}
 	c.wake(c.ledger.See(Seen{Session: head, Accepted: true, Now: c.now}))
-	c.wake(c.ledger.See(being)) // it was started again: nobody is told that there is no room
+	c.wake(c.ledger.See(being)) // it was started again, and the scheduler has said nothing yet
 	c.wakes()
 	c.wake(c.ledger.SetQuotas([]vdi.VDIQuota{total(10)}, 1))
 	require.NotContains(t, c.wakes(), "s2")

@@ -86,7 +86,7 @@ func newServer(scheme *runtime.Scheme, now func() time.Time) *server {
 
 // statusKinds have a status of their own, which only writes to it change.
 var statusKinds = map[string]bool{
-	"VDISession": true, "VDITemplate": true, "Pod": true, "PersistentVolumeClaim": true, "Service": true, "PodDisruptionBudget": true,
+	"VDISession": true, "VDITemplate": true, "VDIQuota": true, "Pod": true, "PersistentVolumeClaim": true, "Service": true, "PodDisruptionBudget": true,
 }
 
 func resourceOf(kind schema.GroupVersionKind) schema.GroupResource {

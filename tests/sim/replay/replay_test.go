@@ -410,7 +410,7 @@ func keysOf(a, b map[string]any) (names []string) {
 func onto(current, wanted map[string]any) map[string]any {
 	spec, is := current["spec"].(map[string]any)
 	mine, also := wanted["spec"].(map[string]any)
-	if !is || !also || current["kind"] == "VDISession" || current["kind"] == "VDITemplate" {
+	if !is || !also || strings.HasPrefix(fmt.Sprint(current["kind"]), "VDI") {
 		return wanted
 	}
 	for name, value := range spec {
@@ -430,6 +430,7 @@ func (r *replayer) clean() {
 	for _, kind := range []schema.GroupVersionKind{
 		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDISession"},
 		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDITemplate"},
+		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDIQuota"},
 		{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"},
 		{Version: "v1", Kind: "Pod"},
 		{Version: "v1", Kind: "PersistentVolumeClaim"},

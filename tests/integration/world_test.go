@@ -87,14 +87,32 @@ func newWorldOn(t *testing.T, p *plane, settings ...func(*platform.Config)) *wor
 	return w
 }
 
-// newOperator is an operator that has just started and remembers nothing.
+// newOperator is an operator that has just started and remembers nothing. Of what runs in the
+// cluster it sees its world's share: the other tests' desktops share the API server.
 func (w *world) newOperator(c client.Client) *session.Reconciler {
+	c = ofNamespace{Client: c, ns: w.ns}
 	return &session.Reconciler{
 		Client: c, Live: c, Renderer: w.renderer, Config: w.config.WithDefaults(), Namespace: w.ns, Clock: w.clock,
 		ServerTime: func(context.Context) (time.Time, error) { return w.serverTime(), nil },
 		Probe:      func(ctx context.Context, q platform.RouteQuestion) error { return w.probe(ctx, q) },
 		Events:     w.events, Metrics: session.NewMetrics(c),
 	}
+}
+
+// ofNamespace lists sessions and pods of one namespace where the whole cluster is asked for.
+type ofNamespace struct {
+	client.Client
+	ns string
+}
+
+func (c ofNamespace) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	switch list.(type) {
+	case *vdi.VDISessionList, *corev1.PodList:
+		if (&client.ListOptions{}).ApplyOptions(opts).Namespace == "" {
+			opts = append(opts, client.InNamespace(c.ns))
+		}
+	}
+	return c.Client.List(ctx, list, opts...)
 }
 
 // restart replaces the operator by one that remembers nothing.

@@ -119,6 +119,8 @@ func (c conditionWriter) admitted(p view, judged *verdict.Verdict) {
 	default:
 		_, asked := p.Answered[plan.AskRoom]
 		was := meta.IsStatusConditionTrue(c.st.Conditions, vdi.ConditionAdmitted)
+		waited := meta.IsStatusConditionFalse(c.st.Conditions, vdi.ConditionAdmitted)
+		asked = asked && (p.ByQuota || waited) // not for what is full elsewhere in the cluster
 		runs := p.Seen.Pod != nil || p.Made || (was && p.KeepsRoom(nil))
 		starts := p.ByQuota && p.Session.Status.StartTime == nil // it asked in the pass that made it, which was not reported
 		c.onlyWhile(vdi.ConditionAdmitted, (asked || was || starts) && runs && p.Decision.Want == plan.Run, vdi.ReasonAsExpected, "There is room for this run")

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -25,7 +26,7 @@ const (
 func aHome(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Name: "vdi-data-desk", Namespace: "ns", UID: "home",
-		Labels:      map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelInstance: "desk"},
+		Labels:      map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelInstance: "desk", wire.LabelUser: platform.Identity("alice")},
 		Annotations: map[string]string{wire.AnnotationSessionUID: "session"},
 	}}
 	for _, change := range changes {

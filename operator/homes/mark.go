@@ -93,7 +93,8 @@ func stamp(t time.Time) string {
 	return t.Add(time.Second - 1).Truncate(time.Second).UTC().Format(time.RFC3339)
 }
 
-// MayTakeBack reports whether a home that was left is the session's again.
+// MayTakeBack reports whether a home that was left is the session's again: another person's
+// session of the same name has no part in it.
 func MayTakeBack(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	return ClaimName(s) == claim.Name && Left(claim) && MadeByOperator(claim)
+	return ClaimName(s) == claim.Name && Left(claim) && MadeByOperator(claim) && isOf(claim, s)
 }

@@ -127,6 +127,7 @@ func TestTakeBack(t *testing.T) {
 		"its own":               {fixture.Session(), aHome(left(day), warned(hour)), true},
 		"named by another":      {sessionNamed("other", "v"), aHome(left(day)), true},
 		"another session's":     {func() *vdi.VDISession { s := fixture.Session(); s.Name = "x"; return s }(), aHome(left(day)), false},
+		"another person's":      {func() *vdi.VDISession { s := fixture.Session(); s.Spec.User = "mallory"; return s }(), aHome(left(day)), false},
 		"it keeps no home":      {scratch, aHome(left(day)), false},
 		"never left":            {fixture.Session(), aHome(), false},
 		"made by somebody else": {fixture.Session(), aHome(left(day), labelled(wire.LabelManagedBy, "helm")), false},

@@ -96,7 +96,7 @@ func TestDenials(t *testing.T) {
 
 			d.lift(w)
 			// The API server's admission learns of it from its own watches.
-			w.eventually(func() bool { w.pass(); return w.podExists() }, "the session starts once nobody denies it")
+			w.eventually(func() bool { _, err := w.passOf(desk); return err == nil && w.podExists() }, "the session starts once nobody denies it")
 			w.podStarts(desk)
 			w.pass()
 			w.requirePhase(vdi.PhaseRunning)

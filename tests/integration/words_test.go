@@ -249,7 +249,7 @@ func TestHomeOfAnotherKind(t *testing.T) {
 	w.createSession(func(s *vdi.VDISession) {
 		s.Spec.Persistence.StorageClassName, s.Spec.Persistence.AccessMode = ptr.To("fast"), "ReadWriteMany"
 	})
-	w.eventually(func() bool { w.pass(); return w.podExists() }, "what the former session has left is gone")
+	w.eventually(func() bool { _, err := w.passOf(desk); return err == nil && w.podExists() }, "what the former session has left is gone")
 	w.podStarts(desk)
 	w.pass()
 	c := w.requireCondition(vdi.ConditionHomeReady, metav1.ConditionTrue, vdi.ReasonHomeDiffers)

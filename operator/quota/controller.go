@@ -10,15 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/workqueue"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
@@ -88,47 +85,29 @@ func above(c *metav1.Condition, what string, limit *int32, used int32) {
 // Setup registers the controller with the manager.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("quota").
-		Watches(&vdi.VDIQuota{}, later(), builder.WithPredicates(session.SpecChanged())).
-		Watches(&vdi.VDISession{}, r.allLater()).
+		Watches(&vdi.VDIQuota{}, retry.Later(countDelay, itself), builder.WithPredicates(session.SpecChanged())).
+		Watches(&vdi.VDISession{}, retry.Later(countDelay, r.afterSession)).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Complete(r)
 }
 
-// allLater looks at all quotas a while after sessions came, went, or began or ended to wait
-// or to run. There are few, and one look at each counts for all that happened meanwhile.
-func (r *Reconciler) allLater() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	later := func(ctx context.Context, q queue) {
-		list := &vdi.VDIQuotaList{}
-		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			return // the cache answers; it fails only while it is shutting down
-		}
-		for i := range list.Items {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countDelay)
-		}
+// afterSession are all quotas, where a session came, went, or began or ended to wait or to run:
+// there are few.
+func (r *Reconciler) afterSession(ctx context.Context, before, after client.Object) []types.NamespacedName {
+	was, isSession := before.(*vdi.VDISession)
+	is, isThere := after.(*vdi.VDISession)
+	if isSession && isThere && counts(was) == counts(is) {
+		return nil
 	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q queue) { later(ctx, q) },
-		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q queue) { later(ctx, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
-			if counts(before) != counts(after) {
-				later(ctx, q)
-			}
-		},
-	}
+	return retry.All(ctx, r.Client, &vdi.VDIQuotaList{})
 }
 
-// later looks at a quota a while after it was changed: who counts reads it, too.
-func later() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	add := func(o client.Object, q queue) {
-		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}, countDelay)
+// itself is a quota that was changed: who counts reads it, too.
+func itself(_ context.Context, _, after client.Object) []types.NamespacedName {
+	if after == nil {
+		return nil
 	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { add(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { add(e.ObjectNew, q) },
-	}
+	return []types.NamespacedName{client.ObjectKeyFromObject(after)}
 }
 
 // counted is what of a session changes what is used.

@@ -1,4 +1,4 @@
-// Package retry says how soon work that failed is tried again.
+// Package retry says when work is done again: what failed, and what changes often.
 package retry
 
 import (

@@ -14,15 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/workqueue"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/gpunodes"
@@ -169,50 +166,30 @@ func countSessions(sessions []vdi.VDISession) vdi.TemplateSessions {
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("template").
 		For(&vdi.VDITemplate{}, builder.WithPredicates(session.SpecChanged())).
-		Watches(&vdi.VDISession{}, enqueueTemplateLater()).
+		Watches(&vdi.VDISession{}, retry.Later(countDelay, afterSession)).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()})
 	if r.Nodes != nil {
-		b = b.Watches(&corev1.Node{}, r.enqueueAllLater(), builder.WithPredicates(gpunodes.Changed()))
+		b = b.Watches(&corev1.Node{}, retry.Later(countDelay, r.afterNodes), builder.WithPredicates(gpunodes.Changed()))
 	}
 	return b.Complete(r)
 }
 
-// enqueueAllLater enqueues all templates a while after a node changed: a pool that grows
-// is counted once. Sessions are not enqueued: a change is for the next start.
-func (r *Reconciler) enqueueAllLater() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	later := func(ctx context.Context, q queue) {
-		list := &vdi.VDITemplateList{}
-		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			return // the cache answers; it fails only while it is shutting down
-		}
-		for i := range list.Items {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countDelay)
-		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q queue) { later(ctx, q) },
-		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q queue) { later(ctx, q) },
-		UpdateFunc: func(ctx context.Context, _ event.UpdateEvent, q queue) { later(ctx, q) },
-	}
+// afterNodes are all templates: a pool that grows is counted once. Sessions are not looked at:
+// a change is for the next start.
+func (r *Reconciler) afterNodes(ctx context.Context, _, _ client.Object) []types.NamespacedName {
+	return retry.All(ctx, r.Client, &vdi.VDITemplateList{})
 }
 
-// enqueueTemplateLater enqueues a template a while after its sessions changed, so that a
-// thousand starts cost a few writes.
-func enqueueTemplateLater() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	later := func(o client.Object, q queue) {
-		name := o.(*vdi.VDISession).Spec.Template
-		q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: name}}, countDelay)
+// afterSession is the template of a session that came, went, or began or ended to run, so that
+// a thousand starts cost a few writes.
+func afterSession(_ context.Context, before, after client.Object) []types.NamespacedName {
+	was, isSession := before.(*vdi.VDISession)
+	is, isThere := after.(*vdi.VDISession)
+	switch {
+	case !isThere:
+		is = was
+	case isSession && (was.Status.Phase == vdi.PhaseRunning) == (is.Status.Phase == vdi.PhaseRunning):
+		return nil
 	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { later(e.Object, q) },
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { later(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			before, after := e.ObjectOld.(*vdi.VDISession), e.ObjectNew.(*vdi.VDISession)
-			if (before.Status.Phase == vdi.PhaseRunning) != (after.Status.Phase == vdi.PhaseRunning) {
-				later(after, q)
-			}
-		},
-	}
+	return []types.NamespacedName{{Name: is.Spec.Template}}
 }

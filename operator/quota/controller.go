@@ -30,8 +30,8 @@ const countDelay = 10 * time.Second
 type Reconciler struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
-	// Use is what is used of a quota, once that is known.
-	Use func(name string) (use fairshare.Use, known bool)
+	// Use is what is used of a quota; not known for a moment while a leader begins.
+	Use func(ctx context.Context, name string) (use fairshare.Use, known bool, err error)
 	// Clock is the time; a fake one in tests.
 	Clock clock.PassiveClock
 }
@@ -42,8 +42,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, q); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	use, known := r.Use(q.Name)
-	if !known {
+	use, known, err := r.Use(ctx, q.Name)
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case !known:
 		return ctrl.Result{RequeueAfter: countDelay}, nil
 	}
 	before := q.DeepCopy()
@@ -51,7 +54,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if equality.Semantic.DeepEqual(before.Status, q.Status) {
 		return ctrl.Result{}, nil
 	}
-	err := r.Client.Status().Patch(ctx, q, client.MergeFrom(before), client.FieldOwner(session.FieldOwner))
+	err = r.Client.Status().Patch(ctx, q, client.MergeFrom(before), client.FieldOwner(session.FieldOwner))
 	return ctrl.Result{}, client.IgnoreNotFound(err)
 }
 

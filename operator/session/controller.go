@@ -117,14 +117,17 @@ func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == wire.AccessO
 
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if open, err := r.opened.once(func() error { return r.cached().openLedger(ctx, r.Config.Queue) }); !open {
+	if open, err := r.open(ctx); !open {
 		return ctrl.Result{RequeueAfter: cacheLag}, err
 	}
 	s := &vdi.VDISession{}
-	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
+	switch err := r.Client.Get(ctx, req.NamespacedName, s); {
+	case apierrors.IsNotFound(err):
 		r.forget(req.NamespacedName)
 		r.wake(ctx, r.share.Forget(req.NamespacedName))
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return ctrl.Result{}, nil
+	case err != nil: // what it has is not given to others for that
+		return ctrl.Result{}, err
 	}
 	if r.superseded.isStale(req.NamespacedName, s.ResourceVersion, r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil

@@ -175,10 +175,18 @@ func (a asker) countRoom(ctx context.Context, p *plan.Pass, failed error) {
 	}
 }
 
-// QuotaUse is what the sessions have that a quota selects. It is known once the first session
-// was looked at.
-func (r *Reconciler) QuotaUse(name string) (use fairshare.Use, known bool) {
-	return r.share.Use(name), r.opened.state.Load() == ledgerOpen
+// open opens the ledger, unless it is open. It reports whether it is.
+func (r *Reconciler) open(ctx context.Context) (bool, error) {
+	return r.opened.once(func() error { return r.cached().openLedger(ctx, r.Config.Queue) })
+}
+
+// QuotaUse is what the sessions have that a quota selects; not known while the ledger is being
+// opened.
+func (r *Reconciler) QuotaUse(ctx context.Context, name string) (use fairshare.Use, known bool, err error) {
+	if known, err = r.open(ctx); !known {
+		return use, false, err
+	}
+	return r.share.Use(name), true, nil
 }
 
 // wake makes the controller look at sessions that may go on.

@@ -108,6 +108,20 @@ func slicesOf(n int32) func(*vdi.VDISession) {
 	return func(s *vdi.VDISession) { s.Spec.Resources.GPU = &n }
 }
 
+// TestQuotaOfNobody: a quota shows that it counts before anybody has asked for a desktop.
+func TestQuotaOfNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.operates()
+	q := w.createQuota("nobody", vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{Running: new(int32(1))}})
+	w.eventually(func() bool {
+		w.read(q, q.Name)
+		return meta.IsStatusConditionTrue(q.Status.Conditions, vdi.ConditionReady)
+	}, "the quota is ready")
+	require.Equal(t, q.Generation, q.Status.ObservedGeneration)
+	require.Zero(t, q.Status.Used)
+}
+
 // TestQueue: two slices and six sessions of three people start in the documented order, with
 // places that come true, whoever leads meanwhile.
 func TestQueue(t *testing.T) {

@@ -69,7 +69,7 @@ func TestDeletedSessionHasNoURL(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusOK, get(t, s.Status.URL, user, password).Code)
 	finish(t, s)
-	assert.Equal(t, http.StatusUnauthorized, get(t, s.Status.URL, user, password).Code, "the front door knows of no desktop there, nor of a password")
+	soon(t, http.StatusUnauthorized, s.Status.URL, user, password, "the front door knows of no desktop there, nor of a password")
 }
 
 // A home is its user's: it survives the session, and nobody else ever gets it.
@@ -106,7 +106,7 @@ func TestSuspendAndResume(t *testing.T) {
 	setRunPolicy(t, s, vdi.RunPolicySuspended)
 	paused := await(t, s, suspended)
 	assert.Equal(t, vdi.StopUser, paused.Status.StopReason)
-	assert.Equal(t, http.StatusServiceUnavailable, get(t, first.Status.URL, user, password).Code, "no desktop answers")
+	soon(t, http.StatusServiceUnavailable, first.Status.URL, user, password, "no desktop answers")
 
 	setRunPolicy(t, s, vdi.RunPolicyRunning)
 	again := await(t, s, install.Running)
@@ -137,4 +137,15 @@ func get(t *testing.T, page, user, password string) install.Answer {
 	answer, err := platform.Get(t.Context(), page, platform.ProxyOnNode(), user, password)
 	require.NoError(t, err)
 	return answer
+}
+
+// soon waits for the answer that a page gives once the proxy has seen what
+// happened: until then it answers 502 for a pod that is gone.
+func soon(t *testing.T, code int, page, user, password, because string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		answer, err := platform.Get(t.Context(), page, platform.ProxyOnNode(), user, password)
+		require.NoError(c, err)
+		assert.Equal(c, code, answer.Code)
+	}, patience, time.Second, because)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/go-logr/logr"
 	"github.com/gruntwork-io/terratest/modules/helm"
 	"github.com/gruntwork-io/terratest/modules/k8s"
 	"github.com/gruntwork-io/terratest/modules/logger"
@@ -17,6 +18,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/vdi-platform/vdi-platform/operator/run"
@@ -54,6 +56,7 @@ func open(ctx context.Context, t testing.TestingT, o Options) (*site, error) {
 }
 
 func (s *site) connect() (err error) {
+	ctrl.SetLogger(logr.Discard()) // else the library complains of it among the findings
 	if s.config, err = clientcmd.BuildConfigFromFlags("", s.Kubeconfig); err != nil {
 		return fmt.Errorf("KUBECONFIG=%s: %w", s.Kubeconfig, err)
 	}

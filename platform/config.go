@@ -25,7 +25,40 @@ type Config struct {
 	Admission Admission `json:"admission,omitempty"`
 	// Queue says how sessions wait for room in the cluster.
 	Queue Queue `json:"queue,omitempty"`
+	// Accounting says whether what people use is written down.
+	Accounting Accounting `json:"accounting,omitempty"`
 }
+
+// Accounting says whether what people use is written down, in one VDIUsage for each. Where a
+// VDIQuota limits GPU-hours it is, anyhow.
+type Accounting struct {
+	// Enabled writes down each run that ends.
+	Enabled bool `json:"enabled,omitempty"`
+	// TimeZone by whose calendar days and months are counted, by its IANA name, such as
+	// Europe/Berlin. Default UTC.
+	TimeZone string `json:"timeZone,omitempty"`
+	// Months that are kept after the days of the last two. Default 13.
+	Months int `json:"months,omitempty"`
+}
+
+// Zone is the time zone. Validate has found it.
+func (a Accounting) Zone() *time.Location {
+	zone, err := TimeZone(a.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
+
+// MonthsKept are the months that are kept after the days.
+func (a Accounting) MonthsKept() int {
+	if a.Months == 0 {
+		return defaultMonths
+	}
+	return a.Months
+}
+
+const defaultMonths = 13
 
 // Queue says how sessions wait for room in the cluster.
 type Queue struct {

@@ -44,12 +44,25 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(), c.Queue.problems(),
+		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(), c.Queue.problems(), c.Accounting.problems(),
 	)
 	if len(problems) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrConfig, strings.Join(problems, "; "))
+}
+
+// mostMonths are ten years.
+const mostMonths = 120
+
+func (a Accounting) problems() (out []string) {
+	if _, err := TimeZone(a.TimeZone); err != nil {
+		out = append(out, fmt.Sprintf("accounting.timeZone: %v", err))
+	}
+	if a.Months < 0 || a.Months > mostMonths {
+		out = append(out, fmt.Sprintf("accounting.months: %d is not from 1 to %d; set it to how many months of people's use are kept", a.Months, mostMonths))
+	}
+	return out
 }
 
 func (q Queue) problems() (out []string) {

@@ -40,6 +40,28 @@ func LastExit(pod *corev1.Pod, worked bool) (last Exit, found bool) {
 	return last, found
 }
 
+// EndedAt is when a pod that has ended gave back what it held, as far as its status says so; a
+// zero time: its node took none of its containers.
+func EndedAt(pod *corev1.Pod) (at time.Time, known bool) {
+	if pod == nil || !Ended(pod) {
+		return at, false
+	}
+	for _, c := range Containers(pod) {
+		if t := c.State.Terminated; t == nil && c.State.Running == nil {
+			continue // it was never begun
+		} else if t == nil || t.FinishedAt.IsZero() { // its node was lost
+			disrupted := Condition(pod, corev1.DisruptionTarget)
+			if disrupted == nil || disrupted.Status != corev1.ConditionTrue {
+				return time.Time{}, false
+			}
+			return disrupted.LastTransitionTime.Time, true
+		} else if t.FinishedAt.After(at) {
+			at = t.FinishedAt.Time
+		}
+	}
+	return at, true
+}
+
 func isDisrupted(pod *corev1.Pod) bool {
 	c := Condition(pod, corev1.DisruptionTarget)
 	return c != nil && c.Status == corev1.ConditionTrue

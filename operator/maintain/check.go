@@ -87,7 +87,7 @@ func (j job) checkKinds() error {
 	if err != nil {
 		return fmt.Errorf("the API server does not serve %s: %w", vdi.GroupVersion, err)
 	}
-	for _, name := range []string{"vdisessions", "vditemplates", "vdiquotas"} {
+	for _, name := range []string{"vdisessions", "vditemplates", "vdiquotas", "vdiusages"} {
 		if !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == name }) {
 			return fmt.Errorf("the API server does not serve %s.%s", name, vdi.GroupVersion.Group)
 		}

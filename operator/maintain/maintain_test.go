@@ -51,7 +51,7 @@ func TestOwnCRDs(t *testing.T) {
 		names = append(names, crd.GetName())
 		assert.NotContains(t, crd.Object, "status", "an apply must not own it")
 	}
-	assert.Equal(t, []string{"vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"}, names)
+	assert.Equal(t, []string{"vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io", "vdiusages.vdi.kasm.io"}, names)
 }
 
 // A definition says which release it came with, so that none is brought down.

@@ -7,6 +7,7 @@ const (
 	KindNetworkPolicy         = "NetworkPolicy"
 	KindConfigMap             = "ConfigMap" // the statement keys, in mode OIDC
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+	KindUsage                 = "VDIUsage"
 	KindService               = "Service"
 	KindPodDisruptionBudget   = "PodDisruptionBudget"
 	KindPod                   = "Pod"

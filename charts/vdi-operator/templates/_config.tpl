@@ -41,6 +41,7 @@ templates.yaml: |
 {{- if .Values.encoder.readNodes }}{{ $_ := set $config "encoder" (dict "readNodes" true) }}{{ end -}}
 {{- if .Values.admission.enabled }}{{ $_ := set $config "admission" (dict "enabled" true) }}{{ end -}}
 {{- with .Values.queue }}{{ $_ := set $config "queue" . }}{{ end -}}
+{{- with .Values.accounting }}{{ $_ := set $config "accounting" . }}{{ end -}}
 {{- if .Values.gpuSharing.enabled }}{{ $_ := set $config "gpuSharing" (include "vdi-operator.config.gpuSharing" . | fromYaml) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}

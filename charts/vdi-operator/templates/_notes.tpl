@@ -99,7 +99,7 @@ suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobo
 {{- end }}
 {{- if and .Values.crds.upgradeJob.enabled .Values.rbac.create }}
 {{- $comparable := "^v?[0-9]+[.][0-9]+[.][0-9]+(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?([+][0-9A-Za-z.-]+)?$" }}
-{{- range $name := list "vdiquotas.vdi.kasm.io" "vdisessions.vdi.kasm.io" "vditemplates.vdi.kasm.io" }}
+{{- range $name := list "vdiquotas.vdi.kasm.io" "vdisessions.vdi.kasm.io" "vditemplates.vdi.kasm.io" "vdiusages.vdi.kasm.io" }}
 {{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
 {{- $version := dig "metadata" "annotations" "vdi.kasm.io/version" "" $crd }}
 {{- if and (regexMatch $comparable $version) (regexMatch $comparable $.Chart.AppVersion) (gt ((semver $version).Compare (semver $.Chart.AppVersion)) 0) }}

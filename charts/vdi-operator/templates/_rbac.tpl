@@ -96,6 +96,9 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 - apiGroups: [vdi.kasm.io]
   resources: [vditemplates/status, vdiquotas/status]
   verbs: [patch]
+- apiGroups: [vdi.kasm.io]
+  resources: [vdiusages]
+  verbs: [get, list, watch, create, update, delete]
 {{- /* Tells a missing proxy from a broken one, and heals without a restart. */}}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
@@ -148,7 +151,7 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- define "vdi-operator.rbac.crds" -}}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [vdiquotas.vdi.kasm.io, vdisessions.vdi.kasm.io, vditemplates.vdi.kasm.io]
+  resourceNames: [vdiquotas.vdi.kasm.io, vdisessions.vdi.kasm.io, vditemplates.vdi.kasm.io, vdiusages.vdi.kasm.io]
   verbs: [get, create, patch]
 {{- end -}}
 

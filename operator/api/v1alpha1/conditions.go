@@ -147,6 +147,8 @@ const (
 	ReasonTimeout = "Timeout"
 	// ReasonIdle: nobody has used the desktop for a while.
 	ReasonIdle = "Idle"
+	// ReasonBudget: the GPU-hours of a VDIQuota are nearly used up.
+	ReasonBudget = "Budget"
 	// ReasonTooLong: a start, a failure or a suspension has taken too long.
 	ReasonTooLong = "TooLong"
 	// ReasonNewRevision: template, platform settings or operator changed since the desktop started.

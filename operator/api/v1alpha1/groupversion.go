@@ -1,6 +1,6 @@
 // Package v1alpha1 is the user-facing API of the VDI platform: VDISession (one desktop of
-// one user), VDITemplate (what an administrator offers) and VDIQuota (how much people may
-// have at a time). It holds types, their words (phases, conditions, reasons) and nothing
+// one user), VDITemplate (what an administrator offers), VDIQuota (how much people may
+// have at a time) and VDIUsage (what one person has used). It holds types, their words (phases, conditions, reasons) and nothing
 // that decides.
 //
 // It is a leaf: every other package may import it, it imports no other package
@@ -25,6 +25,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&VDISession{}, &VDISessionList{},
 		&VDITemplate{}, &VDITemplateList{},
 		&VDIQuota{}, &VDIQuotaList{},
+		&VDIUsage{}, &VDIUsageList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -147,6 +147,31 @@ type UserLimits struct {
 	// home is made or grown.
 	// +optional
 	Storage Quantity `json:"storage,omitempty"`
+	// GPUHours that may be used in a time. When they are used up, which is announced
+	// before, the person's desktops with GPUs are suspended, and start again when
+	// somebody asks for it in the next window.
+	// +optional
+	GPUHours *GPUHoursLimit `json:"gpuHours,omitempty"`
+}
+
+// GPUHoursLimit is a budget of GPU-hours: hours times GPU slices times the template's
+// gpu.cost.
+type GPUHoursLimit struct {
+	// Limit in GPU-hours, such as "40" or "2.5". What is lowered counts for the next
+	// start.
+	// +required
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,6}([.][0-9]{1,3})?$')",message="limit must be a number of GPU-hours with at most three decimals, such as 40 or 2.5"
+	Limit string `json:"limit"`
+	// Window after which there is a new budget: Day, Week (from Monday) or Month.
+	// +optional
+	// +kubebuilder:default=Month
+	Window BudgetWindow `json:"window,omitempty"`
+	// TimeZone by whose calendar, by its IANA name, such as Europe/Berlin. Default UTC.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+/-]*$`
+	TimeZone string `json:"timeZone,omitempty"`
 }
 
 // TotalLimits are what all people may have together. What is left out is not limited.

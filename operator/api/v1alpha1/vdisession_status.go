@@ -150,6 +150,25 @@ type VDISessionStatus struct {
 	// +optional
 	GPU *GPUStatus `json:"gpu,omitempty"`
 
+	// Run is the pod that holds what the desktop uses now. It is counted until the pod is
+	// gone or has ended, also while it starts and stops.
+	// +optional
+	Run *RunStatus `json:"run,omitempty"`
+
+	// Budgets of GPU-hours that held when the run started: a VDIQuota that is lowered, or
+	// new, counts for the next one.
+	// +optional
+	// +listType=map
+	// +listMapKey=quota
+	// +kubebuilder:validation:MaxItems=64
+	Budgets []RunBudget `json:"budgets,omitempty"`
+
+	// Runs are the last ten pods that hold nothing any more, the latest last.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Runs []RunRecord `json:"runs,omitempty"`
+
 	// Queue is the session's place among those that wait for room in a quota or in the
 	// cluster. Left out while it does not wait.
 	// +optional
@@ -265,6 +284,61 @@ type GPUStatus struct {
 	// Encoder is the streamer's video encoder, such as h264enc or x264enc.
 	// +optional
 	Encoder string `json:"encoder,omitempty"`
+}
+
+// RunStatus is a pod that is counted.
+type RunStatus struct {
+	// PodUID is the pod's metadata.uid.
+	PodUID types.UID `json:"podUID"`
+	// Begin is when it got its node.
+	Begin metav1.Time `json:"begin"`
+	// GPUSlices that it holds.
+	// +optional
+	GPUSlices int32 `json:"gpuSlices,omitempty"`
+	// Cost of each, as the template's gpu.cost was at the start.
+	// +optional
+	Cost string `json:"cost,omitempty"`
+	// Quotas whose GPU-hours it uses: the VDIQuotas that limited them when it started.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Quotas []string `json:"quotas,omitempty"`
+	// End is when it gave its GPUs back, where that is not written down yet or the pod is
+	// still there.
+	// +optional
+	End *metav1.Time `json:"end,omitempty"`
+	// Why it is being stopped.
+	// +optional
+	Why StopReason `json:"why,omitempty"`
+}
+
+// RunBudget is what a VDIQuota gave a person of GPU-hours when a run started.
+type RunBudget struct {
+	// Quota is the VDIQuota.
+	Quota string `json:"quota"`
+	// GPUSeconds that may be used in a window; 3600 of them are a GPU-hour.
+	GPUSeconds int64 `json:"gpuSeconds"`
+	// Window after which there are new ones.
+	Window BudgetWindow `json:"window"`
+	// TimeZone by whose calendar. Left out: UTC.
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// RunRecord is a pod that holds nothing any more.
+type RunRecord struct {
+	// PodUID is the pod's metadata.uid.
+	PodUID types.UID `json:"podUID"`
+	// Begin is when it got its node.
+	Begin metav1.Time `json:"begin"`
+	// End is when it gave its GPUs back.
+	End metav1.Time `json:"end"`
+	// Why it was stopped. Left out where it ended by itself.
+	// +optional
+	Why StopReason `json:"why,omitempty"`
+	// GPUHours are hours times GPU slices times their cost, in hundredths.
+	// +optional
+	GPUHours string `json:"gpuHours,omitempty"`
 }
 
 // ActivityStatus is the last known use of a desktop.

@@ -306,7 +306,7 @@ const (
 )
 
 // StopReason says why the operator ended or stopped a run.
-// +kubebuilder:validation:Enum=User;Expired;Idle;Failed
+// +kubebuilder:validation:Enum=User;Expired;Idle;Failed;Budget
 type StopReason string
 
 // Words of StopReason.
@@ -319,10 +319,12 @@ const (
 	StopIdle StopReason = "Idle"
 	// StopFailed: it failed for too long.
 	StopFailed StopReason = "Failed"
+	// StopBudget: the GPU-hours of a VDIQuota were used up.
+	StopBudget StopReason = "Budget"
 )
 
 // End names one of the ends that a session comes to by itself.
-// +kubebuilder:validation:Enum=Timeout;Idle;Starting;Failed;Suspended
+// +kubebuilder:validation:Enum=Timeout;Idle;Starting;Failed;Suspended;Budget
 type End string
 
 // Words of End.
@@ -337,4 +339,6 @@ const (
 	EndFailed End = "Failed"
 	// EndSuspended: the session has been suspended for too long (lifecycle.maxSuspended).
 	EndSuspended End = "Suspended"
+	// EndBudget: the GPU-hours of a VDIQuota are used up.
+	EndBudget End = "Budget"
 )

@@ -386,6 +386,14 @@ type TemplateGPU struct {
 	// +optional
 	// +kubebuilder:default=Auto
 	Encoder EncoderChoice `json:"encoder,omitempty"`
+	// Cost of an hour of one GPU slice, in GPU-hours, such as "0.5" for a slice of a
+	// half, or "4" for a GPU that is dear. It counts from the next start. "0" costs
+	// nothing.
+	// +optional
+	// +kubebuilder:default="1"
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,4}([.][0-9]{1,3})?$')",message="gpu.cost must be a number with at most three decimals, such as 1, 0.5 or 4"
+	Cost string `json:"cost,omitempty"`
 }
 
 // EncoderChoice says who encodes the video.

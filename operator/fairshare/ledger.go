@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -38,6 +39,9 @@ type Ledger struct {
 	queue   []*entry             // who waits, in order
 	pools   map[string]*pool     // where somebody finds no room
 	refused map[*entry]*Shortage // for what, where an end of others helps
+	hours   map[string]*hours    // by person
+	lost    []Lost               // what sessions have left that are gone
+	latest  time.Time            // of all that was asked or seen
 	read    uint64               // when the quotas were read
 }
 
@@ -52,6 +56,9 @@ type entry struct {
 	assumed  bool      // a pod was made for that which the cache has not shown yet
 	ends     time.Time // when that is free again; zero: nobody knows
 	waits    *wait     // nil: it does not wait
+	least    int64     // GPU-seconds that it was let in for
+
+	runs accounting.Run // the pod that holds something; its zero value: none does
 
 	spot
 }
@@ -90,6 +97,8 @@ type Request struct {
 	Homes    map[string]int64 // what the person's homes have, by namespace, in bytes
 	Run      Amounts          // what its desktop takes; nil: none is to start
 	Pool     string           // where it can run, with what; "": it takes nobody's room
+	Rate     accounting.Rate  // at which it uses GPU-hours
+	Warn     time.Duration    // for how long the end of those is announced
 	Queue    *vdi.QueueStatus // its place, as its status has it
 	// Refused is the quota that has refused this very spec, as its status has it.
 	Refused *vdi.QueueStatus
@@ -122,6 +131,7 @@ type Shortage struct {
 	Used       int64
 	Asked      int64
 	Never      bool      // it asks for more than there ever is
+	Stands     bool      // it stays refused until somebody asks again
 	Ahead      bool      // there is room, and others are before
 	Room       time.Time // when the next desktop that counts for the limit ends; zero: nobody knows
 }
@@ -136,6 +146,7 @@ func (l *Ledger) Ask(r Request) (Answer, []types.NamespacedName) {
 }
 
 func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
+	l.at(r.Now)
 	e := l.entryOf(r.Session)
 	delete(l.refused, e)
 	if answer.Short, answer.Small = l.shortOfKept(e, r); answer.Short != nil {
@@ -155,7 +166,11 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 		l.withdraw(e)
 		l.refuse(e, nil)
 		return Answer{Queue: r.Refused, Stands: true, Small: answer.Small}, l.sweep()
-	case e.covers(r.Run): // also above a limit that was lowered: the platform starts it again
+	}
+	if short := l.shortOfHours(e, r); short != nil {
+		return l.refuseHours(e, short, r), l.sweep()
+	}
+	if e.covers(r.Run) { // also above a limit that was lowered: the platform starts it again
 		return answer, l.book(e, r)
 	}
 	l.change(e, func() { e.run = nil })
@@ -191,7 +206,7 @@ func (l *Ledger) ask(r Request) (answer Answer, woken []types.NamespacedName) {
 func (l *Ledger) book(e *entry, r Request) []types.NamespacedName {
 	l.withdraw(e)
 	again := e.run != nil
-	l.change(e, func() { e.accepted, e.run, e.storage = true, r.Run, r.Home })
+	l.change(e, func() { e.accepted, e.run, e.storage, e.least = true, r.Run, r.Home, r.Rate.Use(r.Warn) })
 	if !again {
 		l.place(e, r.Pool, Asked, r.Now, r.Now)
 	}
@@ -246,11 +261,14 @@ type Seen struct {
 	Placed   Placement // what the scheduler says
 	Since    time.Time // since when
 	Now      time.Time
-	Gone     bool      // the API server itself has none
-	Keeps    bool      // without a desktop it keeps what is booked: the platform starts it again
-	Asked    bool      // the pass has asked, and its answer stands
-	Home     bool      // its home is there, or none is to be made
-	Ends     time.Time // when the run ends by itself; zero: nobody knows
+	Gone     bool           // the API server itself has none
+	Keeps    bool           // without a desktop it keeps what is booked: the platform starts it again
+	Asked    bool           // the pass has asked, and its answer stands
+	Home     bool           // its home is there, or none is to be made
+	Ends     time.Time      // when the run ends by itself; zero: nobody knows
+	Counted  accounting.Run // its pod that holds something; its zero value: none does
+	Over     accounting.Run // a pod that holds nothing any more, not counted before; its zero value: there is none
+	Written  bool           // it was written down just now
 }
 
 // Assumes reports whether a session is taken to have a pod that was made and that the cache
@@ -267,6 +285,7 @@ func (l *Ledger) Assumes(key types.NamespacedName) bool {
 func (l *Ledger) See(s Seen) []types.NamespacedName {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.at(s.Now)
 	e := l.entryOf(s.Session)
 	had, accepted, storage, waits := e.run, e.accepted, e.storage, e.waits
 	l.change(e, func() {
@@ -295,23 +314,36 @@ func (l *Ledger) See(s Seen) []types.NamespacedName {
 	if !s.Asked {
 		delete(l.refused, e)
 	}
-	if !news && e.accepted == accepted && e.storage == storage && e.waits == waits && maps.Equal(e.run, had) {
-		return nil // nobody may go on because of that
+	var woken []types.NamespacedName
+	if l.setRunning(e, s) {
+		woken = l.dependents(e.User, e)
 	}
-	return l.sweep()
+	if !news && e.accepted == accepted && e.storage == storage && e.waits == waits && maps.Equal(e.run, had) {
+		return woken // nobody else may go on because of that
+	}
+	return append(woken, l.sweep()...)
 }
 
-// Forget is for a session that is gone.
-func (l *Ledger) Forget(key types.NamespacedName) []types.NamespacedName {
+// at notes what time it is.
+func (l *Ledger) at(now time.Time) {
+	if l.latest.Before(now) {
+		l.latest = now
+	}
+}
+
+// Forget is for a session that is gone. It returns who may go on.
+func (l *Ledger) Forget(key types.NamespacedName, now time.Time) []types.NamespacedName {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[key]
 	if e == nil {
 		return nil
 	}
+	l.at(now)
+	woken := l.dependents(e.User, e)
 	l.drop(e)
 	delete(l.entries, key)
-	return l.sweep()
+	return append(woken, l.sweep()...)
 }
 
 // Wait puts a session into the queue that waited before this operator led.
@@ -351,6 +383,11 @@ func (l *Ledger) SetQuotas(quotas []vdi.VDIQuota, read uint64) []types.Namespace
 	woken := l.sweep()
 	for e := range l.refused {
 		woken = append(woken, e.NamespacedName)
+	}
+	for key, e := range l.entries {
+		if len(e.runs.Quotas) > 0 { // its end may be another
+			woken = append(woken, key)
+		}
 	}
 	return woken
 }
@@ -409,7 +446,10 @@ func (l *Ledger) entryOf(s Session) *entry {
 		return e
 	case e != nil && e.UID == s.UID:
 		l.count(e, -1)
+		delete(l.hoursOf(e.User).entries, e)
+		l.leaveHours(e.User)
 		e.Session, e.rules = s, rulesOf(l.quotas, s)
+		l.hoursOf(e.User).entries[e] = true
 		l.count(e, +1)
 		l.sort()
 		return e
@@ -421,6 +461,7 @@ func (l *Ledger) entryOf(s Session) *entry {
 	}
 	e = &entry{Session: s, rules: rulesOf(l.quotas, s)}
 	l.entries[s.NamespacedName] = e
+	l.hoursOf(e.User).entries[e] = true
 	return e
 }
 
@@ -430,6 +471,9 @@ func (l *Ledger) drop(e *entry) {
 	l.count(e, -1)
 	l.countPool(e, -1)
 	delete(l.refused, e)
+	l.lose(e)
+	delete(l.hoursOf(e.User).entries, e)
+	l.leaveHours(e.User)
 }
 
 // change changes what a session has.

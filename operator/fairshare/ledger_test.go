@@ -76,7 +76,11 @@ func (h *house) start(s Session, slices int64) Answer {
 }
 
 // stop is the end of a run.
-func (h *house) stop(s Session) { h.wake(h.ledger.See(Seen{Session: s, Accepted: true})) }
+func (h *house) stop(s Session) { h.wake(h.ledger.See(Seen{Session: s, Accepted: true, Now: h.now})) }
+
+func (h *house) forget(s Session) {
+	h.wake(h.ledger.Forget(s.NamespacedName, h.now))
+}
 
 func (h *house) starts(s Session, slices int64) {
 	h.t.Helper()
@@ -225,7 +229,7 @@ func TestRefusedByNumber(t *testing.T) {
 	h.wake(h.ledger.See(Seen{Session: b, Asked: true}))
 	require.Equal(t, Sessions, h.ask(Request{Session: b, Run: desktop(1)}).Short.Field, "it was never accepted")
 	require.Empty(t, h.wakes())
-	h.wake(h.ledger.Forget(a.NamespacedName))
+	h.forget(a)
 	require.Equal(t, []string{"b"}, h.wakes())
 	require.Nil(t, h.ask(Request{Session: b, Run: desktop(1)}).Short)
 }
@@ -293,7 +297,7 @@ func TestBookingsAreGivenBack(t *testing.T) {
 	h.waits(a, 1, 1, GPUSlices)
 	h.starts(b, 1)
 	h.wakes()
-	h.wake(h.ledger.Forget(b.NamespacedName))
+	h.forget(b)
 	require.Equal(t, []string{"a"}, h.wakes())
 }
 

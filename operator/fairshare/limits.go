@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -53,10 +54,11 @@ type quota struct {
 	spec       vdi.VDIQuotaSpec
 	perUser    Amounts
 	total      Amounts
+	budget     *accounting.Budget // of each person; nil: no limit
 }
 
 func quotaOf(q *vdi.VDIQuota) quota {
-	result := quota{name: q.Name, uid: q.UID, generation: q.Generation, spec: q.Spec, perUser: Amounts{}, total: Amounts{}}
+	result := quota{name: q.Name, uid: q.UID, generation: q.Generation, spec: q.Spec, perUser: Amounts{}, total: Amounts{}, budget: budgetOf(q)}
 	if l := q.Spec.PerUser; l != nil {
 		result.perUser.limit(Sessions, l.Sessions)
 		result.perUser.limit(Running, l.Running)
@@ -124,6 +126,7 @@ func among(names []string, name string) bool { return len(names) == 0 || slices.
 type rules struct {
 	selecting []*quota
 	limits    []bound
+	budgets   []*quota
 	priority  int32
 	weight    int32
 }
@@ -154,6 +157,14 @@ func rulesOf(quotas []quota, s Session) rules {
 		}
 		for f := range q.perUser {
 			named[f] = named[f] || !q.spec.Default
+		}
+		if q.budget != nil {
+			named[GPUHours] = named[GPUHours] || !q.spec.Default
+		}
+	}
+	for _, q := range r.selecting {
+		if q.budget != nil && (!q.spec.Default || !named[GPUHours]) {
+			r.budgets = append(r.budgets, q)
 		}
 	}
 	for _, f := range append([]Field{Sessions, Storage}, runFields...) {

@@ -38,7 +38,7 @@ func TestManyWorkers(t *testing.T) {
 			require.LessOrEqual(t, n, 2, user)
 		}
 		for i := range workers {
-			all.Go(func() { ledger.Forget(session(fmt.Sprint(round, "-", i), "").NamespacedName) })
+			all.Go(func() { ledger.Forget(session(fmt.Sprint(round, "-", i), "").NamespacedName, noon) })
 		}
 		all.Wait()
 	}
@@ -66,7 +66,7 @@ func BenchmarkAsk(b *testing.B) {
 			s := session("another", "user-1")
 			for b.Loop() {
 				l.Ask(Request{Session: s, Run: desktop(1), Now: noon.Add(time.Hour)})
-				l.Forget(s.NamespacedName)
+				l.Forget(s.NamespacedName, noon)
 			}
 		})
 	}

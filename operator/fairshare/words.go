@@ -3,6 +3,8 @@ package fairshare
 import (
 	"fmt"
 	"time"
+
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 )
 
 // Refusal says why a session is not accepted, and what helps.
@@ -12,6 +14,12 @@ func (s *Shortage) Refusal() string {
 		return what + "It can never start so: ask for less (spec.resources), or ask an administrator for more"
 	}
 	switch s.Field {
+	case GPUHours:
+		goes := "and it goes on by itself then"
+		if s.Stands {
+			goes = "and it starts then once somebody asks again, by setting spec.runPolicy to Suspended and back to Running"
+		}
+		return what + fmt.Sprintf("There are new ones at %s, %s; or ask an administrator for more", s.Room.UTC().Format(time.RFC3339), goes)
 	case Sessions:
 		return what + "Delete another one, or ask an administrator for more; it goes on by itself then"
 	case Storage:
@@ -46,6 +54,9 @@ func (s *Shortage) amounts() string {
 	who := "all people together may have"
 	if s.PerUser {
 		who = "each person may have"
+	}
+	if s.Field == GPUHours {
+		return fmt.Sprintf("%s at most %s GPU-hours until %s, %s are used, and a start takes %s at least", who, accounting.Hours(s.Limit), s.Room.UTC().Format(time.RFC3339), accounting.Hours(s.Used), accounting.Hours(s.Asked))
 	}
 	return fmt.Sprintf("%s at most %s, %s in use, and this one asks for %s", who, quantified(s.Field, s.Limit), isOrAre(s.Field, s.Used), Format(s.Field, s.Asked))
 }

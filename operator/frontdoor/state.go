@@ -68,6 +68,8 @@ func suspendedBecause(s *vdi.VDISession) string {
 		return "Nobody used it for a while. " + kept
 	case vdi.StopExpired:
 		return "It reached its longest run. " + kept
+	case vdi.StopBudget:
+		return "Your GPU-hours are used up. " + kept
 	}
 	return kept
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/operator/session"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // countDelay gathers the starts and ends of many sessions into one write.
@@ -71,6 +72,12 @@ func statusOf(q *vdi.VDIQuota, use fairshare.Use, now metav1.Time) vdi.VDIQuotaS
 	if total := q.Spec.Total; total != nil {
 		above(&c, "running desktops", total.Running, use.Running)
 		above(&c, "GPU slices", total.GPUSlices, use.GPUSlices)
+	}
+	if l := q.Spec.PerUser; l != nil && l.GPUHours != nil {
+		if _, err := platform.TimeZone(l.GPUHours.TimeZone); err != nil {
+			c.Status, c.Reason = metav1.ConditionFalse, vdi.ReasonInvalidValues
+			c.Message += fmt.Sprintf("; but spec.perUser.gpuHours.timeZone: %v. Until then its days are those of UTC", err)
+		}
 	}
 	meta.SetStatusCondition(&st.Conditions, c)
 	return st

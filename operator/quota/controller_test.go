@@ -30,3 +30,12 @@ func TestStatusOf(t *testing.T) {
 	require.Equal(t, metav1.ConditionTrue, ready.Status)
 	require.Equal(t, "The quota counts; 3 GPU slices are in use, more than the 2 of now: what runs goes on, and nothing starts before there is room", ready.Message)
 }
+
+// TestUnknownTimeZone: a quota goes on to count, and says what is wrong with it.
+func TestUnknownTimeZone(t *testing.T) {
+	t.Parallel()
+	q := &vdi.VDIQuota{Spec: vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{GPUHours: &vdi.GPUHoursLimit{Limit: "4", TimeZone: "Mars/Olympus"}}}}
+	ready := meta.FindStatusCondition(statusOf(q, fairshare.Use{}, metav1.Now()).Conditions, vdi.ConditionReady)
+	require.Equal(t, metav1.ConditionFalse, ready.Status)
+	require.Equal(t, `The quota counts; but spec.perUser.gpuHours.timeZone: "Mars/Olympus" is no time zone that is known here; use a name such as Europe/Berlin. Until then its days are those of UTC`, ready.Message)
+}

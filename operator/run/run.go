@@ -257,6 +257,7 @@ func CacheOptions(namespaces string) cache.Options {
 			&vdi.VDISession{}:  all,
 			&vdi.VDITemplate{}: all,
 			&vdi.VDIQuota{}:    all,
+			&vdi.VDIUsage{}:    all,
 			&corev1.Pod{}:      {Transform: trimmed.Pod},
 			&corev1.Node{}:     gpunodes.CacheOptions(),
 

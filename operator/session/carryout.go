@@ -13,6 +13,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/session/cause"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/turnlogin"
+	"github.com/vdi-platform/vdi-platform/operator/usage"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
 
@@ -47,6 +48,7 @@ type executor struct {
 	homes   homes.Claims
 	hosts   hosts.Claims
 	turn    turnlogin.Logins
+	usage   usage.Store
 	ask     asker
 }
 
@@ -86,6 +88,8 @@ func (e *executor) do(ctx context.Context, p *plan.Pass, a plan.Action) error {
 		return e.unlessUsed(ctx, p)
 	case plan.EndSession:
 		return e.endSession(ctx, p)
+	case plan.CountRun:
+		return e.countRun(ctx, p, a)
 	case plan.RemoveFinalizer:
 		return e.removeFinalizer(ctx, p)
 	case plan.StopDesktop:

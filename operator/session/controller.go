@@ -96,6 +96,7 @@ type Reconciler struct {
 	indexed atomic.Bool             // the cache finds sessions and pods by claim
 	freed   chan event.GenericEvent // claims that were released; nil without a manager
 	waiting *background.Workers     // for proxies and agents; nil without a manager
+	lost    chan struct{}           // there are runs of sessions that are gone; nil without a manager
 }
 
 // Renderer makes a session's objects, of package renderer.
@@ -124,7 +125,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	switch err := r.Client.Get(ctx, req.NamespacedName, s); {
 	case apierrors.IsNotFound(err):
 		r.forget(req.NamespacedName)
-		r.wake(ctx, r.share.Forget(req.NamespacedName))
+		r.wake(ctx, r.share.Forget(req.NamespacedName, r.Clock.Now()))
+		r.lostRuns()
 		return ctrl.Result{}, nil
 	case err != nil: // what it has is not given to others for that
 		return ctrl.Result{}, err
@@ -151,6 +153,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.superseded.remember(req.NamespacedName, p.Replaced, r.Clock.Now())
 	r.settled.remember(p, err)
 	r.recordEvents(before, after, p)
+	r.lostRuns()
 	return resultOf(p.RequeueAfter, err)
 }
 
@@ -197,6 +200,7 @@ func (r *Reconciler) executor(ask asker) *executor {
 		objects:       ask.homes.Objects, secrets: ask.secrets, homes: ask.homes, ask: ask,
 		hosts: hosts.Claims{Objects: ask.homes.Objects, Namespace: r.Namespace},
 		turn:  turnlogin.Logins{Secrets: ask.secrets, TURN: r.Config.Sessions.TURN, Relay: r.Relay, Known: &r.turnLogins},
+		usage: r.usage(),
 	}
 }
 

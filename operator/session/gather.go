@@ -99,6 +99,8 @@ func (c cached) gather(ctx context.Context, p *plan.Pass) error {
 		}
 	}
 	p.Released, p.Gathered = c.homesKnown.Released(p.Session), true
+	p.Budgets = c.share.Budgets(plan.SessionOf(p.Session), p.Now)
+	p.Accounts = p.Platform.Accounting.Enabled || c.share.LimitsHours() || (p.Session.Status.Run != nil && len(p.Session.Status.Run.Quotas) > 0)
 	p.ByQuota, p.Limited = c.share.Limits(plan.SessionOf(p.Session))
 	if p.Session.DeletionTimestamp != nil {
 		return nil

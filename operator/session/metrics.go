@@ -19,6 +19,8 @@ type Metrics struct {
 	stops    *prometheus.CounterVec
 	slices   *prometheus.CounterVec
 	idle     *prometheus.CounterVec
+	hours    *prometheus.CounterVec
+	quotas   *prometheus.CounterVec
 	total    *prometheus.Desc
 	sessions *prometheus.Desc
 }
@@ -50,6 +52,14 @@ func NewMetrics(cache client.Reader) *Metrics {
 			Name: "vdi_session_idle_seconds_total",
 			Help: "Seconds between the last known use of desktops and the stop of their run.",
 		}, []string{"template"}),
+		hours: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vdi_gpu_seconds_total",
+			Help: "GPU slices times the template's gpu.cost times the seconds that pods held them, counted when a pod is over; 3600 are a GPU-hour.",
+		}, []string{"template"}),
+		quotas: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vdi_quota_gpu_seconds_total",
+			Help: "What of vdi_gpu_seconds_total counted for a VDIQuota's gpuHours.",
+		}, []string{"quota"}),
 		total: prometheus.NewDesc("vdi_sessions_total",
 			"Sessions by phase. A gauge, despite its name, which is a promise; see vdi_sessions.", []string{"phase"}, nil),
 		sessions: prometheus.NewDesc("vdi_sessions",
@@ -64,6 +74,8 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	m.stops.Describe(out)
 	m.slices.Describe(out)
 	m.idle.Describe(out)
+	m.hours.Describe(out)
+	m.quotas.Describe(out)
 	out <- m.total
 	out <- m.sessions
 }
@@ -75,6 +87,8 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.stops.Collect(out)
 	m.slices.Collect(out)
 	m.idle.Collect(out)
+	m.hours.Collect(out)
+	m.quotas.Collect(out)
 	list := &vdi.VDISessionList{}
 	if err := m.reader.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
 		out <- prometheus.NewInvalidMetric(m.sessions, err)
@@ -123,6 +137,20 @@ func (m *Metrics) observe(before, after *vdi.VDISession, p *plan.Pass) {
 		m.stops.WithLabelValues(string(stopReasonOf(after))).Inc()
 		m.observeRun(before.Status, template, p.Now)
 	}
+	if run := p.RunOver; run != nil && run.Rate > 0 && (p.LetGo || lastRun(before) != lastRun(after)) {
+		m.hours.WithLabelValues(run.Template).Add(float64(run.GPUSeconds()))
+		for _, quota := range run.Quotas {
+			m.quotas.WithLabelValues(quota).Add(float64(run.GPUSeconds()))
+		}
+	}
+}
+
+// lastRun is when the last run that was counted began; zero: there was none.
+func lastRun(s *vdi.VDISession) (begin int64) {
+	if n := len(s.Status.Runs); n > 0 {
+		begin = s.Status.Runs[n-1].Begin.Unix()
+	}
+	return begin
 }
 
 // observeRun counts what a run that has stopped took.

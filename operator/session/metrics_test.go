@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
@@ -17,7 +18,7 @@ import (
 func samples(t *testing.T, m *Metrics) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(m.duration, m.start, m.stops, m.slices, m.idle)
+	registry.MustRegister(m.duration, m.start, m.stops, m.slices, m.idle, m.hours, m.quotas)
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	found := map[string]float64{}
@@ -88,4 +89,30 @@ func TestMetricsOfARun(t *testing.T) {
 			require.Equal(t, c.want, samples(t, m), "counted once")
 		})
 	}
+}
+
+// TestMetricsOfGPUHours: a pod that is over counts once, for its template and for each quota
+// that it counted for, when the status says so or the session goes.
+func TestMetricsOfGPUHours(t *testing.T) {
+	t.Parallel()
+	before := fixture.Session()
+	after := before.DeepCopy()
+	after.Status.Runs = []vdi.RunRecord{{Begin: *fixture.At(fixture.Noon)}}
+	over := accounting.Run{Template: "tpl", Quotas: []string{"all", "artists"}, Begin: fixture.Noon, End: fixture.Noon.Add(time.Hour), Rate: 2000}
+	pass := func(letGo bool) *plan.Pass {
+		return &plan.Pass{Plan: plan.Plan{Now: fixture.Noon.Add(time.Hour), RunOver: &over}, Outcome: plan.Outcome{Counted: true, LetGo: letGo}}
+	}
+	want := map[string]float64{"vdi_gpu_seconds_total tpl": 7200, "vdi_quota_gpu_seconds_total all": 7200, "vdi_quota_gpu_seconds_total artists": 7200}
+	m := NewMetrics(nil)
+	m.observe(before, before, pass(false))
+	require.Empty(t, samples(t, m), "its status could not be written: the next pass counts")
+	m.observe(before, after, pass(false))
+	m.observe(after, after, pass(false))
+	require.Equal(t, want, samples(t, m))
+	m = NewMetrics(nil)
+	m.observe(before, before, pass(true))
+	require.Equal(t, want, samples(t, m))
+	over.Rate = 0
+	m.observe(before, after, pass(false))
+	require.Equal(t, want, samples(t, m))
 }

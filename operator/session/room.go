@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,7 +78,7 @@ func (c cached) readQuotas(ctx context.Context) ([]types.NamespacedName, error) 
 // openLedger enters what runs and who waits, before the first session is looked at: this
 // operator has just begun to lead, and what another one has let in counts, whatever the
 // quotas say now.
-func (c cached) openLedger(ctx context.Context, queue platform.Queue) error {
+func (c cached) openLedger(ctx context.Context, queue platform.Queue, now time.Time) error {
 	window := fairshare.Window{Pods: int64(queue.Window), Patience: platform.DefaultPatience}
 	if queue.Patience != nil {
 		window.Patience = queue.Patience.Duration
@@ -93,6 +94,13 @@ func (c cached) openLedger(ctx context.Context, queue platform.Queue) error {
 	for i := range pods.Items {
 		desktops[client.ObjectKeyFromObject(&pods.Items[i])] = &pods.Items[i]
 	}
+	usages := &vdi.VDIUsageList{}
+	if err := c.client.List(ctx, usages); err != nil {
+		return fmt.Errorf("list what was used: %w", err)
+	}
+	for i := range usages.Items {
+		c.share.SetUsage(usages.Items[i].Spec.User, &usages.Items[i])
+	}
 	for i := range sessions.Items {
 		s := &sessions.Items[i]
 		p := plan.NewPass(s, s.CreationTimestamp.Time, &platform.Config{})
@@ -100,6 +108,8 @@ func (c cached) openLedger(ctx context.Context, queue platform.Queue) error {
 			p.Seen.Pod = pod
 		}
 		seen := p.RoomSeen(nil)
+		p.Now = now
+		seen.Over = p.OverRun()
 		if seen.Run == nil && plan.RunGoesOn(s) {
 			seen.Run = asked(s) // the platform starts it again
 		}
@@ -177,7 +187,7 @@ func (a asker) countRoom(ctx context.Context, p *plan.Pass, failed error) {
 
 // open opens the ledger, unless it is open. It reports whether it is.
 func (r *Reconciler) open(ctx context.Context) (bool, error) {
-	return r.opened.once(func() error { return r.cached().openLedger(ctx, r.Config.Queue) })
+	return r.opened.once(func() error { return r.cached().openLedger(ctx, r.Config.Queue, r.Clock.Now()) })
 }
 
 // QuotaUse is what the sessions have that a quota selects; not known while the ledger is being

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -43,6 +44,7 @@ const (
 // Setup registers the controller with the manager. Only events that can change
 // a decision wake it.
 func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) error {
+	r.lost = make(chan struct{}, 1)
 	if err := r.sessions().index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -55,6 +57,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&networkingv1.NetworkPolicy{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&policyv1.PodDisruptionBudget{}, r.owner(mgr), builder.WithPredicates(r.childChanged())).
 		Watches(&vdi.VDITemplate{}, handler.EnqueueRequestsFromMapFunc(r.sessions().ofTemplate), builder.WithPredicates(SpecChanged())).
+		Watches(&vdi.VDIUsage{}, r.usageChanged()).
 		Watches(&vdi.VDIQuota{}, handler.EnqueueRequestsFromMapFunc(r.ofQuotas), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter(), NewQueue: r.newQueue})
 	if r.isOIDC() {
@@ -70,7 +73,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.watchRoutes(mgr, c, watching), r.watchStatementKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchRoom(c), r.watchAnswers(c, workers))
+	return errors.Join(mgr.Add(manager.RunnableFunc(r.keepUsage)), r.watchRoutes(mgr, c, watching), r.watchStatementKeys(c), r.watchRelay(c), r.watchReleases(c), r.watchRoom(c), r.watchAnswers(c, workers))
 }
 
 // newQueue lets namespaces take turns, and in each the people.

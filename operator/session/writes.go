@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/credentials"
+	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
@@ -84,6 +88,35 @@ func (e *executor) removeWay(ctx context.Context, p *plan.Pass, w plan.RemoveWay
 	if err := e.objects.Remove(ctx, w.Way); err != nil && !objects.IsRefusal(err) {
 		return err
 	}
+	return nil
+}
+
+// uncounted is for how long a session that is deleted waits until its last run is written down.
+const uncounted = 10 * time.Minute
+
+// countRun adds a run to what its person has used. A cluster that does not let it be written
+// holds up no desktop, and no end for long; it is tried again.
+func (e *executor) countRun(ctx context.Context, p *plan.Pass, w plan.CountRun) error {
+	if p.Seen.Pod == nil { // perhaps in the cache alone, and it goes on
+		pod := &corev1.Pod{}
+		err := e.live.Get(ctx, client.ObjectKeyFromObject(p.Session), pod)
+		if client.IgnoreNotFound(err) != nil || (err == nil && pod.UID == w.UID) {
+			return errors.Join(err, errOutdated)
+		}
+	}
+	err := e.usage.Add(ctx, p.Session.Spec.User, w.Run)
+	if p.Counted = err == nil; p.Counted {
+		return nil
+	}
+	log.FromContext(ctx).Error(err, "A run could not be written down; it is tried again", "pod", w.UID)
+	p.LookAgainAfter(verdict.DeniedRetry)
+	switch gone := p.Session.DeletionTimestamp; {
+	case gone == nil:
+		return nil
+	case p.Now.Before(gone.Add(uncounted)):
+		return err
+	}
+	e.share.Lose(fairshare.Lost{User: p.Session.Spec.User, Run: w.Run})
 	return nil
 }
 

@@ -274,6 +274,8 @@ func whileRunning(f Facts) []Finding {
 		out = append(out, user("use it, or move its end", f.vdi("extend")+" 2h"))
 	case soon != nil && soon.Reason == vdi.ReasonTimeout:
 		out = append(out, user("save what is open, or move its end", f.vdi("extend")+" 2h"))
+	case soon != nil && soon.Reason == vdi.ReasonBudget:
+		out = append(out, user("save what is open, or suspend desktops that you do not use", ""))
 	}
 	return out
 }

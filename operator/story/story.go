@@ -175,6 +175,8 @@ func stopWords(reason vdi.StopReason) string {
 		return ": it reached its longest run"
 	case vdi.StopFailed:
 		return ": its start took too long"
+	case vdi.StopBudget:
+		return ": the GPU-hours that its person has were used up"
 	}
 	return ", as asked"
 }
@@ -295,6 +297,8 @@ func endWords(s *vdi.VDISession) string {
 		return " unless somebody uses it"
 	case s.Status.ExpiryReason == vdi.StopExpired:
 		return ", its longest run"
+	case s.Status.ExpiryReason == vdi.StopBudget:
+		return ": its person's GPU-hours are used up then"
 	}
 	return ", if it has not worked by then"
 }

@@ -28,6 +28,11 @@ var (
 	isCreator     = part{policy: "sessions", name: "not-a-creator"}
 	managesAll    = part{policy: "sessions", name: "not-an-administrator"}
 
+	leftOut        = part{policy: "quotas", number: 1}
+	countsCreator  = part{policy: "quotas", name: "not-a-creator"}
+	countsManager  = part{policy: "quotas", name: "not-an-administrator"}
+	countsVisitors = part{policy: "quotas", name: "not-the-front-door"}
+
 	ourLabels     = part{policy: "labels", number: 1}
 	ourOwners     = part{policy: "labels", number: 2}
 	isOperator    = part{policy: "labels", name: "not-the-operator"}
@@ -98,6 +103,16 @@ func sessionAttempts() []attempt {
 		{portal, "creates a session in any group", createIn("artists"), "", isCreator},
 		{teamAdmin, "creates a session in any group", createIn("artists"), "", managesAll},
 		{frontDoor, "resumes a desktop with the groups of its user", patchSession(inGroups("artists")), "", isFrontDoor},
+
+		{counted(alice), "creates a session beside a group that a quota counts", createIn("team"), `spec.groups: "alice@example.com" is in the group "counted", by which VDIQuota "counted" counts: add it to spec.groups`, leftOut},
+		{counted(alice), "leaves the group that a quota counts", editSession(inGroups("team")), `is in the group "counted"`, leftOut},
+		{counted(alice), "resumes beside it", edit(gallery, inGroups("team"), resume), `is in the group "counted"`, leftOut},
+		{counted(alice), "resumes in it", edit(gallery, inGroups("counted"), resume), "", part{}},
+		{counted(alice), "creates a session in it, and in none that quotas count elsewhere", createIn("counted"), "", part{}},
+		{counted(alice), "changes something else of one that is suspended", edit(gallery, extend), "", part{}},
+		{counted(portal.name, portal.groups...), "creates a session beside it for somebody", createIn("team"), "", countsCreator},
+		{counted(teamAdmin.name), "creates a session beside it for somebody", createIn("team"), "", countsManager},
+		{counted(frontDoor.name), "resumes a desktop with the groups of its user", patchSession(inGroups("artists")), "", countsVisitors},
 
 		{aPerson, "takes the operator's finalizer off", editSession(noFinalizer), "metadata.finalizers: vdi.kasm.io/session-cleanup is taken off by the operator", orderlyEnd},
 		{operator, "takes its finalizer off", patchSession(noFinalizer), "", isPlatform},
@@ -296,6 +311,12 @@ func createIn(groups ...string) func(context.Context, *guard, client.Client) err
 		s.Spec.Groups = groups
 		return s
 	})
+}
+
+// counted is somebody in the group that a quota counts, and in one that another quota counts
+// where this person has no sessions.
+func counted(name string, groups ...string) visitor {
+	return visitor{name: name, groups: append([]string{"counted", "team"}, groups...)}
 }
 
 func inGroups(groups ...string) func(*vdi.VDISession) {

@@ -72,6 +72,9 @@ func (r *rules) hasNoRoom(s *vdi.VDISession) bool {
 	if limit := runningLimit(q); limit != nil {
 		return r.run(q, s, s.Name) >= *limit
 	}
+	if q.Spec.PerUser != nil && q.Spec.PerUser.GPUHours != nil {
+		return r.lacksHours(q, s)
+	}
 	others := slices.DeleteFunc(r.server.list("VDISession"), func(v *version) bool {
 		other := v.as(r.scheme).(*vdi.VDISession)
 		return other.UID == s.UID || other.Spec.User != s.Spec.User

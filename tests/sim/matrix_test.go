@@ -203,6 +203,8 @@ func templateEdits() []edit {
 		ofTemplate(taken, "gpu.resourceName", "amd.com/gpu", func(t *spec) { t.GPU.ResourceName = "amd.com/gpu" }),
 		ofTemplate(denied, "gpu.resourceName", "gpu", func(t *spec) { t.GPU.ResourceName = "gpu" }),
 		ofTemplate(taken, "gpu.encoder", "Software", func(t *spec) { t.GPU.Encoder = vdi.EncoderSoftware }),
+		ofTemplate(taken, "gpu.cost", "2.5", func(t *spec) { t.GPU.Cost = "2.5" }),
+		ofTemplate(denied, "gpu.cost", "-1", func(t *spec) { t.GPU.Cost = "-1" }),
 		ofTemplate(taken, "scheduling.nodeSelector", "pool", func(t *spec) { t.Scheduling.NodeSelector = map[string]string{"pool": "a"} }),
 		ofTemplate(taken, "scheduling.tolerations", "gpu", func(t *spec) { t.Scheduling.Tolerations = []corev1.Toleration{{Key: "gpu"}} }),
 		ofTemplate(refused, "scheduling.tolerations", "everything", func(t *spec) { t.Scheduling.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}} }),
@@ -536,7 +538,7 @@ func notInPods() []string {
 	return []string{
 		"session persistence.reclaimPolicy", "session persistence.retainFor", "session timeout", "session timeoutAction", "session idleTimeout",
 		"session runPolicy", "session keepAliveUntil",
-		"template displayName", "template description", "template deprecated", "template access.users", "session groups",
+		"template displayName", "template description", "template deprecated", "template access.users", "template gpu.cost", "session groups",
 		"template lifecycle.timeout", "template lifecycle.maxTimeout", "template lifecycle.timeoutAction", "template lifecycle.idleTimeout",
 		"template lifecycle.maxIdleTimeout", "template lifecycle.maxStarting", "template lifecycle.maxFailed", "template lifecycle.maxSuspended",
 		"template lifecycle.warnBefore", "template lifecycle.maxExtension", "template lifecycle.retainHomesFor",

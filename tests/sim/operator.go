@@ -182,7 +182,12 @@ type managerParts struct {
 }
 
 // Add implements manager.Manager.
-func (m *managerParts) Add(r manager.Runnable) error { m.add(r); return nil }
+func (m *managerParts) Add(r manager.Runnable) error {
+	if _, daily := r.(manager.RunnableFunc); !daily { // no life lasts a day
+		m.add(r)
+	}
+	return nil
+}
 
 // GetCache implements cluster.Cluster.
 func (m *managerParts) GetCache() cache.Cache { return m.caches }

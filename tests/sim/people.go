@@ -84,13 +84,15 @@ func (p *people) makeQuota() {
 
 func (p *people) someQuota() (spec vdi.VDIQuotaSpec) {
 	limit := int32(1 + p.of(2))
-	switch p.of(4) {
+	switch p.of(5) {
 	case 0, 1:
 		spec.Total = &vdi.TotalLimits{Running: &limit}
 	case 2:
 		spec.PerUser = &vdi.UserLimits{Running: &limit}
 	case 3:
 		spec.PerUser = &vdi.UserLimits{Sessions: &limit}
+	case 4:
+		spec.PerUser = &vdi.UserLimits{GPUHours: &vdi.GPUHoursLimit{Limit: []string{"0.25", "0.5"}[limit-1], Window: vdi.BudgetDay}}
 	}
 	spec.OnExceeded = vdi.QuotaQueue
 	if p.rarely(4) {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
@@ -31,10 +32,14 @@ type rules struct {
 	lists map[string]int
 	// wrote is who last wrote the Secret of a session, or made its pod.
 	wrote map[key]string
+	// stripped are the sessions whose finalizer somebody took.
+	stripped map[types.UID]bool
+	// shown are the runs that statuses have shown.
+	shown map[types.UID]counted
 }
 
 func newRules(w *world) *rules {
-	return &rules{world: w, looks: map[look][]*version{}, lists: map[string]int{}, wrote: map[key]string{}}
+	return &rules{world: w, looks: map[look][]*version{}, lists: map[string]int{}, wrote: map[key]string{}, shown: map[types.UID]counted{}, stripped: map[types.UID]bool{}}
 }
 
 type look struct {
@@ -78,6 +83,9 @@ func (r *rules) sinceLook(operator, session string, holds func(*vdi.VDISession) 
 // judge looks at a write.
 func (r *rules) judge(w write) {
 	if !strings.HasPrefix(w.by, "operator-") {
+		if w.key().kind == "VDISession" && w.before != nil && w.after != nil && len(finalizersOf(w.before.object)) > 0 && len(finalizersOf(w.after.object)) == 0 {
+			r.stripped[types.UID(text(metaOf(w.after.object), "uid"))] = true
+		}
 		return
 	}
 	if w.after != nil { // whoever writes a state has seen the one before
@@ -98,8 +106,13 @@ func (r *rules) judge(w write) {
 		r.judgePod(w)
 	case "Secret":
 		r.judgeSecret(w)
+	case "VDIUsage":
+		r.judgeUsage(w)
 	case "VDISession":
 		r.judgeSession(w)
+		if w.after != nil {
+			r.show(w.after.as(r.scheme).(*vdi.VDISession))
+		}
 	}
 }
 
@@ -338,6 +351,7 @@ func (r *rules) atRest() {
 			r.violated("%s has lost its session", v.key)
 		}
 	}
+	r.judgeUsed()
 	for _, o := range r.running {
 		r.judgeCounts(o)
 	}
@@ -411,6 +425,9 @@ func (r *rules) judgeChildren(s *vdi.VDISession) {
 	secret := r.server.objects[key{"Secret", s.Namespace, renderer.CredentialsName(s.Name)}]
 	if secret == nil || ownerOf(secret.object) != string(s.UID) || r.wrote[secret.key] != r.wrote[key{"Pod", s.Namespace, s.Name}] {
 		return // two operators at a time: one has renewed the password that the other had in hand
+	}
+	if pod := r.server.objects[key{"Pod", s.Namespace, s.Name}]; pod != nil && text(metaOf(pod.object), "creationTimestamp") < text(metaOf(secret.object), "creationTimestamp") {
+		return // somebody has deleted it before anybody knew that the pod was made
 	}
 	sum := sha256.Sum256(secret.as(r.scheme).(*corev1.Secret).Data[corev1.BasicAuthPasswordKey])
 	if access := s.Status.Access; access == nil || access.PasswordVerifier != base64.StdEncoding.EncodeToString(sum[:]) {

@@ -65,6 +65,7 @@ func newWorld(ctx context.Context, c *choices) *world {
 	if w.of(4) == 3 { // a person's sessions share one host, one at a time
 		w.config.Sessions.HostTemplate = "{user}"
 	}
+	w.config.Accounting.Enabled = w.of(3) == 2
 	w.config = w.config.WithDefaults()
 	w.rules = newRules(w)
 	w.server.written, w.server.forgotten = w.note, func() { w.rules = newRules(w) }

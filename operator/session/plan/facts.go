@@ -42,6 +42,10 @@ type Facts struct {
 	Limited bool // gather
 	// ByQuota: a quota does.
 	ByQuota bool // gather
+	// Accounts: what runs have used is written down.
+	Accounts bool // gather
+	// Budgets are what the person has of GPU-hours; none: they are not limited.
+	Budgets []fairshare.Budget // gather
 	// HomeCached is how large the home is that the cache shows, in bytes.
 	HomeCached int64 // gather
 

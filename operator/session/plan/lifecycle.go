@@ -6,6 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -53,13 +54,14 @@ type deadline struct {
 	reason vdi.StopReason
 	warn   time.Duration // how long before a person is warned
 	held   bool          // its clock stands still: it neither comes nor is lifted
+	firm   bool          // it comes no sooner than it was announced for, whatever others do
 }
 
 // Decide says what should become of a session now. It is the specification of
 // all ends: none comes early, nor before it was announced for its time;
 // keepAliveUntil can only move the end of a run back, and unknown activity is
-// never idleness.
-func Decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) Decision {
+// never idleness. More are the ends that depend on others.
+func Decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time, more ...deadline) Decision {
 	d := DecideByPerson(s)
 	if HasProven(s.Status, now) { // what went wrong before is forgotten when it stops to work
 		forgiven := *s
@@ -67,7 +69,7 @@ func Decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) Decis
 		s = &forgiven
 	}
 	var first, soon deadline // the first end, and the first of those that are announced
-	for _, next := range deadlines(s, rules) {
+	for _, next := range append(deadlines(s, rules), more...) {
 		if !next.held {
 			d.LookAgainAfter(next.at.Add(-next.warn).Sub(now))
 		}
@@ -102,16 +104,20 @@ func Decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time) Decis
 // announce is the announcement of an end that is near, nil of others. The end then
 // comes no sooner than people were warned for its time.
 func (d *deadline) announce(st vdi.VDISessionStatus, now time.Time) *vdi.Announcement {
-	since, announced := announcedSince(st, d.end, now)
+	before := announced(st, d.end, now)
+	since := metav1.Time{Time: now.Truncate(time.Second)}
+	if before != nil {
+		since = before.Since
+	}
 	switch {
-	case d.held && announced:
+	case d.held && before != nil:
 		return &vdi.Announcement{End: d.end, Since: since}
 	case d.held, now.Before(d.at.Add(-d.warn)):
 		return nil
-	case !announced:
-		since = metav1.Time{Time: now.Truncate(time.Second)}
+	case d.firm && before != nil && before.At != nil:
+		d.at = accounting.Later(d.at, before.At.Time)
 	}
-	d.at = Later(d.at, since.Add(d.warn))
+	d.at = accounting.Later(d.at, since.Add(d.warn))
 	return &vdi.Announcement{End: d.end, Since: since, At: &metav1.Time{Time: d.at}}
 }
 
@@ -136,18 +142,18 @@ func (d *Decision) IsNear(end vdi.End) bool {
 	return slices.ContainsFunc(d.Announced, func(a vdi.Announcement) bool { return a.End == end })
 }
 
-// announcedSince is since when an end is announced. Whatever is edited meanwhile,
+// announced is how an end is announced; nil: it is not. Whatever is edited meanwhile,
 // only an end that is no longer near is announced anew: else edits could put one
 // off for ever. Nor can a clock that was wrong: what it announced for a later time
 // is announced anew.
-func announcedSince(st vdi.VDISessionStatus, end vdi.End, now time.Time) (since metav1.Time, found bool) {
+func announced(st vdi.VDISessionStatus, end vdi.End, now time.Time) *vdi.Announcement {
 	i := slices.IndexFunc(st.Announcements, func(a vdi.Announcement) bool {
 		return a.End == end && a.Since.Time.Before(now.Add(mostAhead))
 	})
 	if i < 0 {
-		return since, false
+		return nil
 	}
-	return st.Announcements[i].Since, true
+	return &st.Announcements[i]
 }
 
 // DecideByPerson is what its user wishes, whatever the clock says.
@@ -193,7 +199,7 @@ func idleEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) (deadline, bool) {
 	}
 	d := deadline{end: vdi.EndIdle, want: SuspendNow, reason: vdi.StopIdle, warn: warnBefore(rules, idle)}
 	if d.held = !ActivityKnown(s); !d.held {
-		end := Later(s.Status.StartTime.Time, s.Status.Activity.LastActivityTime.Time).Add(idle)
+		end := accounting.Later(s.Status.StartTime.Time, s.Status.Activity.LastActivityTime.Time).Add(idle)
 		d.at = extended(s, rules, end, idleBound(s, rules, end))
 	}
 	return d, true
@@ -266,7 +272,7 @@ func extended(s *vdi.VDISession, rules vdi.TemplateLifecycle, end, bound time.Ti
 	if s.Spec.KeepAliveUntil == nil || most == 0 {
 		return end
 	}
-	return Later(end, Earlier(s.Spec.KeepAliveUntil.Time, bound.Add(most)))
+	return accounting.Later(end, Earlier(s.Spec.KeepAliveUntil.Time, bound.Add(most)))
 }
 
 // idleBound is where an idle run ends that nobody extends: at its timeout, as far
@@ -323,14 +329,6 @@ func actionOf(s *vdi.VDISession, rules vdi.TemplateLifecycle) Want {
 // Earlier is the earlier of two times.
 func Earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// Later is the later of two times.
-func Later(a, b time.Time) time.Time {
-	if a.After(b) {
 		return a
 	}
 	return b

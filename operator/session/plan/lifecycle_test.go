@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 )
@@ -323,7 +324,7 @@ func earliestEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle, reason vdi.Stop
 	if reason == vdi.StopExpired {
 		return fixture.Noon.Add(longestRun(s.Spec, rules))
 	}
-	return Later(fixture.Noon, s.Status.Activity.LastActivityTime.Time).Add(IdleTimeout(s.Spec, rules))
+	return accounting.Later(fixture.Noon, s.Status.Activity.LastActivityTime.Time).Add(IdleTimeout(s.Spec, rules))
 }
 
 func TestDecideHolds(t *testing.T) {
@@ -409,7 +410,7 @@ func TestNoEditsPutAnEndOff(t *testing.T) {
 		for now, d := fixture.Noon, (Decision{}); ; now = now.Add(time.Duration(r.Int64N(int64(5 * time.Hour)))) {
 			anyWish(r, &s.Spec, now)
 			if r.IntN(2) == 0 && d.ExpiresAt != nil { // the very moment that was told
-				now = Later(now, d.ExpiresAt.Time)
+				now = accounting.Later(now, d.ExpiresAt.Time)
 			}
 			d = Decide(s, rules, now)
 			words := fmt.Sprintf("%+v %+v at %s: %+v", s.Spec, rules, now, d)

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -62,6 +63,8 @@ type Plan struct {
 
 	// What the status says next of these, beside what follows from the rest.
 
+	RunOver *accounting.Run // a pod of the session that is gone and was not counted yet
+
 	Activity *vdi.ActivityStatus // the last known use
 	Failures int32               // pods that ended by themselves
 	Downtime *vdi.DowntimeStatus // for how long the run has not worked
@@ -75,6 +78,7 @@ type Outcome struct {
 	Made        bool             // this pass made the pod
 	MadePerhaps bool             // the API server has not said whether it did
 	Repaired    []string         // kinds that had drifted and were put back
+	Counted     bool             // RunOver is counted
 	Altered     bool             // somebody changed an object on its way into the cluster
 	Replaced    []string         // resource versions of the session that its writes replaced
 	Confirmed   bool             // the API server itself was asked for the session
@@ -124,6 +128,7 @@ func (p draft) steps() []func() error {
 	if p.Session.DeletionTimestamp != nil {
 		return []func() error{
 			p.stopForGood,  // the URL dies first, then the desktop
+			p.countRun,     // what the desktop has used, once it is gone
 			p.deleteHome,   // only if its owner asked for that
 			p.leaveHome,    // a home that stays says so, and for how long
 			p.releaseHomes, // another claim that it holds is free again
@@ -136,6 +141,7 @@ func (p draft) steps() []func() error {
 		p.decide,         // run, stop or end, by the desktop's use and the API server's time where that decides
 		p.end,            // an expired run ends or is suspended
 		p.stop,           // the desktop of a session that should not run
+		p.countRun,       // what a desktop that is gone has used
 		p.labelForProxy,  // the label by which the proxy reads routes, where it is missing
 		p.releaseHomes,   // a claim that it no longer uses is free again
 		p.keepRegistered, // the finalizer, of a desktop that has lost it

@@ -25,6 +25,11 @@ func (p draft) admit() error {
 	if !p.Limited || p.Desired == nil || !p.asksForRoom() {
 		return nil
 	}
+	if p.Starting() && len(p.Budgets) > 0 && p.rateToCome() > 0 { // a clock that jumps gains nobody hours
+		if err := p.answer(AskTime); err != nil {
+			return err
+		}
+	}
 	if err := p.answer(AskRoom); err != nil {
 		return err
 	}
@@ -58,8 +63,13 @@ func (p draft) noRoom() *verdict.Verdict {
 		return nil
 	case room.Queue == nil || room.Queue.Key == nil:
 		v := quotaExceeded(room.Short.Refusal())
-		if room.Short.Field == fairshare.Storage { // homes that nobody has send no news
+		switch room.Short.Field {
+		case fairshare.Storage: // homes that nobody has send no news
 			v.Retry = verdict.DeniedRetry
+		case fairshare.GPUHours: // nor does the calendar
+			if !room.Short.Stands && !room.Short.Never {
+				v.Retry = max(room.Short.Room.Sub(p.Now), time.Second)
+			}
 		}
 		return v
 	}
@@ -94,6 +104,13 @@ func (p *Pass) RoomRequest() fairshare.Request {
 	}
 	if p.Starting() {
 		r.Run, r.Pool = p.amounts(), p.Pool()
+		r.Rate, r.Warn = p.rateToCome(), defaultWarnBefore
+		if !p.ServerTime.IsZero() {
+			r.Now = p.ServerTime
+		}
+		if rules, known := p.Rules(); known {
+			r.Warn = rules.WarnBefore.Or(defaultWarnBefore)
+		}
 	}
 	if c := p.accepted(); c != nil && c.Status == metav1.ConditionFalse && c.Reason == vdi.ReasonQuotaExceeded && c.ObservedGeneration == p.Session.Generation {
 		r.Refused = r.Queue
@@ -110,14 +127,15 @@ func (p *Pass) RoomSeen(failed error) fairshare.Seen {
 	_, asked := p.Answered[AskRoom]
 	wish := p.homeWish()
 	seen := fairshare.Seen{
-		Session: SessionOf(p.Session), Accepted: p.WasAccepted(), Asked: asked,
+		Session: SessionOf(p.Session), Accepted: p.WasAccepted(), Asked: asked, Now: p.Now,
 		Keeps: p.KeepsRoom(failed), Home: p.HomeCached >= wish,
 	}
 	if p.Seen.Pod != nil || p.Made || p.MadePerhaps {
 		seen.Run, seen.Made = p.amounts(), p.Made || p.MadePerhaps
-		seen.Pool, seen.Now = p.Pool(), p.Now
+		seen.Pool = p.Pool()
 		seen.Placed, seen.Since = p.placement()
 	}
+	seen.Counted, seen.Over, seen.Written = p.Uses(), p.OverRun(), p.Counted
 	if end := p.Session.Status.ExpiresAt; end != nil {
 		seen.Ends = end.Time
 	}

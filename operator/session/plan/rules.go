@@ -30,7 +30,7 @@ func (p *Pass) DecisionOn(s *vdi.VDISession, now time.Time) Decision {
 	if !known {
 		return DecideByPerson(s)
 	}
-	return Decide(s, rules, now)
+	return Decide(s, rules, now, p.budgetEnd(s, rules, now)...)
 }
 
 // Rules are the template's, and while it is missing those that were last read:

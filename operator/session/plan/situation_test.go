@@ -56,6 +56,9 @@ type situation struct {
 		Stuck bool `json:"stuck"`
 	} `json:"booked"`
 
+	// Budgets are what the person has of GPU-hours.
+	Budgets []fixture.Budget `json:"budgets"`
+
 	// Rendered are the session and the template that the objects were made from, where they
 	// were others.
 	Rendered struct {
@@ -108,6 +111,7 @@ func (in situation) pass(t testing.TB) *plan.Pass {
 	p := plan.NewPass(in.Session.DeepCopy(), in.Clock.UTC(), &in.Settings)
 	p.Template, p.StatementKeys, p.StartedBy = in.Template.DeepCopy(), in.Keys, in.StartedBy
 	p.EndedFor, p.Released = in.EndedFor.Duration, in.Released
+	p.Accounts, p.Budgets = in.Settings.Accounting.Enabled || len(in.Budgets) > 0, fixture.Budgets(in.Budgets)
 	p.Limited = len(in.Quotas) > 0 || len(in.Booked) > 0 && in.Booked[0].Stuck
 	p.Seen.Others = map[plan.Key]*unstructured.Unstructured{}
 	for _, o := range in.live(t) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 )
 
@@ -40,6 +41,9 @@ type (
 	UnlessUsed struct{}
 	// EndSession deletes exactly the session that was decided about.
 	EndSession struct{}
+	// CountRun adds a pod that holds nothing any more to what its person has used, unless that was
+	// done.
+	CountRun struct{ accounting.Run }
 	// RemoveFinalizer lets the session go; the garbage collector takes what it owns.
 	RemoveFinalizer struct{}
 )
@@ -122,6 +126,7 @@ func (w Record) String() string        { return fmt.Sprintf("record stop %q, end
 func (w SetRunPolicy) String() string  { return "set spec.runPolicy to " + string(w.To) }
 func (UnlessUsed) String() string      { return "ask once more whether it was used" }
 func (EndSession) String() string      { return "delete the session" }
+func (w CountRun) String() string      { return "count the run of pod " + string(w.UID) }
 func (w StopDesktop) String() string {
 	words := "stop the desktop:"
 	for _, o := range w.Ways {

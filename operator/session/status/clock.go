@@ -5,6 +5,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
@@ -71,7 +72,7 @@ func (p view) describeStart(st *vdi.VDISessionStatus) {
 		if _, found := desktop.LastExit(p.Seen.Pod, false); !found {
 			st.LastExit = nil // that was another run, and this one works
 		}
-		st.StartTime = &metav1.Time{Time: plan.Later(p.Now.Truncate(time.Second), p.Seen.Pod.CreationTimestamp.Time)}
+		st.StartTime = &metav1.Time{Time: accounting.Later(p.Now.Truncate(time.Second), p.Seen.Pod.CreationTimestamp.Time)}
 	}
 }
 
@@ -97,5 +98,5 @@ func (p view) requeueAfter(ahead plan.Decision) time.Duration {
 }
 
 func operatorsReason(reason vdi.StopReason) bool {
-	return reason == vdi.StopExpired || reason == vdi.StopIdle || reason == vdi.StopFailed
+	return reason == vdi.StopExpired || reason == vdi.StopIdle || reason == vdi.StopFailed || reason == vdi.StopBudget
 }

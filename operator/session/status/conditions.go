@@ -64,6 +64,8 @@ func expiryWords(end vdi.End, held bool) (reason, message string) {
 			return vdi.ReasonIdle, "Nobody has used the desktop for a while, and whether somebody does now is unknown: it is suspended if not. Using it, or spec.keepAliveUntil, moves the end"
 		}
 		return vdi.ReasonIdle, "Nobody has used the desktop for a while: it is suspended soon (see status.announcements). Using it, or spec.keepAliveUntil, moves the end"
+	case vdi.EndBudget:
+		return vdi.ReasonBudget, "The GPU-hours that a VDIQuota gives are used up soon (see status.announcements): the desktop is suspended then, and starts again when somebody resumes it in the next window. Stopping desktops that are not used moves the end"
 	case vdi.EndStarting:
 		return vdi.ReasonTooLong, "The desktop has not started for long: the session is suspended soon (see status.announcements); the home is kept"
 	case vdi.EndFailed:

@@ -59,6 +59,7 @@ type goldenInput struct {
 	Made        bool                `json:"made"`     // the pod was made by this pass
 	LookAgain   metav1.Duration     `json:"lookAgain"`
 	Limited     bool                `json:"limited"` // a quota selects the session
+	Budgets     []fixture.Budget    `json:"budgets"` // what GPU-hours are left
 	Asked       bool                `json:"asked"`   // for room
 	Queue       *vdi.QueueStatus    `json:"queue"`   // the place that was answered
 	// Failed is an error that ended the pass: at its first read if Undecided, where the end
@@ -126,6 +127,7 @@ func (in goldenInput) pass() *plan.Pass {
 	}
 	p.Seen = plan.Children{Pod: in.Pod.DeepCopy(), Claim: in.Claim.DeepCopy(), Existing: in.Existing.DeepCopy()}
 	p.Credentials, p.Verifier, p.Gathered, p.Limited, p.ByQuota = in.Credentials, in.Verifier, true, in.Limited, in.Limited
+	p.Budgets = fixture.Budgets(in.Budgets)
 	if p.Session.DeletionTimestamp == nil {
 		p.Template, p.StartedBy = in.Template.DeepCopy(), in.StartedBy
 	}

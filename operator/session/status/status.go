@@ -51,6 +51,7 @@ func Of(p *plan.Pass, failed error) Report {
 		after.Queue = v.queue()
 	}
 	v.describeTime(after, failed)
+	v.describeRuns(after)
 	ahead := v.describeEnd(after)
 	setConditions(after, v, &judged, ahead)
 	return Report{*after, v.requeueAfter(ahead)}

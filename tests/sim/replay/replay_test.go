@@ -431,6 +431,7 @@ func (r *replayer) clean() {
 		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDISession"},
 		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDITemplate"},
 		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDIQuota"},
+		{Group: "vdi.kasm.io", Version: "v1alpha1", Kind: "VDIUsage"},
 		{Group: "traefik.io", Version: "v1alpha1", Kind: "IngressRoute"},
 		{Version: "v1", Kind: "Pod"},
 		{Version: "v1", Kind: "PersistentVolumeClaim"},

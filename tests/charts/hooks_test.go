@@ -109,7 +109,7 @@ func TestHookRights(t *testing.T) {
 	const cluster = "vdi-system:" + operatorName
 	crds := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":crds").Rules
 	require.Len(t, crds, 1)
-	require.Equal(t, []string{"vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io"}, crds[0].ResourceNames)
+	require.Equal(t, []string{"vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io", "vdiusages.vdi.kasm.io"}, crds[0].ResourceNames)
 	templates := find[rbacv1.ClusterRole](t, objs, "ClusterRole", cluster+":templates").Rules
 	require.Len(t, templates, 1)
 	require.Equal(t, []string{"plain", "three"}, templates[0].ResourceNames)

@@ -36,7 +36,7 @@ func TestNamespacedInstaller(t *testing.T) {
 			applied = append(applied, obj)
 		}
 	}
-	require.Len(t, ofKind(applied, "CustomResourceDefinition"), 3)
+	require.Len(t, ofKind(applied, "CustomResourceDefinition"), 4)
 	bindings := 0
 	for _, obj := range ofKind(applied, "ClusterRoleBinding") {
 		for _, subject := range typed[rbacv1.ClusterRoleBinding](t, obj).Subjects {

@@ -288,7 +288,7 @@ func TestNamespacedMode(t *testing.T) {
 	require.Len(t, clusterRoles, 1)
 	for _, rule := range typed[rbacv1.ClusterRole](t, clusterRoles[0]).Rules {
 		for _, resource := range rule.Resources {
-			require.Contains(t, []string{"vditemplates", "vditemplates/status", "vdiquotas", "vdiquotas/status", "customresourcedefinitions", "nodes"}, resource)
+			require.Contains(t, []string{"vditemplates", "vditemplates/status", "vdiquotas", "vdiquotas/status", "vdiusages", "customresourcedefinitions", "nodes"}, resource)
 		}
 	}
 	everywhere := find[rbacv1.ClusterRole](t, objects(t, operator(nil)), "ClusterRole", "vdi-operator:sessions").Rules

@@ -265,7 +265,7 @@ func policiesOf(objects []*unstructured.Unstructured) map[string]*unstructured.U
 	policies := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
 		about, _, _ := strings.Cut(o.GetName(), ".")
-		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "labels", "routes", "endpoints"}, about) {
+		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "quotas", "labels", "routes", "endpoints"}, about) {
 			policies[about] = o
 		}
 	}
@@ -326,13 +326,15 @@ func (g *guard) install(t *testing.T, policy *unstructured.Unstructured, missing
 	if strings.HasPrefix(policy.GetName(), "operator-gpus.") {
 		selector = "objectSelector" // of what is in no namespace
 	}
+	spec := map[string]any{
+		"policyName": policy.GetName(), "validationActions": []any{"Deny"},
+		"matchResources": map[string]any{selector: map[string]any{"matchLabels": map[string]any{guardLabel: g.name}}},
+	}
+	if _, reads, _ := unstructured.NestedMap(policy.Object, "spec", "paramKind"); reads {
+		spec["paramRef"] = map[string]any{"selector": map[string]any{}, "parameterNotFoundAction": "Allow"}
+	}
 	binding := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": policy.GetAPIVersion(), "kind": bindingKind,
-		"metadata": map[string]any{"name": policy.GetName()},
-		"spec": map[string]any{
-			"policyName": policy.GetName(), "validationActions": []any{"Deny"},
-			"matchResources": map[string]any{selector: map[string]any{"matchLabels": map[string]any{guardLabel: g.name}}},
-		},
+		"apiVersion": policy.GetAPIVersion(), "kind": bindingKind, "metadata": map[string]any{"name": policy.GetName()}, "spec": spec,
 	}}
 	require.NoError(t, g.plane.admin.Create(t.Context(), binding))
 }
@@ -342,7 +344,7 @@ func (g *guard) isInForce(t *testing.T, policies ...string) {
 	t.Helper()
 	asked := &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}}
 	marked := map[string]client.Object{
-		"sessions": asked, "places": asked, "operator-sessions": asked,
+		"sessions": asked, "quotas": asked, "places": asked, "operator-sessions": asked,
 		"labels": &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
 		"routes": ingress(g.elsewhere, "sentinel", "app.example.org"),
 		// The others stand in the way of none of these.
@@ -432,6 +434,15 @@ func (p *plane) furnish(t *testing.T) {
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}}
 	for _, v := range []visitor{aPerson, prefixed(aPerson), mallory, prefixed(mallory), teamAdmin, portal, manager, uninstall, slicer, mesh} {
 		binding.Subjects = append(binding.Subjects, rbacv1.Subject{Kind: rbacv1.UserKind, Name: v.name})
+	}
+	nine := int32(9)
+	for name, selector := range map[string]vdi.QuotaSelector{
+		"counted":   {Groups: []string{"counted", "system:authenticated"}, Templates: []string{plain, artists}},
+		"elsewhere": {Groups: []string{"team"}, Namespaces: []string{"elsewhere"}},
+		"others":    {Groups: []string{"team"}, Users: []string{"bob@example.com"}},
+	} {
+		q := &vdi.VDIQuota{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: vdi.VDIQuotaSpec{Selector: selector, PerUser: &vdi.UserLimits{Sessions: &nine}}}
+		require.NoError(t, p.admin.Create(t.Context(), q))
 	}
 	require.NoError(t, p.admin.Create(t.Context(), role))
 	require.NoError(t, p.admin.Create(t.Context(), binding))

@@ -90,6 +90,7 @@ func always() []string {
 		"vditemplates/status.vdi.kasm.io":   "patch",
 		"vdiquotas.vdi.kasm.io":             "list watch",
 		"vdiquotas/status.vdi.kasm.io":      "patch",
+		"vdiusages.vdi.kasm.io":             "get list watch create update delete",
 		"customresourcedefinitions.apiextensions.k8s.io ingressroutes.traefik.io": "list watch",
 		"leases.coordination.k8s.io in " + operatorNamespace:                      "create",
 		"leases.coordination.k8s.io vdi-operator in " + operatorNamespace:         "get update",

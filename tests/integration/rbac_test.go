@@ -31,6 +31,8 @@ func unseen() map[string]map[string]string {
 	return map[string]map[string]string{
 		operatorName: {
 			"route vdisessions.vdi.kasm.io":            "a verb of the admission policies: nobody asks the API server for it",
+			"get vdiusages.vdi.kasm.io":                "after a conflict with another replica's write (usage.Store.Add)",
+			"delete vdiusages.vdi.kasm.io":             "of whom nothing is kept any more, after months (usage's TestFold)",
 			"patch events.events.k8s.io in vdi-system": "what is told about GPUs again within minutes becomes one event with a count (client-go, tools/events)",
 		},
 		"vdi-frontdoor":          unseenAtDoor(),
@@ -73,7 +75,7 @@ func TestEveryRightIsUsed(t *testing.T) {
 	require.NoError(t, p.installRouteKind(t.Context()))
 	objects := chartObjects(
 		t, `sessions.hostTemplate=\{user\}`, "templates.plain.image="+image,
-		"gpuSharing.enabled=true", "gpuSharing.managePolicy=true", "gpuSharing.namespace="+gpuNamespace, "gpuSharing.configs.any.replicas=2",
+		"accounting.enabled=true", "gpuSharing.enabled=true", "gpuSharing.managePolicy=true", "gpuSharing.namespace="+gpuNamespace, "gpuSharing.configs.any.replicas=2",
 	)
 	require.NoError(t, p.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: gpuNamespace}}))
 	p.grant(t, objects)

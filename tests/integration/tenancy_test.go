@@ -278,7 +278,7 @@ func (w *world) requireMay(who visitor, verb, resource string, want bool) {
 	groupResource, subresource, _ := strings.Cut(resource, "/")
 	name, group, _ := strings.Cut(groupResource, ".")
 	ns := w.ns
-	if (name == "vditemplates" || name == "vdiquotas") && verb != "use" { // which is asked in a session's namespace
+	if (name == "vditemplates" || name == "vdiquotas" || name == "vdiusages") && verb != "use" { // which is asked in a session's namespace
 		ns = ""
 	}
 	if strings.HasPrefix(name, "vdi") {

@@ -89,7 +89,7 @@ func TestCRDsApply(t *testing.T) {
 	m := start(t)
 	out, err := m.maintain(t, "crds", "apply")
 	require.NoError(t, err)
-	assert.Equal(t, "applied CRD vdiquotas.vdi.kasm.io\napplied CRD vdisessions.vdi.kasm.io\napplied CRD vditemplates.vdi.kasm.io\n", out)
+	assert.Equal(t, "applied CRD vdiquotas.vdi.kasm.io\napplied CRD vdisessions.vdi.kasm.io\napplied CRD vditemplates.vdi.kasm.io\napplied CRD vdiusages.vdi.kasm.io\n", out)
 	version := func() string {
 		return m.must(t, "kubectl", "get", "crd", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
 	}

@@ -27,7 +27,7 @@ func TestChartTesting(t *testing.T) {
 			"sessions.proxy.namespace="+install.Namespace, "sessions.proxy.service=vdi-traefik", "sessions.proxy.port=8443",
 			"image.repository=docker.io/vdi-platform/vdi-operator", "image.tag=dev", "image.digest=", "image.pullPolicy=IfNotPresent")
 		w.must(t, "kubectl", append([]string{"delete", "namespace", "--wait=false"}, namespaces...)...)
-		w.must(t, "kubectl", "delete", "crd", "vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io") // which Helm keeps
+		w.must(t, "kubectl", "delete", "crd", "vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io", "vdiusages.vdi.kasm.io") // which Helm keeps
 	})
 	t.Run("coturn", func(t *testing.T) {
 		const namespace = "ct-relay"

@@ -112,7 +112,7 @@ func TestLife(t *testing.T) {
 	t.Run("restore", func(t *testing.T) {
 		w.must(t, "kubectl", "delete", "vditemplate", "page")
 		release(t, "helm4", "install", current)
-		w.must(t, "kubectl", "create", "-f", filepath.Join(w.dir, "vditemplates.yaml"), "-f", filepath.Join(w.dir, "vdiquotas.yaml"), "-f", filepath.Join(w.dir, "vdisessions.yaml"))
+		w.must(t, "kubectl", "create", "-f", filepath.Join(w.dir, "vditemplates.yaml"), "-f", filepath.Join(w.dir, "vdiquotas.yaml"), "-f", filepath.Join(w.dir, "vdiusages.yaml"), "-f", filepath.Join(w.dir, "vdisessions.yaml"))
 		restored := await(t, alice, install.Running)
 		assert.NotEqual(t, before.UID, restored.UID)
 		assert.Equal(t, home, restored.Status.Home.UID, "the home is found by user and session")
@@ -218,7 +218,7 @@ func (w *world) must(t *testing.T, program string, args ...string) string {
 // backup does what the operator chart's page says, its expression included.
 func backup(t *testing.T) {
 	t.Helper()
-	for _, kind := range []string{"vditemplates", "vdiquotas", "vdisessions"} {
+	for _, kind := range []string{"vditemplates", "vdiquotas", "vdiusages", "vdisessions"} {
 		text := w.must(t, "kubectl", "get", kind, "-A", "-o", "yaml")
 		text = regexp.MustCompile(`(?m)^    (uid|resourceVersion|creationTimestamp):.*\n`).ReplaceAllString(text, "")
 		require.NoError(t, os.WriteFile(filepath.Join(w.dir, kind+".yaml"), []byte(text), 0o600))

@@ -22,7 +22,7 @@ import (
 // test before. The one after pulls the same images, which then are no loaded ones any more.
 func TestWithoutHooks(t *testing.T) {
 	w.must(t, "helm", "uninstall", "proxy", "-n", install.Namespace, "--wait", "--ignore-not-found")
-	w.must(t, "kubectl", "delete", "crd", "vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io", "--ignore-not-found")
+	w.must(t, "kubectl", "delete", "crd", "vdiquotas.vdi.kasm.io", "vdisessions.vdi.kasm.io", "vditemplates.vdi.kasm.io", "vdiusages.vdi.kasm.io", "--ignore-not-found")
 	w.must(t, "kubectl", "delete", "secret", "vdi-frontdoor-keys", "-n", install.Namespace, "--ignore-not-found")
 	p := w.applied(t)
 	w.kubectlApply(t, p.file, w.must(t, "helm", "show", "crds", p.chart))

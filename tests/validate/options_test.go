@@ -132,7 +132,7 @@ func TestChecks(t *testing.T) {
 func TestDefinitions(t *testing.T) {
 	versions, err := definitions()
 	require.NoError(t, err)
-	require.Len(t, versions, 3)
+	require.Len(t, versions, 4)
 	for name, version := range versions {
 		assert.NotEmpty(t, version, name)
 	}

@@ -45,6 +45,11 @@ portals and who ends a namespace pass first. */}}
 - name: not-the-end-of-a-namespace
   expression: >-
     request.operation == 'CREATE' || !(request.userInfo.username in {{ include "vdi-operator.admission.system" . }})
+{{ include "vdi-operator.admission.ofThemselves" . }}
+{{- end -}}
+
+{{/* Those of policies that people alone can run into. */}}
+{{- define "vdi-operator.admission.ofThemselves" -}}
 # It has a policy of its own, which allows it three fields (templates/frontdoor).
 - name: not-the-front-door
   expression: >-
@@ -58,6 +63,23 @@ portals and who ends a namespace pass first. */}}
 - name: not-an-administrator
   expression: >-
     !{{ include "vdi-operator.admission.may" "manage" }}
+{{- end -}}
+
+{{/* The variables groups, which the requester is in as spec.groups names them, and
+namesGroups, whether the request has them named: when the session is made, when they
+change, when it is resumed, and when something else changes of one that is to run and has
+no desktop. So who has left a group starts none by it, and nobody starts one beside it. */}}
+{{- define "vdi-operator.admission.groupVariables" -}}
+{{- $prefix := toJson (dig "requesterGroupPrefix" "" .Values.access) -}}
+- name: groups
+  expression: >-
+    request.userInfo.?groups.orValue([]).filter(g, g.startsWith({{ $prefix }})).map(g, g.substring({{ $prefix }}.size()))
+- name: namesGroups
+  expression: >-
+    request.operation == 'CREATE' || request.operation == 'UPDATE' && (
+    object.spec.?groups.orValue([]) != oldObject.spec.?groups.orValue([])
+    || object.spec != oldObject.spec && object.spec.?runPolicy.orValue('') != 'Suspended'
+    && (oldObject.spec.?runPolicy.orValue('') == 'Suspended' || oldObject.?status.?podName.orValue('') == ''))
 {{- end -}}
 
 {{/* Whether RBAC allows the requester a verb on the sessions of the request's
@@ -85,8 +107,8 @@ matchResources:
 {{- end }}
 {{- end -}}
 
-{{/* A policy's binding: dict root, part, and actions and everywhere where they
-differ. */}}
+{{/* A policy's binding: dict root, part, and actions, everywhere and params (whether it
+reads objects, of which there may be none) where they differ. */}}
 {{- define "vdi-operator.admission.binding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -96,6 +118,9 @@ metadata:
 spec:
   policyName: {{ include "vdi-operator.admission.name" . }}
   validationActions: [{{ .action | default "Deny" }}]
+  {{- if .params }}
+  paramRef: {selector: {}, parameterNotFoundAction: Allow}
+  {{- end }}
   {{- if not .everywhere }}
   {{- include "vdi-operator.admission.where" .root | nindent 2 }}
   {{- end }}

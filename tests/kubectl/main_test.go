@@ -135,7 +135,7 @@ func (w *world) create(ctx context.Context, text []byte) error {
 		if err := w.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
-		if !hasStatus {
+		if !hasStatus || o.GetKind() == "VDIUsage" { // it was made with it
 			continue
 		}
 		if err := w.writeStatus(ctx, o, status); err != nil {

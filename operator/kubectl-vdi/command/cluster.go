@@ -30,6 +30,7 @@ const fieldOwner = "kubectl-vdi"
 var (
 	sessionResource  = vdi.GroupVersion.WithResource("vdisessions")
 	templateResource = vdi.GroupVersion.WithResource("vditemplates")
+	usageResource    = vdi.GroupVersion.WithResource("vdiusages")
 )
 
 var getOptions = metav1.GetOptions{}

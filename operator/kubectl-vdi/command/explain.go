@@ -88,6 +88,8 @@ func roleFor(verb, resource string) (role string, isOurs bool) {
 		return "vdi-user", true
 	case resource == templateResource.Resource && reads:
 		return "vdi-catalogue", true
+	case resource == usageResource.Resource && reads:
+		return "vdi-admin", true
 	case resource == templateResource.Resource && verb == "use":
 		return "vdi-template-user", true
 	}

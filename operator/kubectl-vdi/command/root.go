@@ -131,7 +131,7 @@ func (t *tool) addCommands(root *cobra.Command) {
 			t.listCommand(), t.templatesCommand(), t.createCommand(), t.openCommand(),
 			t.suspendCommand(), t.resumeCommand(), t.extendCommand(), t.deleteCommand(),
 		},
-		groupAnswers: {t.whyCommand(), t.waitCommand(), t.eventsCommand(), t.passwordCommand()},
+		groupAnswers: {t.whyCommand(), t.waitCommand(), t.eventsCommand(), t.passwordCommand(), t.usageCommand()},
 		groupOther:   {t.versionCommand()},
 	} {
 		for _, c := range commands {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -76,11 +77,12 @@ func (r *Reconciler) keepUsage(ctx context.Context) error {
 // writeLost writes down the runs of sessions that are gone, and says when to try again; nil:
 // never.
 func (r *Reconciler) writeLost(ctx context.Context) (again <-chan time.Time) {
+	serverTime := sync.OnceValues(func() (time.Time, error) { return r.ServerTime(ctx) })
 	for _, lost := range r.share.Lost() {
 		if !r.Config.Accounting.Enabled && len(lost.Run.Quotas) == 0 && !r.share.LimitsHours() {
 			continue
 		}
-		now, err := r.ServerTime(ctx)
+		now, err := serverTime()
 		if err == nil {
 			run := lost.Run
 			run.End = plan.Earlier(run.End, now)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
@@ -145,12 +146,12 @@ func (m *Metrics) observe(before, after *vdi.VDISession, p *plan.Pass) {
 	}
 }
 
-// lastRun is when the last run that was counted began; zero: there was none.
-func lastRun(s *vdi.VDISession) (begin int64) {
+// lastRun is the pod of the last run that was counted; "": there was none.
+func lastRun(s *vdi.VDISession) (pod types.UID) {
 	if n := len(s.Status.Runs); n > 0 {
-		begin = s.Status.Runs[n-1].Begin.Unix()
+		pod = s.Status.Runs[n-1].PodUID
 	}
-	return begin
+	return pod
 }
 
 // observeRun counts what a run that has stopped took.

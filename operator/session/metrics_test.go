@@ -97,7 +97,7 @@ func TestMetricsOfGPUHours(t *testing.T) {
 	t.Parallel()
 	before := fixture.Session()
 	after := before.DeepCopy()
-	after.Status.Runs = []vdi.RunRecord{{Begin: *fixture.At(fixture.Noon)}}
+	after.Status.Runs = []vdi.RunRecord{{PodUID: "p", Begin: *fixture.At(fixture.Noon)}}
 	over := accounting.Run{Template: "tpl", Quotas: []string{"all", "artists"}, Begin: fixture.Noon, End: fixture.Noon.Add(time.Hour), Rate: 2000}
 	pass := func(letGo bool) *plan.Pass {
 		return &plan.Pass{Plan: plan.Plan{Now: fixture.Noon.Add(time.Hour), RunOver: &over}, Outcome: plan.Outcome{Counted: true, LetGo: letGo}}

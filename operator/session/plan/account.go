@@ -11,6 +11,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // mostBudgets are those that a status can hold. More than that never limit one person.
@@ -114,7 +115,7 @@ func held(b fairshare.Budget, kept vdi.RunBudget) *fairshare.Budget {
 }
 
 func zoneOf(name string) *time.Location {
-	zone, err := time.LoadLocation(name)
+	zone, err := platform.TimeZone(name)
 	if err != nil { // it was known when the run began
 		return time.UTC
 	}

@@ -99,8 +99,7 @@ func (r *Rig) InstallVariant(ctx context.Context, dir string, v Variant) (*Opera
 // take does what the cluster would do with an object of the chart.
 func (o *Operator) take(ctx context.Context, dir string, object *unstructured.Unstructured) error {
 	switch object.GetKind() {
-	case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
-		"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding": // what the operator's account may do with Secrets they say
+	case "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
 		return o.rig.Driver.Create(ctx, object)
 	case "ConfigMap":
 		if _, found, _ := unstructured.NestedString(object.Object, "data", settingsFile); found {

@@ -3,6 +3,7 @@ package scale
 import (
 	"context"
 	"flag"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func TestSessionsAtRest(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, r.Stop()) })
 	operator, err := r.InstallOperator(ctx, t.TempDir())
 	require.NoError(t, err)
+	r.installPolicies(t)
 	replica, err := operator.Start()
 	require.NoError(t, err)
 
@@ -59,6 +61,19 @@ func TestSessionsAtRest(t *testing.T) {
 	r.tellResume(t, rest, n)
 	r.comesToRest(t, n)
 	r.restartWritesNothing(t, operator, replica, n)
+}
+
+// installPolicies installs the chart's admission policies: by those on its account the operator
+// knows its Secrets, which a resume renews.
+func (r *Rig) installPolicies(t *testing.T) {
+	t.Helper()
+	objects, err := r.ChartObjects(t.Context())
+	require.NoError(t, err)
+	for _, o := range objects {
+		if strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy") {
+			require.NoError(t, r.Driver.Create(t.Context(), o))
+		}
+	}
 }
 
 // runsWithEnd: a session that runs knows when its timeout ends it.

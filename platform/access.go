@@ -12,13 +12,14 @@ import (
 
 // Access says how people show that a desktop is theirs.
 type Access struct {
-	// Mode: Password (default; every session has a password of its own) or OIDC
-	// (people log in at an identity provider).
+	// Mode: Password (default; every session has a password of its own), OIDC
+	// (people log in at an identity provider) or Local (people log in at the front
+	// door, which has a list of them).
 	Mode wire.AccessMode `json:"mode,omitempty"`
 	// OIDC is the identity provider of mode OIDC.
 	OIDC OIDC `json:"oidc,omitempty"`
 	// ForwardAuth is where the proxy asks the front door, within the cluster, who
-	// a visitor is (mode OIDC). Default: port 8081 of the Service "vdi-frontdoor"
+	// a visitor is (modes OIDC and Local). Default: port 8081 of the Service "vdi-frontdoor"
 	// beside the operator.
 	ForwardAuth string `json:"forwardAuth,omitempty"`
 }
@@ -60,7 +61,7 @@ func (a Access) withDefaults(operator Peer) Access {
 	if a.Mode == "" {
 		a.Mode = wire.AccessPassword
 	}
-	if a.Mode == wire.AccessOIDC && a.ForwardAuth == "" {
+	if a.Mode.LogsIn() && a.ForwardAuth == "" {
 		a.ForwardAuth = "http://" + wire.FrontDoor + "." + operator.Namespace + ".svc:8081/auth"
 	}
 	if a.Mode == wire.AccessOIDC && a.OIDC.UserClaim == "" {
@@ -71,14 +72,16 @@ func (a Access) withDefaults(operator Peer) Access {
 
 func (a Access) problems() []string {
 	switch {
-	case a.Mode != wire.AccessPassword && a.Mode != wire.AccessOIDC:
-		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password or OIDC", a.Mode)}
-	case a.Mode == wire.AccessPassword && !reflect.ValueOf(a.OIDC).IsZero():
-		return []string{"access.oidc: set, but access.mode is Password; use mode OIDC or remove it"}
+	case a.Mode != wire.AccessPassword && !a.Mode.LogsIn():
+		return []string{fmt.Sprintf("access.mode: %q is unknown; use Password, OIDC or Local", a.Mode)}
+	case a.Mode != wire.AccessOIDC && !reflect.ValueOf(a.OIDC).IsZero():
+		return []string{fmt.Sprintf("access.oidc: set, but access.mode is %s; use mode OIDC or remove it", a.Mode)}
 	case a.Mode == wire.AccessPassword && a.ForwardAuth != "":
-		return []string{"access.forwardAuth: set, but access.mode is Password; use mode OIDC or remove it"}
+		return []string{"access.forwardAuth: set, but access.mode is Password; use mode OIDC or Local, or remove it"}
 	case a.Mode == wire.AccessPassword:
 		return nil
+	case a.Mode == wire.AccessLocal:
+		return a.forwardAuthProblems()
 	}
 	return append(a.OIDC.problems(), a.forwardAuthProblems()...)
 }
@@ -127,3 +130,27 @@ func isConfidential(u *url.URL) bool {
 func AuthHost(cfg Sessions) string { return authLabel + "." + cfg.Domain }
 
 const authLabel = "auth"
+
+// DefaultPortalLabel begins the host where people log in in mode Local.
+const DefaultPortalLabel = "portal"
+
+// LoginHost is the front door's own host, where people log in: [AuthHost], in mode Local
+// the portal. No session can have it.
+func (c Config) LoginHost() string {
+	if c.Access.Mode == wire.AccessLocal {
+		return c.Sessions.PortalLabel + "." + c.Sessions.Domain
+	}
+	return AuthHost(c.Sessions)
+}
+
+// portalProblems judges the host of the portal.
+func (c Config) portalProblems() []string {
+	label, local := c.Sessions.PortalLabel, c.Access.Mode == wire.AccessLocal
+	switch {
+	case !local && label != "":
+		return []string{fmt.Sprintf("sessions.portalLabel: set, but access.mode is %s, which has no portal; use mode Local or remove it", c.Access.Mode)}
+	case local && (!isLabel(label) || label == authLabel):
+		return []string{fmt.Sprintf("sessions.portalLabel: %q cannot begin the portal's host; use one DNS label other than %q, such as %q", label, authLabel, DefaultPortalLabel)}
+	}
+	return nil
+}

@@ -88,6 +88,9 @@ type Sessions struct {
 	// slug), {id} (from the session's UID), {session}, {namespace}. Default
 	// "{user}-{id}".
 	HostTemplate string `json:"hostTemplate,omitempty"`
+	// PortalLabel begins the host below Domain where people log in in mode Local; no
+	// session can have it. Default "portal"; in other modes there is none.
+	PortalLabel string `json:"portalLabel,omitempty"`
 	// ExternalPort is the port in URLs when it is not 443.
 	ExternalPort int32 `json:"externalPort,omitempty"`
 	// TLS says which certificate the proxy shows.

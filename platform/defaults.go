@@ -36,6 +36,9 @@ func (c Config) WithDefaults() Config {
 	}
 	c.TimeSlicing = c.TimeSlicing.withDefaults()
 	c.Access = c.Access.withDefaults(s.Operator)
+	if c.Access.Mode == wire.AccessLocal && s.PortalLabel == "" {
+		s.PortalLabel = DefaultPortalLabel
+	}
 	return c
 }
 

@@ -51,7 +51,7 @@ func isAlnum(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' 
 // UID, which the API server gives, so that nobody can choose it. Errors are
 // ErrHost.
 func Host(cfg Sessions, user, session, namespace, uid string) (string, error) {
-	label, err := hostLabel(cfg.hostTemplate(), map[string]string{
+	label, err := cfg.hostLabel(map[string]string{
 		"user": slug(user), "id": hash(uid, hashLength), "session": session, "namespace": namespace,
 	})
 	if err != nil {
@@ -64,12 +64,13 @@ func Host(cfg Sessions, user, session, namespace, uid string) (string, error) {
 	return host, nil
 }
 
-// hostLabel fills in a host template and checks that one DNS label results.
-func hostLabel(tpl string, values map[string]string) (string, error) {
+// hostLabel fills in the host template and checks that one DNS label results.
+func (s Sessions) hostLabel(values map[string]string) (string, error) {
+	tpl := s.hostTemplate()
 	label := placeholder.ReplaceAllStringFunc(tpl, func(p string) string {
 		return values[p[1:len(p)-1]]
 	})
-	if label == authLabel {
+	if label == authLabel || s.PortalLabel != "" && label == s.PortalLabel {
 		return "", fmt.Errorf("%w: sessions.hostTemplate %q gives %q, which is the host of the login; rename the session or use {id} in the template", ErrHost, tpl, label)
 	}
 	if !isLabel(label) {

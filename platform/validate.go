@@ -44,7 +44,7 @@ func (c Config) Validate() error {
 	s := c.Sessions
 	problems := slices.Concat(
 		s.hostProblems(), s.TLS.problems(), s.Proxy.problems(), s.Network.problems(),
-		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(), c.Queue.problems(), c.Accounting.problems(),
+		s.turnProblems(), s.Images.problems(), s.Egress.problems(), s.Allowed.problems(), s.metadataProblems(), overlayProblems(s.Overlay), c.TimeSlicing.problems(), c.Access.problems(), c.portalProblems(), c.Queue.problems(), c.Accounting.problems(),
 	)
 	if len(problems) == 0 {
 		return nil

@@ -38,7 +38,7 @@ type read struct {
 	Template readTemplate
 	Platform readPlatform
 	Host     string
-	// StatementKeys count in mode OIDC alone.
+	// StatementKeys count in modes OIDC and Local alone.
 	StatementKeys map[string]string
 	// Encoder is the streamer's name of it: some have one name for all.
 	Encoder string
@@ -145,7 +145,7 @@ func readOfTemplate(template *vdi.VDITemplate) readTemplate {
 func readOfPlatform(p *platform.Config) readPlatform {
 	s := &p.Sessions
 	return readPlatform{
-		Mode: p.Access.Mode, ForwardAuth: p.Access.ForwardAuth,
+		Mode: p.Access.Mode.Agent(), ForwardAuth: p.Access.ForwardAuth,
 		TLS: &s.TLS, Agent: &s.Agent, Operator: &s.Operator, Proxy: &s.Proxy, Network: &s.Network, TURN: &s.TURN,
 		Images: &s.Images, Egress: &s.Egress, Allowed: &s.Allowed,
 		Labels: s.Labels, Annotations: s.Annotations, Values: s.Values, Overlay: s.Overlay,

@@ -27,7 +27,7 @@ func notRead() []string {
 		"Template.TypeMeta", "Template.Status",
 		"Template.Spec.DisplayName", "Template.Spec.Description", "Template.Spec.Deprecated", "Template.Spec.Lifecycle",
 		"Platform.TimeSlicing", "Platform.Encoder", "Platform.Access.OIDC", "Platform.Admission", "Platform.Queue", "Platform.Accounting",
-		"Platform.Sessions.Domain", "Platform.Sessions.HostTemplate", "Platform.Sessions.ExternalPort",
+		"Platform.Sessions.Domain", "Platform.Sessions.HostTemplate", "Platform.Sessions.PortalLabel", "Platform.Sessions.ExternalPort",
 		"Platform.Sessions.VerifyRoute", "Platform.Sessions.GPUSharing",
 	)...)
 }

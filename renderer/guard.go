@@ -64,9 +64,9 @@ func (e *expectation) expectHome(all values) {
 	}
 }
 
-// expectFrontDoor: in mode OIDC nobody reaches the agent but by way of the front door.
+// expectFrontDoor: where the front door logs people in, nobody reaches the agent but by way of the front door.
 func (e *expectation) expectFrontDoor(in Input) {
-	if in.Platform.Access.Mode != wire.AccessOIDC {
+	if !in.Platform.Access.Mode.LogsIn() {
 		return
 	}
 	e.forwardAuth, e.statementKeys = in.Platform.Access.ForwardAuth, in.StatementKeys

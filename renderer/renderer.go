@@ -29,7 +29,7 @@ type Input struct {
 	// Host is the full DNS name of the desktop, decided by the caller.
 	Host string `json:"host"`
 	// StatementKeys are the front door's (file name to PEM), which the
-	// agent believes in mode OIDC; they mean nothing in mode Password.
+	// agent believes in modes OIDC and Local; they mean nothing in mode Password.
 	StatementKeys map[string]string `json:"statementKeys,omitempty"`
 	// Encoder is what the template's encoder Auto comes to on the nodes that the
 	// desktop can land on (platform.ResolveEncoder); empty: Software.
@@ -150,11 +150,11 @@ func sampleOf(t *vdi.VDITemplate, p platform.Config) Input {
 func CredentialsName(session string) string { return session + wire.SuffixCredentials }
 
 // StatementKeysName is the name of the ConfigMap with the keys that a session's
-// agent believes (mode OIDC).
+// agent believes (modes OIDC and Local).
 func StatementKeysName(session string) string { return session + "-statement-keys" }
 
 // ForwardAuthName is the name of the Middleware by which the proxy asks the front
-// door about a session's visitors (mode OIDC).
+// door about a session's visitors (modes OIDC and Local).
 func ForwardAuthName(session string) string { return session + "-forward-auth" }
 
 // TURNLoginName is the name of the Secret with a session's login at the TURN relay.

@@ -11,7 +11,6 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // values are a layer of the session chart's values. A layer is never changed
@@ -391,7 +390,7 @@ func agentValues(in Input) values {
 	facts := platform.FactsOfTemplate(in.Template.Spec)
 	return values{
 		"image":        in.Platform.Sessions.Agent.Image,
-		"mode":         string(in.Platform.Access.Mode),
+		"mode":         string(in.Platform.Access.Mode.Agent()),
 		"input":        facts.Input,
 		"endpoints":    facts.Endpoints,
 		"fileTransfer": string(platform.FileTransferOf(in.Template.Spec.Streamer, in.Template.Spec.Policy)),
@@ -402,7 +401,7 @@ func agentValues(in Input) values {
 
 // statementKeys are what the agent of this session believes.
 func (in Input) statementKeys() map[string]string {
-	if in.Platform.Access.Mode != wire.AccessOIDC {
+	if !in.Platform.Access.Mode.LogsIn() {
 		return nil
 	}
 	return in.StatementKeys

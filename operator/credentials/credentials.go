@@ -35,8 +35,8 @@ const keysVersion = "2"
 type Logins struct {
 	// Secrets writes Secrets, and asks about them.
 	Secrets secrets.Store
-	// OIDC: nobody has a password, people log in at an identity provider.
-	OIDC bool
+	// LogsIn: no session has a password, people log in at the front door.
+	LogsIn bool
 	// Current is a session as the API server has it.
 	Current func(context.Context) (*vdi.VDISession, error)
 }
@@ -100,13 +100,13 @@ func (l Logins) existing(ctx context.Context, s *vdi.VDISession, fresh *corev1.S
 }
 
 // reported reports whether people know the password, so that it stays, and what the
-// status says of it. In mode OIDC nobody has one. Of a session that is being resumed the
-// status names no Secret until it has a new password.
+// status says of it. Where people log in at the front door nobody has one. Of a session
+// that is being resumed the status names no Secret until it has a new password.
 func (l Logins) reported(ctx context.Context, s *vdi.VDISession) (stays bool, verifier string, err error) {
 	switch {
 	case s.Status.Phase == vdi.PhaseSuspended:
 		return false, "", nil
-	case l.OIDC:
+	case l.LogsIn:
 		return true, "", nil
 	case s.Status.CredentialsSecret == "" && s.Status.Access == nil: // or the cache is late
 		if s, err = l.Current(ctx); err != nil {

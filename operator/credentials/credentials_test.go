@@ -127,7 +127,7 @@ func TestExisting(t *testing.T) {
 				c.secret(secret)
 			}
 			l := loginsIn(t, interceptor.Funcs{}, secret)
-			l.OIDC = c.oidc
+			l.LogsIn = c.oidc
 			verifier, desktop, err := l.Ensure(t.Context(), c.session)
 			require.NoError(t, err)
 			require.Nil(t, desktop)

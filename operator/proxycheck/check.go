@@ -9,7 +9,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/vdi-platform/vdi-platform/platform"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // holds is how long one answer about the proxy counts. It is asked for when
@@ -44,9 +43,9 @@ func NewCheck(c platform.Config) *Check {
 			Help: "1 if the proxy hands on what follows an HTTP/2 CONNECT (CVE-2026-71324), so that strangers act with others' logins, else 0. Asked when a desktop has come up, at most once an hour, of few connections: of several proxies it may miss one. Absent until the first answer.",
 		}, nil),
 	}
-	if c.Access.Mode == wire.AccessOIDC {
+	if c.Access.Mode.LogsIn() {
 		// The proxy lets nobody through to a desktop who has not logged in.
-		check.host = platform.AuthHost(c.Sessions)
+		check.host = c.LoginHost()
 	}
 	return check
 }

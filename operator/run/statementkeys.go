@@ -15,7 +15,7 @@ import (
 // watchStatementKeys follows the front door's statement keys, in a mounted ConfigMap, until
 // the context ends; in mode Password there is nothing to follow.
 func watchStatementKeys(ctx context.Context, access platform.Access, dir string) (session.StatementKeys, error) {
-	if access.Mode != wire.AccessOIDC {
+	if !access.Mode.LogsIn() {
 		return nil, nil
 	}
 	return follow(ctx, mount[map[string]string]{

@@ -105,7 +105,7 @@ type Renderer interface {
 }
 
 // StatementKeys are the public keys by which the front door signs statements, and which
-// agents believe in mode OIDC.
+// agents believe where it logs people in.
 type StatementKeys interface {
 	// Get returns them as they are now: file name to PEM; none while the front
 	// door has not published any.
@@ -114,7 +114,7 @@ type StatementKeys interface {
 	Changed() <-chan event.GenericEvent
 }
 
-func (r *Reconciler) isOIDC() bool { return r.Config.Access.Mode == wire.AccessOIDC }
+func (r *Reconciler) logsIn() bool { return r.Config.Access.Mode.LogsIn() }
 
 // Reconcile moves one session towards its spec and reports what it saw.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

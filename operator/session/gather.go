@@ -45,13 +45,13 @@ type child struct {
 // cached is what the cache knows of sessions.
 type cached struct {
 	client        client.Client
-	oidc          bool
+	logsIn        bool
 	statementKeys StatementKeys
 	*memory
 }
 
 func (r *Reconciler) cached() cached {
-	return cached{r.Client, r.isOIDC(), r.StatementKeys, &r.memory}
+	return cached{r.Client, r.logsIn(), r.StatementKeys, &r.memory}
 }
 
 // compared are the children that are compared field by field with the rendered
@@ -64,7 +64,7 @@ func (c cached) compared(session string) []child {
 		{&policyv1.PodDisruptionBudget{}, session},
 		{&ingressRoute{}, session},
 	}
-	if c.oidc {
+	if c.logsIn {
 		children = append(children,
 			child{&corev1.ConfigMap{}, renderer.StatementKeysName(session)},
 			child{&middleware{}, renderer.ForwardAuthName(session)})
@@ -105,7 +105,7 @@ func (c cached) gather(ctx context.Context, p *plan.Pass) error {
 	if p.Session.DeletionTimestamp != nil {
 		return nil
 	}
-	if c.oidc && c.statementKeys != nil {
+	if c.logsIn && c.statementKeys != nil {
 		p.StatementKeys = c.statementKeys.Get()
 	}
 	return c.resolveTemplate(ctx, p)
@@ -236,7 +236,7 @@ func addKind[K any](s *runtime.Scheme, kind schema.GroupVersionKind) {
 
 // proxyKinds are the proxy's kinds that this operator's sessions are made of.
 func (c cached) proxyKinds() []client.Object {
-	if c.oidc {
+	if c.logsIn {
 		return []client.Object{&ingressRoute{}, &middleware{}}
 	}
 	return []client.Object{&ingressRoute{}}

@@ -60,7 +60,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		Watches(&vdi.VDIUsage{}, r.usageChanged()).
 		Watches(&vdi.VDIQuota{}, handler.EnqueueRequestsFromMapFunc(r.ofQuotas), builder.WithPredicates(SpecChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter(), NewQueue: r.newQueue})
-	if r.isOIDC() {
+	if r.logsIn() {
 		b = b.Watches(&corev1.ConfigMap{}, r.owner(mgr), builder.WithPredicates(r.childChanged()))
 	}
 	watching := servesRoutes(mgr)
@@ -250,7 +250,7 @@ func (r *Reconciler) statusIsNotOurs() predicate.Predicate {
 // watchStatementKeys wakes all sessions when the keys change: those that run get the
 // new ones, those that wait for some start.
 func (r *Reconciler) watchStatementKeys(sessions watcher) error {
-	if !r.isOIDC() || r.StatementKeys == nil {
+	if !r.logsIn() || r.StatementKeys == nil {
 		return nil
 	}
 	return r.wakeAll(sessions, r.StatementKeys.Changed(), "front door's keys")

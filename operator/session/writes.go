@@ -183,7 +183,7 @@ func (e *executor) keepTURNLogin(ctx context.Context, p *plan.Pass) error {
 // makeCredentials makes sure of the Secret of a session that is about to start.
 func (e *executor) makeCredentials(ctx context.Context, p *plan.Pass) error {
 	current := func(ctx context.Context) (*vdi.VDISession, error) { return e.current(ctx, p) }
-	verifier, desktop, err := credentials.Logins{Secrets: e.secrets, OIDC: p.OIDC, Current: current}.Ensure(ctx, p.Session)
+	verifier, desktop, err := credentials.Logins{Secrets: e.secrets, LogsIn: p.LogsIn, Current: current}.Ensure(ctx, p.Session)
 	switch {
 	case err != nil:
 		return err

@@ -35,4 +35,20 @@ const (
 	// AccessOIDC has people log in at an identity provider; agents believe the front
 	// door's signed statements, and nothing else.
 	AccessOIDC AccessMode = "OIDC"
+	// AccessLocal has people log in at the front door itself, which has a list of them;
+	// to agents it is [AccessOIDC].
+	AccessLocal AccessMode = "Local"
 )
+
+// LogsIn reports whether the front door logs people in, and agents believe what it says
+// of them.
+func (m AccessMode) LogsIn() bool { return m == AccessOIDC || m == AccessLocal }
+
+// Agent is the mode of agents in a platform's mode: whom the front door knows people by is
+// no affair of theirs.
+func (m AccessMode) Agent() AccessMode {
+	if m.LogsIn() {
+		return AccessOIDC
+	}
+	return m
+}

@@ -209,14 +209,15 @@ type ResourcesStatus struct {
 }
 
 // AccessMode is how visitors of a desktop show who they are.
-// +kubebuilder:validation:Enum=Password;OIDC
+// +kubebuilder:validation:Enum=Password;OIDC;Local
 type AccessMode string
 
 // AccessStatus is how visitors show who they are, and what the front door needs
 // to know them by.
 type AccessStatus struct {
-	// Mode of the current or last run: Password (see credentialsSecret) or OIDC
-	// (login at the platform's identity provider; there is no password).
+	// Mode of the current or last run: Password (see credentialsSecret), OIDC (login at
+	// the platform's identity provider) or Local (login at its portal); with a login
+	// there is no password.
 	// +optional
 	Mode AccessMode `json:"mode,omitempty"`
 	// PasswordVerifier is the SHA-256 of the session's password in base64 (access

@@ -65,8 +65,8 @@ func hasPassword(s *vdi.VDISession) error {
 		return fmt.Errorf("%s: the operator has not looked at the last change yet, so its password may be about to change: try again in a moment", s.Name)
 	case s.Status.CredentialsSecret != "":
 		return nil
-	case access != nil && access.Mode == vdi.AccessMode(wire.AccessOIDC):
-		return fmt.Errorf("%s has no password: its visitors log in at the platform's identity provider; open %s", s.Name, s.Status.URL)
+	case access != nil && wire.AccessMode(access.Mode).LogsIn():
+		return fmt.Errorf("%s has no password: its visitors log in at the platform, as themselves; open %s", s.Name, s.Status.URL)
 	}
 	return fmt.Errorf("%s has no password: it gets one when it starts", s.Name)
 }

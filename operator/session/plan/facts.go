@@ -23,7 +23,7 @@ type Facts struct {
 	Session       *vdi.VDISession   // gather
 	Clock         time.Time         // gather: the operator's own
 	Platform      *platform.Config  // gather: the platform's settings
-	OIDC          bool              // gather: visitors of a desktop that starts now log in at an identity provider
+	LogsIn        bool              // gather: visitors of a desktop that starts now log in at the front door
 	StatementKeys map[string]string // gather: what the agent of a desktop that starts now believes
 	Template      *vdi.VDITemplate  // gather; nil when it does not exist
 	// StartedBy are the rules of the template by which a desktop was started that

@@ -17,7 +17,6 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -90,7 +89,7 @@ type Outcome struct {
 
 // NewPass begins a look at a session by the operator's clock.
 func NewPass(s *vdi.VDISession, clock time.Time, settings *platform.Config) *Pass {
-	p := &Pass{Facts: Facts{Session: s, Clock: clock, Platform: settings, OIDC: settings.Access.Mode == wire.AccessOIDC}}
+	p := &Pass{Facts: Facts{Session: s, Clock: clock, Platform: settings, LogsIn: settings.Access.Mode.LogsIn()}}
 	p.begin()
 	return p
 }

@@ -121,7 +121,7 @@ func (p draft) takeHost() error {
 
 // render asks for the objects that the session should have.
 func (p draft) render() error {
-	if p.OIDC && len(p.StatementKeys) == 0 {
+	if p.LogsIn && len(p.StatementKeys) == 0 {
 		return withoutStatementKeys()
 	}
 	p.Input = renderer.Input{

@@ -80,15 +80,15 @@ func (p view) describeWay(st *vdi.VDISessionStatus) {
 	p.describeLogin(st)
 }
 
-// describeLogin describes how this run's visitors show who they are; in mode OIDC
-// there is no password for them.
+// describeLogin describes how this run's visitors show who they are; where the front
+// door logs people in there is no password for them.
 func (p view) describeLogin(st *vdi.VDISessionStatus) {
 	switch {
 	case !p.Credentials && p.Starting() && p.Session.Status.Phase == vdi.PhaseSuspended:
 		st.CredentialsSecret = "" // the resume will make another password, whenever it succeeds
 	case !p.Credentials:
-	case p.OIDC:
-		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessOIDC)}
+	case p.LogsIn:
+		st.CredentialsSecret, st.Access = "", &vdi.AccessStatus{Mode: vdi.AccessMode(p.Platform.Access.Mode)}
 	default:
 		st.CredentialsSecret = renderer.CredentialsName(p.Session.Name)
 		if p.Verifier != "" {

@@ -86,11 +86,22 @@ func (f *Folder[T]) reload() {
 	f.changed(*before, after)
 }
 
-// load reads all files of one state of the folder.
+// load reads all files of one state of the folder. The kubelet removes a state as soon as
+// there is another, also while it is read.
 func (f *Folder[T]) load() (T, error) {
-	dir := f.dir
-	if data, err := filepath.EvalSymlinks(filepath.Join(dir, kubeletData)); err == nil {
-		dir = data
+	for {
+		dir := f.state()
+		content, err := f.read(os.DirFS(dir))
+		if dir == f.state() {
+			return content, err
+		}
 	}
-	return f.read(os.DirFS(dir))
+}
+
+// state is where the folder's files are now.
+func (f *Folder[T]) state() string {
+	if data, err := filepath.EvalSymlinks(filepath.Join(f.dir, kubeletData)); err == nil {
+		return data
+	}
+	return f.dir
 }

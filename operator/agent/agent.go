@@ -37,7 +37,7 @@ type Agent struct {
 	isPassword func(r *http.Request, password string) bool
 	admit      func(e *exchange)
 	welcome    func(e *exchange, next string)
-	attempts   *attempts
+	attempts   *web.Attempts
 	revoked    *revoked
 	activity   *activity
 	input      inputRule
@@ -63,7 +63,7 @@ func New(c Config) (*Agent, error) {
 	rule := inputRules()[c.Input]
 	a := &Agent{
 		config: c, log: c.Log, input: rule,
-		attempts: newAttempts(c.Now), revoked: newRevoked(c.Now, c.StateDir),
+		attempts: web.NewAttempts(c.Now), revoked: newRevoked(c.Now, c.StateDir),
 		activity: newActivity(rule == nil, c.Now), exchanges: newExchanges(),
 		pages: newPages(), metrics: newMetrics(),
 	}

@@ -222,43 +222,18 @@ func TestGuessing(t *testing.T) {
 	guess := func(from string) int {
 		return w.post(wire.PathLogin, map[string]string{"X-Forwarded-For": from}, url.Values{"password": {"guess"}}).StatusCode
 	}
+	const guesses = 30
 	limited := 0
-	for range 3 * attemptBurst {
+	for range guesses {
 		if guess("192.0.2.1") == http.StatusTooManyRequests {
 			limited++
 		}
 	}
-	assert.GreaterOrEqual(t, limited, attemptBurst)
+	assert.GreaterOrEqual(t, limited, guesses/3)
 	assert.Equal(t, http.StatusUnauthorized, guess("192.0.2.2"), "another address has its own limit")
 	assert.Equal(t, http.StatusUnauthorized, guess("192.0.2.1, 192.0.2.3"), "the last hop is the one the proxy saw")
 	right := w.post(wire.PathLogin, map[string]string{"X-Forwarded-For": "192.0.2.1"}, url.Values{"password": {testPassword}})
 	assert.Equal(t, http.StatusSeeOther, right.StatusCode)
-}
-
-// TestAttemptsAreBounded: those of a few thousand addresses, or hosts, take nothing from
-// others.
-func TestAttemptsAreBounded(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	a := newAttempts(func() time.Time { return now })
-	for i := range 3000 {
-		for range attemptBurst {
-			a.allow(fmt.Sprint(i))
-		}
-	}
-	allowed := 0
-	for i := range 1000 {
-		if a.allow(fmt.Sprint("other ", i)) {
-			allowed++
-		}
-	}
-	assert.Greater(t, allowed, 700, "who has not tried before")
-	assert.False(t, a.allow("0"))
-	now = now.Add(attemptEvery)
-	assert.True(t, a.allow("0"))
-	for i := range 5 * attemptLimits {
-		a.allow(fmt.Sprint(i))
-	}
-	assert.LessOrEqual(t, len(a.limits), attemptLimits)
 }
 
 func TestOpenRedirect(t *testing.T) {

@@ -67,7 +67,7 @@ func (a *Agent) checkPassword(r *http.Request, right bool) *refusal {
 	if right {
 		return nil
 	}
-	if !a.attempts.allow(web.Host(r.Host) + " " + web.ClientIP(r)) { // of hosts there may be several, see NoDesktop
+	if !a.attempts.Allow(web.Host(r.Host) + " " + web.ClientIP(r)) { // of hosts there may be several, see NoDesktop
 		a.metrics.logins.WithLabelValues(resultLimited).Inc()
 		return &refusal{http.StatusTooManyRequests, reasonLimited, "Too many wrong passwords came from this address; wait a few seconds."}
 	}

@@ -1,10 +1,11 @@
 // Package web is what the agent and the front door must do alike with browsers: which
 // host was asked and by whom, whether a page of one's own asks, where a login may lead
-// back to, how a cookie is set, and which headers guard an answer. Where two programs
-// decide who comes in, they must not read the same header in two ways.
+// back to, how a cookie is set, which headers guard an answer, and how many wrong
+// passwords are answered. Where two programs decide who comes in, they must not read the
+// same header in two ways.
 //
-// It must know no session, no login and no Kubernetes client: the agent runs beside
-// every desktop. Connections and their limits are httpserver's.
+// It must know no session, no login, no password and no Kubernetes client: the agent runs
+// beside every desktop. Connections and their limits are httpserver's.
 package web
 
 import (

@@ -1,4 +1,4 @@
-package agent
+package web
 
 import (
 	"hash/maphash"
@@ -18,20 +18,21 @@ const (
 	attemptLimits = 1 << 14
 )
 
-// attempts limits wrong passwords by where they come from. Some share a limit, by chance.
-type attempts struct {
+// Attempts limits wrong passwords by where they come from. Some share a limit, by chance.
+type Attempts struct {
 	now    func() time.Time
 	seed   maphash.Seed
 	mu     sync.Mutex
 	limits map[uint64]*rate.Limiter
 }
 
-func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
+// NewAttempts begins with nobody having tried.
+func NewAttempts(now func() time.Time) *Attempts {
+	return &Attempts{now: now, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
 }
 
-// allow counts one wrong password, and reports whether not too many came from there.
-func (a *attempts) allow(from string) bool {
+// Allow counts one wrong password, and reports whether not too many came from there.
+func (a *Attempts) Allow(from string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	of := maphash.String(a.seed, from) % attemptLimits

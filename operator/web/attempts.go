@@ -9,35 +9,46 @@ import (
 )
 
 const (
-	// attemptBurst wrong passwords are answered at once, then one per attemptEvery.
+	// attemptBurst wrong passwords are answered at once, then one at a time.
 	attemptBurst = 10
-	attemptEvery = time.Second
 	// attemptLimits is how many limits there are. Nobody uses all of them up, as by made-up
 	// addresses or, at the front door, hosts: that takes attemptBurst times as many
-	// passwords in attemptBurst seconds. 80 bytes each, where somebody has tried.
+	// passwords in the time in which so many are allowed again. 80 bytes each, where somebody has tried.
 	attemptLimits = 1 << 14
 )
 
 // Attempts limits wrong passwords by where they come from. Some share a limit, by chance.
 type Attempts struct {
 	now    func() time.Time
+	every  time.Duration
 	seed   maphash.Seed
 	mu     sync.Mutex
 	limits map[uint64]*rate.Limiter
 }
 
-// NewAttempts begins with nobody having tried.
-func NewAttempts(now func() time.Time) *Attempts {
-	return &Attempts{now: now, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
+// NewAttempts begins with nobody having tried; after the first few there may be one every
+// so often.
+func NewAttempts(now func() time.Time, every time.Duration) *Attempts {
+	return &Attempts{now: now, every: every, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
 }
 
 // Allow counts one wrong password, and reports whether not too many came from there.
 func (a *Attempts) Allow(from string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	of := maphash.String(a.seed, from) % attemptLimits
+	of := a.limitOf(from)
 	if a.limits[of] == nil {
-		a.limits[of] = rate.NewLimiter(rate.Every(attemptEvery), attemptBurst)
+		a.limits[of] = rate.NewLimiter(rate.Every(a.every), attemptBurst)
 	}
 	return a.limits[of].AllowN(a.now(), 1)
 }
+
+// Left reports whether one more would be allowed, and counts none.
+func (a *Attempts) Left(from string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limit := a.limits[a.limitOf(from)]
+	return limit == nil || limit.TokensAt(a.now()) >= 1
+}
+
+func (a *Attempts) limitOf(from string) uint64 { return maphash.String(a.seed, from) % attemptLimits }

@@ -2,21 +2,21 @@ package web
 
 import (
 	"fmt"
-	"hash/maphash"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 )
 
+const every = time.Second
+
 // Wrong passwords are answered at once for a while, then one per second; whoever tries
 // from elsewhere waits for nobody.
 func TestAttempts(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	a := NewAttempts(func() time.Time { return now })
-	limit := func(from string) uint64 { return maphash.String(a.seed, from) % attemptLimits }
+	a := NewAttempts(func() time.Time { return now }, every)
 	other := "192.0.2.2"
-	for limit(other) == limit("192.0.2.1") { // by chance
+	for a.limitOf(other) == a.limitOf("192.0.2.1") { // by chance
 		other += "0"
 	}
 	allowed := func(from string, tries int) (n int) {
@@ -27,11 +27,15 @@ func TestAttempts(t *testing.T) {
 		}
 		return n
 	}
+	assert.True(t, a.Left("192.0.2.1"))
 	assert.Equal(t, attemptBurst, allowed("192.0.2.1", 3*attemptBurst), "at once")
+	assert.False(t, a.Left("192.0.2.1"))
+	assert.True(t, a.Left(other))
 	assert.Equal(t, attemptBurst, allowed(other, 3*attemptBurst), "another source")
-	now = now.Add(attemptEvery - time.Millisecond)
+	now = now.Add(every - time.Millisecond)
 	assert.Zero(t, allowed("192.0.2.1", 3), "too early")
 	now = now.Add(time.Millisecond)
+	assert.True(t, a.Left("192.0.2.1"), "and it counts nothing")
 	assert.Equal(t, 1, allowed("192.0.2.1", 3), "one per second after")
 	now = now.Add(time.Hour)
 	assert.Equal(t, attemptBurst, allowed("192.0.2.1", 3*attemptBurst), "after a pause")
@@ -41,7 +45,7 @@ func TestAttempts(t *testing.T) {
 // others.
 func TestAttemptsAreBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	a := NewAttempts(func() time.Time { return now })
+	a := NewAttempts(func() time.Time { return now }, every)
 	for i := range 3000 {
 		for range attemptBurst {
 			a.Allow(fmt.Sprint(i))
@@ -55,7 +59,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 	assert.Greater(t, allowed, 700, "who has not tried before")
 	assert.False(t, a.Allow("0"))
-	now = now.Add(attemptEvery)
+	now = now.Add(every)
 	assert.True(t, a.Allow("0"))
 	for i := range 5 * attemptLimits {
 		a.Allow(fmt.Sprint(i))

@@ -75,7 +75,7 @@ func TestWithDefaultsLeavesItsArgumentAlone(t *testing.T) {
 
 func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 	for text, want := range map[string]string{
-		`{sessions: {domain: a.b}, access: {mode: Magic}}`:                                   "access.mode: \"Magic\" is unknown; use Password or OIDC",
+		`{sessions: {domain: a.b}, access: {mode: Magic}}`:                                   "access.mode: \"Magic\" is unknown; use Password, OIDC or Local",
 		`{sessions: {domain: a.b}, access: {oidc: {clientID: x}}}`:                           "access.oidc: set, but access.mode is Password",
 		`{sessions: {domain: a.b}, access: {mode: OIDC}}`:                                    "access.oidc.issuerURL: not set",
 		`{sessions: {domain: a.b}, access: {mode: OIDC, oidc: {issuerURL: "https://i.b"}}}`:  "access.oidc.clientID: not set",
@@ -133,6 +133,11 @@ func TestParseConfigNamesFieldAndRemedy(t *testing.T) {
 		`sessions: {domain: a.b, overlay: [{kind: Deployment, merge: {}}]}`:                        "sessions.overlay[0].kind: \"Deployment\"",
 		`sessions: {domain: a.b, overlay: [{kind: Pod}]}`:                                          "sessions.overlay[0]: give merge or jsonPatch",
 		`sessions: {domain: a.b, overlay: [{kind: Pod, merge: {}, jsonPatch: [{op: test}]}]}`:      "sessions.overlay[0]: give merge or jsonPatch",
+		`sessions: {domain: a.b, portalLabel: desk}`:                                               "sessions.portalLabel: set, but access.mode is Password",
+		`{sessions: {domain: a.b, portalLabel: auth}, access: {mode: Local}}`:                      "sessions.portalLabel: \"auth\" cannot begin the portal's host",
+		`{sessions: {domain: a.b, portalLabel: a.b}, access: {mode: Local}}`:                       "sessions.portalLabel: \"a.b\" cannot begin the portal's host",
+		`{sessions: {domain: a.b}, access: {mode: Local, oidc: {clientID: vdi}}}`:                  "access.oidc: set, but access.mode is Local",
+		`{sessions: {domain: a.b}, access: {mode: Local, forwardAuth: door}}`:                      "access.forwardAuth: \"door\" is no address",
 		`sessions: [`: "yaml",
 	} {
 		_, err := ParseConfig([]byte(text))
@@ -169,4 +174,29 @@ func covered(t *testing.T, address string) bool {
 		}
 	}
 	return false
+}
+
+// In mode Local people log in at the portal, whose host no session can have; to agents it is
+// mode OIDC.
+func TestLocal(t *testing.T) {
+	c, err := ParseConfig([]byte(`{sessions: {domain: a.b, hostTemplate: "{session}"}, access: {mode: Local}}`))
+	require.NoError(t, err)
+	assert.Equal(t, "portal.a.b", c.LoginHost())
+	assert.Equal(t, "http://vdi-frontdoor.vdi-system.svc:8081/auth", c.Access.ForwardAuth)
+	for _, session := range []string{"portal", "auth"} {
+		_, err = Host(c.Sessions, "alice", session, "vdi", "1")
+		require.ErrorIs(t, err, ErrHost)
+		require.ErrorContains(t, err, "is the host of the login; rename the session")
+	}
+	c.Access.Mode, c.Sessions.PortalLabel = wire.AccessOIDC, ""
+	assert.Equal(t, "auth.a.b", c.LoginHost())
+	_, err = Host(c.Sessions, "alice", "portal", "vdi", "1")
+	require.NoError(t, err, "in other modes there is no portal")
+
+	for mode, agent := range map[wire.AccessMode]wire.AccessMode{
+		wire.AccessPassword: wire.AccessPassword, wire.AccessOIDC: wire.AccessOIDC, wire.AccessLocal: wire.AccessOIDC,
+	} {
+		assert.Equal(t, agent, mode.Agent(), mode)
+		assert.Equal(t, agent == wire.AccessOIDC, mode.LogsIn(), mode)
+	}
 }

@@ -73,3 +73,26 @@ func TestMountedFolder(t *testing.T) {
 	}
 	assert.Equal(t, "three", f.Get())
 }
+
+// The kubelet removes a state once there is another: what was read half is read again.
+func TestStateThatGoesWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	swap := func(name string) {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		write(t, name, dir, name, "a")
+		require.NoError(t, os.Symlink(name, filepath.Join(dir, "..new")))
+		require.NoError(t, os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, kubeletData)))
+	}
+	swap("..1")
+	reads := 0
+	f, err := Watch(dir, slog.New(slog.DiscardHandler), func(files fs.FS) (string, error) {
+		if reads++; reads == 1 {
+			swap("..2")
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "..1")))
+		}
+		return text(files)
+	}, func(string, string) {})
+	require.NoError(t, err)
+	assert.Equal(t, "..2", f.Get())
+	require.NoError(t, f.Close())
+}

@@ -109,7 +109,7 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	if wrote {
 		// Requests are refused from now on. Streams that cannot be closed end with their
 		// logins. A message that comes again must not close those of a later login.
-		if err := d.closeStreams(ctx, account); err != nil {
+		if err := d.closeStreams(ctx, func(p string) (bool, error) { return d.Ended.Holds(ctx, p, account) }); err != nil {
 			d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
 		}
 	}
@@ -135,9 +135,9 @@ func (d *Door) backChannelError(w http.ResponseWriter, status int, code, sentenc
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": sentence}) // whoever has gone needs no answer
 }
 
-// closeStreams ends the streams of an account's desktops, also where the provider does
-// not wait for the answer: the logout is written, and its message does not count again.
-func (d *Door) closeStreams(ctx context.Context, account ended.Account) error {
+// closeStreams ends the streams of some people's desktops, also where whoever asked for it
+// does not wait for the answer: the end of their logins is written, and comes only once.
+func (d *Door) closeStreams(ctx context.Context, of func(person string) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
 	defer cancel()
 	sessions, err := d.Known.All(ctx)
@@ -152,7 +152,7 @@ func (d *Door) closeStreams(ctx context.Context, account ended.Account) error {
 		if s.Status.Phase != vdi.PhaseRunning || !d.isSessionHost(s.Status.Host) {
 			continue
 		}
-		theirs, err := d.Ended.Holds(ctx, person(s.Spec.User, ""), account)
+		theirs, err := of(person(s.Spec.User, ""))
 		if err != nil {
 			unknown = err
 			break

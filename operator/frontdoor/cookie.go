@@ -18,6 +18,8 @@ const (
 	browserCookie = wire.CookieLogin + "-browser"
 	// loginCookie is a login on the front door's own host.
 	loginCookie = wire.CookieLogin + "-login"
+	// knownCookie marks a browser in which somebody has logged in by a name and a password.
+	knownCookie = wire.CookieLogin + "-known"
 	// leftCookie marks a browser in which somebody has logged out: the next login asks
 	// for the provider's own.
 	leftCookie = wire.CookieLogin + "-left"
@@ -29,19 +31,26 @@ const (
 const (
 	browserLifetime = 24 * time.Hour
 	// leftLifetime is longer than a login at a provider usually holds.
-	leftLifetime = 30 * 24 * time.Hour
+	leftLifetime  = 30 * 24 * time.Hour
+	knownLifetime = 365 * 24 * time.Hour
 	// maxFlows bounds the cookies of logins that were begun and not ended.
 	maxFlows = 8
 )
 
-// ticketIn returns the first valid ticket in the cookies of a name.
+// ticketIn returns the first valid ticket in the cookies of a name. Logins of another
+// access mode are none.
 func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
 	for _, c := range v.at.CookiesNamed(name) {
-		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil {
+		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil && t.Local == d.isLocal(p) {
 			return t, true
 		}
 	}
 	return ticket{}, false
+}
+
+// isLocal reports whether tickets for a purpose are those of people on our list.
+func (d *Door) isLocal(p purpose) bool {
+	return d.Access.Mode == wire.AccessLocal && (p == forLogin || p == forDesktop)
 }
 
 // browser returns the hash of the browser's cookie on this host, and gives it

@@ -19,6 +19,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
 	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -58,18 +59,19 @@ const (
 type Options struct {
 	Sessions platform.Sessions
 	Access   platform.Access
-	// LoginLifetime is how long a login at the identity provider holds, and with
-	// it every stream.
+	// LoginLifetime is how long a person's login holds, and with it every stream.
 	LoginLifetime time.Duration
-	// Provider is nil in mode Password.
+	// Provider is nil but in mode OIDC.
 	Provider *Provider
-	Keys     func() Keys
-	Known    Sessions
-	Changer  Changer
-	Ended    Ended
-	Now      func() time.Time
-	Log      *slog.Logger
-	Metrics  *Metrics
+	// People are those of mode Local; nil where their list cannot be used.
+	People  func() *people.List
+	Keys    func() Keys
+	Known   Sessions
+	Changer Changer
+	Ended   Ended
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics *Metrics
 	// Closing ends the streams to open pages, so that they find another replica.
 	Closing <-chan struct{}
 }
@@ -88,6 +90,9 @@ type Ended interface {
 	Pin(ctx context.Context, person string, account ended.Account, keep bool) (same bool, err error)
 	// Holds reports whether a person's name belongs to an account.
 	Holds(ctx context.Context, person string, account ended.Account) (bool, error)
+	// Settle binds the names that belong to accounts of a provider to those that it has now,
+	// and ends the logins of whoever had another. It reports who that is.
+	Settle(ctx context.Context, provider string, now map[string]ended.Account) (changed func(person string) bool, err error)
 	// EndAccount ends all logins of an account that began until a moment, and reports
 	// whether that had not been written before.
 	EndAccount(ctx context.Context, account ended.Account, until time.Time) (ended bool, err error)
@@ -96,16 +101,19 @@ type Ended interface {
 // Door is a front door.
 type Door struct {
 	Options
-	authHost string
-	pages    *pages
-	used     *usedCodes
+	// ownHost is where people log in.
+	ownHost string
+	pages   *pages
+	used    *usedCodes
+	guesses *guesses
 	// noDesktop answers strangers in mode Password.
 	noDesktop http.Handler
 }
 
 // New returns a front door.
 func New(o Options) *Door {
-	d := &Door{Options: o, authHost: platform.AuthHost(o.Sessions), pages: newPages(), used: newUsedCodes(o.Now)}
+	own := platform.Config{Sessions: o.Sessions, Access: o.Access}.LoginHost()
+	d := &Door{Options: o, ownHost: own, pages: newPages(), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now)}
 	d.noDesktop = d.newNoDesktop()
 	return d
 }
@@ -121,7 +129,7 @@ func (d *Door) origin(host string) string { return platform.URL(d.Sessions, host
 // isSessionHost reports whether a host could be a session's.
 func (d *Door) isSessionHost(host string) bool {
 	label, under := strings.CutSuffix(host, "."+d.Sessions.Domain)
-	return under && host != d.authHost && platform.ValidHost(host) && !strings.Contains(label, ".")
+	return under && host != d.ownHost && host != platform.AuthHost(d.Sessions) && platform.ValidHost(host) && !strings.Contains(label, ".")
 }
 
 // standing is what a visitor is to a session.
@@ -204,7 +212,7 @@ func pageStandingOf(login ticket, host string, s *vdi.VDISession) standing {
 
 // hostCookie is the cookie of a login on a session's host.
 func (d *Door) hostCookie() string {
-	if d.Access.Mode == wire.AccessOIDC {
+	if d.Access.Mode.LogsIn() {
 		return wire.CookieLogin
 	}
 	return pageCookie
@@ -247,7 +255,7 @@ func (d *Door) parseForm(w http.ResponseWriter, v visit) error {
 // session's.
 func (d *Door) hasLogin(v visit) bool {
 	name, purpose := d.hostCookie(), forDesktop
-	if v.host == d.authHost {
+	if v.host == d.ownHost {
 		name, purpose = loginCookie, forLogin
 	}
 	_, has, err := d.loginIn(v, name, purpose)

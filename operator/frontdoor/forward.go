@@ -21,8 +21,8 @@ func (d *Door) ForwardAuth() http.Handler {
 	return d.logged(func(w http.ResponseWriter, r *http.Request) {
 		v, unambiguous := forwardedVisit(r)
 		switch {
-		case d.Access.Mode != wire.AccessOIDC:
-			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC.")
+		case !d.Access.Mode.LogsIn():
+			d.refuse(w, v, http.StatusForbidden, "off", "Forward auth is for access.mode OIDC and Local.")
 		case !unambiguous:
 			d.badRequest(w)
 		case !d.isSessionHost(v.host):
@@ -51,7 +51,7 @@ func (d *Door) serveLoginStep(w http.ResponseWriter, v visit) bool {
 		d.signOut(w, v)
 	case wire.PathLogin:
 		// Where an agent sends people after a logout.
-		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+		d.loggedOut(w, http.StatusForbidden) // no 2xx, see [Door.ForwardAuth]
 		d.Metrics.forwardAuth.WithLabelValues("login").Inc()
 	default:
 		return false
@@ -142,7 +142,7 @@ func (d *Door) logoutThroughAgent(w http.ResponseWriter, v visit, who caller) {
 // refuseStranger says the same about other people's desktops and about none.
 func (d *Door) refuseStranger(w http.ResponseWriter, v visit) {
 	d.Metrics.forwardAuth.WithLabelValues(string(stranger)).Inc()
-	d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+	d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.ownHost)))
 }
 
 // redirect sends the browser to an absolute address.

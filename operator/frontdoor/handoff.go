@@ -37,13 +37,13 @@ func (d *Door) startLogin(w http.ResponseWriter, v visit) {
 		d.serverError(w, v, "a login cannot be started", err)
 		return
 	}
-	d.redirect(w, d.origin(d.authHost)+doorLogin+"?"+url.Values{"to": {start}}.Encode(), http.StatusFound)
+	d.redirect(w, d.origin(d.ownHost)+doorLogin+"?"+url.Values{"to": {start}}.Encode(), http.StatusFound)
 }
 
 // handOff sends somebody who is logged in back to where they came from.
 func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 	if start.Host == "" {
-		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+		d.redirect(w, d.origin(d.ownHost)+doorHome, http.StatusSeeOther)
 		return
 	}
 	s, found, err := d.Known.ByHost(v.at.Context(), start.Host)
@@ -52,7 +52,7 @@ func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 		d.serverError(w, v, "a session cannot be looked up", err)
 	case !found || s.Spec.User != login.User:
 		d.Metrics.logins.WithLabelValues(string(stranger)).Inc()
-		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.ownHost)))
 	default:
 		d.sendCode(w, v, login, start, s)
 	}
@@ -61,7 +61,7 @@ func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 func (d *Door) sendCode(w http.ResponseWriter, v visit, login, start ticket, s *vdi.VDISession) {
 	code, err := d.Keys().seal(forCode, ticket{
 		Expires: d.Now().Add(codeLifetime).Unix(), Host: start.Host, Path: start.Path, Browser: start.Browser,
-		SessionUID: string(s.UID), User: login.User, Groups: login.Groups, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
+		SessionUID: string(s.UID), User: login.User, Local: login.Local, Groups: login.Groups, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
 	})
 	if err != nil {
 		d.serverError(w, v, "a code cannot be made", err)
@@ -81,7 +81,7 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 		return
 	}
 	sealed, err := d.Keys().seal(forDesktop, ticket{
-		Expires: code.LoginExpires, Host: v.host, SessionUID: code.SessionUID, User: code.User, Groups: code.Groups,
+		Expires: code.LoginExpires, Host: v.host, SessionUID: code.SessionUID, User: code.User, Local: code.Local, Groups: code.Groups,
 		Login: code.Login, LoginIssued: code.LoginIssued, LoginExpires: code.LoginExpires,
 	})
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// serveOwnHost serves auth.DOMAIN: login, logout and the list of one's desktops.
+// serveOwnHost serves our own host: login, logout and the list of one's desktops.
 func (d *Door) serveOwnHost(w http.ResponseWriter, v visit) {
-	if d.Access.Mode != wire.AccessOIDC {
+	if !d.Access.Mode.LogsIn() {
 		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "Open the address of your desktop; each has a password of its own.")
 		return
 	}
@@ -21,14 +21,24 @@ func (d *Door) serveOwnHost(w http.ResponseWriter, v visit) {
 		d.home(w, v)
 	case "GET " + doorLogin:
 		d.login(w, v)
-	case "GET " + doorCallback:
-		d.finishLogin(w, v)
-	case "POST " + doorBackChannel:
-		d.backChannelLogout(w, v)
 	case "POST " + doorLogout:
 		d.logout(w, v)
 	case "POST " + doorExtend:
 		d.extend(w, v)
+	default:
+		d.serveLoginOfMode(w, v)
+	}
+}
+
+// serveLoginOfMode serves what a login takes at an identity provider, or here.
+func (d *Door) serveLoginOfMode(w http.ResponseWriter, v visit) {
+	switch string(d.Access.Mode) + " " + v.method + " " + v.path {
+	case "OIDC GET " + doorCallback:
+		d.finishLogin(w, v)
+	case "OIDC POST " + doorBackChannel:
+		d.backChannelLogout(w, v)
+	case "Local POST " + doorLogin:
+		d.checkLogin(w, v)
 	default:
 		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "There is no such page.")
 	}
@@ -66,6 +76,8 @@ func (d *Door) login(w http.ResponseWriter, v visit) {
 	case has:
 		recordIdentity(w, login)
 		d.handOff(w, v, login, start)
+	case d.Access.Mode == wire.AccessLocal:
+		d.askPassword(w, v, http.StatusOK, v.query.Get("to"), "")
 	default:
 		_, ended := d.ticketIn(v, loginCookie, forLogin)
 		d.askProvider(w, v, start, ended || hasLeft(v))
@@ -103,7 +115,7 @@ func (d *Door) finishLogin(w http.ResponseWriter, v visit) {
 		d.Metrics.logins.WithLabelValues("state").Inc()
 		d.pages.show(w, http.StatusBadRequest, "message.html", page{
 			Title: "Log in again", Text: "This login did not begin in this browser, or took too long.",
-			Link: d.origin(d.authHost) + doorLogin, LinkText: "Log in",
+			Link: d.origin(d.ownHost) + doorLogin, LinkText: "Log in",
 		})
 		return
 	}
@@ -161,27 +173,34 @@ func (d *Door) providerFailed(w http.ResponseWriter, v visit, err error) {
 
 // completeLogin logs a person in on our own host and sends them on.
 func (d *Door) completeLogin(w http.ResponseWriter, v visit, who identity, start ticket) {
-	groups, err := packGroups(who.user, who.groups)
-	if err := errors.Join(who.groupsErr, err); err != nil { // they can log in all the same
-		d.Log.Warn("the groups of a login are not what they should be", "error", err.Error(), "identity", platform.Identity(who.user))
-	}
 	issued, err := d.Ended.Stamp(v.at.Context(), person(who.user, ""))
 	if err != nil {
 		d.serverError(w, v, "the list of ended logins cannot be read", err)
 		return
 	}
+	if login, ok := d.grantLogin(w, v, who, issued); ok {
+		d.handOff(w, v, login, start)
+	}
+}
+
+// grantLogin gives the browser a login on our own host that begins at a moment.
+func (d *Door) grantLogin(w http.ResponseWriter, v visit, who identity, issued time.Time) (login ticket, ok bool) {
+	groups, err := packGroups(who.user, who.groups)
+	if err := errors.Join(who.groupsErr, err); err != nil { // they can log in all the same
+		d.Log.Warn("the groups of a login are not what they should be", "error", err.Error(), "identity", platform.Identity(who.user))
+	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
-	login := ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Groups: groups, Login: random()}
+	login = ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Groups: groups, Login: random(), Local: d.isLocal(forLogin)}
 	sealed, err := d.Keys().seal(forLogin, login)
 	if err != nil {
 		d.serverError(w, v, "a login cannot be sealed", err)
-		return
+		return ticket{}, false
 	}
 	recordIdentity(w, login)
 	d.Metrics.logins.WithLabelValues("accepted").Inc()
 	web.ClearCookie(w, leftCookie)
 	web.SetCookie(w, loginCookie, sealed, d.LoginLifetime)
-	d.handOff(w, v, login, start)
+	return login, true
 }
 
 // home lists one's desktops.
@@ -235,8 +254,16 @@ func (d *Door) logout(w http.ResponseWriter, v visit) {
 	web.SetCookie(w, leftCookie, "1", leftLifetime)
 	d.pages.show(w, http.StatusOK, "message.html", page{
 		Title: "Logged out", Text: "No desktop opens with this login any more.", Link: doorLogin, LinkText: "Log in again", Frames: frames,
-		Elsewhere: d.Provider.logoutAddress(v.at.Context()),
+		Elsewhere: d.elsewhere(v),
 	})
+}
+
+// elsewhere is where one logs out at the identity provider, "" where there is none.
+func (d *Door) elsewhere(v visit) string {
+	if d.Provider == nil {
+		return ""
+	}
+	return d.Provider.logoutAddress(v.at.Context())
 }
 
 // end ends a login, and returns the frames that close this browser's streams.
@@ -272,10 +299,10 @@ func (d *Door) extend(w http.ResponseWriter, v visit) {
 	case err != nil:
 		d.serverError(w, v, "a session cannot be looked up", err)
 	case !found || s.Spec.User != login.User:
-		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.authHost)))
+		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.ownHost)))
 	case s.Status.ExpiresAt == nil:
-		d.redirect(w, d.origin(d.authHost)+doorHome, http.StatusSeeOther)
+		d.redirect(w, d.origin(d.ownHost)+doorHome, http.StatusSeeOther)
 	default:
-		d.respondToChange(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.authHost)+doorHome)
+		d.respondToChange(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.ownHost)+doorHome)
 	}
 }

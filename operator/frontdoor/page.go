@@ -21,8 +21,10 @@ func (d *Door) Pages() http.Handler {
 	return d.logged(func(w http.ResponseWriter, r *http.Request) {
 		v := directVisit(r)
 		switch {
-		case v.host == d.authHost:
+		case v.host == d.ownHost:
 			d.serveOwnHost(w, v)
+		case v.host == platform.AuthHost(d.Sessions): // where mode OIDC logs people in
+			d.redirect(w, d.origin(d.ownHost)+doorHome, http.StatusSeeOther)
 		case d.isSessionHost(v.host):
 			d.sessionHost(w, v)
 		default:
@@ -32,15 +34,15 @@ func (d *Door) Pages() http.Handler {
 }
 
 // sessionHost serves the host of a session. Strangers are answered as they are where a
-// desktop runs: by the agent in mode Password, by [Door.ForwardAuth] in mode OIDC. So
+// desktop runs: by the agent in mode Password, by [Door.ForwardAuth] where people log in here. So
 // nobody learns where one does, or at which hosts there is a session.
 func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
-	oidc := d.Access.Mode == wire.AccessOIDC
-	if oidc && !v.isUnambiguous() {
+	logsIn := d.Access.Mode.LogsIn()
+	if logsIn && !v.isUnambiguous() {
 		d.badRequest(w)
 		return
 	}
-	if oidc && (d.serveLoginStep(w, v) || d.nothingToClose(w, v)) {
+	if logsIn && (d.serveLoginStep(w, v) || d.nothingToClose(w, v)) {
 		return
 	}
 	who, err := d.callerOf(v)
@@ -49,10 +51,10 @@ func (d *Door) sessionHost(w http.ResponseWriter, v visit) {
 		d.unavailable(w, v, err)
 	case isQuestion(v, who.session):
 		d.desktopUnavailable(w, v)
-	case who.standing == allowed && (oidc || v.method+" "+v.path != "POST "+wire.PathLogin):
+	case who.standing == allowed && (logsIn || v.method+" "+v.path != "POST "+wire.PathLogin):
 		recordIdentity(w, who.login)
 		d.serveSessionPage(w, v, who)
-	case oidc:
+	case logsIn:
 		recordIdentity(w, who.login)
 		d.reject(w, v, who)
 	default:
@@ -123,15 +125,15 @@ func (d *Door) showState(w http.ResponseWriter, v visit, s *vdi.VDISession) {
 
 // door is the address of the list of one's desktops; "" where there is none.
 func (d *Door) door() string {
-	if d.Access.Mode == wire.AccessOIDC {
-		return d.origin(d.authHost) + doorHome
+	if d.Access.Mode.LogsIn() {
+		return d.origin(d.ownHost) + doorHome
 	}
 	return ""
 }
 
 func (d *Door) stateOf(v visit, s *vdi.VDISession) (state, error) {
 	now := describe(s)
-	if d.Access.OIDC.GroupsClaim != "" && waitsForGroups(s) {
+	if (d.Access.OIDC.GroupsClaim != "" || d.Access.Mode == wire.AccessLocal) && waitsForGroups(s) {
 		now.Text, now.CanResume = "It is for some people only. If your groups have changed since, log out, log in again and resume it.", true
 	}
 	if now.Queued && s.Status.Queue == nil { // else its place stands there
@@ -196,11 +198,19 @@ func (d *Door) logOutOfPage(w http.ResponseWriter, v visit) {
 	web.ClearCookie(w, d.hostCookie())
 	// What the desktop's page has left there is not for whoever logs in next.
 	w.Header().Set(httpserver.HeaderClearSiteData, `"storage"`)
-	next := d.origin(v.host) + "/"
 	if d.door() != "" {
-		next = d.door()
+		d.loggedOut(w, http.StatusOK)
+		return
 	}
-	d.redirect(w, next, http.StatusSeeOther)
+	d.redirect(w, d.origin(v.host)+"/", http.StatusSeeOther)
+}
+
+// loggedOut answers a logout on a desktop's host. It leads to our own host by a link: a
+// page's policy (form-action) also stops what its forms are redirected to, at another host.
+func (d *Door) loggedOut(w http.ResponseWriter, status int) {
+	d.pages.show(w, status, "message.html", page{
+		Title: "Logged out", Text: "This desktop does not open with that login any more.", Link: d.door(), LinkText: "Your desktops",
+	})
 }
 
 func (d *Door) forbidden(w http.ResponseWriter, v visit) {

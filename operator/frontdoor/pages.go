@@ -24,12 +24,17 @@ type page struct {
 	Script template.JS
 	Title  string
 	Text   string
+	// Next is where the browser goes on by itself; "" for nowhere.
+	Next string
 	// Link leads on; "" for none.
 	Link, LinkText string
 	// Elsewhere is where one logs out at the identity provider, "" for nowhere.
 	Elsewhere string
 	// Form is the field that proves that a form is ours.
 	Form string
+	// Name and Wrong are what was typed into the login, and why it did not do; To is where
+	// it leads, sealed.
+	Name, Wrong, To string
 	// Refresh makes the browser ask again after so many seconds; 0: it does not.
 	Refresh int
 	State   state

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -48,42 +46,12 @@ func (k Keys) Publish(ctx context.Context, c client.Client, store StatementKeysS
 	return nil
 }
 
-// publisher publishes the statement keys at the start and whenever they are others.
-type publisher struct {
-	client  client.Client
-	store   StatementKeysStore
-	keys    func() Keys
-	changed chan struct{}
-	log     *slog.Logger
-}
-
-// enqueue asks for another look at the keys. It never waits.
-func (p *publisher) enqueue() {
-	select {
-	case p.changed <- struct{}{}:
-	default: // one look is due anyway
-	}
-}
-
-// run publishes the keys until the context ends. What does not work is tried again,
-// less and less often: people can be let in meanwhile.
-func (p *publisher) run(ctx context.Context) error {
-	for {
-		backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 1 << 30, Cap: time.Minute}
-		err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-			err := p.keys().Publish(ctx, p.client, p.store)
-			if err != nil && ctx.Err() == nil {
-				p.log.Error("the statement keys cannot be published to the operator", "configMap", p.store.Name, "error", err.Error())
-			}
-			return err == nil, nil
-		})
-		if err != nil {
-			return nil //nolint:nilerr // the context has ended
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.changed:
-		}
-	}
+// newPublisher publishes the statement keys at the start and whenever they are others.
+func newPublisher(store StatementKeysStore, keys func() Keys, c client.Client, log *slog.Logger) *follower {
+	return newFollower(
+		func(ctx context.Context) error { return keys().Publish(ctx, c, store) },
+		func(err error) {
+			log.Error("the statement keys cannot be published to the operator", "configMap", store.Name, "error", err.Error())
+		},
+	)
 }

@@ -54,9 +54,10 @@ type Flags struct {
 	WatchNamespaces string
 	// Listen serves people, AuthListen the proxy, MetricsListen metrics and probes.
 	Listen, AuthListen, MetricsListen string
-	// KeysDir is a folder of keys, see ReadKeys.
-	KeysDir       string
-	LoginLifetime time.Duration
+	// KeysDir is a folder of keys, see ReadKeys; PeopleDir one with the list of people
+	// (people.File) of mode Local.
+	KeysDir, PeopleDir string
+	LoginLifetime      time.Duration
 	// Mode and the next three replace what the settings say, where they are set.
 	Mode, OIDCIssuerURL, OIDCClientID, OIDCUserClaim string
 	OIDCClientSecretFile, OIDCScopes                 string
@@ -74,8 +75,9 @@ func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.AuthListen, "auth-listen", ":8081", "address for the proxy's forward auth")
 	set.StringVar(&f.MetricsListen, "metrics-listen", ":8082", "address of /metrics, /healthz and /readyz")
 	set.StringVar(&f.KeysDir, "keys-dir", "/etc/vdi/frontdoor-keys", "folder with NAME.pem (Ed25519 private keys) and NAME.key (32 random bytes); the name that sorts last is used, the others still count")
-	set.DurationVar(&f.LoginLifetime, "login-lifetime", 8*time.Hour, "how long a login at the identity provider holds")
-	set.StringVar(&f.Mode, "mode", "", "Password or OIDC (default: access.mode of the settings)")
+	set.StringVar(&f.PeopleDir, "people-dir", "", "folder with people.yaml, the people of mode Local")
+	set.DurationVar(&f.LoginLifetime, "login-lifetime", 8*time.Hour, "how long a person's login holds")
+	set.StringVar(&f.Mode, "mode", "", "Password, OIDC or Local (default: access.mode of the settings)")
 	set.StringVar(&f.OIDCIssuerURL, "oidc-issuer-url", "", "issuer (default: access.oidc.issuerURL of the settings)")
 	set.StringVar(&f.OIDCClientID, "oidc-client-id", "", "client ID (default: access.oidc.clientID of the settings)")
 	set.StringVar(&f.OIDCUserClaim, "oidc-user-claim", "", "claim that names people (default: access.oidc.userClaim of the settings)")
@@ -116,8 +118,13 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 	if warning := config.Access.OIDC.Warning(); warning != "" {
 		log.Warn(warning)
 	}
-	published := &publisher{store: StatementKeysStore{Namespace: f.Namespace, Name: f.StatementKeys}, changed: make(chan struct{}, 1), log: log}
-	keys, err := folder.Watch(f.KeysDir, log, ReadKeys, func(_, after Keys) {
+	known, logins, writer, err := f.connect(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	var keys *folder.Folder[Keys]
+	published := newPublisher(StatementKeysStore{Namespace: f.Namespace, Name: f.StatementKeys}, func() Keys { return keys.Get() }, writer, log)
+	keys, err = folder.Watch(f.KeysDir, log, ReadKeys, func(_, after Keys) {
 		keysRead(log, after)
 		published.enqueue()
 	})
@@ -125,8 +132,30 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return fmt.Errorf("%w: --keys-dir: %w", ErrFlags, err)
 	}
 	defer keys.Close()
-	published.keys = keys.Get
-	return f.serve(ctx, cluster, config, published, log, l)
+	roster, err := f.followPeople(config.Access, log)
+	if err != nil {
+		return err
+	}
+	defer roster.close()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	door := New(Options{
+		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config), People: roster.get,
+		Keys: keys.Get, Known: known, Changer: NewChanger(writer), Ended: logins,
+		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range []func(context.Context) error{published.run, known.Start, logins.Start, roster.settling(door, registry)} {
+		group.Go(func() error { return run(ctx) })
+	}
+	servers := []httpserver.Listening{
+		{Server: httpserver.New(probes(registry, known.Ready, logins.Ready), log, maxHeaderBytes), Listener: l.Metrics},
+		{Server: httpserver.New(door.Pages(), log, door.maxHeaderBytes()), Listener: l.People},
+		{Server: httpserver.New(door.ForwardAuth(), log, maxHeaderBytes), Listener: l.Proxy},
+	}
+	// Open pages end by themselves and find another replica, see Options.Closing.
+	group.Go(func() error { return httpserver.Serve(ctx, servers, nil) })
+	return group.Wait()
 }
 
 // settings are the file's, with what flags replace.
@@ -163,37 +192,12 @@ func (f Flags) check(access platform.Access) error {
 		return fmt.Errorf("%w: the namespace is unknown; set --namespace or the environment variable POD_NAMESPACE", ErrFlags)
 	case f.LoginLifetime <= 0:
 		return fmt.Errorf("%w: --login-lifetime is %s; give a positive duration such as 8h", ErrFlags, f.LoginLifetime)
+	case access.Mode == wire.AccessLocal && f.PeopleDir == "":
+		return fmt.Errorf("%w: --people-dir is empty; in mode %s give the folder with the list of people", ErrFlags, access.Mode)
 	case access.Mode == wire.AccessOIDC && !strings.Contains(" "+f.OIDCScopes+" ", " "+oidc.ScopeOpenID+" "):
 		return fmt.Errorf("%w: --oidc-scopes lacks openid; without it there is no ID token", ErrFlags)
 	}
 	return nil
-}
-
-func (f Flags) serve(ctx context.Context, cluster *rest.Config, config platform.Config, published *publisher, log *slog.Logger, l Listeners) error {
-	group, ctx := errgroup.WithContext(ctx)
-	known, logins, writer, err := f.connect(ctx, cluster)
-	if err != nil {
-		return err
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	door := New(Options{
-		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config),
-		Keys: published.keys, Known: known, Changer: NewChanger(writer), Ended: logins,
-		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
-	})
-	published.client = writer
-	group.Go(func() error { return published.run(ctx) })
-	group.Go(func() error { return known.Start(ctx) })
-	group.Go(func() error { return logins.Start(ctx) })
-	servers := []httpserver.Listening{
-		{Server: httpserver.New(probes(registry, known.Ready, logins.Ready), log, maxHeaderBytes), Listener: l.Metrics},
-		{Server: httpserver.New(door.Pages(), log, door.maxHeaderBytes()), Listener: l.People},
-		{Server: httpserver.New(door.ForwardAuth(), log, maxHeaderBytes), Listener: l.Proxy},
-	}
-	// Open pages end by themselves and find another replica, see Options.Closing.
-	group.Go(func() error { return httpserver.Serve(ctx, servers, nil) })
-	return group.Wait()
 }
 
 // connect prepares the watches, and a client that writes and reads past them.

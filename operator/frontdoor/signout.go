@@ -44,5 +44,5 @@ func (d *Door) signOut(w http.ResponseWriter, v visit) {
 		return
 	}
 	d.Metrics.forwardAuth.WithLabelValues("signout").Inc()
-	d.pages.showFramed(w, d.origin(d.authHost))
+	d.pages.showFramed(w, d.origin(d.ownHost))
 }

@@ -33,6 +33,8 @@ const (
 	// forClose lets our own request after a logout at the identity provider close the
 	// streams of one desktop.
 	forClose purpose = "vdi-close+jwe"
+	// forKnown marks a browser in which a name has logged in, on our own host.
+	forKnown purpose = "vdi-known+jwe"
 	// forForm proves that a form is one of ours, on one host in one browser.
 	forForm purpose = "vdi-form+jwe"
 )
@@ -58,8 +60,12 @@ type ticket struct {
 	Browser string `json:"browser,omitempty"`
 	// SessionUID is the session's, where the ticket is for one.
 	SessionUID string `json:"uid,omitempty"`
-	// User as the identity provider names them; empty in mode Password.
+	// User as the identity provider, or the list of people, names them; empty in mode
+	// Password. In a ticket for a known browser, the hash of the name that was typed.
 	User string `json:"user,omitempty"`
+	// Local: the user logged in by the list of people. In another mode nobody knows them
+	// by that.
+	Local bool `json:"local,omitempty"`
 	// Groups are the user's when they logged in, see [packGroups].
 	Groups string `json:"groups,omitempty"`
 	// Login is the login's random name.

@@ -35,6 +35,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	door "github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
@@ -71,6 +72,8 @@ type world struct {
 	signing ed25519.PublicKey
 	pem     []byte
 	doors   []*door.Door
+	// lists are the replicas' lists of people, in mode Local.
+	lists [2]atomic.Pointer[people.List]
 	// turn chooses the replica of the next request.
 	turn    atomic.Int64
 	address string
@@ -123,10 +126,10 @@ func newWorld(t *testing.T, mode wire.AccessMode, settings ...func(*world, *plat
 	config = config.WithDefaults()
 	require.NoError(t, config.Validate())
 	metrics := door.NewMetrics(w.registry, func() float64 { return 0 })
-	for range 2 {
+	for n := range w.lists {
 		options := door.Options{
 			Sessions: config.Sessions, Access: config.Access, LoginLifetime: 8 * time.Hour, Keys: func() door.Keys { return *w.keys.Load() },
-			Known: w.known, Changer: w.known, Ended: w.known, Now: w.clock, Metrics: metrics,
+			Known: w.known, Changer: w.known, Ended: w.known, Now: w.clock, Metrics: metrics, People: w.lists[n].Load,
 			Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
 		if mode == wire.AccessOIDC {
@@ -477,7 +480,7 @@ func (m *memory) End(_ context.Context, login ended.Login) error {
 func (m *memory) Stamp(_ context.Context, person string) (time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if until := m.until[person]; until.After(m.now()) {
+	if until := m.until[person]; !until.Before(m.now()) {
 		return until.Add(time.Millisecond), nil
 	}
 	return m.now(), nil
@@ -494,6 +497,19 @@ func (m *memory) Pin(_ context.Context, person string, account ended.Account, ke
 		return true, nil
 	}
 	return pinned == account, nil
+}
+
+func (m *memory) Settle(_ context.Context, provider string, now map[string]ended.Account) (func(string) bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changed := map[string]bool{}
+	for person, pinned := range m.pins {
+		if pinned.Provider == provider && pinned != now[person] {
+			changed[person], m.until[person] = true, m.now()
+			m.pins[person] = ended.Account{Provider: provider, Subject: now[person].Subject}
+		}
+	}
+	return func(person string) bool { return changed[person] }, nil
 }
 
 func (m *memory) Holds(_ context.Context, person string, account ended.Account) (bool, error) {

@@ -183,11 +183,7 @@ func Forget(ctx context.Context, c client.Client, owner client.FieldOwner, store
 		return false, nil
 	}
 	patch := map[string]any{hash(person) + pinKey: nil}
-	k := parse(found.Data)
-	// A login may have been stamped after the moment that ended those before, or by a
-	// replica whose clock is ahead of ours.
-	until := max(now.UnixMilli(), k.of(hash(person)).notBefore()) + time.Minute.Milliseconds()
-	k.endUntil(patch, hash(person), time.UnixMilli(until), now, lifetime)
+	parse(found.Data).endNow(patch, hash(person), now, lifetime)
 	_, err := patchPart(ctx, c, owner, key, found.ResourceVersion, patch)
 	return err == nil, err
 }

@@ -29,7 +29,7 @@ type Person struct {
 	Name string
 	// User is spec.user of their sessions.
 	User string
-	// Groups are sorted; never nil in a list.
+	// Groups are sorted; nil where the list does not say, empty where they are in none.
 	Groups []string
 
 	// secret is a function, which no logger and nothing of package fmt looks into.

@@ -240,12 +240,13 @@ func (f *file) unique(at row, p Person) {
 	}
 }
 
-// groups are never nil: nil would mean that they are not known.
+// groups are nil where the entry does not speak of any: then the list does not say who is
+// in which.
 func (f *file) groups(at row, n *yaml.Node) []string {
-	groups := []string{}
 	if n == nil {
-		return groups
+		return nil
 	}
+	groups := []string{}
 	if n.Kind != yaml.SequenceNode {
 		f.problem("%s, line %d: it is no list; write `groups: [artists]`, or leave it out", at.field("groups"), n.Line)
 		return groups

@@ -1,0 +1,115 @@
+package frontdoor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vdi-platform/vdi-platform/operator/folder"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
+)
+
+// roster is the list of people of mode Local, as the kubelet brings it. A file that cannot
+// be used stops nothing and ends nobody's login: the list before stays in force.
+type roster struct {
+	log     *slog.Logger
+	folder  *folder.Folder[readPeople] // nil in other modes
+	current atomic.Pointer[people.List]
+	usable  atomic.Bool
+	settles *follower
+	// settle is set before settles runs.
+	settle func(context.Context) error
+}
+
+// readPeople is a list, or why there is none.
+type readPeople struct {
+	list *people.List
+	err  error
+}
+
+// followPeople follows the list; in other modes there is none.
+func (f Flags) followPeople(access platform.Access, log *slog.Logger) (*roster, error) {
+	r := &roster{log: log}
+	r.settles = newFollower(func(ctx context.Context) error { return r.settle(ctx) }, func(err error) {
+		log.Error("the logins of those who have left the list of people cannot be ended", "error", err.Error())
+	})
+	if access.Mode != wire.AccessLocal {
+		return r, nil
+	}
+	read := func(dir fs.FS) (readPeople, error) {
+		list, err := people.Read(dir)
+		return readPeople{list, err}, nil
+	}
+	var err error
+	if r.folder, err = folder.Watch(f.PeopleDir, log, read, func(_, after readPeople) { r.take(after) }); err != nil {
+		return nil, fmt.Errorf("%w: --people-dir: %w", ErrFlags, err)
+	}
+	r.take(r.folder.Get())
+	return r, nil
+}
+
+func (r *roster) take(read readPeople) {
+	r.usable.Store(read.err == nil)
+	if read.err != nil {
+		r.log.Error("the list of people cannot be used; the one before stays in force, if there was one", "error", read.err.Error())
+		return
+	}
+	r.current.Store(read.list)
+	r.log.Info("the list of people was read", "people", read.list.Len())
+	r.settles.enqueue()
+}
+
+// get returns the list in force, nil where there is none.
+func (r *roster) get() *people.List { return r.current.Load() }
+
+func (r *roster) close() {
+	if r.folder != nil {
+		r.folder.Close()
+	}
+}
+
+// settling returns what ends the logins of those who have left the list, or whose password
+// is another, until the context ends.
+func (r *roster) settling(d *Door, registry prometheus.Registerer) func(context.Context) error {
+	if r.folder == nil {
+		return func(context.Context) error { return nil }
+	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "vdi_frontdoor_people_usable", Help: "1 if the list of people in force is the one of the Secret, else 0: that one is missing or cannot be used (access mode Local).",
+	}, func() float64 {
+		if r.usable.Load() {
+			return 1
+		}
+		return 0
+	}))
+	r.settle = func(ctx context.Context) error { return d.Settle(ctx) }
+	return r.settles.run
+}
+
+// Settle makes the names of the list belong to those who have them now, and ends what came
+// by the logins of others.
+func (d *Door) Settle(ctx context.Context) error {
+	list := d.People()
+	if list == nil {
+		return nil
+	}
+	now := map[string]ended.Account{}
+	for p := range list.All() {
+		now[person(p.User, "")] = localAccount(p)
+	}
+	changed, err := d.Ended.Settle(ctx, localProvider, now)
+	if err != nil {
+		return err
+	}
+	if err := d.closeStreams(ctx, func(person string) (bool, error) { return changed(person), nil }); err != nil {
+		d.Log.Error("streams stay open after a change of the list of people", "error", err.Error())
+	}
+	return nil
+}

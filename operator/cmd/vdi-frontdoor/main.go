@@ -2,6 +2,8 @@
 // the page of sessions whose desktop does not answer. `vdi-frontdoor make-keys`
 // makes the Secret with its keys, once; it never prints one. `vdi-frontdoor
 // forget-account NAME` lets a name pass to another account at the identity provider.
+// `vdi-frontdoor hash NAME` makes an entry for the list of people of mode Local, and
+// `vdi-frontdoor check FILE` says what is wrong with such a list.
 package main
 
 import (
@@ -20,7 +22,7 @@ import (
 )
 
 // usage is what may be given, see [program.Parse].
-const usage = "flags, make-keys or forget-account"
+const usage = "flags, make-keys, forget-account, hash or check"
 
 func main() {
 	ctrl.SetLogger(logr.Discard()) // the front door has a log of its own
@@ -37,6 +39,10 @@ func run(ctx context.Context, args []string) error {
 			return makeKeys(ctx, args[1:])
 		case "forget-account":
 			return forgetAccount(ctx, args[1:])
+		case "hash":
+			return hash(ctx, args[1:], standardConsole())
+		case "check":
+			return check(args[1:], standardConsole())
 		}
 	}
 	return serve(ctx, args)

@@ -10,10 +10,12 @@ import (
 func TestRunRefuses(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	for want, args := range map[string][]string{
-		`"make-kyes" is no command; give flags, make-keys or forget-account`: {"make-kyes"},
-		"make-keys: --namespace and --name are required":                     {"make-keys", "--name=keys"},
-		"forget-account: give --namespace and one name":                      {"forget-account", "alice@example.com"},
-		`"now" is no command`: {"make-keys", "now"},
+		`"make-kyes" is no command; give flags, make-keys, forget-account, hash or check`: {"make-kyes"},
+		"make-keys: --namespace and --name are required":                                  {"make-keys", "--name=keys"},
+		"forget-account: give --namespace and one name":                                   {"forget-account", "alice@example.com"},
+		"hash: give one name, and no password":                                            {"hash"},
+		"check: give one file, or - for":                                                  {"check"},
+		`"now" is no command`:                                                             {"make-keys", "now"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args), want)
 	}

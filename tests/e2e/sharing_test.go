@@ -28,9 +28,9 @@ const (
 
 // withGPUOperator switches on what values/local.yaml leaves out: the GPU
 // Operator, whose stand-in restarts the local cluster's device plugin the way
-// the real one's is restarted.
+// the real one's is restarted. Most tests here know a desktop by its password.
 func withGPUOperator() []string {
-	return []string{"--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true"}
+	return []string{"--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true", "--set", "vdi-operator.access.mode=Password"}
 }
 
 // The number of slices is one value: helm upgrade changes what the node really

@@ -105,6 +105,10 @@ func (p *Platform) Get(ctx context.Context, page, proxy, user, password string) 
 	if err != nil {
 		return Answer{}, fmt.Errorf("get %s: %w", page, err)
 	}
+	return answerOf(response)
+}
+
+func answerOf(response *http.Response) (Answer, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	return Answer{response.StatusCode, string(body), response.TLS.PeerCertificates[0].Subject.CommonName}, err

@@ -111,10 +111,10 @@ func leave(ctx context.Context, out io.Writer) error {
 	if err := p.Helm(ctx, "uninstall", install.Release, "--namespace", install.Namespace, "--wait", "--ignore-not-found"); err != nil {
 		return err
 	}
-	if err := p.ForgetAuthority(); err != nil {
+	if err := errors.Join(p.ForgetPeople(ctx), p.ForgetAuthority()); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "the demo's desktop and release are gone; namespaces %s and %s, CRDs, the template and Alice's home stay\n", install.Namespace, install.Sessions)
+	fmt.Fprintf(out, "the demo's desktop, people and release are gone; namespaces %s and %s, CRDs, the template and Alice's home stay\n", install.Namespace, install.Sessions)
 	return nil
 }
 

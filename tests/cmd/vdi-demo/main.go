@@ -74,6 +74,10 @@ func up(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	people, err := p.People(ctx)
+	if err != nil {
+		return err
+	}
 	if err := p.Release(ctx); err != nil {
 		return err
 	}
@@ -81,7 +85,7 @@ func up(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return show(ctx, p, session, out)
+	return show(ctx, p, session, people, out)
 }
 
 // lines lets several steps report at once: each line is written whole.
@@ -150,19 +154,16 @@ func desktop(ctx context.Context, p *install.Platform, out io.Writer) (*vdi.VDIS
 	return session, err
 }
 
-// show proves that the URL works, and prints what a person needs.
-func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Writer) error {
-	user, password, err := p.Credentials(ctx, s)
-	if err != nil {
-		return err
-	}
+// show proves that the URL works, and prints what a person needs. The desktop is the first
+// one's of the people.
+func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, people []install.Login, out io.Writer) error {
 	proxy := fmt.Sprintf("127.0.0.1:%d", localPort)
 	end, err := reach(ctx, p, proxy, out)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := prove(ctx, p, s.Status.URL, proxy, user, password, out); err != nil {
+	if err := prove(ctx, p, s.Status.URL, proxy, people, out); err != nil {
 		return err
 	}
 	ca, err := p.WriteAuthority()
@@ -174,28 +175,37 @@ func show(ctx context.Context, p *install.Platform, s *vdi.VDISession, out io.Wr
 		return err
 	}
 	fmt.Fprintf(out, "\n%s\n", list)
-	fmt.Fprintf(out, "  URL       %s\n  user      %s\n  password  %s\n\n", s.Status.URL, user, password)
+	fmt.Fprintf(out, "  portal    %s/\n", install.Portal)
+	for _, person := range people {
+		fmt.Fprintf(out, "  login     %s, password %s\n", person.Name, person.Password)
+	}
+	fmt.Fprintf(out, "  desktop   %s (%s's)\n\n", s.Status.URL, people[0].Name)
 	fmt.Fprintf(out, "The browser warns once, because the certificate's authority is the demo's own (%s).\n", ca)
-	fmt.Fprintf(out, "Command line: curl --cacert %s --resolve %s:%d:127.0.0.1 -u %s %s\n", ca, s.Status.Host, localPort, user, s.Status.URL)
 	fmt.Fprintf(out, "Look around:  export KUBECONFIG=%s; bin/kubectl get vdi -A\n", p.Cluster.KubeconfigPath())
 	fmt.Fprintln(out, "Take it down: "+again(p)+"make demo-down")
 	return nil
 }
 
-// prove asks for the page without and with the login.
-func prove(ctx context.Context, p *install.Platform, page, proxy, user, password string, out io.Writer) error {
+// prove asks for the page without a login, with the one of whose desktop it is, and with
+// another one's.
+func prove(ctx context.Context, p *install.Platform, page, proxy string, people []install.Login, out io.Writer) error {
 	stranger, err := p.Get(ctx, page, proxy, "", "")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "── without credentials: %d (certificate %s)\n", stranger.Code, stranger.Host)
-	owner, err := p.Get(ctx, page, proxy, user, password)
+	fmt.Fprintf(out, "── without a login: %d (certificate %s)\n", stranger.Code, stranger.Host)
+	owner, err := p.LogIn(ctx, page, proxy, people[0])
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "── with credentials: %d, page title %q\n", owner.Code, title(owner.Body))
-	if stranger.Code != http.StatusUnauthorized || owner.Code != http.StatusOK || title(owner.Body) == "" {
-		return errors.New("the desktop does not answer as it should: 401 without credentials, its page with them")
+	fmt.Fprintf(out, "── logged in as %s: %d, page title %q\n", people[0].Name, owner.Code, title(owner.Body))
+	other, err := p.LogIn(ctx, page, proxy, people[1])
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "── logged in as %s: %d\n", people[1].Name, other.Code)
+	if stranger.Code != http.StatusUnauthorized || owner.Code != http.StatusOK || title(owner.Body) == "" || other.Code != http.StatusForbidden {
+		return errors.New("the desktop does not answer as it should: 401 without a login, its page for whose it is, 403 for anybody else")
 	}
 	return nil
 }

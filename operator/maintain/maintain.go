@@ -59,6 +59,7 @@ type options struct {
 	podCapabilities string
 	proxy           string
 	proxyHost       string
+	portalHost      string
 	settings        string
 	confirmed       string
 	confirmBy       string
@@ -83,6 +84,7 @@ func (o *options) register(f *flag.FlagSet) {
 	f.StringVar(&o.podCapabilities, "pod-capabilities", "", "comma-separated capabilities that it lets their containers add (check upgrade)")
 	f.StringVar(&o.proxy, "proxy", "", "host:port of the proxy; empty to leave it alone (check)")
 	f.StringVar(&o.proxyHost, "proxy-host", "", "host that the proxy leads to the front door (check)")
+	f.StringVar(&o.portalHost, "portal-host", "", "host where people will log in, which no session may have; empty where there is none (check upgrade)")
 	f.StringVar(&o.settings, "settings", "", "ConfigMap with the release's settings as they are before the upgrade (check upgrade)")
 	f.StringVar(&o.confirmed, "confirmed", "", "comma-separated keys of findings that are known; * means all (check upgrade)")
 	f.StringVar(&o.confirmBy, "confirm-by", "upgradeCheck.confirmed", "the chart's value by which findings are confirmed (check upgrade)")

@@ -31,9 +31,11 @@ type upgrade struct {
 	after  platform.Config // of the release as it is to be
 
 	templates []sampled
+	sessions  []vdi.VDISession
 	uses      map[string][]string // of each template, the namespaces of its sessions
 	claims    map[types.NamespacedName]bool
 	release   string   // the operator's namespace
+	portal    string   // host where people will log in, "" where there is none
 	foreign   []string // IngressRoutes of others without the proxy's label, by NAMESPACE/NAME
 	reads     []string // kinds of others that the proxy will read
 	admission bool     // whether admission policies will hold
@@ -66,7 +68,7 @@ type finding struct {
 
 // upgradeChecks are all that is looked for. A further one is a function more.
 func upgradeChecks() []func(upgrade) []finding {
-	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, unreadRoutes, refusedPods}
+	return []func(upgrade) []finding{refusedTemplates, unmarkedClaims, replacedRanges, closedNamespaces, takenPortal, unreadRoutes, refusedPods}
 }
 
 // checkUpgrade stops an upgrade that would refuse what works, until that is changed or
@@ -117,14 +119,15 @@ func (j job) readUpgrade(ctx context.Context) (u upgrade, err error) {
 	if u.templates, err = j.upgradedTemplates(ctx, u.after); err != nil {
 		return u, err
 	}
-	if u.uses, err = j.namespacesByTemplate(ctx); err != nil {
+	if u.sessions, err = j.storedSessions(ctx); err != nil {
 		return u, err
 	}
+	u.uses = namespacesByTemplate(u.sessions)
 	u.claims, err = j.markedClaims(ctx, u)
 	if err != nil {
 		return u, err
 	}
-	u.release, u.admission = j.options.namespace, j.options.admission
+	u.release, u.admission, u.portal = j.options.namespace, j.options.admission, j.options.portalHost
 	u.reads = program.List(j.options.proxyReads)
 	if u.foreign, err = j.foreignRoutes(ctx); err != nil {
 		return u, err
@@ -178,20 +181,25 @@ func (j job) upgradedTemplates(ctx context.Context, after platform.Config) ([]sa
 	return out, nil
 }
 
-func (j job) namespacesByTemplate(ctx context.Context) (map[string][]string, error) {
-	out := map[string][]string{}
+func (j job) storedSessions(ctx context.Context) (out []vdi.VDISession, err error) {
 	for _, namespace := range j.sessionNamespaces() {
 		sessions := &vdi.VDISessionList{}
 		if err := j.client.List(ctx, sessions, client.InNamespace(namespace)); err != nil && !meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("list sessions: %w", err)
 		}
-		for _, s := range sessions.Items {
-			if name := s.Spec.Template; !slices.Contains(out[name], s.Namespace) {
-				out[name] = append(out[name], s.Namespace)
-			}
-		}
+		out = append(out, sessions.Items...)
 	}
 	return out, nil
+}
+
+func namespacesByTemplate(sessions []vdi.VDISession) map[string][]string {
+	out := map[string][]string{}
+	for _, s := range sessions {
+		if name := s.Spec.Template; !slices.Contains(out[name], s.Namespace) {
+			out[name] = append(out[name], s.Namespace)
+		}
+	}
+	return out
 }
 
 // markedClaims says of each claim that templates mount whether desktops may have it.
@@ -274,6 +282,20 @@ func closedNamespaces(u upgrade) (out []finding) {
 				fmt.Sprintf("sessions live in namespace %s, which is the cluster's or the platform's: those that run go on, but none could start there any more; make them anew in a namespace for sessions", n),
 			})
 		}
+	}
+	return out
+}
+
+// takenPortal are sessions whose host would be that of the login, whose route goes first.
+func takenPortal(u upgrade) (out []finding) {
+	for _, s := range u.sessions {
+		if u.portal == "" || s.Status.Host != u.portal || s.DeletionTimestamp != nil {
+			continue
+		}
+		out = append(out, finding{
+			fmt.Sprintf("session/%s/%s", s.Namespace, s.Name),
+			fmt.Sprintf("its host is %s, where people will log in (access.mode Local), so that nobody could reach its desktop any more: set another portal.label, or delete it and make it anew with a name, or under a sessions.hostTemplate, that gives another host", u.portal),
+		})
 	}
 	return out
 }

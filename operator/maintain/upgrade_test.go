@@ -168,6 +168,53 @@ func TestUpgradeFindsClosedNamespaces(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestUpgradeFindsTakenPortal: no session may have the host of the login that comes, unless it
+// is being deleted; what the release before was does not matter.
+func TestUpgradeFindsTakenPortal(t *testing.T) {
+	t.Parallel()
+	const portal = "portal.vdi.example.com"
+	session := func(name, host string) *vdi.VDISession {
+		return &vdi.VDISession{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}, Spec: vdi.VDISessionSpec{User: "a", Template: "gone"},
+			Status: vdi.VDISessionStatus{Host: host},
+		}
+	}
+	ends := session("portal", portal)
+	ends.Finalizers, ends.DeletionTimestamp = []string{"a/b"}, &metav1.Time{Time: metav1.Now().Time}
+	upgradeTo := func(portalHost, confirmed string, stored ...client.Object) (string, error) {
+		j, out := jobFor(t, plain, "{}", confirmed, append(stored, present(plain, map[string]string{wire.AnnotationSettings: "2"}))...)
+		j.options.portalHost = portalHost
+		err := checkUpgrade(t.Context(), j)
+		return out.String(), err
+	}
+
+	said, err := upgradeTo(portal, "", session("portal", portal), session("alice", "alice.vdi.example.com"))
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "nothing is changed yet")
+	require.ErrorContains(t, err, "{session/team/portal}")
+	for _, words := range []string{"session/team/portal: its host is " + portal, "set another portal.label", "delete it and make it anew with a name"} {
+		assert.Contains(t, said, words)
+	}
+	assert.NotContains(t, said, "alice")
+	said, err = upgradeTo(portal, "session/team/portal", session("portal", portal))
+	require.NoError(t, err)
+	assert.Contains(t, said, "warning, confirmed: session/team/portal: ")
+	for name, c := range map[string]struct {
+		portal string
+		stored client.Object
+	}{
+		"it ends":            {portal, ends},
+		"no host yet":        {portal, session("portal", "")},
+		"another label":      {"people.vdi.example.com", session("portal", portal)},
+		"a longer name":      {portal, session("portal", "portal-2.vdi.example.com")},
+		"no login at a door": {"", session("portal", portal)},
+		"neither, no host":   {"", session("portal", "")},
+	} {
+		said, err := upgradeTo(c.portal, "", c.stored)
+		require.NoError(t, err, "%s: %s", name, said)
+	}
+}
+
 // TestUpgradeFindsUnreadRoutes: only at the first upgrade to a proxy that reads by the
 // label, and only what others have made.
 func TestUpgradeFindsUnreadRoutes(t *testing.T) {

@@ -28,6 +28,7 @@ templates.yaml: |
     "namespace" (include "vdi-operator.proxy.namespace" .)
     "podLabels" $s.proxy.podLabels)
   "network" (include "vdi-operator.config.network" . | fromYaml) -}}
+{{- if include "vdi-operator.access.isLocal" . }}{{ $_ := set $sessions "portalLabel" (include "vdi-operator.portal.label" .) }}{{ end -}}
 {{- with $s.proxy.ranges }}{{ $_ := set $sessions.proxy "ranges" . }}{{ end -}}
 {{- range $key := list "labels" "annotations" "values" "overlay" -}}
 {{- with get $s $key }}{{ $_ := set $sessions $key . }}{{ end -}}
@@ -79,8 +80,10 @@ templates.yaml: |
 {{- define "vdi-operator.config.access" -}}
 {{- $oidc := .Values.access.oidc -}}
 mode: {{ .Values.access.mode }}
-{{- if eq .Values.access.mode "OIDC" }}
+{{- if include "vdi-operator.access.logsIn" . }}
 forwardAuth: {{ include "vdi-operator.frontDoor.forwardAuth" . }}
+{{- end }}
+{{- if eq .Values.access.mode "OIDC" }}
 oidc:
   issuerURL: {{ $oidc.issuerURL | quote }}
   clientID: {{ $oidc.clientID | quote }}

@@ -23,6 +23,7 @@ code (platform/validate.go). */}}
   (list "sessions.domain" .Values.sessions.domain (printf "%s([.]%s)+" $label $label) "is no DNS name in lower case without https:// and *." "vdi.example.com")
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate "([a-z0-9-]|\\{(user|id|session|namespace)\\})+" "has more than lower-case letters, digits, -, {user}, {id}, {session} and {namespace}" "{user}-{id}")
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate ".*\\{(user|id|session)\\}.*" "gives every session the same host" "{user}-{id}")
+  (list "portal.label" (include "vdi-operator.portal.label" .) $label "is no DNS label of lower-case letters, digits and -" "portal")
   (list "access.oidc.issuerURL" .Values.access.oidc.issuerURL "https://[^\\s]+" "is no https address" "https://login.example.com/realms/vdi")
   (list "frontDoor.loginLifetime" .Values.frontDoor.loginLifetime "([0-9]+(s|m|h))+" $duration "8h")
   (list "serviceMonitor.interval" .Values.serviceMonitor.interval "([0-9]+(ms|s|m|h))+" $duration "30s")

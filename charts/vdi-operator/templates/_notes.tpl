@@ -45,16 +45,18 @@ EOF
 
 kubectl get vdi -A -w
 {{ if eq .Values.access.mode "OIDC" }}
-5. Log in there, or at {{ include "vdi-operator.notes.authURL" . }} for a list of one's desktops, as the
+5. Log in there, or at {{ include "vdi-operator.notes.loginURL" . }} for a list of one's desktops, as the
 person whose claim {{ .Values.access.oidc.userClaim }} is the session's user. Register this redirect address at the
-identity provider: {{ include "vdi-operator.notes.authURL" . }}/callback
+identity provider: {{ include "vdi-operator.notes.loginURL" . }}/callback
 and, so that a logout there ends desktops, this back-channel logout address:
-{{ include "vdi-operator.notes.authURL" . }}/backchannel-logout
+{{ include "vdi-operator.notes.loginURL" . }}/backchannel-logout
 {{- if has .Values.access.oidc.userClaim (list "name" "given_name" "family_name" "middle_name" "nickname" "preferred_username" "profile" "website") }}
 
 access.oidc.userClaim: at many identity providers people can change {{ .Values.access.oidc.userClaim }} themselves, and
 so take names that nobody has used yet. Use a claim that administrators alone set.
 {{- end }}
+{{- else if include "vdi-operator.access.isLocal" . }}
+{{- include "vdi-operator.notes.people" . }}
 {{- else }}
 5. Its password:
 
@@ -68,12 +70,34 @@ kubectl get configmap -n {{ .Release.Namespace }} vdi-gpu-sharing-status -o yaml
 {{- end }}
 {{- end -}}
 
+{{/* In mode Local. */}}
+{{- define "vdi-operator.notes.people" }}
+{{- $namespace := .Release.Namespace }}
+{{- $people := include "vdi-operator.access.people" . | fromJson }}
+{{- $create := printf "kubectl create secret generic %s -n %s --from-file=%speople.yaml" $people.name $namespace (ternary "" (printf "%s=" $people.key) (eq $people.key "people.yaml")) }}
+{{- $door := include "vdi-operator.frontDoor.name" . }}
+5. Log in there, or at {{ include "vdi-operator.notes.loginURL" . }} for a list of one's desktops. Who may log
+in stands in a Secret, which you make now. An entry for Alice, for which this asks a password:
+
+kubectl exec -it -n {{ $namespace }} deployment/{{ $door }} -- vdi-frontdoor hash alice --user alice@example.com
+
+Put what it prints below a line `people:` into a file people.yaml, one entry for each person. Check the file,
+and make the Secret of it:
+
+kubectl exec -i -n {{ $namespace }} deployment/{{ $door }} -- vdi-frontdoor check - < people.yaml
+{{ $create }}
+
+After a change of the file; the front door sees it within about a minute:
+
+{{ $create }} --dry-run=client -o yaml | kubectl apply -f -
+{{- end -}}
+
 {{- define "vdi-operator.notes.url" -}}
 https://*.{{ include "vdi-operator.domain" . }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
-{{- define "vdi-operator.notes.authURL" -}}
-https://auth.{{ include "vdi-operator.domain" . }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
+{{- define "vdi-operator.notes.loginURL" -}}
+https://{{ include "vdi-operator.access.loginHost" . }}{{ if ne (int .Values.sessions.externalPort) 443 }}:{{ .Values.sessions.externalPort }}{{ end }}
 {{- end -}}
 
 {{/* About a proxy that is not of this release: what runs after this install ran before. */}}
@@ -95,7 +119,7 @@ The proxy's image {{ . | uniq | sortAlpha | join ", " }} does not say its versio
 {{- if not (include "vdi-operator.frontDoor.hasRoutes" .) }}
 WARNING: the front door has no routes{{ if eq .Values.frontDoor.routes "Auto" }}, because this cluster does not know Traefik's
 IngressRoute yet: upgrade this release after Traefik is installed{{ end }}. Until then the URL of a
-suspended desktop shows an error{{ if eq .Values.access.mode "OIDC" }}, and nobody can log in{{ end }}.
+suspended desktop shows an error{{ if include "vdi-operator.access.logsIn" . }}, and nobody can log in{{ end }}.
 {{- end }}
 {{- if and .Values.crds.upgradeJob.enabled .Values.rbac.create }}
 {{- $comparable := "^v?[0-9]+[.][0-9]+[.][0-9]+(-[0-9A-Za-z-]+([.][0-9A-Za-z-]+)*)?([+][0-9A-Za-z.-]+)?$" }}

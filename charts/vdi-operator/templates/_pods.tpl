@@ -106,7 +106,7 @@ topologySpreadConstraints:
 {{- with .Values.watchNamespaces }}
 - --watch-namespaces={{ join "," . }}
 {{- end }}
-{{- if eq .Values.access.mode "OIDC" }}
+{{- if include "vdi-operator.access.logsIn" . }}
 - --statement-keys-dir=/etc/vdi-frontdoor/public-keys
 {{- end }}
 {{- if (include "vdi-operator.turn" . | fromJson).host }}

@@ -33,7 +33,7 @@ tests/charts refuses wildcards and any list or watch of Secrets. */}}
   resources: [ingressroutes]
   verbs: [get, list, watch, create, patch, delete]
 {{- /* The question to the front door, and the keys of its answers. */}}
-{{- if eq .Values.access.mode "OIDC" }}
+{{- if include "vdi-operator.access.logsIn" . }}
 - apiGroups: [traefik.io]
   resources: [middlewares]
   verbs: [get, list, watch, create, patch]

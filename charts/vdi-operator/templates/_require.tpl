@@ -48,41 +48,14 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Half a single sign-on lets nobody in, or everybody. */}}
-{{- define "vdi-operator.require.access" -}}
-{{- $oidc := .Values.access.oidc -}}
-{{- $required := list
-  (list "issuerURL" $oidc.issuerURL "the URL of your identity provider, e.g. https://login.example.com/realms/vdi")
-  (list "clientID" $oidc.clientID "the client registered with your identity provider")
-  (list "clientSecret.name" $oidc.clientSecret.name "the Secret in the release namespace that holds the client's secret")
-  (list "clientSecret.key" $oidc.clientSecret.key "the key in that Secret")
-  (list "userClaim" $oidc.userClaim "the claim that equals a session's spec.user, e.g. email") -}}
-{{- if eq .Values.access.mode "OIDC" -}}
-{{- range $required -}}
-{{- if not (index . 1) -}}
-{{- fail (printf "%s is required when access.mode is OIDC: %s" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .)))) (last .)) -}}
-{{- end -}}
-{{- end -}}
-{{- if not (has "openid" $oidc.scopes) -}}
-{{- fail (printf "%s lacks openid: without it the identity provider tells nobody's name" (include "vdi-operator.valueName" (dict "root" . "name" "access.oidc.scopes"))) -}}
-{{- end -}}
-{{- else -}}
-{{- range list (index $required 0) (index $required 1) (index $required 2) -}}
-{{- if index . 1 -}}
-{{- fail (printf "%s is set, but access.mode is Password, which ignores it: set access.mode to OIDC, or leave access.oidc out" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .))))) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
 {{/* Without a front door nobody comes in, or sees why. */}}
 {{- define "vdi-operator.require.frontDoor" -}}
 {{- $replicas := int .Values.frontDoor.replicas -}}
 {{- if lt $replicas 1 -}}
-{{- fail (printf "%s is %d: suspended desktops could not be resumed, and with access.mode OIDC nobody could log in; set it to 1 or more" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.replicas")) $replicas) -}}
+{{- fail (printf "%s is %d: suspended desktops could not be resumed, and with access.mode OIDC or Local nobody could log in; set it to 1 or more" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.replicas")) $replicas) -}}
 {{- end -}}
-{{- if and (eq .Values.access.mode "OIDC") (eq .Values.frontDoor.routes "Never") -}}
-{{- fail (printf "%s is Never, but access.mode is OIDC: people log in at auth.%s, which needs the front door's routes; set it to Auto or Always" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.routes")) (include "vdi-operator.domain" .)) -}}
+{{- if and (include "vdi-operator.access.logsIn" .) (eq .Values.frontDoor.routes "Never") -}}
+{{- fail (printf "%s is Never, but access.mode is %s: people log in at %s, which needs the front door's routes; set it to Auto or Always" (include "vdi-operator.valueName" (dict "root" . "name" "frontDoor.routes")) .Values.access.mode (include "vdi-operator.access.loginHost" .)) -}}
 {{- end -}}
 {{- end -}}
 

@@ -142,7 +142,7 @@ map(d, (has(d.main) ? [d.main] : []) + (has(d.sans) ? d.sans : []))
   message: >-
     metadata.name: what is called default holds for all hosts of the proxy, the desktops' too: choose another name and refer to it,
     or have an administrator of the cluster write this object
-{{ if eq .Values.access.mode "OIDC" -}}
+{{ if include "vdi-operator.access.logsIn" . -}}
 # Traefik without safeNaming knows a Middleware by its namespace and name with a hyphen between.
 - expression: >-
     !variables.isNew || object.kind != 'Middleware' || !has(object.metadata.name) || !(request.namespace + '-' + object.metadata.name).matches('^.+-.+-forward-auth$')

@@ -100,8 +100,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - --watch-namespaces={{ join "," . }}
 {{- end }}
 - --log-level={{ .Values.logLevel }}
-{{- if eq .Values.access.mode "OIDC" }}
+{{- if include "vdi-operator.access.logsIn" . }}
 - --login-lifetime={{ .Values.frontDoor.loginLifetime }}
+{{- end }}
+{{- if include "vdi-operator.access.isLocal" . }}
+- --people-dir=/etc/vdi-frontdoor/people
+{{- end }}
+{{- if eq .Values.access.mode "OIDC" }}
 - --oidc-scopes={{ join " " .Values.access.oidc.scopes }}
 - --oidc-client-secret-file=/etc/vdi-frontdoor/oidc/client-secret
 {{- end }}

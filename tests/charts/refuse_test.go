@@ -55,7 +55,7 @@ func TestOperatorRefuses(t *testing.T) {
 		"ranges, no relay":   {map[string]string{"sessions.turn.ranges": "{192.0.2.1/32}"}, "sessions.turn.ranges is set, but sessions.turn.host is empty, so there is no relay"},
 		"relay over SCTP":    {map[string]string{"sessions.turn.transports": "{sctp}"}, "at '/sessions/turn/transports/0': value must be one of 'udp', 'tcp'"},
 		"no relay secret":    {map[string]string{"sessions.turn.secretName": ""}, "at '/sessions/turn/secretName': minLength"},
-		"unknown mode":       {map[string]string{"access.mode": "oidc"}, "at '/access/mode': value must be one of 'Password', 'OIDC'"},
+		"unknown mode":       {map[string]string{"access.mode": "oidc"}, "at '/access/mode': value must be one of 'Password', 'OIDC', 'Local'"},
 		"two domains":        {map[string]string{"global.domain": "a.example.com"}, `sessions.domain is "vdi.example.com", but global.domain is "a.example.com": leave one of them out`},
 		"rolling leaders":    {map[string]string{"leaderElection.enabled": "false", "strategy.type": "RollingUpdate"}, "strategy asks for a rolling update, but leaderElection.enabled is off"},
 		"scaled below least": {map[string]string{"frontDoor.autoscaling.enabled": "true", "frontDoor.autoscaling.maxReplicas": "1"}, "frontDoor.autoscaling.maxReplicas is 1, but frontDoor.autoscaling.minReplicas is 2: make it as great"},

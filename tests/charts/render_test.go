@@ -151,6 +151,7 @@ func scenarios(t *testing.T) map[string]scenario {
 	// What no node of the tests could run is not in ci/, whose files chart-testing installs.
 	all["vdi-operator-overrides"] = scenario{chart: inRepository("charts", "vdi-operator"), files: []string{"testdata/operator-overrides-values.yaml"}}
 	all["vdi-operator-oidc"] = scenario{chart: inRepository("charts", "vdi-operator"), files: []string{"testdata/oidc-values.yaml"}}
+	all["vdi-operator-local"] = scenario{chart: inRepository("charts", "vdi-operator"), files: []string{"testdata/local-values.yaml"}}
 	return all
 }
 

@@ -103,7 +103,7 @@ func TestValuesOfEarlierReleases(t *testing.T) {
 		"sessions.proxy.gateways", "sessions.proxy.ranges", "gpuSharing.policy",
 		"revisionHistoryLimit", "podSecurityContext", "containerSecurityContext", "extraArgs", "extraObjects", "service", "strategy",
 		"frontDoor.autoscaling", "clusterObjects", "frontDoor.revisionHistoryLimit", "frontDoor.tolerations", "serviceMonitor.relabelings", "sessions.proxy.certificateNamespaces", "tenancy.templates", "upgradeCheck",
-		"access.requesterGroupPrefix", "hooks.enabled", "hooks.check", "hooks.deadline", "uninstall.job.force",
+		"access.requesterGroupPrefix", "access.local", "access.local.secret", "portal", "hooks.enabled", "hooks.check", "hooks.deadline", "uninstall.job.force",
 	} {
 		without, err := render(t, operator(map[string]string{name: "null"}))
 		require.NoError(t, err, name)

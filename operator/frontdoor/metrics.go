@@ -8,6 +8,18 @@ type Metrics struct {
 	followers                    prometheus.Gauge
 }
 
+// RegisterPeople registers the metric of the list of people, which mode Local alone has.
+func RegisterPeople(registry prometheus.Registerer, usable func() bool) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "vdi_frontdoor_people_usable", Help: "1 if the list of people in force is the one of the Secret, else 0: that one is missing or cannot be used (access mode Local).",
+	}, func() float64 {
+		if usable() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // NewMetrics registers the front door's metrics. Fullest is the size of the fullest
 // ConfigMap of ended logins, in bytes ([ended.List.Fullest]).
 func NewMetrics(registry prometheus.Registerer, fullest func() float64) *Metrics {

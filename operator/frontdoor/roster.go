@@ -81,14 +81,7 @@ func (r *roster) settling(d *Door, registry prometheus.Registerer) func(context.
 	if r.folder == nil {
 		return func(context.Context) error { return nil }
 	}
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "vdi_frontdoor_people_usable", Help: "1 if the list of people in force is the one of the Secret, else 0: that one is missing or cannot be used (access mode Local).",
-	}, func() float64 {
-		if r.usable.Load() {
-			return 1
-		}
-		return 0
-	}))
+	RegisterPeople(registry, r.usable.Load)
 	r.settle = func(ctx context.Context) error { return d.Settle(ctx) }
 	return r.settles.run
 }

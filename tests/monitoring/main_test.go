@@ -58,7 +58,7 @@ func charts(t *testing.T) []*unstructured.Unstructured {
 		"--api-versions", "monitoring.coreos.com/v1/ServiceMonitor", "--api-versions", "monitoring.coreos.com/v1/PrometheusRule",
 	}
 	return append(
-		rendered(t, "vdi-operator", append(common, "--set", "sessions.domain=vdi.example.com,dashboard.enabled=true")...),
+		rendered(t, "vdi-operator", append(common, "--set", "sessions.domain=vdi.example.com,dashboard.enabled=true,access.mode=Local")...),
 		rendered(t, "coturn", append(common, "--set", "realm=turn.vdi.example.com")...)...,
 	)
 }

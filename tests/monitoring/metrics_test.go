@@ -53,6 +53,7 @@ func frontDoor(t *testing.T) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	frontdoor.NewMetrics(registry, func() float64 { return 0 })
+	frontdoor.RegisterPeople(registry, func() bool { return true })
 	return serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 }
 

@@ -264,8 +264,11 @@ func (v *visit) login(ctx context.Context) judge.Verdict {
 	if v.unreached != "" {
 		return judge.Unjudged("the desktop was not asked: %s", v.unreached)
 	}
-	if v.session.Status.Access != nil && v.session.Status.Access.Mode == vdi.AccessMode(wire.AccessOIDC) {
-		way, err := v.wayToLogin(ctx)
+	if access := v.session.Status.Access; access != nil && wire.AccessMode(access.Mode).LogsIn() {
+		way, code, err := v.wayToLogin(ctx)
+		if access.Mode == vdi.AccessMode(wire.AccessLocal) {
+			return judge.LocalLogin(v.settings.PortalHost(), way, code, err)
+		}
 		return judge.SingleSignOn(v.Domain, v.settings.Access.OIDC.ClientID, way, err)
 	}
 	if !v.trusted { // whoever answers might not be the platform
@@ -289,26 +292,26 @@ func (v *visit) login(ctx context.Context) judge.Verdict {
 }
 
 // wayToLogin follows redirects until they leave the platform's domain.
-func (v *visit) wayToLogin(ctx context.Context) (way []*url.URL, err error) {
+func (v *visit) wayToLogin(ctx context.Context) (way []*url.URL, code int, err error) {
 	at := v.session.Status.URL
 	for range 5 {
 		answer, err := v.ask(ctx, at, func(r *http.Request) { r.Header.Set("Accept", "text/html") })
 		if err != nil {
-			return way, err
+			return way, 0, err
 		}
 		next, err := answer.Location()
 		if errors.Is(err, http.ErrNoLocation) {
-			return way, nil
+			return way, answer.StatusCode, nil
 		}
 		if err != nil {
-			return way, err
+			return way, 0, err
 		}
 		way, at = append(way, next), next.String()
 		if !strings.HasSuffix(next.Hostname(), "."+v.Domain) {
-			return way, nil
+			return way, answer.StatusCode, nil
 		}
 	}
-	return way, errors.New("redirects do not end")
+	return way, 0, errors.New("redirects do not end")
 }
 
 // policies knocks at the desktop from a pod beside it.

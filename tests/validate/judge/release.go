@@ -87,6 +87,7 @@ type Settings struct {
 		RequesterPrefix string
 		OIDC            struct{ IssuerURL, ClientID string }
 	}
+	Portal    struct{ Label string }
 	FrontDoor struct {
 		Keys struct{ ExistingSecret string }
 	}
@@ -116,6 +117,9 @@ func Read(values []byte, of Release) (s Settings, err error) {
 	}
 	return s, nil
 }
+
+// PortalHost is where people log in, in mode Local.
+func (s Settings) PortalHost() string { return s.Portal.Label + "." + s.Sessions.Domain }
 
 // KeysSecret is the name of the Secret with the front door's keys.
 func (s Settings) KeysSecret() string {

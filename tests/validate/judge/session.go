@@ -198,6 +198,25 @@ func SingleSignOn(domain, clientID string, way []*url.URL, err error) Verdict {
 	return Pass("a stranger is sent to the login at %s, which comes back to %s", last.Hostname(), back.Host)
 }
 
+// LocalLogin judges the way to the portal's login, in mode Local: where redirects led, and
+// what answered at the end.
+func LocalLogin(portal string, way []*url.URL, code int, err error) Verdict {
+	switch {
+	case err != nil:
+		return Fail("the way to the login: %v", err)
+	case len(way) == 0:
+		return Fail("a stranger is not sent to a login")
+	case way[len(way)-1].Hostname() != portal:
+		return Fail("a stranger is sent to %s, not to %s", way[len(way)-1].Hostname(), portal)
+	case code == http.StatusServiceUnavailable:
+		return Fail("nobody can log in at %s: the list of people cannot be used", portal).
+			With("the front door's log says why; make the Secret access.local.secret, and try the file with `vdi-frontdoor check`")
+	case code != http.StatusOK:
+		return Fail("the login at %s answers %d instead of 200", portal, code)
+	}
+	return Pass("a stranger is sent to the login at %s", portal)
+}
+
 // Reached is what a probe pod reported of each address: "" where it got through.
 type Reached map[string]string
 

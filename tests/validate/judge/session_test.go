@@ -140,6 +140,19 @@ func TestSingleSignOn(t *testing.T) {
 	is(t, Failed, "timeout", SingleSignOn("vdi.example.com", "vdi", nil, errors.New("timeout")))
 }
 
+func TestLocalLogin(t *testing.T) {
+	const portal = "portal.vdi.example.com"
+	way := func(host string) []*url.URL {
+		return []*url.URL{{Scheme: "https", Host: host + ":8443", Path: "/login"}}
+	}
+	is(t, Passed, "login at "+portal, LocalLogin(portal, way(portal), http.StatusOK, nil))
+	is(t, Failed, "not sent to a login", LocalLogin(portal, nil, http.StatusUnauthorized, nil))
+	is(t, Failed, "sent to auth.vdi.example.com, not to "+portal, LocalLogin(portal, way("auth.vdi.example.com"), http.StatusOK, nil))
+	is(t, Failed, "list of people cannot be used", LocalLogin(portal, way(portal), http.StatusServiceUnavailable, nil))
+	is(t, Failed, "answers 404", LocalLogin(portal, way(portal), http.StatusNotFound, nil))
+	is(t, Failed, "timeout", LocalLogin(portal, nil, 0, errors.New("timeout")))
+}
+
 func TestPolicies(t *testing.T) {
 	closed := map[string]string{"10.1.0.5:8080": "port 8080 (http)", "10.1.0.5:8090": "port 8090 (agent)"}
 	judged := func(log string) Verdict {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/oidc"
@@ -105,6 +107,29 @@ func TestSingleSignOn(t *testing.T) {
 	assert.Contains(t, desktops.body, install.HostOf(one.Status.URL))
 	assert.NotContains(t, desktops.body, install.HostOf(other.Status.URL))
 	waitsForRoom(t, judy, alice)
+	localInstead(t, one)
+}
+
+// localInstead: where the platform's own list takes the provider's place, people have the
+// desktops that they had, which go on as they are.
+func localInstead(t *testing.T, s *vdi.VDISession) {
+	t.Helper()
+	before := podOf(t, s).UID
+	judy := install.Login{Name: "judy", User: s.Spec.User, Password: rand.Text()}
+	entry, err := people.Person{Name: judy.Name, User: judy.User}.Entry([]byte(judy.Password))
+	require.NoError(t, err)
+	list := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "vdi-people", Namespace: install.Namespace},
+		StringData: map[string]string{people.File: "people:\n" + string(entry)},
+	}
+	require.NoError(t, platform.Client.Create(t.Context(), list))
+	t.Cleanup(func() { _ = platform.Client.Delete(context.Background(), list) })
+	require.NoError(t, platform.Release(t.Context(), append(withGPUOperator(), "--set", "vdi-operator.access.mode=Local")...))
+	answer, err := platform.LogIn(t.Context(), s.Status.URL, platform.ProxyOnNode(), judy)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, answer.Code)
+	assert.Contains(t, answer.Body, "<title>page</title>")
+	assert.Equal(t, before, podOf(t, s).UID)
 }
 
 // waitsForRoom: whom a quota lets wait sees the place at the desktop's own address, and the

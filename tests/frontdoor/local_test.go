@@ -96,7 +96,7 @@ func TestLocalLogin(t *testing.T) {
 	list := text(t, b.get(portal+"/"))
 	out := b.do(http.MethodPost, portal+"/logout", formOf(t, list), "Origin", portal)
 	assert.Contains(t, text(t, out), "Logged out")
-	assert.Contains(t, text(t, b.get(portal+"/")), "You are not logged in")
+	assert.Contains(t, text(t, b.get(portal+"/")), `name="password"`)
 	assert.Equal(t, http.StatusUnauthorized, b.desktop())
 	assert.NotContains(t, w.log.String(), "alice's")
 	assert.NotContains(t, w.log.String(), alice)
@@ -217,7 +217,7 @@ func TestLocalRemoval(t *testing.T) {
 	}, w.known.done())
 	for range 2 { // in both replicas
 		assert.Equal(t, http.StatusUnauthorized, hers.desktop())
-		assert.Contains(t, text(t, hers.get(portal+"/")), "You are not logged in")
+		assert.Contains(t, text(t, hers.get(portal+"/")), `name="password"`)
 		assert.Contains(t, text(t, his.get("https://"+bobHost)), "desktop of")
 	}
 	for _, old := range [][2]string{{"alice", "alice's"}, {"carol", "carol's"}} {

@@ -209,6 +209,8 @@ func (d *Door) home(w http.ResponseWriter, v visit) {
 	switch {
 	case err != nil:
 		d.serverError(w, v, "a login cannot be checked", err)
+	case !has && d.Access.Mode == wire.AccessLocal:
+		d.askPassword(w, v, http.StatusOK, "", "")
 	case !has:
 		d.pages.show(w, http.StatusOK, "message.html", page{
 			Title: "Your desktops", Text: "You are not logged in.", Link: doorLogin, LinkText: "Log in",

@@ -76,13 +76,21 @@ func (r *roster) close() {
 }
 
 // settling returns what ends the logins of those who have left the list, or whose password
-// is another, until the context ends.
-func (r *roster) settling(d *Door, registry prometheus.Registerer) func(context.Context) error {
+// is another, until the context ends. It begins when everything has been read once: whose
+// streams are to be closed must be known.
+func (r *roster) settling(d *Door, registry prometheus.Registerer, read ...func(context.Context) bool) func(context.Context) error {
 	if r.folder == nil {
 		return func(context.Context) error { return nil }
 	}
 	RegisterPeople(registry, r.usable.Load)
-	r.settle = func(ctx context.Context) error { return d.Settle(ctx) }
+	r.settle = func(ctx context.Context) error {
+		for _, done := range read {
+			if !done(ctx) {
+				return ctx.Err()
+			}
+		}
+		return d.Settle(ctx)
+	}
 	return r.settles.run
 }
 

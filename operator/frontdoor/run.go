@@ -145,7 +145,7 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{published.run, known.Start, logins.Start, roster.settling(door, registry)} {
+	for _, run := range []func(context.Context) error{published.run, known.Start, logins.Start, roster.settling(door, registry, known.Ready, logins.Ready)} {
 		group.Go(func() error { return run(ctx) })
 	}
 	servers := []httpserver.Listening{

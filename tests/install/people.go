@@ -52,7 +52,7 @@ func (p *Platform) People(ctx context.Context) ([]Login, error) {
 	}
 	switch {
 	case known[peopleSecret] && list.Labels[markKey] != markValue:
-		return nil, fmt.Errorf("Secret %s in namespace %s is not the demo's: it has no label %s. Leave it, and use another cluster; if it may go, run `kubectl delete secret %[1]s -n %[2]s` first",
+		return nil, fmt.Errorf("the Secret %s in namespace %s is not the demo's: it has no label %s. Leave it, and use another cluster; if it may go, run `kubectl delete secret %[1]s -n %[2]s` first",
 			peopleSecret, Namespace, markKey)
 	case known[peopleSecret] && known[loginsSecret]:
 		return loginsIn(list, logins)
@@ -88,7 +88,7 @@ func (p *Platform) read(ctx context.Context, secrets ...*corev1.Secret) (known m
 func loginsIn(list, logins *corev1.Secret) ([]Login, error) {
 	all, err := people.Parse(list.Data[people.File])
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s: %w", list.Name, err)
+		return nil, fmt.Errorf("the Secret %s: %w", list.Name, err)
 	}
 	made := demoPeople()
 	for i := range made {

@@ -5,12 +5,12 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/operator/web"
 )
 
@@ -32,7 +32,7 @@ type guess struct{ name, source, browser string }
 
 // guessOf is the guess of a visitor.
 func (d *Door) guessOf(v visit, name string) guess {
-	g := guess{name: digest(strings.ToLower(name)), source: sourceOfVisit(v)}
+	g := guess{name: digest(people.Fold(name)), source: sourceOfVisit(v)}
 	if known, has := d.ticketIn(v, knownCookie, forKnown); has && known.User == g.name {
 		g.browser = known.ID
 	}
@@ -92,7 +92,11 @@ func (g guess) key() string {
 
 func (t *guesses) left(g guess) bool { return t.wrong.Left(g.key()) }
 
-func (t *guesses) count(g guess) { t.wrong.Allow(g.key()) }
+// count counts a guess before it is compared, and reports whether it may be: of many at a
+// time no more than of one after another. Who knew the password gets it back.
+func (t *guesses) count(g guess) bool { return t.wrong.Allow(g.key()) }
+
+func (t *guesses) giveBack(g guess) { t.wrong.Return(g.key()) }
 
 // turn waits until a password may be compared; done ends that. Errors are errBusy.
 func (t *guesses) turn(ctx context.Context, g guess) (done func(), err error) {

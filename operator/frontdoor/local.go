@@ -107,12 +107,15 @@ func (d *Door) checkPassword(v visit, g guess, name, password string) (people.Pe
 	if err != nil {
 		return people.Person{}, err
 	}
+	defer done()
+	if !d.guesses.count(g) {
+		return people.Person{}, errLimited
+	}
 	p, right := list.Check(name, password)
-	done()
 	if !right {
-		d.guesses.count(g)
 		return people.Person{}, errWrong
 	}
+	d.guesses.giveBack(g)
 	return p, nil
 }
 

@@ -43,6 +43,13 @@ func (a *Attempts) Allow(from string) bool {
 	return a.limits[of].AllowN(a.now(), 1)
 }
 
+// Return takes back what [Attempts.Allow] has just counted: it was no wrong password.
+func (a *Attempts) Return(from string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limits[a.limitOf(from)].AllowN(a.now(), -1) // the burst still bounds what there is
+}
+
 // Left reports whether one more would be allowed, and counts none.
 func (a *Attempts) Left(from string) bool {
 	a.mu.Lock()

@@ -41,6 +41,25 @@ func TestAttempts(t *testing.T) {
 	assert.Equal(t, attemptBurst, allowed("192.0.2.1", 3*attemptBurst), "after a pause")
 }
 
+// What is given back is there again, and never more than at the beginning.
+func TestAttemptsReturn(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	a := NewAttempts(func() time.Time { return now }, every)
+	for range 3 * attemptBurst {
+		assert.True(t, a.Allow("192.0.2.1"))
+		a.Return("192.0.2.1")
+	}
+	now = now.Add(time.Hour)
+	a.Return("192.0.2.1")
+	for range attemptBurst {
+		assert.True(t, a.Allow("192.0.2.1"))
+	}
+	assert.False(t, a.Allow("192.0.2.1"))
+	a.Return("192.0.2.1")
+	assert.True(t, a.Allow("192.0.2.1"))
+	assert.False(t, a.Allow("192.0.2.1"))
+}
+
 // TestAttemptsAreBounded: those of a few thousand addresses, or hosts, take nothing from
 // others.
 func TestAttemptsAreBounded(t *testing.T) {

@@ -57,7 +57,7 @@ func (p Person) Account() string {
 // List is everybody who may log in. It never changes. A nil list is empty.
 type List struct {
 	people []Person
-	byName map[string]int // by fold
+	byName map[string]int // by Fold
 	byUser map[string]int
 	// cost is the highest of the list, [hashCost] where it is empty.
 	cost    int
@@ -68,7 +68,7 @@ type List struct {
 func newList(people []Person) *List {
 	l := &List{people: people, byName: map[string]int{}, byUser: map[string]int{}, compare: bcrypt.CompareHashAndPassword}
 	for i, p := range people {
-		l.byName[fold(p.Name)], l.byUser[p.User] = i, i
+		l.byName[Fold(p.Name)], l.byUser[p.User] = i, i
 		l.cost = max(l.cost, p.secret().cost)
 	}
 	if len(people) == 0 {
@@ -87,8 +87,8 @@ func decoy(cost int) []byte {
 	return fmt.Appendf(nil, "$2b$%02d$%s", cost, text[:hashLength-len("$2b$00$")])
 }
 
-// fold is what names are compared by. Keyboards compose accents in two ways.
-func fold(name string) string { return norm.NFC.String(strings.ToLower(name)) }
+// Fold is what names are compared by. Keyboards compose accents in two ways.
+func Fold(name string) string { return norm.NFC.String(strings.ToLower(name)) }
 
 // Check reports whether a password is the one of whoever has this name.
 //
@@ -125,7 +125,7 @@ func (l *List) find(name string) (int, bool) {
 	if len(name) > maxNameBytes {
 		return 0, false
 	}
-	i, known := l.byName[fold(name)]
+	i, known := l.byName[Fold(name)]
 	return i, known
 }
 

@@ -69,7 +69,7 @@ func Parse(data []byte) (*List, error) {
 // file is what is known of a file so far.
 type file struct {
 	problems   Problems
-	names      map[string]row // by fold
+	names      map[string]row // by Fold
 	identities map[string]row // by platform.Identity
 }
 
@@ -223,10 +223,10 @@ func (f *file) person(index int, n *yaml.Node) (Person, bool) {
 // unique finds people who share a name or a user. Those with none are found elsewhere.
 func (f *file) unique(at row, p Person) {
 	if at.name != "" {
-		if first, taken := f.names[fold(p.Name)]; taken {
+		if first, taken := f.names[Fold(p.Name)]; taken {
 			f.problem("%s: it is the name of %s, too; upper and lower case are one", at.field("name"), first.field(""))
 		} else {
-			f.names[fold(p.Name)] = at
+			f.names[Fold(p.Name)] = at
 		}
 	}
 	if p.User == "" {

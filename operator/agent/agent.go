@@ -63,7 +63,7 @@ func New(c Config) (*Agent, error) {
 	rule := inputRules()[c.Input]
 	a := &Agent{
 		config: c, log: c.Log, input: rule,
-		attempts: web.NewAttempts(c.Now, attemptEvery), revoked: newRevoked(c.Now, c.StateDir),
+		attempts: web.NewAttempts(c.Now, attemptBurst, attemptEvery), revoked: newRevoked(c.Now, c.StateDir),
 		activity: newActivity(rule == nil, c.Now), exchanges: newExchanges(),
 		pages: newPages(), metrics: newMetrics(),
 	}

@@ -32,7 +32,7 @@ func (n NoDesktop) Handler() http.Handler {
 	log := slog.New(slog.DiscardHandler)
 	a := &Agent{
 		config: Config{Mode: wire.AccessPassword, Host: anyHost, Now: n.Now, Log: log}, log: log,
-		attempts: web.NewAttempts(n.Now, attemptEvery), exchanges: newExchanges(), pages: newPages(), metrics: newMetrics(),
+		attempts: web.NewAttempts(n.Now, attemptBurst, attemptEvery), exchanges: newExchanges(), pages: newPages(), metrics: newMetrics(),
 		isPassword: n.IsPassword,
 		admit:      func(e *exchange) { n.Absent(e, e.request) },
 		welcome:    func(e *exchange, _ string) { n.Welcome(e, e.request) },

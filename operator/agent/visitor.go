@@ -60,8 +60,11 @@ func noLogin() *refusal {
 	return &refusal{http.StatusUnauthorized, reasonLogin, "Log in with this desktop's password."}
 }
 
-// attemptEvery is how often a wrong password is answered after the first few.
-const attemptEvery = time.Second
+// attemptBurst wrong passwords are answered at once, then one each attemptEvery.
+const (
+	attemptBurst = 10
+	attemptEvery = time.Second
+)
 
 // checkPassword answers one attempt. The right password always comes in: it has
 // 160 bits, so the limit is there for the processor and the log, and must not

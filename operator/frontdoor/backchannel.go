@@ -38,6 +38,7 @@ const (
 	// closeTimeout how long one may take, closingTimeout how long all may.
 	closersAtOnce  = 16
 	closeTimeout   = 5 * time.Second
+	closeTries     = 3
 	closingTimeout = 30 * time.Second
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
@@ -109,7 +110,9 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	if wrote {
 		// Requests are refused from now on. Streams that cannot be closed end with their
 		// logins. A message that comes again must not close those of a later login.
-		if err := d.closeStreams(ctx, func(p string) (bool, error) { return d.Ended.Holds(ctx, p, account) }); err != nil {
+		if err := d.closeStreams(ctx, func(user string) (bool, error) {
+			return d.Ended.Holds(ctx, person(user, ""), account)
+		}); err != nil {
 			d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
 		}
 	}
@@ -137,7 +140,7 @@ func (d *Door) backChannelError(w http.ResponseWriter, status int, code, sentenc
 
 // closeStreams ends the streams of some people's desktops, also where whoever asked for it
 // does not wait for the answer: the end of their logins is written, and comes only once.
-func (d *Door) closeStreams(ctx context.Context, of func(person string) (bool, error)) error {
+func (d *Door) closeStreams(ctx context.Context, of func(user string) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
 	defer cancel()
 	sessions, err := d.Known.All(ctx)
@@ -149,19 +152,40 @@ func (d *Door) closeStreams(ctx context.Context, of func(person string) (bool, e
 	group.SetLimit(closersAtOnce)
 	for i := range sessions {
 		s := &sessions[i]
-		if s.Status.Phase != vdi.PhaseRunning || !d.isSessionHost(s.Status.Host) {
+		if s.Status.Phase != vdi.PhaseRunning || !d.isSessionHost(s.Status.Host) || hasPassword(s) {
 			continue
 		}
-		theirs, err := of(person(s.Spec.User, ""))
+		theirs, err := of(s.Spec.User)
 		if err != nil {
 			unknown = err
 			break
 		}
 		if theirs {
-			group.Go(func() error { return d.closeStreamsOf(ctx, s) })
+			group.Go(func() error { return d.surelyCloseStreamsOf(ctx, s) })
 		}
 	}
 	return errors.Join(unknown, group.Wait())
+}
+
+// hasPassword reports whether a desktop was started in mode Password, and goes on in it:
+// nobody's login opens it.
+func hasPassword(s *vdi.VDISession) bool {
+	return s.Status.Access != nil && s.Status.Access.Mode == vdi.AccessMode(wire.AccessPassword)
+}
+
+// surelyCloseStreamsOf tries more than once: the proxy or the agent may be busy.
+func (d *Door) surelyCloseStreamsOf(ctx context.Context, s *vdi.VDISession) (err error) {
+	for try := range closeTries {
+		if err = d.closeStreamsOf(ctx, s); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(try) * time.Second):
+		}
+	}
+	return err
 }
 
 // closeStreamsOf asks the agent of a desktop, by the way that visitors take, to end what

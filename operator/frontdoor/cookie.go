@@ -41,16 +41,16 @@ const (
 // access mode are none.
 func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
 	for _, c := range v.at.CookiesNamed(name) {
-		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil && t.Local == d.isLocal(p) {
+		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil && (t.Entry != "") == d.isByList(p) {
 			return t, true
 		}
 	}
 	return ticket{}, false
 }
 
-// isLocal reports whether tickets for a purpose are those of people on our list.
-func (d *Door) isLocal(p purpose) bool {
-	return d.Access.Mode == wire.AccessLocal && (p == forLogin || p == forDesktop)
+// isByList reports whether tickets for a purpose come from our list of people.
+func (d *Door) isByList(p purpose) bool {
+	return p == forKnown || d.Access.Mode == wire.AccessLocal && (p == forLogin || p == forDesktop)
 }
 
 // browser returns the hash of the browser's cookie on this host, and gives it

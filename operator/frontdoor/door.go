@@ -90,9 +90,14 @@ type Ended interface {
 	Pin(ctx context.Context, person string, account ended.Account, keep bool) (same bool, err error)
 	// Holds reports whether a person's name belongs to an account.
 	Holds(ctx context.Context, person string, account ended.Account) (bool, error)
-	// Settle binds the names that belong to accounts of a provider to those that it has now,
-	// and ends the logins of whoever had another. It reports who that is.
-	Settle(ctx context.Context, provider string, now map[string]ended.Account) (changed func(person string) bool, err error)
+	// Bind binds a person's name to an entry of the list of people, and reports whether it is
+	// theirs. IsBound reports whether it is bound to that, and whether so late that the list
+	// at hand may be older.
+	Bind(ctx context.Context, person, entry string) (theirs bool, err error)
+	IsBound(ctx context.Context, person, entry string) (bound, lately bool, err error)
+	// Settle binds names to the entries that the list has now, and ends the logins of whoever
+	// had another. It reports who that is.
+	Settle(ctx context.Context, entries map[string]string) (changed func(person string) bool, err error)
 	// EndAccount ends all logins of an account that began until a moment, and reports
 	// whether that had not been written before.
 	EndAccount(ctx context.Context, account ended.Account, until time.Time) (ended bool, err error)
@@ -106,6 +111,8 @@ type Door struct {
 	pages   *pages
 	used    *usedCodes
 	guesses *guesses
+	// settled is the list that was settled last; [Door.Settle] is not called twice at a time.
+	settled *people.List
 	// noDesktop answers strangers in mode Password.
 	noDesktop http.Handler
 }
@@ -185,14 +192,27 @@ func (d *Door) callerOf(v visit) (caller, error) {
 	if !has {
 		return caller{standing: anonymous, session: s}, nil
 	}
-	ended, err := d.Ended.Ended(ctx, login.endedLogin())
+	over, err := d.isOver(ctx, login)
 	switch {
 	case err != nil:
 		return caller{}, err
-	case ended:
+	case over:
 		return caller{standing: anonymous, login: login, ended: d.standingOf(login, v.host, s) == allowed, session: s}, nil
 	}
 	return caller{standing: d.standingOf(login, v.host, s), login: login, session: s}, nil
+}
+
+// isOver reports whether a login counts no more: it was ended, or, in mode Local, the entry
+// of the list that it came by is not there any more.
+func (d *Door) isOver(ctx context.Context, login ticket) (bool, error) {
+	if ended, err := d.Ended.Ended(ctx, login.endedLogin()); ended || err != nil {
+		return ended, err
+	}
+	if d.Access.Mode != wire.AccessLocal {
+		return false, nil
+	}
+	listed, err := d.isListed(ctx, login)
+	return !listed, err
 }
 
 func (d *Door) standingOf(login ticket, host string, s *vdi.VDISession) standing {

@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // maxGroups is how many groups a session may name.
@@ -90,6 +91,16 @@ func pack(groups []string) string {
 	_, _ = io.WriteString(w, strings.Join(groups, "\n")) // a buffer takes everything
 	_ = w.Close()
 	return base64.RawURLEncoding.EncodeToString(out.Bytes())
+}
+
+// groupsOf are the groups of somebody who is logged in; nil where they are not known. Our own
+// list is at hand, and says what counts now.
+func (d *Door) groupsOf(login ticket) []string {
+	if d.Access.Mode != wire.AccessLocal {
+		return login.groups()
+	}
+	p, _ := d.People().ByUser(login.User)
+	return p.Groups
 }
 
 // groups are those of the login behind a ticket; nil where they are not known: in mode

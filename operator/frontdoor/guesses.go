@@ -15,38 +15,51 @@ import (
 )
 
 const (
-	// guessEvery is how often somebody may guess one name's password after the first few:
-	// people choose passwords that are no 160 bits long.
-	guessEvery = 10 * time.Second
+	// guessBurst wrong passwords of one name from one network are answered at once, then one
+	// each guessEvery: people choose passwords that are no 160 bits long. From one network,
+	// for all names, it is networkBurst and networkEvery: many people may come from there.
+	guessBurst   = 10
+	guessEvery   = 10 * time.Second
+	networkBurst = 100
+	networkEvery = 2 * time.Second
 	// turnPatience is how long somebody waits until their password is compared.
 	turnPatience = 10 * time.Second
-	// waitingPerSource is how many do so from one source, turnSources how many sources are
-	// told apart. Some share one, by chance.
-	waitingPerSource = 64
+	// waitingPerSource is how many do so from one source, waitingInAll from all: fewer than
+	// connections of strangers. turnSources is how many sources are told apart. Some share
+	// one, by chance.
+	waitingPerSource = 32
+	waitingInAll     = 128
 	turnSources      = 1 << 10
 )
 
 // guess is one try to log in: for whose name, from where, and in which browser, where that
-// name has logged in there before.
+// person has logged in there before.
 type guess struct{ name, source, browser string }
 
 // guessOf is the guess of a visitor.
 func (d *Door) guessOf(v visit, name string) guess {
 	g := guess{name: digest(people.Fold(name)), source: sourceOfVisit(v)}
-	if known, has := d.ticketIn(v, knownCookie, forKnown); has && known.User == g.name {
+	known, has := d.ticketIn(v, knownCookie, forKnown)
+	if !has {
+		return g
+	}
+	p, listed := d.People().ByUser(known.User)
+	if listed && p.Account() == known.Entry && people.Fold(p.Name) == people.Fold(name) {
 		g.browser = known.ID
 	}
 	return g
 }
 
-// sourceOfVisit is the network that counts as one: an address, of IPv6 what one site has
-// (RFC 6177).
+// siteBits is how much of an IPv6 address a home commonly has for itself (RFC 6177 §2).
+const siteBits = 56
+
+// sourceOfVisit is the network that counts as one: an address, or an IPv6 site.
 func sourceOfVisit(v visit) string {
 	at, err := netip.ParseAddr(v.from)
 	if err != nil || at.Unmap().Is4() {
 		return v.from
 	}
-	site, err := at.WithZone("").Prefix(64)
+	site, err := at.WithZone("").Prefix(siteBits)
 	if err != nil {
 		return v.from
 	}
@@ -59,12 +72,13 @@ func sourceOfVisit(v visit) string {
 // (https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies).
 // Comparing is costly on purpose, so only a few are compared at a time.
 type guesses struct {
-	wrong *web.Attempts
-	all   *semaphore.Weighted
-	each  int64
-	seed  maphash.Seed
+	wrong, byNetwork *web.Attempts
+	all              *semaphore.Weighted
+	each             int64
+	seed             maphash.Seed
 
 	mu      sync.Mutex
+	waiting int
 	sources map[uint64]*source
 }
 
@@ -74,11 +88,16 @@ type source struct {
 	waiting int
 }
 
+// newGuesses leaves half of the processor to those who are logged in: the proxy asks this
+// program before each of their requests.
 func newGuesses(now func() time.Time) *guesses {
-	turns := int64(max(2, runtime.GOMAXPROCS(0)))
+	return newGuessesOf(now, int64(max(1, runtime.GOMAXPROCS(0)/2)))
+}
+
+func newGuessesOf(now func() time.Time, turns int64) *guesses {
 	return &guesses{
-		wrong: web.NewAttempts(now, guessEvery), all: semaphore.NewWeighted(turns), each: max(1, turns/2),
-		seed: maphash.MakeSeed(), sources: map[uint64]*source{},
+		wrong: web.NewAttempts(now, guessBurst, guessEvery), byNetwork: web.NewAttempts(now, networkBurst, networkEvery),
+		all: semaphore.NewWeighted(turns), each: max(1, turns/2), seed: maphash.MakeSeed(), sources: map[uint64]*source{},
 	}
 }
 
@@ -90,13 +109,22 @@ func (g guess) key() string {
 	return "name " + g.name + " from " + g.source
 }
 
-func (t *guesses) left(g guess) bool { return t.wrong.Left(g.key()) }
+func (t *guesses) left(g guess) bool {
+	return t.wrong.Left(g.key()) && (g.browser != "" || t.byNetwork.Left(g.source))
+}
 
 // count counts a guess before it is compared, and reports whether it may be: of many at a
 // time no more than of one after another. Who knew the password gets it back.
-func (t *guesses) count(g guess) bool { return t.wrong.Allow(g.key()) }
+func (t *guesses) count(g guess) bool {
+	return t.wrong.Allow(g.key()) && (g.browser != "" || t.byNetwork.Allow(g.source))
+}
 
-func (t *guesses) giveBack(g guess) { t.wrong.Return(g.key()) }
+func (t *guesses) giveBack(g guess) {
+	t.wrong.Return(g.key())
+	if g.browser == "" {
+		t.byNetwork.Return(g.source)
+	}
+}
 
 // turn waits until a password may be compared; done ends that. Errors are errBusy.
 func (t *guesses) turn(ctx context.Context, g guess) (done func(), err error) {
@@ -130,10 +158,11 @@ func (t *guesses) enter(name string) (s *source, free bool) {
 		t.sources[of] = &source{turns: semaphore.NewWeighted(t.each)}
 	}
 	s = t.sources[of]
-	if s.waiting >= waitingPerSource {
+	if s.waiting >= waitingPerSource || t.waiting >= waitingInAll {
 		return nil, false
 	}
 	s.waiting++
+	t.waiting++
 	return s, true
 }
 
@@ -141,4 +170,5 @@ func (t *guesses) leave(s *source) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.waiting--
+	t.waiting--
 }

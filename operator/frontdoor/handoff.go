@@ -61,7 +61,7 @@ func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 func (d *Door) sendCode(w http.ResponseWriter, v visit, login, start ticket, s *vdi.VDISession) {
 	code, err := d.Keys().seal(forCode, ticket{
 		Expires: d.Now().Add(codeLifetime).Unix(), Host: start.Host, Path: start.Path, Browser: start.Browser,
-		SessionUID: string(s.UID), User: login.User, Local: login.Local, Groups: login.Groups, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
+		SessionUID: string(s.UID), User: login.User, Entry: login.Entry, Groups: login.Groups, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
 	})
 	if err != nil {
 		d.serverError(w, v, "a code cannot be made", err)
@@ -81,7 +81,7 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 		return
 	}
 	sealed, err := d.Keys().seal(forDesktop, ticket{
-		Expires: code.LoginExpires, Host: v.host, SessionUID: code.SessionUID, User: code.User, Local: code.Local, Groups: code.Groups,
+		Expires: code.LoginExpires, Host: v.host, SessionUID: code.SessionUID, User: code.User, Entry: code.Entry, Groups: code.Groups,
 		Login: code.Login, LoginIssued: code.LoginIssued, LoginExpires: code.LoginExpires,
 	})
 	if err != nil {

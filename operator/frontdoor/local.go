@@ -1,12 +1,13 @@
 package frontdoor
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -17,13 +18,16 @@ import (
 // people. Behind the login everything is as in mode OIDC, where the identity provider's
 // answer stands in the place of the list.
 
-// localProvider stands for the list of people among those that accounts belong to.
-const localProvider = "people"
-
-// localAccount is a person's account: another one when the password changes, so that
-// logins by the old one end.
-func localAccount(p people.Person) ended.Account {
-	return ended.Account{Provider: localProvider, Subject: p.Account()}
+// isListed reports whether a login came by an entry that the list has. Another entry that
+// the name was bound to lately may be in a list that is only on its way here, see
+// [ended.ListLag]; without a list, what the name was bound to counts.
+func (d *Door) isListed(ctx context.Context, login ticket) (bool, error) {
+	list := d.People()
+	if p, known := list.ByUser(login.User); known && p.Account() == login.Entry {
+		return true, nil
+	}
+	bound, lately, err := d.Ended.IsBound(ctx, person(login.User, ""), login.Entry)
+	return bound && (lately || list == nil), err
 }
 
 // Fields of the login's form.
@@ -91,7 +95,7 @@ var loginAnswers = map[error]struct {
 	errLimited:  {http.StatusTooManyRequests, "limited", "Too many wrong passwords for this name came from your network. Wait a minute and try again."},
 	errBusy:     {http.StatusServiceUnavailable, "busy", "Too many people log in at this moment. Try again in a few seconds."},
 	errWrong:    {http.StatusUnauthorized, "wrong", "This name and this password do not go together."},
-	errStale:    {http.StatusServiceUnavailable, "stale", "The list of people is just being changed. Try again in a minute."},
+	errStale:    {http.StatusServiceUnavailable, "stale", "The list of people is just being changed. Try again in a few minutes."},
 }
 
 // checkPassword returns whose name and password these are.
@@ -121,22 +125,20 @@ func (d *Door) checkPassword(v visit, g guess, name, password string) (people.Pe
 
 // welcome logs a person in and sends them on.
 func (d *Door) welcome(w http.ResponseWriter, v visit, g guess, p people.Person, to string) error {
-	ctx, who := v.at.Context(), identity{user: p.User, account: localAccount(p), groups: p.Groups}
-	// In this order: whose password has changed meanwhile is either ended with all logins
-	// before that moment, or has another account by now.
+	ctx, who := v.at.Context(), identity{user: p.User, entry: p.Account()}
 	issued, err := d.Ended.Stamp(ctx, person(who.user, ""))
 	if err != nil {
 		return err
 	}
-	same, err := d.Ended.Pin(ctx, person(who.user, ""), who.account, true)
+	theirs, err := d.Ended.Bind(ctx, person(who.user, ""), who.entry)
 	switch {
 	case err != nil:
 		return err
-	case !same:
-		d.Log.Warn("a login is refused: another replica has, or had, another entry of the list of people", "identity", platform.Identity(who.user))
+	case !theirs:
+		d.Log.Warn("a login is refused for now: another replica has, or had a moment ago, another entry in its list of people", "identity", platform.Identity(who.user))
 		return errStale
 	}
-	if err := d.remember(w, g); err != nil {
+	if err := d.remember(w, g, p); err != nil {
 		return err
 	}
 	if _, ok := d.grantLogin(w, v, who, issued); ok {
@@ -157,10 +159,11 @@ func (d *Door) goOn(w http.ResponseWriter, v visit, to string) {
 	d.pages.show(w, http.StatusOK, "message.html", page{Title: "Logged in", Text: "Your desktop opens now.", Next: next, Link: next, LinkText: "Open it"})
 }
 
-// remember marks a browser in which somebody knew a password: guesses from elsewhere do not
-// count against them there.
-func (d *Door) remember(w http.ResponseWriter, g guess) error {
-	known, err := d.Keys().seal(forKnown, ticket{Expires: d.Now().Add(knownLifetime).Unix(), Host: d.ownHost, User: g.name, ID: random()})
+// remember marks a browser in which somebody knew their password: guesses from elsewhere do
+// not count against them there. It is one browser however often, until the password changes.
+func (d *Door) remember(w http.ResponseWriter, g guess, p people.Person) error {
+	id := cmp.Or(g.browser, random())
+	known, err := d.Keys().seal(forKnown, ticket{Expires: d.Now().Add(knownLifetime).Unix(), Host: d.ownHost, User: p.User, Entry: p.Account(), ID: id})
 	if err != nil {
 		return err
 	}

@@ -55,8 +55,8 @@ func (d *Door) loginIn(v visit, name string, p purpose) (login ticket, has bool,
 	if !has {
 		return ticket{}, false, nil
 	}
-	ended, err := d.Ended.Ended(v.at.Context(), login.endedLogin())
-	return login, err == nil && !ended, err
+	over, err := d.isOver(v.at.Context(), login)
+	return login, err == nil && !over, err
 }
 
 // login begins a login, or goes on at once where there is one.
@@ -190,7 +190,7 @@ func (d *Door) grantLogin(w http.ResponseWriter, v visit, who identity, issued t
 		d.Log.Warn("the groups of a login are not what they should be", "error", err.Error(), "identity", platform.Identity(who.user))
 	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
-	login = ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Groups: groups, Login: random(), Local: d.isLocal(forLogin)}
+	login = ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Entry: who.entry, Groups: groups, Login: random()}
 	sealed, err := d.Keys().seal(forLogin, login)
 	if err != nil {
 		d.serverError(w, v, "a login cannot be sealed", err)

@@ -154,7 +154,7 @@ func (d *Door) resume(w http.ResponseWriter, v visit, who caller) {
 		d.forbidden(w, v)
 		return
 	}
-	err := d.Changer.Resume(v.at.Context(), who.session, who.login.groups())
+	err := d.Changer.Resume(v.at.Context(), who.session, d.groupsOf(who.login))
 	d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
 	d.respondToChange(w, v, err, d.origin(v.host)+"/")
 }

@@ -88,6 +88,8 @@ func (p *Provider) address(ctx context.Context, f flow, afresh bool) (string, er
 type identity struct {
 	user    string
 	account ended.Account
+	// entry is the one of the list of people, in mode Local, which knows no accounts.
+	entry string
 	// groups are nil where they are not known; groupsErr says why they are not what the
 	// provider knows.
 	groups    []string

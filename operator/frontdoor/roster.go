@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"sync/atomic"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,9 +22,11 @@ import (
 type roster struct {
 	log     *slog.Logger
 	folder  *folder.Folder[readPeople] // nil in other modes
-	current atomic.Pointer[people.List]
-	usable  atomic.Bool
 	settles *follower
+
+	mu      sync.Mutex
+	current *people.List
+	usable  bool
 	// settle is set before settles runs.
 	settle func(context.Context) error
 }
@@ -47,27 +50,50 @@ func (f Flags) followPeople(access platform.Access, log *slog.Logger) (*roster, 
 		list, err := people.Read(dir)
 		return readPeople{list, err}, nil
 	}
-	var err error
-	if r.folder, err = folder.Watch(f.PeopleDir, log, read, func(_, after readPeople) { r.take(after) }); err != nil {
+	followed, err := folder.Watch(f.PeopleDir, log, read, func(_, after readPeople) { r.take(after) })
+	if err != nil {
 		return nil, fmt.Errorf("%w: --people-dir: %w", ErrFlags, err)
 	}
-	r.take(r.folder.Get())
+	r.folder = followed
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current == nil { // else it has changed already
+		r.use(followed.Get())
+	}
 	return r, nil
 }
 
 func (r *roster) take(read readPeople) {
-	r.usable.Store(read.err == nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.use(read)
+}
+
+func (r *roster) use(read readPeople) {
+	r.usable = read.err == nil
 	if read.err != nil {
 		r.log.Error("the list of people cannot be used; the one before stays in force, if there was one", "error", read.err.Error())
 		return
 	}
-	r.current.Store(read.list)
+	r.current = read.list
 	r.log.Info("the list of people was read", "people", read.list.Len())
 	r.settles.enqueue()
+	// A replica that is late may have bound names otherwise until then.
+	time.AfterFunc(ended.ListLag+time.Minute, r.settles.enqueue)
 }
 
 // get returns the list in force, nil where there is none.
-func (r *roster) get() *people.List { return r.current.Load() }
+func (r *roster) get() *people.List {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current
+}
+
+func (r *roster) isUsable() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.usable
+}
 
 func (r *roster) close() {
 	if r.folder != nil {
@@ -82,7 +108,7 @@ func (r *roster) settling(d *Door, registry prometheus.Registerer, read ...func(
 	if r.folder == nil {
 		return func(context.Context) error { return nil }
 	}
-	RegisterPeople(registry, r.usable.Load)
+	RegisterPeople(registry, r.isUsable)
 	r.settle = func(ctx context.Context) error {
 		for _, done := range read {
 			if !done(ctx) {
@@ -94,23 +120,37 @@ func (r *roster) settling(d *Door, registry prometheus.Registerer, read ...func(
 	return r.settles.run
 }
 
-// Settle makes the names of the list belong to those who have them now, and ends what came
-// by the logins of others.
+// Settle makes the names of the list belong to the entries that it has now, and ends what came
+// by others. Requests need no write for that, see [Door.isListed]; streams do, and replicas
+// whose list is older. It is not called twice at a time.
 func (d *Door) Settle(ctx context.Context) error {
 	list := d.People()
 	if list == nil {
 		return nil
 	}
-	now := map[string]ended.Account{}
+	entries := map[string]string{}
 	for p := range list.All() {
-		now[person(p.User, "")] = localAccount(p)
+		entries[person(p.User, "")] = p.Account()
 	}
-	changed, err := d.Ended.Settle(ctx, localProvider, now)
-	if err != nil {
-		return err
+	changed, err := d.Ended.Settle(ctx, entries)
+	before := d.settled
+	d.settled = list
+	closing := d.closeStreams(ctx, func(user string) (bool, error) {
+		return changed(person(user, "")) || hasOther(before, list, user), nil
+	})
+	if closing != nil {
+		d.Log.Error("streams stay open after a change of the list of people", "error", closing.Error())
 	}
-	if err := d.closeStreams(ctx, func(person string) (bool, error) { return changed(person), nil }); err != nil {
-		d.Log.Error("streams stay open after a change of the list of people", "error", err.Error())
+	return err
+}
+
+// hasOther reports whether a user has another entry in a list than in the one before, or
+// none: also where the program ended before it could close the streams.
+func hasOther(before, list *people.List, user string) bool {
+	now, listed := list.ByUser(user)
+	if !listed {
+		return true
 	}
-	return nil
+	then, was := before.ByUser(user)
+	return was && then.Account() != now.Account()
 }

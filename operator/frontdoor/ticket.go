@@ -61,11 +61,11 @@ type ticket struct {
 	// SessionUID is the session's, where the ticket is for one.
 	SessionUID string `json:"uid,omitempty"`
 	// User as the identity provider, or the list of people, names them; empty in mode
-	// Password. In a ticket for a known browser, the hash of the name that was typed.
+	// Password.
 	User string `json:"user,omitempty"`
-	// Local: the user logged in by the list of people. In another mode nobody knows them
-	// by that.
-	Local bool `json:"local,omitempty"`
+	// Entry is the one of the list of people by which the user logged in (mode Local). In
+	// another mode nobody knows them by that.
+	Entry string `json:"entry,omitempty"`
 	// Groups are the user's when they logged in, see [packGroups].
 	Groups string `json:"groups,omitempty"`
 	// Login is the login's random name.

@@ -8,28 +8,25 @@ import (
 	"golang.org/x/time/rate"
 )
 
-const (
-	// attemptBurst wrong passwords are answered at once, then one at a time.
-	attemptBurst = 10
-	// attemptLimits is how many limits there are. Nobody uses all of them up, as by made-up
-	// addresses or, at the front door, hosts: that takes attemptBurst times as many
-	// passwords in the time in which so many are allowed again. 80 bytes each, where somebody has tried.
-	attemptLimits = 1 << 14
-)
+// attemptLimits is how many limits there are. Nobody uses all of them up, as by made-up
+// addresses or, at the front door, hosts: that takes many times as many passwords in the
+// time in which so many are allowed again. 80 bytes each, where somebody has tried.
+const attemptLimits = 1 << 14
 
 // Attempts limits wrong passwords by where they come from. Some share a limit, by chance.
 type Attempts struct {
 	now    func() time.Time
+	burst  int
 	every  time.Duration
 	seed   maphash.Seed
 	mu     sync.Mutex
 	limits map[uint64]*rate.Limiter
 }
 
-// NewAttempts begins with nobody having tried; after the first few there may be one every
-// so often.
-func NewAttempts(now func() time.Time, every time.Duration) *Attempts {
-	return &Attempts{now: now, every: every, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
+// NewAttempts begins with nobody having tried: a burst may come at once, then one every so
+// often.
+func NewAttempts(now func() time.Time, burst int, every time.Duration) *Attempts {
+	return &Attempts{now: now, burst: burst, every: every, seed: maphash.MakeSeed(), limits: map[uint64]*rate.Limiter{}}
 }
 
 // Allow counts one wrong password, and reports whether not too many came from there.
@@ -38,7 +35,7 @@ func (a *Attempts) Allow(from string) bool {
 	defer a.mu.Unlock()
 	of := a.limitOf(from)
 	if a.limits[of] == nil {
-		a.limits[of] = rate.NewLimiter(rate.Every(a.every), attemptBurst)
+		a.limits[of] = rate.NewLimiter(rate.Every(a.every), a.burst)
 	}
 	return a.limits[of].AllowN(a.now(), 1)
 }

@@ -8,13 +8,16 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-const every = time.Second
+const (
+	burst = 10
+	every = time.Second
+)
 
 // Wrong passwords are answered at once for a while, then one per second; whoever tries
 // from elsewhere waits for nobody.
 func TestAttempts(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	a := NewAttempts(func() time.Time { return now }, every)
+	a := NewAttempts(func() time.Time { return now }, burst, every)
 	other := "192.0.2.2"
 	for a.limitOf(other) == a.limitOf("192.0.2.1") { // by chance
 		other += "0"
@@ -28,30 +31,30 @@ func TestAttempts(t *testing.T) {
 		return n
 	}
 	assert.True(t, a.Left("192.0.2.1"))
-	assert.Equal(t, attemptBurst, allowed("192.0.2.1", 3*attemptBurst), "at once")
+	assert.Equal(t, burst, allowed("192.0.2.1", 3*burst), "at once")
 	assert.False(t, a.Left("192.0.2.1"))
 	assert.True(t, a.Left(other))
-	assert.Equal(t, attemptBurst, allowed(other, 3*attemptBurst), "another source")
+	assert.Equal(t, burst, allowed(other, 3*burst), "another source")
 	now = now.Add(every - time.Millisecond)
 	assert.Zero(t, allowed("192.0.2.1", 3), "too early")
 	now = now.Add(time.Millisecond)
 	assert.True(t, a.Left("192.0.2.1"), "and it counts nothing")
 	assert.Equal(t, 1, allowed("192.0.2.1", 3), "one per second after")
 	now = now.Add(time.Hour)
-	assert.Equal(t, attemptBurst, allowed("192.0.2.1", 3*attemptBurst), "after a pause")
+	assert.Equal(t, burst, allowed("192.0.2.1", 3*burst), "after a pause")
 }
 
 // What is given back is there again, and never more than at the beginning.
 func TestAttemptsReturn(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	a := NewAttempts(func() time.Time { return now }, every)
-	for range 3 * attemptBurst {
+	a := NewAttempts(func() time.Time { return now }, burst, every)
+	for range 3 * burst {
 		assert.True(t, a.Allow("192.0.2.1"))
 		a.Return("192.0.2.1")
 	}
 	now = now.Add(time.Hour)
 	a.Return("192.0.2.1")
-	for range attemptBurst {
+	for range burst {
 		assert.True(t, a.Allow("192.0.2.1"))
 	}
 	assert.False(t, a.Allow("192.0.2.1"))
@@ -64,9 +67,9 @@ func TestAttemptsReturn(t *testing.T) {
 // others.
 func TestAttemptsAreBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	a := NewAttempts(func() time.Time { return now }, every)
+	a := NewAttempts(func() time.Time { return now }, burst, every)
 	for i := range 3000 {
-		for range attemptBurst {
+		for range burst {
 			a.Allow(fmt.Sprint(i))
 		}
 	}

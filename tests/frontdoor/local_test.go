@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -236,6 +237,61 @@ func TestLocalRemoval(t *testing.T) {
 	w.list(bobs+listed(t, "carol", "carol", "another", "[]"), 1)
 	w.list(bobs+listed(t, "carol", "carol", "new", "[]"), 0, 1)
 	assert.Contains(t, text(t, third.enter("https://carol-1."+domain, "carol", "new")), "desktop of")
+}
+
+// A replica that is late takes what another one knows better. What it has bound itself
+// counts no longer than lists are under way: then the new password is in, and the login by
+// the old one out, where the new list is.
+func TestLocalLateReplica(t *testing.T) {
+	w := newLocalWorld(t)
+	tryAt := func(replica int64, password string) (*browser, int) {
+		w.only.Store(replica)
+		b := w.browser()
+		answer := b.typeIn(b.get(portal+"/login"), "alice", password)
+		text(t, answer)
+		return b, answer.StatusCode
+	}
+	desktopAt := func(replica int64, b *browser) int {
+		w.only.Store(replica)
+		text(t, b.get(aliceURL))
+		return b.desktop()
+	}
+	w.list(listed(t, "Alice", alice, "new", "[]"), 0)
+	old, code := tryAt(2, "alice's") // nobody had bound her name before
+	require.Equal(t, http.StatusOK, code)
+	_, code = tryAt(1, "new")
+	assert.Equal(t, http.StatusServiceUnavailable, code, "which of the two lists is the newer one?")
+	assert.Equal(t, http.StatusOK, desktopAt(1, old))
+
+	w.pass(ended.ListLag)
+	assert.Equal(t, http.StatusUnauthorized, desktopAt(1, old), "the list here cannot be older any more")
+	hers, code := tryAt(1, "new")
+	require.Equal(t, http.StatusOK, code)
+	assert.Equal(t, http.StatusOK, desktopAt(1, hers))
+	assert.Equal(t, http.StatusOK, desktopAt(2, hers), "the late replica believes what was bound lately")
+	assert.Equal(t, http.StatusOK, desktopAt(2, old), "and has the old list")
+	_, code = tryAt(2, "alice's")
+	assert.Equal(t, http.StatusServiceUnavailable, code)
+	w.list(listed(t, "Alice", alice, "another", "[]"), 0, 1)
+	for replica := range int64(2) {
+		assert.Equal(t, http.StatusUnauthorized, desktopAt(replica+1, old))
+		assert.Equal(t, http.StatusUnauthorized, desktopAt(replica+1, hers))
+	}
+}
+
+// What is written to end logins may be lost, or refused: the list at hand decides.
+func TestLocalListDecides(t *testing.T) {
+	w := newLocalWorld(t)
+	b := w.browser()
+	text(t, b.enter(aliceURL, "alice", "alice's"))
+	require.Equal(t, http.StatusOK, b.desktop())
+	w.pass(ended.ListLag)
+	for n := range w.lists {
+		list, err := people.Parse([]byte("people: []"))
+		require.NoError(t, err)
+		w.lists[n].Store(list) // and nothing is settled
+	}
+	assert.Equal(t, http.StatusUnauthorized, b.desktop())
 }
 
 // Without a list nobody logs in, and who is logged in stays so.

@@ -74,8 +74,9 @@ type world struct {
 	doors   []*door.Door
 	// lists are the replicas' lists of people, in mode Local.
 	lists [2]atomic.Pointer[people.List]
-	// turn chooses the replica of the next request.
+	// turn chooses the replica of the next request, unless only, counted from 1, does.
 	turn    atomic.Int64
+	only    atomic.Int64
 	address string
 }
 
@@ -166,7 +167,12 @@ func (w *world) useKeys(cookies map[string]string) {
 }
 
 // replica is the front door that gets the next request: they take turns.
-func (w *world) replica() *door.Door { return w.doors[int(w.turn.Add(1))%len(w.doors)] }
+func (w *world) replica() *door.Door {
+	if only := w.only.Load(); only > 0 {
+		return w.doors[only-1]
+	}
+	return w.doors[int(w.turn.Add(1))%len(w.doors)]
+}
 
 // proxy does what Traefik does with its routes, here by the session's phase,
 // and with its middleware forwardAuth (traefik/v3 pkg/middlewares/auth/forward.go).
@@ -341,13 +347,20 @@ func formOf(t *testing.T, page string) string {
 
 // --- what the API server would know
 
+// binding is what a name is bound to in mode Local.
+type binding struct {
+	entry string
+	since time.Time
+}
+
 type memory struct {
 	now      func() time.Time
 	mu       sync.Mutex
 	sessions map[string]*vdi.VDISession // by host
 	ended    map[string]bool
 	pins     map[string]ended.Account // by person
-	until    map[string]time.Time     // by person: what has begun until then has ended
+	bindings map[string]binding
+	until    map[string]time.Time // by person: what has begun until then has ended
 	follow   map[chan struct{}]bool
 	changes  []string
 	resumed  []string                  // the groups of the last resume
@@ -355,7 +368,7 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, pins: map[string]ended.Account{}, until: map[string]time.Time{}, follow: map[chan struct{}]bool{}}
+	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, pins: map[string]ended.Account{}, bindings: map[string]binding{}, until: map[string]time.Time{}, follow: map[chan struct{}]bool{}}
 }
 
 func (m *memory) add(label, user string, phase vdi.Phase) {
@@ -499,14 +512,35 @@ func (m *memory) Pin(_ context.Context, person string, account ended.Account, ke
 	return pinned == account, nil
 }
 
-func (m *memory) Settle(_ context.Context, provider string, now map[string]ended.Account) (func(string) bool, error) {
+func (m *memory) Bind(_ context.Context, person, entry string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, found := m.bindings[person]
+	if found && b.entry != entry && m.now().Before(b.since.Add(ended.ListLag)) {
+		return false, nil
+	}
+	if b.entry != entry {
+		m.bindings[person] = binding{entry, m.now()}
+	}
+	return true, nil
+}
+
+func (m *memory) IsBound(_ context.Context, person, entry string) (bound, lately bool, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, found := m.bindings[person]
+	bound = found && b.entry == entry
+	return bound, bound && m.now().Before(b.since.Add(ended.ListLag)), nil
+}
+
+func (m *memory) Settle(_ context.Context, entries map[string]string) (func(string) bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	changed := map[string]bool{}
-	for person, pinned := range m.pins {
-		if pinned.Provider == provider && pinned != now[person] {
+	for person, b := range m.bindings {
+		if b.entry != entries[person] {
 			changed[person], m.until[person] = true, m.now()
-			m.pins[person] = ended.Account{Provider: provider, Subject: now[person].Subject}
+			m.bindings[person] = binding{entries[person], m.now()}
 		}
 	}
 	return func(person string) bool { return changed[person] }, nil

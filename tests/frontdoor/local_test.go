@@ -343,6 +343,7 @@ func TestLocalTakesNoLoginOfOIDC(t *testing.T) {
 	text(t, b.open(aliceURL, alice))
 	other := newWorld(t, wire.AccessLocal)
 	other.keys.Store(w.keys.Load())
+	other.signing = w.signing
 	b.w, b.Transport = other, other.browser().Transport
 	assert.Equal(t, http.StatusUnauthorized, b.desktop())
 }

@@ -23,6 +23,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,24 +53,26 @@ const (
 	deskPassword = "abcdefghijklmnopqrstuvwxyz234567"
 )
 
-// door is one replica of the front door.
+// door is one replica of the front door, with the addresses of what it serves.
 type door struct {
-	t      *testing.T
-	people string
+	t                      *testing.T
+	people, proxy, metrics string
+	// stop ends it before the test does.
+	stop func()
 	// cookies of the one browser that uses it.
 	cookies *[]*http.Cookie
 	host    string
 }
 
 // doorObjects are what the chart makes for the front door, with the real Helm.
-func (w *world) doorObjects() []*unstructured.Unstructured {
+func (w *world) doorObjects(values ...string) []*unstructured.Unstructured {
 	w.t.Helper()
 	root, err := repositoryRoot()
 	require.NoError(w.t, err)
 	bin, err := cluster.BinDir()
 	require.NoError(w.t, err)
 	helm := exec.CommandContext(w.ctx, filepath.Join(bin, "helm"), "template", "vdi", filepath.Join(root, "charts", "vdi-operator"),
-		"--no-hooks", "--namespace", w.ns, "--kube-version", "1.37.2", "--set", "sessions.domain=vdi.example.com,frontDoor.keys.existingSecret=mine")
+		"--no-hooks", "--namespace", w.ns, "--kube-version", "1.37.2", "--set", strings.Join(append(values, "sessions.domain=vdi.example.com,frontDoor.keys.existingSecret=mine"), ","))
 	out, err := helm.Output()
 	require.NoError(w.t, err, missingToolFix)
 	all, err := decodeObjects(string(out))
@@ -78,12 +81,19 @@ func (w *world) doorObjects() []*unstructured.Unstructured {
 }
 
 // asFrontDoor makes the front door's account with the chart's rules, and logs in
-// as it. Cluster-wide objects are gone after the test.
+// as it.
 func (w *world) asFrontDoor(more ...string) *rest.Config {
+	w.t.Helper()
+	return w.asFrontDoorOf(w.doorObjects(), more...)
+}
+
+// asFrontDoorOf is asFrontDoor with what the chart makes. Cluster-wide objects are gone
+// after the test.
+func (w *world) asFrontDoorOf(objects []*unstructured.Unstructured, more ...string) *rest.Config {
 	w.t.Helper()
 	kinds := append([]string{"ServiceAccount", "ConfigMap", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}, more...)
 	admin := w.client
-	for _, o := range w.doorObjects() {
+	for _, o := range objects {
 		if !slices.Contains(kinds, o.GetKind()) {
 			continue
 		}
@@ -103,12 +113,20 @@ func (w *world) asFrontDoor(more ...string) *rest.Config {
 // runDoor serves a replica until the test ends.
 func (w *world) runDoor(cluster *rest.Config, keys string, cookies *[]*http.Cookie) *door {
 	w.t.Helper()
+	d := w.serveDoor(cluster, "sessions: {domain: vdi.example.com}", "--keys-dir="+keys)
+	d.cookies = cookies
+	return d
+}
+
+// serveDoor serves a replica with some settings, and waits until it is ready.
+func (w *world) serveDoor(cluster *rest.Config, config string, args ...string) *door {
+	w.t.Helper()
 	settings := filepath.Join(w.t.TempDir(), "config.yaml")
-	require.NoError(w.t, os.WriteFile(settings, []byte("sessions: {domain: vdi.example.com}"), 0o600))
+	require.NoError(w.t, os.WriteFile(settings, []byte(config), 0o600))
 	flags := frontdoor.Flags{Namespace: w.ns}
 	set := flag.NewFlagSet(doorName, flag.ContinueOnError)
 	flags.Register(set)
-	require.NoError(w.t, set.Parse([]string{"--config=" + settings, "--keys-dir=" + keys, "--log-level=error"}))
+	require.NoError(w.t, set.Parse(append(args, "--config="+settings, "--log-level=error")))
 	listen := func() net.Listener {
 		l, err := (&net.ListenConfig{}).Listen(w.ctx, "tcp", "127.0.0.1:0")
 		require.NoError(w.t, err)
@@ -118,13 +136,14 @@ func (w *world) runDoor(cluster *rest.Config, keys string, cookies *[]*http.Cook
 	ended := make(chan error, 1)
 	running, stop := context.WithCancel(context.WithoutCancel(w.ctx))
 	go func() { ended <- frontdoor.Serve(running, cluster, flags, l) }()
-	w.t.Cleanup(func() {
+	address := func(l net.Listener) string { return "http://" + l.Addr().String() }
+	d := &door{t: w.t, people: address(l.People), proxy: address(l.Proxy), metrics: address(l.Metrics), stop: sync.OnceFunc(func() {
 		stop()
 		require.NoError(w.t, <-ended)
-	})
-	d := &door{t: w.t, people: "http://" + l.People.Addr().String(), cookies: cookies}
+	})}
+	w.t.Cleanup(d.stop)
 	require.Eventually(w.t, func() bool {
-		answer, err := http.Get("http://" + l.Metrics.Addr().String() + "/readyz")
+		answer, err := http.Get(d.metrics + "/readyz")
 		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 	}, othersWork, glance, "the front door is ready")
 	return d

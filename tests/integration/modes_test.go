@@ -23,6 +23,7 @@ type feature string
 const (
 	hosts        feature = "hosts without {id}"
 	singleSignOn feature = "single sign-on"
+	listOfPeople feature = "a list of people"
 	sharing      feature = "GPU sharing"
 	managing     feature = "GPU sharing that manages the ClusterPolicy"
 	readsNodes   feature = "reading nodes"
@@ -36,9 +37,10 @@ func (f feature) values() []string {
 		singleSignOn: {
 			"access.mode=OIDC", "access.oidc.issuerURL=https://login.example.com", "access.oidc.clientID=vdi", "access.oidc.clientSecret.name=oidc",
 		},
-		sharing:    {"gpuSharing.enabled=true", "gpuSharing.namespace=" + gpuNamespace},
-		managing:   {"gpuSharing.managePolicy=true", "gpuSharing.configs.any.replicas=2"},
-		readsNodes: {"encoder.readNodes=true"},
+		listOfPeople: {"access.mode=Local"},
+		sharing:      {"gpuSharing.enabled=true", "gpuSharing.namespace=" + gpuNamespace},
+		managing:     {"gpuSharing.managePolicy=true", "gpuSharing.configs.any.replicas=2"},
+		readsNodes:   {"encoder.readNodes=true"},
 	}[f]
 }
 
@@ -50,7 +52,7 @@ func (f feature) rights() []string {
 	switch f {
 	case hosts:
 		return claims
-	case singleSignOn:
+	case singleSignOn, listOfPeople: // sessions are the same in both
 		var all []string
 		for _, verb := range []string{"get", "list", "watch", "create", "patch"} {
 			all = append(all, verb+" configmaps", verb+" middlewares.traefik.io")
@@ -110,6 +112,7 @@ func TestEveryModeHasItsRights(t *testing.T) {
 	modes := map[string][]feature{
 		"Password":                         {},
 		"OIDC":                             {singleSignOn},
+		"Local":                            {listOfPeople},
 		"hosts are users":                  {hosts},
 		"nodes are read":                   {readsNodes},
 		"GPUs are shared":                  {sharing},

@@ -43,12 +43,34 @@ func (k *toldKeys) are(keys map[string]string) {
 // newOIDCWorld is a world with single sign-on.
 func newOIDCWorld(t *testing.T, keys map[string]string) (*world, *toldKeys) {
 	t.Helper()
-	w := newWorld(t, func(c *platform.Config) {
-		c.Access = platform.Access{Mode: wire.AccessOIDC, OIDC: platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi"}}
-	})
+	return newLoginWorld(t, wire.AccessOIDC, keys)
+}
+
+// newLoginWorld is a world in one of the modes in which people log in at the front door.
+func newLoginWorld(t *testing.T, mode wire.AccessMode, keys map[string]string) (*world, *toldKeys) {
+	t.Helper()
+	w := newWorld(t, accessIn(mode))
 	told := &toldKeys{keys: keys}
 	w.operator.StatementKeys = told
 	return w, told
+}
+
+// accessIn are the settings of an access mode.
+func accessIn(mode wire.AccessMode) func(*platform.Config) {
+	return func(c *platform.Config) {
+		c.Access = platform.Access{Mode: mode}
+		if mode == wire.AccessOIDC {
+			c.Access.OIDC = platform.OIDC{IssuerURL: "https://login.example.com", ClientID: "vdi"}
+		}
+	}
+}
+
+// changeMode is a release with another access mode: the operator starts again.
+func (w *world) changeMode(mode wire.AccessMode, told *toldKeys) {
+	w.t.Helper()
+	accessIn(mode)(&w.config)
+	w.restart()
+	w.operator.StatementKeys = told
 }
 
 func (w *world) middleware() *unstructured.Unstructured {
@@ -72,29 +94,44 @@ func (w *world) statementKeys() *corev1.ConfigMap {
 }
 
 // TestSingleSignOn: the proxy asks the front door about every visitor, the agent
-// has its keys, and nobody is told a password.
+// has its keys, and nobody is told a password. Where the front door knows people itself,
+// sessions are as they are where an identity provider does.
 func TestSingleSignOn(t *testing.T) {
 	t.Parallel()
-	w, _ := newOIDCWorld(t, map[string]string{"1.pem": "one"})
-	s := w.running()
-	assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessMode(wire.AccessOIDC)}, s.Status.Access)
-	assert.Empty(t, s.Status.CredentialsSecret)
-	forwardAuth := map[string]any{
-		"address": "http://vdi-frontdoor.vdi-system.svc:8081/auth", "authResponseHeaders": []any{"X-Vdi-Statement"}, "trustForwardHeader": false,
+	for _, mode := range []wire.AccessMode{wire.AccessOIDC, wire.AccessLocal} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			w, _ := newLoginWorld(t, mode, map[string]string{"1.pem": "one"})
+			s := w.running()
+			assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessMode(mode)}, s.Status.Access)
+			assert.Empty(t, s.Status.CredentialsSecret)
+			forwardAuth := map[string]any{
+				"address": "http://vdi-frontdoor.vdi-system.svc:8081/auth", "authResponseHeaders": []any{"X-Vdi-Statement"}, "trustForwardHeader": false,
+			}
+			assert.Equal(t, map[string]any{"forwardAuth": forwardAuth}, w.middleware().Object["spec"])
+			assert.Equal(t, map[string]string{"1.pem": "one"}, w.statementKeys().Data)
+			rules, _, err := unstructured.NestedSlice(w.route().Object, "spec", "routes")
+			require.NoError(t, err)
+			assert.Equal(t, []any{map[string]any{"name": "desk-forward-auth"}}, rules[0].(map[string]any)["middlewares"])
+			args := w.pod().Spec.InitContainers[0].Args
+			assert.Contains(t, args, "--mode=OIDC")
+			assert.Contains(t, args, "--statement-keys-dir=/etc/vdi/statement-keys")
+			w.secondLookWritesNothing()
+			w.leavesNoWayIn()
+		})
 	}
-	assert.Equal(t, map[string]any{"forwardAuth": forwardAuth}, w.middleware().Object["spec"])
-	assert.Equal(t, map[string]string{"1.pem": "one"}, w.statementKeys().Data)
-	rules, _, err := unstructured.NestedSlice(w.route().Object, "spec", "routes")
-	require.NoError(t, err)
-	assert.Equal(t, []any{map[string]any{"name": "desk-forward-auth"}}, rules[0].(map[string]any)["middlewares"])
-	args := w.pod().Spec.InitContainers[0].Args
-	assert.Contains(t, args, "--mode=OIDC")
-	assert.Contains(t, args, "--statement-keys-dir=/etc/vdi/statement-keys")
+}
 
-	before := []string{w.middleware().GetResourceVersion(), w.statementKeys().ResourceVersion, s.ResourceVersion}
+func (w *world) secondLookWritesNothing() {
+	w.t.Helper()
+	before := []string{w.middleware().GetResourceVersion(), w.statementKeys().ResourceVersion, w.session().ResourceVersion}
 	w.pass()
-	assert.Equal(t, before, []string{w.middleware().GetResourceVersion(), w.statementKeys().ResourceVersion, w.session().ResourceVersion}, "a second look writes nothing")
+	assert.Equal(w.t, before, []string{w.middleware().GetResourceVersion(), w.statementKeys().ResourceVersion, w.session().ResourceVersion}, "a second look writes nothing")
+}
 
+// leavesNoWayIn deletes the session: what leads to it goes, too.
+func (w *world) leavesNoWayIn() {
+	w.t.Helper()
 	w.deleteSession()
 	w.pass()
 	w.podEnds(desk)
@@ -102,6 +139,55 @@ func TestSingleSignOn(t *testing.T) {
 	w.eventually(func() bool {
 		return !w.exists(newMiddleware(), renderer.ForwardAuthName(desk)) && !w.exists(&corev1.ConfigMap{}, renderer.StatementKeysName(desk))
 	}, "both go with the session")
+}
+
+// TestModeChanges: a desktop runs on in another access mode. Where its agent believes the
+// front door before and after, there is nothing to start again for; one that asks for a
+// password does so until its next start.
+func TestModeChanges(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before, after wire.AccessMode
+		waits         bool // for its next start
+	}{
+		"an identity provider is given up": {wire.AccessOIDC, wire.AccessLocal, false},
+		"an identity provider comes":       {wire.AccessLocal, wire.AccessOIDC, false},
+		"people are listed":                {wire.AccessPassword, wire.AccessLocal, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, told := newLoginWorld(t, c.before, map[string]string{"1.pem": "one"})
+			before := w.running().Status
+			children, events := w.versions(), w.events.all()
+			w.changeMode(c.after, told)
+			w.pass()
+			w.pass()
+			now := w.requirePhase(vdi.PhaseRunning)
+			assert.Equal(t, children, w.versions(), "nothing of the desktop is written")
+			assert.Equal(t, c.waits, meta.IsStatusConditionTrue(now.Status.Conditions, vdi.ConditionUpdatePending))
+			assert.Equal(t, before.Access, now.Status.Access, "it is of this run")
+			assert.Equal(t, before.CredentialsSecret, now.Status.CredentialsSecret)
+			if !c.waits {
+				assert.Equal(t, events, w.events.all())
+			}
+
+			w.suspendAndResume()
+			now = w.session()
+			assert.Equal(t, &vdi.AccessStatus{Mode: vdi.AccessMode(c.after)}, now.Status.Access)
+			assert.Empty(t, now.Status.CredentialsSecret)
+		})
+	}
+}
+
+func (w *world) suspendAndResume() {
+	w.t.Helper()
+	w.change(suspend)
+	w.pass()
+	w.podEnds(desk)
+	w.pass()
+	w.requirePhase(vdi.PhaseSuspended)
+	w.change(resume)
+	w.start()
 }
 
 // TestPasswordModeHasNeither: nobody is asked, nothing signs.

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
@@ -38,7 +40,6 @@ const (
 	// closeTimeout how long one may take, closingTimeout how long all may.
 	closersAtOnce  = 16
 	closeTimeout   = 5 * time.Second
-	closeTries     = 3
 	closingTimeout = 30 * time.Second
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
@@ -110,9 +111,8 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	if wrote {
 		// Requests are refused from now on. Streams that cannot be closed end with their
 		// logins. A message that comes again must not close those of a later login.
-		if err := d.closeStreams(ctx, func(user string) (bool, error) {
-			return d.Ended.Holds(ctx, person(user, ""), account)
-		}); err != nil {
+		_, err := d.closeStreams(ctx, func(s *vdi.VDISession) (bool, error) { return d.Ended.Holds(ctx, person(s.Spec.User, ""), account) })
+		if err != nil {
 			d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
 		}
 	}
@@ -138,54 +138,51 @@ func (d *Door) backChannelError(w http.ResponseWriter, status int, code, sentenc
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": code, "error_description": sentence}) // whoever has gone needs no answer
 }
 
-// closeStreams ends the streams of some people's desktops, also where whoever asked for it
-// does not wait for the answer: the end of their logins is written, and comes only once.
-func (d *Door) closeStreams(ctx context.Context, of func(user string) (bool, error)) error {
+// closeStreams ends the streams of some desktops, also where whoever asked for it does not
+// wait for the answer: the end of their users' logins is written, and comes only once. It
+// returns those whose agents have said that they did it.
+func (d *Door) closeStreams(ctx context.Context, of func(s *vdi.VDISession) (bool, error)) (closed []types.UID, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
 	defer cancel()
 	sessions, err := d.Known.All(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var group errgroup.Group
 	var unknown error
+	var mu sync.Mutex
 	group.SetLimit(closersAtOnce)
 	for i := range sessions {
 		s := &sessions[i]
 		if s.Status.Phase != vdi.PhaseRunning || !d.isSessionHost(s.Status.Host) || hasPassword(s) {
 			continue
 		}
-		theirs, err := of(s.Spec.User)
+		theirs, err := of(s)
 		if err != nil {
 			unknown = err
 			break
 		}
-		if theirs {
-			group.Go(func() error { return d.surelyCloseStreamsOf(ctx, s) })
+		if !theirs {
+			continue
 		}
+		group.Go(func() error {
+			if err := d.closeStreamsOf(ctx, s); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			closed = append(closed, s.UID)
+			return nil
+		})
 	}
-	return errors.Join(unknown, group.Wait())
+	err = errors.Join(unknown, group.Wait())
+	return closed, err
 }
 
 // hasPassword reports whether a desktop was started in mode Password, and goes on in it:
 // nobody's login opens it.
 func hasPassword(s *vdi.VDISession) bool {
 	return s.Status.Access != nil && s.Status.Access.Mode == vdi.AccessMode(wire.AccessPassword)
-}
-
-// surelyCloseStreamsOf tries more than once: the proxy or the agent may be busy.
-func (d *Door) surelyCloseStreamsOf(ctx context.Context, s *vdi.VDISession) (err error) {
-	for try := range closeTries {
-		if err = d.closeStreamsOf(ctx, s); err == nil {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Duration(try) * time.Second):
-		}
-	}
-	return err
 }
 
 // closeStreamsOf asks the agent of a desktop, by the way that visitors take, to end what

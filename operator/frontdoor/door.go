@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
@@ -96,7 +98,7 @@ type Ended interface {
 	Bind(ctx context.Context, person, entry string) (theirs bool, err error)
 	IsBound(ctx context.Context, person, entry string) (bound, lately bool, err error)
 	// Settle binds names to the entries that the list has now, and ends the logins of whoever
-	// had another. It reports who that is.
+	// had another. It reports who that is, also beside an error.
 	Settle(ctx context.Context, entries map[string]string) (changed func(person string) bool, err error)
 	// EndAccount ends all logins of an account that began until a moment, and reports
 	// whether that had not been written before.
@@ -111,8 +113,12 @@ type Door struct {
 	pages   *pages
 	used    *usedCodes
 	guesses *guesses
-	// settled is the list that was settled last; [Door.Settle] is not called twice at a time.
-	settled *people.List
+	// settled are the entries of the list that [Door.Settle] has settled last, by person;
+	// unended: it has yet to end logins; unclosed are sessions whose streams it has yet to
+	// close, and until when it tries.
+	settled  map[string]string
+	unended  bool
+	unclosed map[types.UID]time.Time
 	// noDesktop answers strangers in mode Password.
 	noDesktop http.Handler
 }
@@ -120,7 +126,7 @@ type Door struct {
 // New returns a front door.
 func New(o Options) *Door {
 	own := platform.Config{Sessions: o.Sessions, Access: o.Access}.LoginHost()
-	d := &Door{Options: o, ownHost: own, pages: newPages(), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now)}
+	d := &Door{Options: o, ownHost: own, pages: newPages(), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now), unclosed: map[types.UID]time.Time{}}
 	d.noDesktop = d.newNoDesktop()
 	return d
 }

@@ -39,8 +39,9 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// untilDone tries less and less often, and never gives up: once the cap is reached,
-// [wait.Backoff.Step] goes on to return it, while loops that count its steps end there.
+// untilDone tries less and less often, at once after another change, and never gives up:
+// once the cap is reached, [wait.Backoff.Step] goes on to return it, while loops that count
+// its steps end there.
 func (f *follower) untilDone(ctx context.Context) {
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 1 << 30, Cap: time.Minute}
 	for {
@@ -52,6 +53,7 @@ func (f *follower) untilDone(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-f.changed:
 		case <-time.After(backoff.Step()):
 		}
 	}

@@ -2,16 +2,19 @@ package frontdoor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/folder"
-	"github.com/vdi-platform/vdi-platform/operator/frontdoor/ended"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -78,8 +81,6 @@ func (r *roster) use(read readPeople) {
 	r.current = read.list
 	r.log.Info("the list of people was read", "people", read.list.Len())
 	r.settles.enqueue()
-	// A replica that is late may have bound names otherwise until then.
-	time.AfterFunc(ended.ListLag+time.Minute, r.settles.enqueue)
 }
 
 // get returns the list in force, nil where there is none.
@@ -120,9 +121,14 @@ func (r *roster) settling(d *Door, registry prometheus.Registerer, read ...func(
 	return r.settles.run
 }
 
+// closingPatience is how long it is tried to close the streams of a desktop: the proxy asks
+// no front door that is not ready, and an agent may be busy.
+const closingPatience = 10 * time.Minute
+
 // Settle makes the names of the list belong to the entries that it has now, and ends what came
 // by others. Requests need no write for that, see [Door.isListed]; streams do, and replicas
-// whose list is older. It is not called twice at a time.
+// whose list is older. A list counts once: by now another replica may have a newer one. After
+// an error it is to be called again, by one at a time.
 func (d *Door) Settle(ctx context.Context) error {
 	list := d.People()
 	if list == nil {
@@ -132,25 +138,39 @@ func (d *Door) Settle(ctx context.Context) error {
 	for p := range list.All() {
 		entries[person(p.User, "")] = p.Account()
 	}
-	changed, err := d.Ended.Settle(ctx, entries)
-	before := d.settled
-	d.settled = list
-	closing := d.closeStreams(ctx, func(user string) (bool, error) {
-		return changed(person(user, "")) || hasOther(before, list, user), nil
+	before, fresh := d.settled, d.settled == nil || !maps.Equal(entries, d.settled)
+	d.settled = entries
+	changed, notEnded := func(string) bool { return false }, error(nil)
+	if fresh || d.unended {
+		changed, notEnded = d.Ended.Settle(ctx, entries)
+		d.unended = notEnded != nil
+	}
+	return errors.Join(notEnded, d.closeUnclosed(ctx, func(person string) bool {
+		return changed(person) || fresh && hasOther(before, entries, person)
+	}))
+}
+
+// closeUnclosed closes the streams of others' desktops, and those that could not be closed
+// before.
+func (d *Door) closeUnclosed(ctx context.Context, others func(person string) bool) error {
+	maps.DeleteFunc(d.unclosed, func(_ types.UID, until time.Time) bool { return !d.Now().Before(until) })
+	closed, err := d.closeStreams(ctx, func(s *vdi.VDISession) (bool, error) {
+		if others(person(s.Spec.User, "")) {
+			d.unclosed[s.UID] = d.Now().Add(closingPatience)
+		}
+		_, due := d.unclosed[s.UID]
+		return due, nil
 	})
-	if closing != nil {
-		d.Log.Error("streams stay open after a change of the list of people", "error", closing.Error())
+	for _, session := range closed {
+		delete(d.unclosed, session)
 	}
 	return err
 }
 
-// hasOther reports whether a user has another entry in a list than in the one before, or
-// none: also where the program ended before it could close the streams.
-func hasOther(before, list *people.List, user string) bool {
-	now, listed := list.ByUser(user)
-	if !listed {
-		return true
-	}
-	then, was := before.ByUser(user)
-	return was && then.Account() != now.Account()
+// hasOther reports whether a person has another entry than before, or none: also where the
+// program ended before it could close the streams.
+func hasOther(before, entries map[string]string, person string) bool {
+	now, listed := entries[person]
+	then, was := before[person]
+	return !listed || was && then != now
 }

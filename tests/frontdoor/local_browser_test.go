@@ -64,7 +64,7 @@ func (w *world) logOutInBrowser(tab chromium.Tab, withoutScripts bool) {
 	tab.Screenshot("logged-out")
 	tab.Presses("a[href='" + portal + "/']")
 	tab.Comes("location.href === '" + portal + "/'")
-	tab.Shows("You are not logged in.")
+	tab.Comes("document.querySelector('#password') !== null")
 	fitsScreen(tab)
 }
 

@@ -294,6 +294,56 @@ func TestLocalListDecides(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, b.desktop())
 }
 
+// A replica that reads its old list again, as it does at each step of the kubelet's, ends
+// nothing that began by the newer list of another.
+func TestLocalOldListIsReadAgain(t *testing.T) {
+	w := newWorld(t, wire.AccessLocal)
+	w.list(listed(t, "alice", alice, "alice's", "[]"), 0, 1)
+	text(t, w.browser().enter(aliceURL, "alice", "alice's"))
+	w.pass(time.Second)
+	w.list(listed(t, "alice", alice, "another", "[]"), 0)
+	hers := w.browser()
+	w.pass(time.Second)
+	for hers.cookie(portal, "__Host-vdi-login") == "" { // until the first replica is asked
+		w.turn.Add(1)
+		text(t, hers.typeIn(hers.get(portal+"/login"), "alice", "another"))
+	}
+	w.pass(time.Second)
+	require.NoError(t, w.doors[1].Settle(t.Context()))
+	assert.Contains(t, text(t, hers.get(portal+"/")), "alice-1")
+}
+
+// Streams that cannot be closed when somebody leaves the list are tried again, as those of
+// nobody else, for a while.
+func TestLocalStreamsAreTriedAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		later time.Duration
+		want  []string
+	}{
+		"the proxy is back":    {time.Minute, []string{"close streams of alice-1 for " + platform.Identity(alice)}},
+		"it was away too long": {time.Hour, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, wire.AccessLocal)
+			bobs := listed(t, "bob", bob, "bob's", "[]")
+			w.list(listed(t, "alice", alice, "alice's", "[]")+bobs, 0, 1)
+			text(t, w.browser().enter(aliceURL, "alice", "alice's"))
+			text(t, w.browser().enter("https://"+bobHost, "bob", "bob's"))
+			without, err := people.Parse([]byte("people:\n" + bobs))
+			require.NoError(t, err)
+			w.lists[0].Store(without)
+			w.away.Store(true)
+			assert.ErrorContains(t, w.doors[0].Settle(t.Context()), "session team/alice-1: ask its agent")
+			assert.ErrorContains(t, w.doors[0].Settle(t.Context()), "session team/alice-1: ask its agent", "nobody has left since")
+			w.away.Store(false)
+			w.pass(c.later)
+			require.NoError(t, w.doors[0].Settle(t.Context()))
+			require.NoError(t, w.doors[0].Settle(t.Context()))
+			assert.Equal(t, c.want, w.known.done(), "once")
+		})
+	}
+}
+
 // Without a list nobody logs in, and who is logged in stays so.
 func TestLocalWithoutList(t *testing.T) {
 	w := newLocalWorld(t)

@@ -78,6 +78,8 @@ type world struct {
 	turn    atomic.Int64
 	only    atomic.Int64
 	address string
+	// away: the proxy reaches nothing.
+	away atomic.Bool
 }
 
 type recorder struct {
@@ -177,6 +179,10 @@ func (w *world) replica() *door.Door {
 // proxy does what Traefik does with its routes, here by the session's phase,
 // and with its middleware forwardAuth (traefik/v3 pkg/middlewares/auth/forward.go).
 func (w *world) proxy(out http.ResponseWriter, r *http.Request) {
+	if w.away.Load() {
+		http.Error(out, "nothing answers", http.StatusBadGateway)
+		return
+	}
 	s, found, _ := w.known.ByHost(r.Context(), r.Host)
 	if !found || s.Status.Phase != vdi.PhaseRunning {
 		r.Header.Set("X-Forwarded-Host", r.Host)

@@ -392,7 +392,7 @@ func (l *localSite) toldNobody(all ...listed) {
 	bound := 0
 	for _, part := range l.parts() {
 		text := strings.ToLower(asJSON(l.t, part))
-		bound += strings.Count(text, `.pin":"`)
+		bound += strings.Count(text, `.entry":"`)
 		for _, p := range all {
 			for _, part := range []string{p.name, p.user} {
 				require.NotContains(l.t, text, part)
@@ -463,6 +463,8 @@ func TestPeopleChangeWhileNobodyLooks(t *testing.T) {
 	l.leaves(third, door)
 	require.Empty(t, hers.opensDesk(door))
 	l.stays(his, door)
+	l.eventually(func() bool { return slices.Contains(l.streamsClosed(), l.session().Status.Host) },
+		"her streams end, as soon as the proxy can ask the front door about that")
 	l.guest().comesIn(door, now)
 	l.refused(door, anna, http.StatusUnauthorized, wrongPassword)
 

@@ -69,6 +69,37 @@ func TestSettle(t *testing.T) {
 	assert.False(t, w.pin(here, "dave", another), "accounts at a provider are left alone")
 }
 
+// What cannot be written for one keeps nobody else in, and whose logins have ended is
+// reported all the same.
+func TestSettleWithoutOnePart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	r := w.replicas[0]
+	people := []string{"alice", "bob", "carol", "dave", "eve"}
+	logins := map[string]Login{}
+	for _, person := range people {
+		require.True(t, w.bind(r, person, "old"))
+		logins[person] = w.login(r, person)
+	}
+	w.refused = r.partOf("alice").key.Name
+	changed, err := r.Settle(t.Context(), nil)
+	require.ErrorContains(t, err, w.refused)
+	elsewhere := 0
+	for _, person := range people {
+		if r.partOf(person) != r.partOf("alice") {
+			elsewhere++
+			assert.True(t, changed(person), person)
+			assert.True(t, w.ended(r, logins[person]), person)
+		}
+	}
+	require.Positive(t, elsewhere)
+	assert.False(t, w.ended(r, logins["alice"]))
+
+	w.refused = ""
+	assert.True(t, w.settle(r, nil)("alice"))
+	assert.True(t, w.ended(r, logins["alice"]))
+}
+
 // A name that was bound otherwise is one's own again when every replica must have the same
 // list: a replica that was late, and has gone, keeps nobody out.
 func TestBindIsLate(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -37,6 +38,8 @@ type world struct {
 	replicas []*replica
 	writes   atomic.Int64
 	names    int
+	// refused is the name of a ConfigMap that cannot be written.
+	refused string
 }
 
 // replica has a clock of its own, and sees the API server's state of some time ago.
@@ -77,6 +80,9 @@ func newWorld(t *testing.T, skews ...time.Duration) *world {
 	build := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			w.writes.Add(1)
+			if o.GetName() == w.refused {
+				return errors.New("the write is refused")
+			}
 			return c.Patch(ctx, o, p, opts...)
 		},
 	})

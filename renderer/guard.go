@@ -27,7 +27,7 @@ type expectation struct {
 	profile       vdi.SecurityProfile
 	gpuResource   string
 	gpus          int64
-	forwardAuth   string // its address in mode OIDC, else ""
+	forwardAuth   string // its address in modes OIDC and Local, else ""
 	statementKeys map[string]string
 	foreign       foreign
 }

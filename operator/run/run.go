@@ -52,7 +52,7 @@ type Options struct {
 	// Namespace the operator runs in.
 	Namespace string
 	// StatementKeysDir is a folder with the front door's statement keys, one PEM per
-	// file; needed in access mode OIDC.
+	// file; needed in access modes OIDC and Local.
 	StatementKeysDir string
 	// TURNSecretDir is a folder with the TURN relay's shared secret; needed with
 	// sessions.turn.host.
@@ -80,7 +80,7 @@ type Options struct {
 func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Config, "config", wire.ConfigFile, "settings file of the platform")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the operator (default: environment POD_NAMESPACE)")
-	f.StringVar(&o.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (access mode OIDC)")
+	f.StringVar(&o.StatementKeysDir, "statement-keys-dir", "", "folder with the front door's public keys (access modes OIDC and Local)")
 	f.StringVar(&o.TURNSecretDir, "turn-secret-dir", "", "folder with the shared secret of the TURN relay (sessions.turn)")
 	f.StringVar(&o.WatchNamespaces, "watch-namespaces", "", "comma-separated session namespaces; empty means all")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let several replicas stand by for each other")

@@ -5,13 +5,13 @@ import "slices"
 // Kinds of a session's objects.
 const (
 	KindNetworkPolicy         = "NetworkPolicy"
-	KindConfigMap             = "ConfigMap" // the statement keys, in mode OIDC
+	KindConfigMap             = "ConfigMap" // the statement keys, in modes OIDC and Local
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
 	KindUsage                 = "VDIUsage"
 	KindService               = "Service"
 	KindPodDisruptionBudget   = "PodDisruptionBudget"
 	KindPod                   = "Pod"
-	KindMiddleware            = "Middleware" // forward auth, in mode OIDC
+	KindMiddleware            = "Middleware" // forward auth, in modes OIDC and Local
 	KindIngressRoute          = "IngressRoute"
 )
 

@@ -15,7 +15,7 @@ const (
 const FieldPassword = "password"
 
 // CookieLogin is a login on the host of one session: the agent's in mode Password, the
-// front door's in mode OIDC. It begins the names of all cookies of the platform, which
+// front door's in modes OIDC and Local. It begins the names of all cookies of the platform, which
 // agents keep from the desktop. Its own prefix lets only the very host set them, over
 // TLS, for all its paths (RFC 6265bis §4.1.3.2).
 const CookieLogin = "__Host-vdi"

@@ -195,6 +195,8 @@ func TestLocalRefuses(t *testing.T) {
 	}{
 		"no routes":        {localMode(map[string]string{"frontDoor.routes": "Never"}), "frontDoor.routes is Never, but access.mode is Local: people log in at portal.vdi.example.com, which needs the front door's routes; set it to Auto or Always"},
 		"host of the door": {localMode(map[string]string{"portal.label": "auth"}), `portal.label is "auth", but auth.vdi.example.com is a host of the front door already, which leads people to the portal: choose another label, e.g. portal`},
+		"bad key":          {localMode(map[string]string{"access.local.secret.key": "a/b"}), `access.local.secret.key is "a/b", which is no key of a Secret: write e.g. people.yaml`},
+		"bad name":         {localMode(map[string]string{"access.local.secret.name": "A_b"}), `access.local.secret.name is "A_b", which is no name of a Secret: write e.g. vdi-people`},
 		"two labels":       {localMode(map[string]string{"portal.label": "my.portal"}), `portal.label is "my.portal", which is no DNS label of lower-case letters, digits and -: write e.g. portal`},
 		"capital":          {localMode(map[string]string{"portal.label": "Portal"}), `portal.label is "Portal", which is no DNS label`},
 		"hyphen first":     {localMode(map[string]string{"portal.label": "-a"}), `portal.label is "-a", which is no DNS label`},

@@ -60,7 +60,7 @@ func (p *Platform) People(ctx context.Context) ([]Login, error) {
 	if err := p.forgetPeople(ctx); err != nil { // one without the other is of no use
 		return nil, err
 	}
-	return p.makePeople(ctx, list, logins)
+	return p.makePeople(ctx)
 }
 
 func secretNamed(name string) *corev1.Secret {
@@ -100,8 +100,9 @@ func loginsIn(list, logins *corev1.Secret) ([]Login, error) {
 	return made, nil
 }
 
-func (p *Platform) makePeople(ctx context.Context, list, logins *corev1.Secret) ([]Login, error) {
+func (p *Platform) makePeople(ctx context.Context) ([]Login, error) {
 	made, entries := demoPeople(), bytes.NewBufferString("people:\n")
+	list, logins := secretNamed(peopleSecret), secretNamed(loginsSecret)
 	logins.Data = map[string][]byte{}
 	for i := range made {
 		made[i].Password = strings.ToLower(rand.Text()[:16]) // 80 bits

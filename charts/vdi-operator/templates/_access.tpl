@@ -68,6 +68,7 @@ silence. */}}
 {{/* In mode Password the rest is ignored as ever: releases are installed with it. */}}
 {{- define "vdi-operator.require.noOIDC" -}}
 {{- $oidc := .Values.access.oidc -}}
+{{- if $oidc -}}{{/* null, from whoever leaves it out with --reset-then-reuse-values */ -}}
 {{- $set := list (list "issuerURL" $oidc.issuerURL) (list "clientID" $oidc.clientID) (list "clientSecret.name" $oidc.clientSecret.name) -}}
 {{- if include "vdi-operator.access.isLocal" . -}}
 {{- $set = concat $set (list
@@ -78,6 +79,7 @@ silence. */}}
 {{- range $set -}}
 {{- if last . -}}
 {{- fail (printf "%s is set, but access.mode is %s, which ignores it: set access.mode to OIDC, or leave access.oidc out" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .)))) $.Values.access.mode) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

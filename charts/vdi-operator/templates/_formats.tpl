@@ -16,6 +16,7 @@ code (platform/validate.go). */}}
 {{- $duration := "is no duration" -}}
 {{- $global := .Values.global | default dict -}}
 {{- $image := $global.operatorImage | default dict -}}
+{{- $people := include "vdi-operator.access.people" . | fromJson -}}
 {{- range list
   (list "global.domain" $global.domain (printf "%s([.]%s)+" $label $label) "is no DNS name in lower case without https:// and *." "vdi.example.com")
   (list "global.operatorImage.repository" $image.repository "([^@]*/)?[^/:@]+" "holds a tag or digest, for which there are global.operatorImage.tag and global.operatorImage.digest" "ghcr.io/vdi-platform/vdi-operator")
@@ -24,7 +25,9 @@ code (platform/validate.go). */}}
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate "([a-z0-9-]|\\{(user|id|session|namespace)\\})+" "has more than lower-case letters, digits, -, {user}, {id}, {session} and {namespace}" "{user}-{id}")
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate ".*\\{(user|id|session)\\}.*" "gives every session the same host" "{user}-{id}")
   (list "portal.label" (include "vdi-operator.portal.label" .) $label "is no DNS label of lower-case letters, digits and -" "portal")
-  (list "access.oidc.issuerURL" .Values.access.oidc.issuerURL "https://[^\\s]+" "is no https address" "https://login.example.com/realms/vdi")
+  (list "access.local.secret.name" (get $people "name") (printf "%s([.]%s)*" $label $label) "is no name of a Secret" "vdi-people")
+  (list "access.local.secret.key" (get $people "key") "[A-Za-z0-9._-]+" "is no key of a Secret" "people.yaml")
+  (list "access.oidc.issuerURL" (dig "oidc" "issuerURL" "" .Values.access) "https://[^\\s]+" "is no https address" "https://login.example.com/realms/vdi")
   (list "frontDoor.loginLifetime" .Values.frontDoor.loginLifetime "([0-9]+(s|m|h))+" $duration "8h")
   (list "serviceMonitor.interval" .Values.serviceMonitor.interval "([0-9]+(ms|s|m|h))+" $duration "30s")
   (list "serviceMonitor.scrapeTimeout" .Values.serviceMonitor.scrapeTimeout "([0-9]+(ms|s|m|h))+" $duration "10s")

@@ -126,7 +126,7 @@ const (
 	// ReasonRouteKindMissing: the proxy's IngressRoute kind is not installed.
 	ReasonRouteKindMissing = "RouteKindMissing"
 	// ReasonFrontDoorKeysMissing: the front door has not published the keys by which a
-	// desktop knows its visitors (access mode OIDC).
+	// desktop knows its visitors (access modes OIDC and Local).
 	ReasonFrontDoorKeysMissing = "FrontDoorKeysMissing"
 	// ReasonRouteNotAnswering: the proxy does not answer for this host yet.
 	ReasonRouteNotAnswering = "RouteNotAnswering"

@@ -127,7 +127,7 @@ type VDISessionStatus struct {
 	Identity string `json:"identity,omitempty"`
 
 	// CredentialsSecret is the Secret with the user name and password for the
-	// desktop's page (keys username and password); empty in access mode OIDC, where
+	// desktop's page (keys username and password); empty in access modes OIDC and Local, where
 	// there is nothing to read.
 	// +optional
 	CredentialsSecret string `json:"credentialsSecret,omitempty"`

@@ -72,7 +72,7 @@ type VDISessionSpec struct {
 	// be for some groups (spec.access). They can be changed only while no desktop runs,
 	// and count from the next start; a session without any, such as one of an earlier
 	// release, can be given them at any time. People may name only groups that they are
-	// in at the API server. The front door writes those of the login (mode OIDC)
+	// in at the API server. The front door writes those of the login (modes OIDC and Local)
 	// whenever its user resumes the desktop there. "system:…" are the cluster's own
 	// groups, which never count and are refused. 1 to 256 printable characters each.
 	// +optional

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
@@ -151,6 +152,9 @@ func desktop(ctx context.Context, p *install.Platform, out io.Writer) (*vdi.VDIS
 		session, err = p.WaitFor(ctx, client.ObjectKeyFromObject(session), install.Running)
 		return err
 	})
+	if err == nil && session.Status.Access != nil && session.Status.Access.Mode == vdi.AccessMode(wire.AccessPassword) {
+		return nil, fmt.Errorf("the desktop is one that the demo started before people logged in at the portal: run `%smake demo-down` and this again", again(p))
+	}
 	return session, err
 }
 

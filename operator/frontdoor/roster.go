@@ -167,10 +167,14 @@ func (d *Door) closeUnclosed(ctx context.Context, others func(person string) boo
 	return err
 }
 
-// hasOther reports whether a person has another entry than before, or none: also where the
-// program ended before it could close the streams.
+// hasOther reports whether a person has another entry than before, or none any more; at the
+// start whether they have none, as where the program ended before it could close their
+// streams.
 func hasOther(before, entries map[string]string, person string) bool {
 	now, listed := entries[person]
+	if before == nil {
+		return !listed
+	}
 	then, was := before[person]
-	return !listed || was && then != now
+	return was && (!listed || then != now)
 }

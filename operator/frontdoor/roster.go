@@ -30,6 +30,7 @@ type roster struct {
 	mu      sync.Mutex
 	current *people.List
 	usable  bool
+	seen    string // of the file that was read last
 	// settle is set before settles runs.
 	settle func(context.Context) error
 }
@@ -38,6 +39,7 @@ type roster struct {
 type readPeople struct {
 	list *people.List
 	err  error
+	file string // its digest; "" for none
 }
 
 // followPeople follows the list; in other modes there is none.
@@ -50,8 +52,12 @@ func (f Flags) followPeople(access platform.Access, log *slog.Logger) (*roster, 
 		return r, nil
 	}
 	read := func(dir fs.FS) (readPeople, error) {
+		file := ""
+		if data, err := fs.ReadFile(dir, people.File); err == nil {
+			file = digest(string(data))
+		}
 		list, err := people.Read(dir)
-		return readPeople{list, err}, nil
+		return readPeople{list, err, file}, nil
 	}
 	followed, err := folder.Watch(f.PeopleDir, log, read, func(_, after readPeople) { r.take(after) })
 	if err != nil {
@@ -72,8 +78,12 @@ func (r *roster) take(read readPeople) {
 	r.use(read)
 }
 
+// use takes a list once: the folder is read at each step of the kubelet's.
 func (r *roster) use(read readPeople) {
-	r.usable = read.err == nil
+	if read.file != "" && read.file == r.seen {
+		return
+	}
+	r.seen, r.usable = read.file, read.err == nil
 	if read.err != nil {
 		r.log.Error("the list of people cannot be used; the one before stays in force, if there was one", "error", read.err.Error())
 		return

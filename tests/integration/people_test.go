@@ -438,7 +438,7 @@ func (l *localSite) asksNothingAtRest() {
 			}
 			return !q.IsUpkeep()
 		})
-	}, time.Minute, time.Second, "idle replicas ask nothing")
+	}, 20*time.Second, time.Second, "idle replicas ask nothing")
 }
 
 // TestPeopleChangeWhileNobodyLooks: no replica runs when the list changes. The logins of

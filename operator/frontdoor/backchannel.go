@@ -111,7 +111,10 @@ func (d *Door) backChannelLogout(w http.ResponseWriter, v visit) {
 	if wrote {
 		// Requests are refused from now on. Streams that cannot be closed end with their
 		// logins. A message that comes again must not close those of a later login.
-		_, err := d.closeStreams(ctx, func(s *vdi.VDISession) (bool, error) { return d.Ended.Holds(ctx, person(s.Spec.User, ""), account) })
+		sessions, err := d.Known.All(ctx)
+		if err == nil {
+			_, err = d.closeStreams(ctx, sessions, func(s *vdi.VDISession) (bool, error) { return d.Ended.Holds(ctx, person(s.Spec.User, ""), account) })
+		}
 		if err != nil {
 			d.Log.Error("streams stay open after a logout at the identity provider", "error", err.Error())
 		}
@@ -141,13 +144,9 @@ func (d *Door) backChannelError(w http.ResponseWriter, status int, code, sentenc
 // closeStreams ends the streams of some desktops, also where whoever asked for it does not
 // wait for the answer: the end of their users' logins is written, and comes only once. It
 // returns those whose agents have said that they did it.
-func (d *Door) closeStreams(ctx context.Context, of func(s *vdi.VDISession) (bool, error)) (closed []types.UID, err error) {
+func (d *Door) closeStreams(ctx context.Context, sessions []vdi.VDISession, of func(s *vdi.VDISession) (bool, error)) (closed []types.UID, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
 	defer cancel()
-	sessions, err := d.Known.All(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var group errgroup.Group
 	var unknown error
 	var mu sync.Mutex

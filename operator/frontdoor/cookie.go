@@ -41,7 +41,7 @@ const (
 // access mode are none.
 func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
 	for _, c := range v.at.CookiesNamed(name) {
-		if t, err := d.Keys().open(p, c.Value, d.Now()); err == nil && (t.Entry != "") == d.isByList(p) {
+		if t, err := d.Keys().open(d.purpose(p), c.Value, d.Now()); err == nil && (t.Entry != "") == d.isByList(p) {
 			return t, true
 		}
 	}
@@ -51,6 +51,14 @@ func (d *Door) ticketIn(v visit, name string, p purpose) (ticket, bool) {
 // isByList reports whether tickets for a purpose come from our list of people.
 func (d *Door) isByList(p purpose) bool {
 	return p == forKnown || d.Access.Mode == wire.AccessLocal && (p == forLogin || p == forDesktop)
+}
+
+// purpose is the one of a login's tickets in our access mode.
+func (d *Door) purpose(p purpose) purpose {
+	if d.Access.Mode == wire.AccessLocal && (p == forLogin || p == forDesktop || p == forCode) {
+		return p.local()
+	}
+	return p
 }
 
 // browser returns the hash of the browser's cookie on this host, and gives it

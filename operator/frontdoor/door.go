@@ -114,10 +114,11 @@ type Door struct {
 	used    *usedCodes
 	guesses *guesses
 	// settled are the entries of the list that [Door.Settle] has settled last, by person;
-	// unended: it has yet to end logins; unclosed are sessions whose streams it has yet to
-	// close, and until when it tries.
+	// unended: it has yet to end logins; others say whose streams it has yet to look for;
+	// unclosed are sessions whose streams it has yet to close, and until when it tries.
 	settled  map[string]string
 	unended  bool
+	others   []func(person string) bool
 	unclosed map[types.UID]time.Time
 	// noDesktop answers strangers in mode Password.
 	noDesktop http.Handler

@@ -73,9 +73,10 @@ func sourceOfVisit(v visit) string {
 // Comparing is costly on purpose, so only a few are compared at a time.
 type guesses struct {
 	wrong, byNetwork *web.Attempts
-	all              *semaphore.Weighted
-	each             int64
-	seed             maphash.Seed
+	// all are the turns of strangers, known the one of browsers that are known.
+	all, known *semaphore.Weighted
+	each       int64
+	seed       maphash.Seed
 
 	mu      sync.Mutex
 	waiting int
@@ -97,7 +98,7 @@ func newGuesses(now func() time.Time) *guesses {
 func newGuessesOf(now func() time.Time, turns int64) *guesses {
 	return &guesses{
 		wrong: web.NewAttempts(now, guessBurst, guessEvery), byNetwork: web.NewAttempts(now, networkBurst, networkEvery),
-		all: semaphore.NewWeighted(turns), each: max(1, turns/2), seed: maphash.MakeSeed(), sources: map[uint64]*source{},
+		all: semaphore.NewWeighted(turns), known: semaphore.NewWeighted(1), each: max(1, turns/2), seed: maphash.MakeSeed(), sources: map[uint64]*source{},
 	}
 }
 
@@ -116,11 +117,22 @@ func (t *guesses) left(g guess) bool {
 // count counts a guess before it is compared, and reports whether it may be: of many at a
 // time no more than of one after another. Who knew the password gets it back.
 func (t *guesses) count(g guess) bool {
-	return t.wrong.Allow(g.key()) && (g.browser != "" || t.byNetwork.Allow(g.source))
+	if g.browser == "" && !t.byNetwork.Allow(g.source) {
+		return false
+	}
+	if !t.wrong.Allow(g.key()) {
+		t.giveBackToNetwork(g)
+		return false
+	}
+	return true
 }
 
 func (t *guesses) giveBack(g guess) {
 	t.wrong.Return(g.key())
+	t.giveBackToNetwork(g)
+}
+
+func (t *guesses) giveBackToNetwork(g guess) {
 	if g.browser == "" {
 		t.byNetwork.Return(g.source)
 	}
@@ -128,6 +140,14 @@ func (t *guesses) giveBack(g guess) {
 
 // turn waits until a password may be compared; done ends that. Errors are errBusy.
 func (t *guesses) turn(ctx context.Context, g guess) (done func(), err error) {
+	if g.browser != "" { // a flood from elsewhere keeps nobody out who is known
+		ctx, cancel := context.WithTimeout(ctx, turnPatience)
+		defer cancel()
+		if t.known.Acquire(ctx, 1) != nil {
+			return nil, errBusy
+		}
+		return func() { t.known.Release(1) }, nil
+	}
 	from, free := t.enter(g.source)
 	if !free {
 		return nil, errBusy

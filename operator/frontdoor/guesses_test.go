@@ -47,6 +47,10 @@ func TestGuessesOfANetwork(t *testing.T) {
 	assert.False(t, g.count(guess{name: "alice", source: "192.0.2.1"}))
 	assert.True(t, g.left(guess{name: "alice", source: "192.0.2.1", browser: "1"}))
 	assert.True(t, g.left(guess{name: "alice", source: "192.0.2.2"}))
+	for range 2 * guessBurst { // refused by the network: nothing is counted for the name
+		g.count(guess{name: "alice", source: "192.0.2.1"})
+	}
+	assert.True(t, g.wrong.Left(guess{name: "alice", source: "192.0.2.1"}.key()))
 }
 
 // One source never has all turns, and waits for its own.
@@ -64,6 +68,9 @@ func TestTurns(t *testing.T) {
 	require.ErrorIs(t, err, errBusy, "all its turns are taken")
 	end, err := g.turn(t.Context(), guess{source: "192.0.2.2"})
 	require.NoError(t, err, "another source has one")
+	end()
+	end, err = g.turn(t.Context(), guess{source: "192.0.2.1", browser: "1"})
+	require.NoError(t, err, "a browser that is known")
 	end()
 	done[0]()
 	end, err = g.turn(t.Context(), guess{source: "192.0.2.1"})

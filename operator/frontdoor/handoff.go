@@ -59,7 +59,7 @@ func (d *Door) handOff(w http.ResponseWriter, v visit, login, start ticket) {
 }
 
 func (d *Door) sendCode(w http.ResponseWriter, v visit, login, start ticket, s *vdi.VDISession) {
-	code, err := d.Keys().seal(forCode, ticket{
+	code, err := d.Keys().seal(d.purpose(forCode), ticket{
 		Expires: d.Now().Add(codeLifetime).Unix(), Host: start.Host, Path: start.Path, Browser: start.Browser,
 		SessionUID: string(s.UID), User: login.User, Entry: login.Entry, Groups: login.Groups, Login: login.Login, LoginIssued: login.LoginIssued, LoginExpires: login.LoginExpires, ID: random(),
 	})
@@ -80,7 +80,7 @@ func (d *Door) callback(w http.ResponseWriter, v visit) {
 		d.restartLogin(w, v)
 		return
 	}
-	sealed, err := d.Keys().seal(forDesktop, ticket{
+	sealed, err := d.Keys().seal(d.purpose(forDesktop), ticket{
 		Expires: code.LoginExpires, Host: v.host, SessionUID: code.SessionUID, User: code.User, Entry: code.Entry, Groups: code.Groups,
 		Login: code.Login, LoginIssued: code.LoginIssued, LoginExpires: code.LoginExpires,
 	})
@@ -103,7 +103,7 @@ func (d *Door) redeem(v visit) (ticket, error) {
 	if v.method != http.MethodGet || !known || len(codes) != 1 {
 		return ticket{}, errCode
 	}
-	code, err := d.Keys().open(forCode, codes[0], d.Now())
+	code, err := d.Keys().open(d.purpose(forCode), codes[0], d.Now())
 	if err != nil || code.Host != v.host || code.Browser != browser || !d.used.firstUse(code) {
 		return ticket{}, errCode
 	}

@@ -92,7 +92,7 @@ var loginAnswers = map[error]struct {
 	result, sentence string
 }{
 	errUnusable: {http.StatusServiceUnavailable, "unusable", ""}, // the page says it anyway
-	errLimited:  {http.StatusTooManyRequests, "limited", "Too many wrong passwords for this name came from your network. Wait a minute and try again."},
+	errLimited:  {http.StatusTooManyRequests, "limited", "Too many wrong passwords came from your network. Wait a minute and try again."},
 	errBusy:     {http.StatusServiceUnavailable, "busy", "Too many people log in at this moment. Try again in a few seconds."},
 	errWrong:    {http.StatusUnauthorized, "wrong", "This name and this password do not go together."},
 	errStale:    {http.StatusServiceUnavailable, "stale", "The list of people is just being changed. Try again in a few minutes."},
@@ -126,10 +126,6 @@ func (d *Door) checkPassword(v visit, g guess, name, password string) (people.Pe
 // welcome logs a person in and sends them on.
 func (d *Door) welcome(w http.ResponseWriter, v visit, g guess, p people.Person, to string) error {
 	ctx, who := v.at.Context(), identity{user: p.User, entry: p.Account()}
-	issued, err := d.Ended.Stamp(ctx, person(who.user, ""))
-	if err != nil {
-		return err
-	}
 	theirs, err := d.Ended.Bind(ctx, person(who.user, ""), who.entry)
 	switch {
 	case err != nil:
@@ -137,6 +133,10 @@ func (d *Door) welcome(w http.ResponseWriter, v visit, g guess, p people.Person,
 	case !theirs:
 		d.Log.Warn("a login is refused for now: another replica has, or had a moment ago, another entry in its list of people", "identity", platform.Identity(who.user))
 		return errStale
+	}
+	issued, err := d.Ended.Stamp(ctx, person(who.user, "")) // after what Bind may have ended
+	if err != nil {
+		return err
 	}
 	if err := d.remember(w, g, p); err != nil {
 		return err

@@ -191,7 +191,7 @@ func (d *Door) grantLogin(w http.ResponseWriter, v visit, who identity, issued t
 	}
 	expires := d.Now().Add(d.LoginLifetime).Unix()
 	login = ticket{Expires: expires, LoginIssued: issued.UnixMilli(), LoginExpires: expires, Host: v.host, User: who.user, Entry: who.entry, Groups: groups, Login: random()}
-	sealed, err := d.Keys().seal(forLogin, login)
+	sealed, err := d.Keys().seal(d.purpose(forLogin), login)
 	if err != nil {
 		d.serverError(w, v, "a login cannot be sealed", err)
 		return ticket{}, false
@@ -246,6 +246,9 @@ func (d *Door) logout(w http.ResponseWriter, v visit) {
 	if err == nil && has {
 		recordIdentity(w, login)
 		frames, err = d.end(v, login)
+	}
+	if err == nil && !has && login.Entry != "" { // another replica may have a list in which it counts
+		err = d.endLogin(v.at.Context(), login)
 	}
 	if err != nil {
 		d.serverError(w, v, "a logout cannot be written", err)

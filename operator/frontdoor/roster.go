@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,27 +151,42 @@ func (d *Door) Settle(ctx context.Context) error {
 	}
 	before, fresh := d.settled, d.settled == nil || !maps.Equal(entries, d.settled)
 	d.settled = entries
-	changed, notEnded := func(string) bool { return false }, error(nil)
+	var notEnded error
 	if fresh || d.unended {
+		var changed func(string) bool
 		changed, notEnded = d.Ended.Settle(ctx, entries)
 		d.unended = notEnded != nil
+		d.others = append(d.others, changed)
 	}
-	return errors.Join(notEnded, d.closeUnclosed(ctx, func(person string) bool {
-		return changed(person) || fresh && hasOther(before, entries, person)
-	}))
+	if fresh {
+		d.others = append(d.others, func(person string) bool { return hasOther(before, entries, person) })
+	}
+	if before == nil { // somebody may have bound a name, and ended before it closed the streams
+		d.others = append(d.others, func(person string) bool {
+			_, lately, err := d.Ended.IsBound(ctx, person, entries[person])
+			return err == nil && lately
+		})
+	}
+	return errors.Join(notEnded, d.closeUnclosed(ctx))
 }
 
 // closeUnclosed closes the streams of others' desktops, and those that could not be closed
 // before.
-func (d *Door) closeUnclosed(ctx context.Context, others func(person string) bool) error {
+func (d *Door) closeUnclosed(ctx context.Context) error {
+	sessions, err := d.Known.All(ctx)
+	if err != nil {
+		return err
+	}
 	maps.DeleteFunc(d.unclosed, func(_ types.UID, until time.Time) bool { return !d.Now().Before(until) })
-	closed, err := d.closeStreams(ctx, func(s *vdi.VDISession) (bool, error) {
-		if others(person(s.Spec.User, "")) {
+	closed, err := d.closeStreams(ctx, sessions, func(s *vdi.VDISession) (bool, error) {
+		whose := person(s.Spec.User, "")
+		if slices.ContainsFunc(d.others, func(is func(string) bool) bool { return is(whose) }) {
 			d.unclosed[s.UID] = d.Now().Add(closingPatience)
 		}
 		_, due := d.unclosed[s.UID]
 		return due, nil
 	})
+	d.others = nil
 	for _, session := range closed {
 		delete(d.unclosed, session)
 	}

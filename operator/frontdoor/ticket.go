@@ -39,6 +39,10 @@ const (
 	forForm purpose = "vdi-form+jwe"
 )
 
+// local is the purpose in mode Local of tickets that name a user: releases that know no such
+// mode take none of them for their identity provider's.
+func (p purpose) local() purpose { return "local-" + p }
+
 // maxTicket bounds what is looked at, in bytes. Browsers keep cookies up to 4 KiB; a code
 // travels in an address, with the path to come back to.
 const maxTicket = 8 << 10

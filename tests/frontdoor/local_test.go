@@ -391,7 +391,7 @@ func TestLocalTakesNoLoginOfOIDC(t *testing.T) {
 	w := newWorld(t, wire.AccessOIDC)
 	b := w.browser()
 	text(t, b.open(aliceURL, alice))
-	other := newWorld(t, wire.AccessLocal)
+	other := newLocalWorld(t)
 	other.keys.Store(w.keys.Load())
 	other.signing = w.signing
 	b.w, b.Transport = other, other.browser().Transport

@@ -41,11 +41,16 @@ func parseBinding(value string) binding {
 	return binding{entry, at}
 }
 
-// isLate reports whether a binding is so young that it may come from a newer list.
-func (b binding) isLate(now time.Time) bool { return now.Before(time.UnixMilli(b.since).Add(ListLag)) }
+// isLate reports whether a binding is so young that it may come from a newer list. One from
+// far ahead comes from a clock that is wrong.
+func (b binding) isLate(now time.Time) bool {
+	age := now.Sub(time.UnixMilli(b.since))
+	return age > -ListLag && age < ListLag
+}
 
 // Bind binds a person's name to the entry of the list by which they log in, and reports
-// whether it is theirs: not while another replica may have a newer list.
+// whether it is theirs: not while another replica may have a newer list. Where it belonged
+// to another entry, all logins end that began by that.
 func (l *List) Bind(ctx context.Context, person, entry string) (theirs bool, err error) {
 	p := l.partOf(person)
 	for range attempts {
@@ -58,7 +63,15 @@ func (l *List) Bind(ctx context.Context, person, entry string) (theirs bool, err
 		case found && b.isLate(l.now()):
 			return false, nil
 		}
-		err = l.patch(ctx, p, version, map[string]any{hash(person) + entryKey: binding{hash(entry), l.now().UnixMilli()}.String()})
+		patch := map[string]any{hash(person) + entryKey: binding{hash(entry), l.now().UnixMilli()}.String()}
+		if found {
+			k, err := p.read(ctx)
+			if err != nil {
+				return false, err
+			}
+			k.endNow(patch, hash(person), l.now(), l.lifetime)
+		}
+		err = l.patch(ctx, p, version, patch)
 		if !apierrors.IsConflict(err) {
 			return err == nil, err
 		}

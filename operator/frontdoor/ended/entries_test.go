@@ -107,6 +107,7 @@ func TestBindIsLate(t *testing.T) {
 	w := newWorld(t, 0)
 	r := w.replicas[0]
 	require.True(t, w.bind(r, "alice", "old"))
+	login := w.login(r, "alice")
 	for _, c := range []struct {
 		wait          time.Duration
 		bound, lately bool
@@ -117,7 +118,17 @@ func TestBindIsLate(t *testing.T) {
 		assert.Equal(t, c.bound, bound)
 		assert.Equal(t, c.lately, lately, c.wait)
 		assert.Equal(t, !c.lately, w.bind(r, "alice", "new"), "%s", c.wait)
+		assert.Equal(t, !c.lately, w.ended(r, login), "%s: what came by the old entry", c.wait)
 	}
+	assert.False(t, w.ended(r, w.login(r, "alice")), "a login that begins afterwards")
+	w.now = w.now.Add(-2 * ListLag)
+	assert.True(t, w.bind(r, "alice", "newer"), "a clock far ahead keeps nobody out")
+	w.now = w.now.Add(2 * ListLag)
+	forgotten, err := Forget(t.Context(), w.api, "test", store, "alice", w.now, lifetime)
+	require.NoError(t, err)
+	assert.True(t, forgotten)
+	w.sync(r)
+	assert.True(t, w.bind(r, "alice", "any"))
 	bound, _, err := r.IsBound(t.Context(), "alice", "old")
 	require.NoError(t, err)
 	assert.False(t, bound)

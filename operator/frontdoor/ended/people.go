@@ -170,19 +170,21 @@ func patchPart(ctx context.Context, c client.Client, owner client.FieldOwner, ke
 	return written, nil
 }
 
-// Forget lets a person's name pass to another account: the next one that comes with it
-// is pinned. All logins by that name that began until now end. It reports whether the
-// name was pinned.
+// Forget lets a person's name pass to another account, or entry of the list: the next one
+// that comes with it is pinned. All logins by that name that began until now end. It reports
+// whether the name belonged to any.
 func Forget(ctx context.Context, c client.Client, owner client.FieldOwner, store Store, person string, now time.Time, lifetime time.Duration) (bool, error) {
 	key := store.Part(partNumber(person))
 	found := &corev1.ConfigMap{}
 	if err := c.Get(ctx, key, found); err != nil {
 		return false, fmt.Errorf("read ConfigMap %s: %w", key, err)
 	}
-	if _, pinned := found.Data[hash(person)+pinKey]; !pinned {
+	_, pinned := found.Data[hash(person)+pinKey]
+	_, bound := found.Data[hash(person)+entryKey]
+	if !pinned && !bound {
 		return false, nil
 	}
-	patch := map[string]any{hash(person) + pinKey: nil}
+	patch := map[string]any{hash(person) + pinKey: nil, hash(person) + entryKey: nil}
 	parse(found.Data).endNow(patch, hash(person), now, lifetime)
 	_, err := patchPart(ctx, c, owner, key, found.ResourceVersion, patch)
 	return err == nil, err

@@ -167,7 +167,7 @@ func TestHasPassword(t *testing.T) {
 	assert.NoError(t, hasPassword(session(has, access(wire.AccessPassword))))
 	assert.ErrorContains(t, hasPassword(session(access(wire.AccessPassword))), "gets one when it starts")
 	assert.ErrorContains(t, hasPassword(session()), "gets one when it starts")
-	assert.ErrorContains(t, hasPassword(session(access(wire.AccessOIDC))), "identity provider")
+	assert.ErrorContains(t, hasPassword(session(access(wire.AccessOIDC))), "as themselves")
 	assert.ErrorContains(t, hasPassword(session(has, older)), "try again in a moment")
 }
 

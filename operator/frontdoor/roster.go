@@ -161,12 +161,6 @@ func (d *Door) Settle(ctx context.Context) error {
 	if fresh {
 		d.others = append(d.others, func(person string) bool { return hasOther(before, entries, person) })
 	}
-	if before == nil { // somebody may have bound a name, and ended before it closed the streams
-		d.others = append(d.others, func(person string) bool {
-			_, lately, err := d.Ended.IsBound(ctx, person, entries[person])
-			return err == nil && lately
-		})
-	}
 	return errors.Join(notEnded, d.closeUnclosed(ctx))
 }
 

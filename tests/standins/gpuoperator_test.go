@@ -14,7 +14,7 @@ import (
 // restart the device plugin but not change what the GPU Operator's values say.
 func TestInstallWithGPUOperator(t *testing.T) {
 	m := start(t)
-	args := []string{"vdi", m.chart, "-n", "vdi-system", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true"}
+	args := []string{"vdi", m.chart, "-n", "vdi-system", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true", "--set", fewestRights}
 	slices := filepath.Join(t.TempDir(), "slices.yaml")
 	require.NoError(t, os.WriteFile(slices, []byte("gpu-operator: {devicePlugin: {config: {data: {any: \"version: v1\"}}}}"), 0o600))
 	for _, helm := range []string{"helm", "helm4"} {

@@ -51,6 +51,10 @@ func (m machine) must(t *testing.T, program string, args ...string) string {
 	return out
 }
 
+// fewestRights: in the other access modes the operator hands the front door's keys to
+// sessions, in ConfigMaps.
+const fewestRights = "vdi-operator.access.mode=Password"
+
 // TestInstall installs, changes and removes the assembled umbrella with both
 // helms. The user's objects outlive it.
 func TestInstall(t *testing.T) {
@@ -58,9 +62,9 @@ func TestInstall(t *testing.T) {
 	local := filepath.Join(m.root, "values", "local.yaml")
 	for _, helm := range []string{"helm", "helm4"} {
 		// Hooks are Jobs, and nothing runs pods here: tests/upgrade shows them.
-		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local, "--no-hooks")
+		m.must(t, helm, "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "-f", local, "--set", fewestRights, "--no-hooks")
 		m.must(t, "kubectl", "apply", "-f", filepath.Join(m.root, "values", "templates"))
-		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2", "--no-hooks")
+		m.must(t, helm, "upgrade", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--set", "vdi-operator.replicas=2", "--set", fewestRights, "--no-hooks")
 		m.must(t, "kubectl", "get", "-n", "vdi-system", "tlsstores.traefik.io/default", "pdb/vdi-operator", "service/vdi-traefik", "service/vdi-frontdoor", "ingressroute/vdi-frontdoor")
 		m.requireRights(t)
 		m.requireNoRightsOfAFailedHook(t, helm)

@@ -95,7 +95,7 @@ test-relay: tools-helm tools-control-plane ## The real coturn attacked in namesp
 test-integration: tools-control-plane tools-helm ## Controllers on a real API server, which also answers as the simulated one does; kubectl-vdi there, in the real kubectl and in a terminal
 	cd tests && go test -count=1 -timeout 15m ./kubectl
 	cd tests && go test -count=1 -timeout 10m ./sim/replay
-	cd tests && go test -count=1 -race -parallel 5 -timeout 20m ./integration/... # they wait more than they compute
+	cd tests && go test -count=1 -race -parallel 4 -timeout 20m ./integration/... # they wait more than they compute
 
 .PHONY: test-attacks
 test-attacks: tools-helm tools-control-plane ## The attack list: each attack works without its guard and fails with it; prints how many are blocked

@@ -85,8 +85,8 @@ func stopShared() error {
 }
 
 // startPlane starts a control plane with the platform's own kinds.
-func startPlane(ctx context.Context) (*plane, error) {
-	p, err := startEmptyPlane(ctx)
+func startPlane(ctx context.Context, without ...string) (*plane, error) {
+	p, err := startEmptyPlane(ctx, without...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +99,13 @@ func startPlane(ctx context.Context) (*plane, error) {
 
 // startEmptyPlane starts a control plane that knows nothing of the platform. The pod
 // garbage collector is off: it would remove pods of nodes that do not exist, and
-// the tests' kubelet has none.
-func startEmptyPlane(ctx context.Context) (*plane, error) {
-	c, err := cluster.StartControlPlane(ctx, cluster.ControlPlaneOptions{
-		ControllerManagerArgs: []string{"--controllers=*,-pod-garbage-collector-controller"},
-	})
+// the tests' kubelet has none. So are those that are named.
+func startEmptyPlane(ctx context.Context, without ...string) (*plane, error) {
+	controllers := "--controllers=*,-pod-garbage-collector-controller"
+	for _, name := range without {
+		controllers += ",-" + name
+	}
+	c, err := cluster.StartControlPlane(ctx, cluster.ControlPlaneOptions{ControllerManagerArgs: []string{controllers}})
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ import (
 // is taken away once, as in TestAdmissionPolicies.
 func TestOperatorPolicies(t *testing.T) {
 	t.Parallel()
-	p := startGuarded(t)
+	p := startGuarded(t, gcController)
 	require.NoError(t, p.installCRDs(t.Context(), (&gpus{t: t}).file(policyCRD), ""))
 	objects := chartObjects(t, "admission.namespaceLabel=Require", "sessions.allowed.secrets={licence}", "gpuSharing.enabled=true", "gpuSharing.managePolicy=true", "gpuSharing.configs.any.replicas=2")
 	policies := map[string]*unstructured.Unstructured{}

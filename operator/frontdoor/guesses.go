@@ -25,7 +25,7 @@ const (
 	// turnPatience is how long somebody waits until their password is compared.
 	turnPatience = 10 * time.Second
 	// waitingPerSource is how many do so from one source, waitingInAll from all: fewer than
-	// connections of strangers. turnSources is how many sources are told apart. Some share
+	// connections of strangers. turnSources is how many sources are distinguished. Some share
 	// one, by chance.
 	waitingPerSource = 32
 	waitingInAll     = 128

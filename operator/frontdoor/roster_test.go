@@ -19,7 +19,7 @@ import (
 )
 
 // A list that is missing or cannot be used stops nothing, and the one before stays in force;
-// each is told once, however often the folder is read.
+// each is logged once, however often the folder is read.
 func TestRoster(t *testing.T) {
 	dir := t.TempDir()
 	var log lockedBuffer

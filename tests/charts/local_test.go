@@ -44,7 +44,7 @@ func settingsText(t *testing.T, s scenario) map[string]any {
 	return settings
 }
 
-// TestLocalConfig: what operator and front door are told, which no other mode changes.
+// TestLocalConfig: the settings of operator and front door, which no other mode changes.
 func TestLocalConfig(t *testing.T) {
 	t.Parallel()
 	settings := settingsText(t, local(nil))
@@ -133,7 +133,7 @@ func TestLocalIsALogin(t *testing.T) {
 		find[rbacv1.Role](t, inLocal, "Role", doorName).Rules, "the people come as a file, not through the API")
 }
 
-// TestLocalUpgradeCheck is told where people will log in, in mode Local alone.
+// TestLocalUpgradeCheck gets the host where people will log in, in mode Local alone.
 func TestLocalUpgradeCheck(t *testing.T) {
 	t.Parallel()
 	args := func(s scenario) []string {

@@ -42,7 +42,7 @@ func newAttackedWorld(t *testing.T) *world {
 	return w
 }
 
-// naivePortal is a login page as many are put online: it tells everything, believes every
+// naivePortal is a login page as many are put online: it reveals everything, believes every
 // page and every cookie, and knows who has logged in by a session that it made once.
 type naivePortal struct {
 	hashes   map[string]string // by name

@@ -163,7 +163,7 @@ var leftovers = map[string]func(l *leaver) (in bool){
 	},
 	"a page that is open": func(l *leaver) bool {
 		lines := bufio.NewScanner(l.page.Body)
-		for lines.Scan() && lines.Text() != "" { // what it was told before
+		for lines.Scan() && lines.Text() != "" { // the event before
 		}
 		l.w.resume(aliceHost)
 		return lines.Scan()

@@ -53,12 +53,12 @@ func (f Flags) followPeople(access platform.Access, log *slog.Logger) (*roster, 
 		return r, nil
 	}
 	read := func(dir fs.FS) (readPeople, error) {
-		file := ""
-		if data, err := fs.ReadFile(dir, people.File); err == nil {
-			file = digest(string(data))
+		data, err := people.Load(dir)
+		if err != nil {
+			return readPeople{err: err}, nil
 		}
-		list, err := people.Read(dir)
-		return readPeople{list, err, file}, nil
+		list, err := people.Parse(data)
+		return readPeople{list, err, digest(string(data))}, nil
 	}
 	followed, err := folder.Watch(f.PeopleDir, log, read, func(_, after readPeople) { r.take(after) })
 	if err != nil {

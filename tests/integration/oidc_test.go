@@ -20,39 +20,39 @@ import (
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
-// toldKeys are what the front door has told, as far as the operator knows.
-type toldKeys struct {
+// publishedKeys are what the front door has published, as far as the operator knows.
+type publishedKeys struct {
 	mu   sync.Mutex
 	keys map[string]string
 }
 
-func (k *toldKeys) Get() map[string]string {
+func (k *publishedKeys) Get() map[string]string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.keys
 }
 
-func (k *toldKeys) Changed() <-chan event.GenericEvent { return nil }
+func (k *publishedKeys) Changed() <-chan event.GenericEvent { return nil }
 
-func (k *toldKeys) are(keys map[string]string) {
+func (k *publishedKeys) are(keys map[string]string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keys = keys
 }
 
 // newOIDCWorld is a world with single sign-on.
-func newOIDCWorld(t *testing.T, keys map[string]string) (*world, *toldKeys) {
+func newOIDCWorld(t *testing.T, keys map[string]string) (*world, *publishedKeys) {
 	t.Helper()
 	return newLoginWorld(t, wire.AccessOIDC, keys)
 }
 
 // newLoginWorld is a world in one of the modes in which people log in at the front door.
-func newLoginWorld(t *testing.T, mode wire.AccessMode, keys map[string]string) (*world, *toldKeys) {
+func newLoginWorld(t *testing.T, mode wire.AccessMode, keys map[string]string) (*world, *publishedKeys) {
 	t.Helper()
 	w := newWorld(t, accessIn(mode))
-	told := &toldKeys{keys: keys}
-	w.operator.StatementKeys = told
-	return w, told
+	published := &publishedKeys{keys: keys}
+	w.operator.StatementKeys = published
+	return w, published
 }
 
 // accessIn are the settings of an access mode.
@@ -66,11 +66,11 @@ func accessIn(mode wire.AccessMode) func(*platform.Config) {
 }
 
 // changeMode is a release with another access mode: the operator starts again.
-func (w *world) changeMode(mode wire.AccessMode, told *toldKeys) {
+func (w *world) changeMode(mode wire.AccessMode, published *publishedKeys) {
 	w.t.Helper()
 	accessIn(mode)(&w.config)
 	w.restart()
-	w.operator.StatementKeys = told
+	w.operator.StatementKeys = published
 }
 
 func (w *world) middleware() *unstructured.Unstructured {
@@ -94,7 +94,7 @@ func (w *world) statementKeys() *corev1.ConfigMap {
 }
 
 // TestSingleSignOn: the proxy asks the front door about every visitor, the agent
-// has its keys, and nobody is told a password. Where the front door knows people itself,
+// has its keys, and nobody gets a password. Where the front door knows people itself,
 // sessions are as they are where an identity provider does.
 func TestSingleSignOn(t *testing.T) {
 	t.Parallel()
@@ -156,10 +156,10 @@ func TestModeChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, told := newLoginWorld(t, c.before, map[string]string{"1.pem": "one"})
+			w, published := newLoginWorld(t, c.before, map[string]string{"1.pem": "one"})
 			before := w.running().Status
 			children, events := w.versions(), w.events.all()
-			w.changeMode(c.after, told)
+			w.changeMode(c.after, published)
 			w.pass()
 			w.pass()
 			now := w.requirePhase(vdi.PhaseRunning)
@@ -204,7 +204,7 @@ func TestPasswordModeHasNeither(t *testing.T) {
 // why, and heals by itself; one that runs keeps the keys it has.
 func TestWithoutStatementKeys(t *testing.T) {
 	t.Parallel()
-	w, told := newOIDCWorld(t, nil)
+	w, published := newOIDCWorld(t, nil)
 	w.createTemplate()
 	w.createSession()
 	w.pass()
@@ -214,16 +214,16 @@ func TestWithoutStatementKeys(t *testing.T) {
 	w.requireCondition(vdi.ConditionReachable, metav1.ConditionFalse, vdi.ReasonFrontDoorKeysMissing)
 	w.requireCondition(vdi.ConditionStalled, metav1.ConditionFalse, vdi.ReasonAsExpected)
 
-	told.are(map[string]string{"1.pem": "one"})
+	published.are(map[string]string{"1.pem": "one"})
 	w.start()
 	pod := w.pod().UID
-	told.are(nil)
+	published.are(nil)
 	w.pass()
 	w.requirePhase(vdi.PhaseRunning)
 	assert.Equal(t, map[string]string{"1.pem": "one"}, w.statementKeys().Data)
 	assert.Equal(t, pod, w.pod().UID)
 	assert.Contains(t, condition(w.session(), vdi.ConditionUpdatePending).Message, "could not start again as things are")
-	told.are(map[string]string{"1.pem": "one"})
+	published.are(map[string]string{"1.pem": "one"})
 	w.pass()
 	assert.False(t, meta.IsStatusConditionTrue(w.session().Status.Conditions, vdi.ConditionUpdatePending))
 }
@@ -232,14 +232,14 @@ func TestWithoutStatementKeys(t *testing.T) {
 // they are taken away; that is no update that waits for a restart, and no repair.
 func TestStatementKeysRotate(t *testing.T) {
 	t.Parallel()
-	w, told := newOIDCWorld(t, map[string]string{"1.pem": "one"})
+	w, published := newOIDCWorld(t, map[string]string{"1.pem": "one"})
 	w.running()
 	pod := w.pod()
 	for _, keys := range []map[string]string{
 		{"1.pem": "one", "next-2.pem": "two"}, {"1.pem": "one", "2.pem": "two"}, {"2.pem": "two"},
 	} {
 		w.events.forget()
-		told.are(keys)
+		published.are(keys)
 		w.pass()
 		assert.Equal(t, keys, w.statementKeys().Data)
 		assert.Equal(t, pod.ResourceVersion, w.pod().ResourceVersion)
@@ -248,7 +248,7 @@ func TestStatementKeysRotate(t *testing.T) {
 	}
 	// Also where an update waits for a restart, so that a lost key can be shut out.
 	w.changeTemplate(func(t *vdi.VDITemplate) { t.Spec.Image += "-2" })
-	told.are(map[string]string{"3.pem": "three"})
+	published.are(map[string]string{"3.pem": "three"})
 	w.pass()
 	assert.True(t, meta.IsStatusConditionTrue(w.session().Status.Conditions, vdi.ConditionUpdatePending))
 	assert.Equal(t, map[string]string{"3.pem": "three"}, w.statementKeys().Data)

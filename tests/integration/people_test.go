@@ -88,10 +88,10 @@ func (m *mountedList) holds(list string) {
 // localSite is a world in access mode Local, with Alice's desktop and a proxy.
 type localSite struct {
 	*world
-	told    *toldKeys
-	cluster *rest.Config
-	config  string
-	keys    string
+	published *publishedKeys
+	cluster   *rest.Config
+	config    string
+	keys      string
 	// judge is the replica that the proxy asks about what closes streams; nil: none is ready.
 	judge  atomic.Pointer[door]
 	mu     sync.Mutex
@@ -100,8 +100,8 @@ type localSite struct {
 
 func newLocalSite(t *testing.T) *localSite {
 	t.Helper()
-	w, told := newLoginWorld(t, wire.AccessLocal, nil)
-	l := &localSite{world: w, told: told, cluster: w.asFrontDoorOf(w.doorObjects("access.mode=Local")), keys: newKeys(t)}
+	w, published := newLoginWorld(t, wire.AccessLocal, nil)
+	l := &localSite{world: w, published: published, cluster: w.asFrontDoorOf(w.doorObjects("access.mode=Local")), keys: newKeys(t)}
 	proxy := httptest.NewTLSServer(http.HandlerFunc(l.closes))
 	t.Cleanup(proxy.Close)
 	l.config = fmt.Sprintf("{sessions: {domain: vdi.example.com, proxy: {address: %q}}, access: {mode: Local}}", proxy.Listener.Addr())
@@ -165,15 +165,15 @@ func (l *localSite) serve(list *mountedList) *door {
 	return d
 }
 
-// runsDesk brings Alice's desktop up, with the keys that the front door has told.
+// runsDesk brings Alice's desktop up, with the keys that the front door has published.
 func (l *localSite) runsDesk() {
 	l.t.Helper()
 	keys := &corev1.ConfigMap{}
 	l.eventually(func() bool {
 		l.read(keys, publicKeys)
 		return len(keys.Data) == 1
-	}, "the front door tells its key")
-	l.told.are(keys.Data)
+	}, "the front door publishes its key")
+	l.published.are(keys.Data)
 	l.running()
 }
 
@@ -263,7 +263,7 @@ func (v *guest) isLoggedIn(d *door) bool {
 	return strings.Contains(body, `action="/logout"`)
 }
 
-// opensDesk opens Alice's desktop, and returns what its agent would be told about who comes.
+// opensDesk opens Alice's desktop, and returns what its agent would learn about who comes.
 func (v *guest) opensDesk(d *door) (statement string) {
 	v.l.t.Helper()
 	answer, _ := v.do(d, http.MethodGet, "https://"+v.l.session().Status.Host+"/", nil)
@@ -335,7 +335,7 @@ func TestPeople(t *testing.T) {
 	l.refused(two, anna, http.StatusUnauthorized, wrongPassword)
 	l.stays(his, one, two)
 	require.Equal(t, []string{l.session().Status.Host}, slices.Compact(l.streamsClosed()), "nobody else's; each replica closes them when it has the list")
-	l.toldNobody(anna, bob, carol)
+	l.namesNobody(anna, bob, carol)
 	l.asksNothingAtRest()
 }
 
@@ -385,9 +385,9 @@ func (l *localSite) parts() (all []corev1.ConfigMap) {
 	return all
 }
 
-// toldNobody: what the front door keeps names nobody who is on the list, and nothing at all
+// namesNobody: what the front door keeps names nobody who is on the list, and nothing at all
 // holds a hash or a password.
-func (l *localSite) toldNobody(all ...listed) {
+func (l *localSite) namesNobody(all ...listed) {
 	l.t.Helper()
 	bound := 0
 	for _, part := range l.parts() {

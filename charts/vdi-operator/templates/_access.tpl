@@ -61,7 +61,7 @@ silence. */}}
 {{- end -}}
 {{- end -}}
 {{- if not (has "openid" $oidc.scopes) -}}
-{{- fail (printf "%s lacks openid: without it the identity provider tells nobody's name" (include "vdi-operator.valueName" (dict "root" . "name" "access.oidc.scopes"))) -}}
+{{- fail (printf "%s lacks openid: without it the identity provider names nobody" (include "vdi-operator.valueName" (dict "root" . "name" "access.oidc.scopes"))) -}}
 {{- end -}}
 {{- end -}}
 

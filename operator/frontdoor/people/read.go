@@ -42,13 +42,13 @@ func (p Problems) Error() string {
 // Unwrap makes each of them, and ErrPeople, known to errors.Is.
 func (p Problems) Unwrap() []error { return append([]error{ErrPeople}, p...) }
 
-// Read reads the list in a folder.
-func Read(dir fs.FS) (*List, error) {
+// Load is the text of the list in a folder, for [Parse].
+func Load(dir fs.FS) ([]byte, error) {
 	data, err := fs.ReadFile(dir, File)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the Secret needs a key %q: %w", ErrPeople, File, err)
 	}
-	return Parse(data)
+	return data, nil
 }
 
 // Parse reads a list. Errors are [Problems], and name no hash and no password.

@@ -18,14 +18,16 @@ const good = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 // inPlace is a password where none belongs.
 const inPlace = "hunter2Secret"
 
-func TestRead(t *testing.T) {
-	l, err := Read(fstest.MapFS{File: {Data: lines("name: alice, hash: " + good)}})
+func TestLoad(t *testing.T) {
+	data, err := Load(fstest.MapFS{File: {Data: lines("name: alice, hash: " + good)}})
+	require.NoError(t, err)
+	l, err := Parse(data)
 	require.NoError(t, err)
 	assert.Equal(t, 1, l.Len())
-	_, err = Read(fstest.MapFS{})
+	_, err = Load(fstest.MapFS{})
 	require.ErrorIs(t, err, ErrPeople)
 	require.ErrorContains(t, err, `the Secret needs a key "people.yaml"`)
-	_, err = Read(fstest.MapFS{File: {}})
+	_, err = Parse(nil)
 	require.ErrorIs(t, err, ErrPeople)
 }
 

@@ -117,3 +117,21 @@ func slug(user string) string {
 	}
 	return s
 }
+
+// maxSessionName is the longest name of a session; names of its objects are made of it.
+const maxSessionName = 52
+
+// SessionName is the name of the session that a person calls by a name of their own: the same
+// words give the same session, and so the same home, and nobody else's words give it. It says
+// who they are as far as a host does, and nothing of what they typed.
+func SessionName(user, typed string) string {
+	sum := hash(user+"\x00"+typed, hashLength)
+	readable := slug(user)
+	if readable[0] < 'a' { // a digit
+		readable = "u" + readable
+	}
+	if most := maxSessionName - len(sum) - 1; len(readable) > most {
+		readable = strings.TrimRight(readable[:most], "-")
+	}
+	return readable + "-" + sum
+}

@@ -60,6 +60,9 @@ const (
 	// AnnotationPool names, on a pod that asks for GPUs, those who can take its room, as
 	// the pod was asked for: the API server may add to it.
 	AnnotationPool = "vdi.kasm.io/pool"
+	// AnnotationRequestedBy says, on a session, for whom the front door acted last. Nobody else
+	// may write it.
+	AnnotationRequestedBy = "vdi.kasm.io/requested-by"
 	// AnnotationGivenBack marks a Secret that was orphaned and that the operator gives
 	// back to its session, so that it goes with it.
 	AnnotationGivenBack = "vdi.kasm.io/given-back"

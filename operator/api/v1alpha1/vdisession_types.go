@@ -59,6 +59,15 @@ type VDISessionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith(' ') && !self.endsWith(' ')",message="user must not begin or end with a blank"
 	User string `json:"user"`
 
+	// DisplayName is the name people see. It can be changed at any time, and changes
+	// nothing about the desktop: home, host and URL go by metadata.name. 1 to 64
+	// printable characters, without blanks at either end.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[\\\\p{L}\\\\p{M}\\\\p{N}\\\\p{P}\\\\p{S} ]*$')",message="displayName may hold printable characters only: no line breaks, tabs or other control characters"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith(' ') && !self.endsWith(' ')",message="displayName must not begin or end with a blank"
+	DisplayName string `json:"displayName,omitempty"`
+
 	// Template names the VDITemplate the desktop is made from. If it does not
 	// exist yet, the session waits for it in phase Failed and heals when it
 	// appears. It cannot be changed later.

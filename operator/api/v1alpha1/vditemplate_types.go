@@ -71,6 +71,20 @@ type VDITemplateSpec struct {
 	// +kubebuilder:validation:MaxLength=4096
 	Description string `json:"description,omitempty"`
 
+	// Category puts similar desktops together where people choose one, such as
+	// "Graphics" or "Development".
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Category string `json:"category,omitempty"`
+
+	// Icon is the picture that people see beside the name: a PNG or SVG file of at most
+	// 64 KiB as a data URL, "data:image/png;base64,…" or "data:image/svg+xml;base64,…".
+	// Scripts and links in it are dead.
+	// +optional
+	// +kubebuilder:validation:MaxLength=87424
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('data:image/png;base64,') || self.startsWith('data:image/svg+xml;base64,')",message="icon must be a data URL of a PNG or SVG file: data:image/png;base64,… or data:image/svg+xml;base64,…"
+	Icon string `json:"icon,omitempty"`
+
 	// Deprecated, when set, says what to use instead. Sessions still start and
 	// show the text as a warning event.
 	// +optional

@@ -266,8 +266,8 @@ func TestDefinitions(t *testing.T) {
 		scope   apiextensionsv1.ResourceScope
 		columns []string
 	}{
-		"vdisessions.vdi.kasm.io":  {"vdi", apiextensionsv1.NamespaceScoped, []string{"User", "Phase", "URL", "Template", "Expires", "Age", "Message"}},
-		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Encoder", "Valid", "Sessions", "Age"}},
+		"vdisessions.vdi.kasm.io":  {"vdi", apiextensionsv1.NamespaceScoped, []string{"User", "Phase", "URL", "Template", "Expires", "Age", "Display Name", "Message"}},
+		"vditemplates.vdi.kasm.io": {"vdit", apiextensionsv1.ClusterScoped, []string{"Display Name", "Image", "Streamer", "Encoder", "Valid", "Sessions", "Age", "Category"}},
 		"vdiquotas.vdi.kasm.io":    {"vdiq", apiextensionsv1.ClusterScoped, []string{"Default", "Exceeded", "Priority", "Running", "GPU Slices", "Waiting", "People", "Age"}},
 		"vdiusages.vdi.kasm.io":    {"vdiu", apiextensionsv1.ClusterScoped, []string{"User", "Month", "GPU-Hours", "Last"}},
 	} {

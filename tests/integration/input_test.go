@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -53,6 +54,13 @@ func TestBadSessionsAreRefused(t *testing.T) {
 		"user with a newline":    {spec: map[string]any{"user": "alice\nadmin"}, message: "user may hold printable characters only: no line breaks, tabs or other control characters"},
 		"user with text turned":  {spec: map[string]any{"user": "alice\u202e@moc"}, message: "user may hold printable characters only"},
 		"user with a blank":      {spec: map[string]any{"user": " alice"}, message: "user must not begin or end with a blank"},
+		"display name, 2 lines":  {spec: map[string]any{"displayName": "my\ndesk"}, message: "displayName may hold printable characters only: no line breaks, tabs or other control characters"},
+		"display name and NUL":   {spec: map[string]any{"displayName": "my\x00desk"}, message: "displayName may hold printable characters only"},
+		"display name turned":    {spec: map[string]any{"displayName": "my\u202edesk"}, message: "displayName may hold printable characters only"},
+		"display name, blank":    {spec: map[string]any{"displayName": " desk"}, message: "displayName must not begin or end with a blank"},
+		"display name and blank": {spec: map[string]any{"displayName": "desk "}, message: "displayName must not begin or end with a blank"},
+		"display name of blanks": {spec: map[string]any{"displayName": " "}, message: "displayName must not begin or end with a blank"},
+		"display name too long":  {spec: map[string]any{"displayName": strings.Repeat("é", 65)}, message: "spec.displayName: Too long: may not be more than 64"},
 		"time zone as a path":    {spec: map[string]any{"timeZone": "/etc/localtime"}, message: "must be the name of a time zone, such as Europe/Berlin or Etc/UTC"},
 		"time zone as a file":    {spec: map[string]any{"timeZone": ":Europe/Berlin"}, message: "must be the name of a time zone"},
 		"time zone that leaves":  {spec: map[string]any{"timeZone": "Europe/../../passwd"}, message: "must be the name of a time zone"},
@@ -173,6 +181,12 @@ func TestBadTemplatesAreRefused(t *testing.T) {
 		"a time zone as a path":         {with("timeZone", "/etc/localtime"), "spec.timeZone: Invalid value"},
 		"a group of the cluster's":      {with("access", map[string]any{"groups": []any{"system:authenticated"}}), "groups that begin with system: are the cluster's own"},
 		"257 groups admitted":           {with("access", map[string]any{"groups": longNames(257)}), "must have at most 256 items"},
+		"an icon elsewhere":             {with("icon", "https://example.com/icon.svg"), "spec.icon: Invalid value"},
+		"an icon that is a page":        {with("icon", "data:text/html;base64,PHA+"), "icon must be a data URL of a PNG or SVG file: data:image/png;base64,"},
+		"an icon that is no base64 URL": {with("icon", "data:image/svg+xml,<svg/>"), "icon must be a data URL of a PNG or SVG file"},
+		"an icon behind a blank":        {with("icon", " data:image/png;base64,iVBORw0KGgo="), "icon must be a data URL of a PNG or SVG file"},
+		"an icon too large":             {with("icon", iconOf("image/png", 66<<10)), "spec.icon: Too long: may not be more than 87424"},
+		"a category of 65 characters":   {with("category", strings.Repeat("a", 65)), "spec.category: Too long: may not be more than 64"},
 		"a user without a name":         {with("access", map[string]any{"users": []any{""}}), "spec.access.users[0]: Invalid value"},
 		"a user twice":                  {with("access", map[string]any{"users": []any{"a", "a"}}), "Duplicate value"},
 		"privileged pods":               {map[string]any{"image": image, "security": map[string]any{"profile": "Privileged"}}, `supported values: "Restricted", "Baseline"`},
@@ -210,6 +224,11 @@ func words(number int) []any {
 	return slices.Repeat([]any{"a"}, number)
 }
 
+// iconOf is the data URL of a file of this size.
+func iconOf(kind string, bytes int) string {
+	return "data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(make([]byte, bytes))
+}
+
 // longNames are so many names, as long as names of groups and people may be.
 func longNames(number int) (names []any) {
 	for i := range number {
@@ -228,12 +247,20 @@ func TestWishesAreTaken(t *testing.T) {
 		"zone":    with("timeZone", "Etc/GMT+5"),
 		"access":  with("access", map[string]any{"users": longNames(1024), "groups": longNames(256)}),
 		"args":    with("args", append(words(254), "", strings.Repeat("$", 16384))),
+		"sort":    with("category", strings.Repeat("é", 64)),
+		"png":     with("icon", iconOf("image/png", 64<<10)),
+		"svg":     with("icon", iconOf("image/svg+xml", 64<<10)),
+		"bare":    with("icon", ""),
 	} {
 		require.NoError(t, w.client.Create(t.Context(), raw("VDITemplate", "", w.template+"-"+name, spec), client.DryRunAll), name)
 	}
 	for what, list := range map[string][]any{"none": {}, "words": {"/artists", "CN=Künstler,OU=a b", "日本"}, "the most": longNames(256)} {
 		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "groups": list})
 		require.NoError(t, w.client.Create(t.Context(), session, client.DryRunAll), what)
+	}
+	for _, name := range []any{"", "a", "My drawings (2)", "Büro 東京 🎨", strings.Repeat("é", 64)} {
+		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "displayName": name})
+		require.NoError(t, w.client.Create(t.Context(), session, client.DryRunAll), name)
 	}
 	for _, zone := range []any{"", "UTC", "EST5EDT", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5", "NZ-CHAT"} {
 		session := raw("VDISession", w.ns, desk, map[string]any{"user": alice, "template": w.template, "timeZone": zone})

@@ -87,6 +87,31 @@ func TestTimeZoneWaitsForTheNextStart(t *testing.T) {
 	require.Contains(t, w.pod().Spec.Containers[0].Env, corev1.EnvVar{Name: "TZ", Value: "Europe/Berlin"})
 }
 
+// TestNamesAndPicturesDisturbNoDesktop: what people see of a desktop beside it can change at any
+// time; no desktop is written, restarted or said to be out of date because of it.
+func TestNamesAndPicturesDisturbNoDesktop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.running()
+	before, revision, url := w.versions(), w.pod().Annotations[wire.AnnotationSessionRevision], w.session().Status.URL
+	w.change(func(s *vdi.VDISession) { s.Spec.DisplayName = "Drawings" })
+	w.pass()
+	w.changeTemplate(func(t *vdi.VDITemplate) {
+		t.Spec.Category, t.Spec.Icon = "Graphics", "data:image/svg+xml;base64,PHN2Zy8+"
+	})
+	w.pass()
+	require.Equal(t, before, w.versions())
+	s := w.requirePhase(vdi.PhaseRunning)
+	require.Equal(t, "Drawings", s.Spec.DisplayName)
+	require.Equal(t, url, s.Status.URL)
+	require.Equal(t, metav1.ConditionStatus("absent"), condition(s, vdi.ConditionUpdatePending).Status)
+
+	require.NoError(t, w.client.Delete(w.ctx, w.pod()))
+	w.podEnds(desk)
+	w.start()
+	require.Equal(t, revision, w.pod().Annotations[wire.AnnotationSessionRevision], "the next desktop is the same")
+}
+
 // drift is a change that somebody makes to an object of a session.
 type drift struct {
 	kind schema.GroupVersionKind

@@ -115,6 +115,8 @@ func sessionEdits() []edit {
 	return []edit{
 		ofSession(denied, "user", users[1], func(s *spec) { s.User = users[1] }),
 		ofSession(denied, "template", otherName, func(s *spec) { s.Template = otherName }),
+		ofSession(taken, "displayName", "Drawings", func(s *spec) { s.DisplayName = "Drawings" }),
+		ofSession(denied, "displayName", "of two lines", func(s *spec) { s.DisplayName = "my\ndesk" }),
 		ofSession(taken, "groups", "artists", func(s *spec) { s.Groups = []string{"artists"} }),
 		ofSession(denied, "groups", "of the cluster", func(s *spec) { s.Groups = []string{"system:masters"} }),
 		ofSession(taken, "resources.gpu", "0", func(s *spec) { s.Resources.GPU = ptr.To[int32](0) }),
@@ -161,6 +163,9 @@ func templateEdits() []edit {
 		{fate: refused, field: "template", value: "(deleted)", make: func(w *world) { w.people.dropTemplate("") }},
 		text("displayName", func(t *spec) { t.DisplayName = "Plain" }),
 		text("description", func(t *spec) { t.Description = "A desktop" }),
+		text("category", func(t *spec) { t.Category = "Office" }),
+		text("icon", func(t *spec) { t.Icon = "data:image/svg+xml;base64,PHN2Zy8+" }),
+		ofTemplate(denied, "icon", "of another site", func(t *spec) { t.Icon = "https://example.com/icon.svg" }),
 		text("deprecated", func(t *spec) { t.Deprecated = "Use another" }),
 		ofTemplate(taken, "access.users", "its user", func(t *spec) { t.Access.Users = []string{users[0]} }),
 		ofTemplate(refused, "access.users", "another", func(t *spec) { t.Access.Users = []string{users[1]} }),
@@ -537,8 +542,8 @@ func (w *world) podRevision() string {
 func notInPods() []string {
 	return []string{
 		"session persistence.reclaimPolicy", "session persistence.retainFor", "session timeout", "session timeoutAction", "session idleTimeout",
-		"session runPolicy", "session keepAliveUntil",
-		"template displayName", "template description", "template deprecated", "template access.users", "template gpu.cost", "session groups",
+		"session runPolicy", "session keepAliveUntil", "session displayName",
+		"template displayName", "template description", "template category", "template icon", "template deprecated", "template access.users", "template gpu.cost", "session groups",
 		"template lifecycle.timeout", "template lifecycle.maxTimeout", "template lifecycle.timeoutAction", "template lifecycle.idleTimeout",
 		"template lifecycle.maxIdleTimeout", "template lifecycle.maxStarting", "template lifecycle.maxFailed", "template lifecycle.maxSuspended",
 		"template lifecycle.warnBefore", "template lifecycle.maxExtension", "template lifecycle.retainHomesFor",

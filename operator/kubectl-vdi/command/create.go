@@ -18,19 +18,20 @@ import (
 // wish is the desktop that is asked for.
 type wish struct {
 	*tool
-	output   *genericclioptions.PrintFlags
-	dryRun   dryRun
-	user     string
-	template string
-	gpu      int32
-	memory   string
-	cpu      string
-	home     string
-	groups   []string
-	timeZone string
-	wait     bool
-	open     bool
-	timeout  time.Duration
+	output      *genericclioptions.PrintFlags
+	dryRun      dryRun
+	user        string
+	template    string
+	displayName string
+	gpu         int32
+	memory      string
+	cpu         string
+	home        string
+	groups      []string
+	timeZone    string
+	wait        bool
+	open        bool
+	timeout     time.Duration
 }
 
 // noHome is the word for a desktop without a home that outlives it.
@@ -63,6 +64,7 @@ func (t *tool) createCommand() *cobra.Command {
 	w.dryRun.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&w.template, "template", "t", "", "Template that the desktop is made from")
+	flags.StringVar(&w.displayName, "display-name", "", "Name that people see, such as \"My drawings\" (default: NAME)")
 	flags.StringVar(&w.user, "user", "", "Person it belongs to; default: the name by which the API server knows you")
 	flags.StringArrayVar(&w.groups, "group", nil, "Group that this person is in, for templates that are for some groups; once for each")
 	flags.Int32Var(&w.gpu, "gpu", 0, "GPU slices; 0 renders in software (default: the template's)")
@@ -146,8 +148,10 @@ func (w *wish) session(namespace, name string, withGPU bool) *unstructured.Unstr
 	default:
 		spec["persistence"] = map[string]any{"size": w.home}
 	}
-	if w.timeZone != "" {
-		spec["timeZone"] = w.timeZone
+	for field, value := range map[string]string{"timeZone": w.timeZone, "displayName": w.displayName} {
+		if value != "" {
+			spec[field] = value
+		}
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": vdi.GroupVersion.String(), "kind": wire.KindSession,

@@ -62,7 +62,7 @@ func (t *tool) listCommand() *cobra.Command {
 		Example: `  # what one's desktops do, and go on showing it
   kubectl vdi list -w
 
-  # everybody's, with what each waits for
+  # everybody's, with what people call them and what each waits for
   kubectl vdi list -A -o wide
 
   # the addresses of Alice's
@@ -92,7 +92,7 @@ func (t *tool) templatesCommand() *cobra.Command {
 	l := t.newLister("vditemplates."+vdi.GroupVersion.Version+"."+vdi.GroupVersion.Group, "templates")
 	cmd := &cobra.Command{
 		Use: "templates [NAME…]", Aliases: []string{"template"}, Short: "List the templates that desktops are made from",
-		Example: `  # with the encoder that sessions get
+		Example: `  # with the encoder that sessions get, and the category
   kubectl vdi templates -o wide`,
 		ValidArgsFunction: t.completeTemplates,
 		RunE: func(cmd *cobra.Command, args []string) error {

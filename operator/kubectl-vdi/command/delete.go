@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/story"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -195,34 +196,27 @@ func (r *removal) ask(ctx context.Context, s *vdi.VDISession) error {
 
 // fate is what becomes of a home.
 func fate(s *vdi.VDISession, home bool) string {
-	p, goes := s.Spec.Persistence, home || reclaimPolicyOf(s) == vdi.ReclaimDelete
-	known := s.Status.Home != nil && s.Status.Home.ClaimName != "" && s.Status.Home.UID != ""
+	f := story.FateOf(s, home)
+	name := "home " + f.Claim
 	switch {
-	case !known && p.Enabled != nil && !*p.Enabled:
+	case f.None:
 		return "It has no home that outlives it."
-	case !known && p.ExistingClaim != "":
-		return "Its home " + p.ExistingClaim + " is kept: the operator did not make it."
-	case !known && goes:
+	case f.Foreign:
+		return "Its " + name + " is kept: the operator did not make it."
+	case f.Claim == "" && f.Deleted:
 		return "Its home is not known yet; any home that it has is DELETED with its files."
-	case !known:
-		return "Its home is not known yet; any home that it has is kept" + keptFor(s)
-	case !s.Status.Home.CreatedByOperator:
-		return "Its home " + s.Status.Home.ClaimName + " is kept: the operator did not make it."
-	case goes:
-		return "Its home " + s.Status.Home.ClaimName + " is DELETED with its files."
+	case f.Claim == "":
+		return "Its home is not known yet; any home that it has is kept" + keptFor(f)
+	case f.Deleted:
+		return "Its " + name + " is DELETED with its files."
 	}
-	return "Its home " + s.Status.Home.ClaimName + " is kept" + keptFor(s)
+	return "Its " + name + " is kept" + keptFor(f)
 }
 
-// keptFor says for how long, where that is not for ever: the session's wish counts before
-// what the operator found in the template.
-func keptFor(s *vdi.VDISession) string {
-	wish := string(s.Spec.Persistence.RetainFor)
-	if wish == "" && s.Status.Home != nil {
-		wish = s.Status.Home.RetainFor
-	}
-	if lasts, err := time.ParseDuration(wish); wish == "" || err == nil && lasts == 0 {
+// keptFor says for how long, where that is not for ever.
+func keptFor(f story.Fate) string {
+	if f.KeptFor == "" {
 		return "."
 	}
-	return " for " + wish + ", then it is DELETED with its files."
+	return " for " + f.KeptFor + ", then it is DELETED with its files."
 }

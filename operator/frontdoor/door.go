@@ -42,7 +42,6 @@ const (
 	doorLogin    = "/login"
 	doorCallback = "/callback"
 	doorLogout   = "/logout"
-	doorExtend   = "/extend"
 	// doorBackChannel is where the identity provider itself reports a logout.
 	doorBackChannel = "/backchannel-logout"
 )
@@ -70,10 +69,14 @@ type Options struct {
 	Keys    func() Keys
 	Known   Sessions
 	Changer Changer
-	Ended   Ended
-	Now     func() time.Time
-	Log     *slog.Logger
-	Metrics *Metrics
+	// Catalogue is nil in mode Password, where nobody asks.
+	Catalogue Catalogue
+	// PortalNamespace is where sessions are made for people; "" for nowhere.
+	PortalNamespace string
+	Ended           Ended
+	Now             func() time.Time
+	Log             *slog.Logger
+	Metrics         *Metrics
 	// Closing ends the streams to open pages, so that they find another replica.
 	Closing <-chan struct{}
 }
@@ -127,7 +130,7 @@ type Door struct {
 // New returns a front door.
 func New(o Options) *Door {
 	own := platform.Config{Sessions: o.Sessions, Access: o.Access}.LoginHost()
-	d := &Door{Options: o, ownHost: own, pages: newPages(), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now), unclosed: map[types.UID]time.Time{}}
+	d := &Door{Options: o, ownHost: own, pages: newPages(own), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now), unclosed: map[types.UID]time.Time{}}
 	d.noDesktop = d.newNoDesktop()
 	return d
 }

@@ -13,34 +13,37 @@ import (
 // for a page: changes that come quickly are one signal.
 type hub struct {
 	mu        sync.Mutex
-	followers map[string]map[chan struct{}]bool // by host
+	followers map[string]map[chan struct{}]bool // by host, or by userKey
 }
+
+// userKey is under which those follow who show all sessions of a user: no host has a slash.
+func userKey(user string) string { return "user/" + user }
 
 func newHub() *hub { return &hub{followers: map[string]map[chan struct{}]bool{}} }
 
-// maxFollowers bounds the open pages of one session in one replica.
+// maxFollowers bounds the open pages of one session, and those of one person, in one replica.
 const maxFollowers = 32
 
-func (h *hub) follow(host string) (<-chan struct{}, func(), bool) {
+func (h *hub) follow(key string) (<-chan struct{}, func(), bool) {
 	changed := make(chan struct{}, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.followers[host]) >= maxFollowers {
+	if len(h.followers[key]) >= maxFollowers {
 		return nil, nil, false
 	}
-	if h.followers[host] == nil {
-		h.followers[host] = map[chan struct{}]bool{}
+	if h.followers[key] == nil {
+		h.followers[key] = map[chan struct{}]bool{}
 	}
-	h.followers[host][changed] = true
-	return changed, func() { h.leave(host, changed) }, true
+	h.followers[key][changed] = true
+	return changed, func() { h.leave(key, changed) }, true
 }
 
-func (h *hub) leave(host string, changed chan struct{}) {
+func (h *hub) leave(key string, changed chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.followers[host], changed)
-	if len(h.followers[host]) == 0 {
-		delete(h.followers, host)
+	delete(h.followers[key], changed)
+	if len(h.followers[key]) == 0 {
+		delete(h.followers, key)
 	}
 }
 
@@ -68,6 +71,7 @@ func (h *hub) notify(before, after *vdi.VDISession) {
 	for _, s := range []*vdi.VDISession{before, after} {
 		if s != nil {
 			h.wake(s.Status.Host)
+			h.wake(userKey(s.Spec.User))
 		}
 	}
 	if before != nil {
@@ -81,10 +85,10 @@ func (h *hub) notify(before, after *vdi.VDISession) {
 	}
 }
 
-func (h *hub) wake(host string) {
+func (h *hub) wake(key string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	wake(h.followers[host])
+	wake(h.followers[key])
 }
 
 func (h *hub) wakeAll() {

@@ -10,23 +10,21 @@ import (
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
-// serveOwnHost serves our own host: login, logout and the list of one's desktops.
+// serveOwnHost serves our own host: login, logout and a person's pages.
 func (d *Door) serveOwnHost(w http.ResponseWriter, v visit) {
 	if !d.Access.Mode.LogsIn() {
 		d.pages.message(w, v, http.StatusNotFound, "Your desktops", "Open the address of your desktop; each has a password of its own.")
 		return
 	}
 	switch v.method + " " + v.path {
-	case "GET " + doorHome, "HEAD " + doorHome:
-		d.home(w, v)
 	case "GET " + doorLogin:
 		d.login(w, v)
 	case "POST " + doorLogout:
 		d.logout(w, v)
-	case "POST " + doorExtend:
-		d.extend(w, v)
 	default:
-		d.serveLoginOfMode(w, v)
+		if !d.servePortal(w, v) {
+			d.serveLoginOfMode(w, v)
+		}
 	}
 }
 
@@ -203,36 +201,15 @@ func (d *Door) grantLogin(w http.ResponseWriter, v visit, who identity, issued t
 	return login, true
 }
 
-// home lists one's desktops.
-func (d *Door) home(w http.ResponseWriter, v visit) {
-	login, has, err := d.loginOf(v)
-	switch {
-	case err != nil:
-		d.serverError(w, v, "a login cannot be checked", err)
-	case !has && d.Access.Mode == wire.AccessLocal:
+// welcomeStranger is our own host's first page for whoever is not logged in.
+func (d *Door) welcomeStranger(w http.ResponseWriter, v visit) {
+	if d.Access.Mode == wire.AccessLocal {
 		d.askPassword(w, v, http.StatusOK, "", "")
-	case !has:
-		d.pages.show(w, http.StatusOK, "message.html", page{
-			Title: "Your desktops", Text: "You are not logged in.", Link: doorLogin, LinkText: "Log in",
-		})
-	default:
-		recordIdentity(w, login)
-		d.list(w, v, login)
-	}
-}
-
-func (d *Door) list(w http.ResponseWriter, v visit, login ticket) {
-	sessions, err := d.Known.ByUser(v.at.Context(), login.User)
-	if err != nil {
-		d.serverError(w, v, "sessions cannot be listed", err)
 		return
 	}
-	form, err := d.form(w, v)
-	if err != nil {
-		d.serverError(w, v, "a form cannot be made", err)
-		return
-	}
-	d.pages.show(w, http.StatusOK, "list.html", page{Title: "Your desktops", User: login.User, Form: form, Desktops: desktopsOf(sessions)})
+	d.pages.show(w, http.StatusOK, "message.html", page{
+		Title: "Your desktops", Text: "You are not logged in.", Link: doorLogin, LinkText: "Log in",
+	})
 }
 
 // logout ends the login in all replicas, on our own host and on all desktops'.
@@ -281,33 +258,4 @@ func (d *Door) end(v visit, login ticket) ([]string, error) {
 		return nil, err
 	}
 	return d.framesFor(login, sessions)
-}
-
-// extension is how far one press of the button moves the end of a run; the
-// template bounds it.
-const extension = time.Hour
-
-// extend moves the end of a run of one's own.
-func (d *Door) extend(w http.ResponseWriter, v visit) {
-	if err := d.parseForm(w, v); err != nil {
-		d.forbidden(w, v)
-		return
-	}
-	login, has, err := d.loginOf(v)
-	if err != nil || !has {
-		d.pages.message(w, v, http.StatusUnauthorized, "Your desktops", "Log in again.")
-		return
-	}
-	recordIdentity(w, login)
-	s, found, err := d.Known.ByHost(v.at.Context(), v.at.PostForm.Get("host"))
-	switch {
-	case err != nil:
-		d.serverError(w, v, "a session cannot be looked up", err)
-	case !found || s.Spec.User != login.User:
-		d.pages.show(w, http.StatusForbidden, "message.html", strangerPage(d.origin(d.ownHost)))
-	case s.Status.ExpiresAt == nil:
-		d.redirect(w, d.origin(d.ownHost)+doorHome, http.StatusSeeOther)
-	default:
-		d.respondToChange(w, v, d.Changer.KeepAlive(v.at.Context(), s, s.Status.ExpiresAt.Add(extension)), d.origin(d.ownHost)+doorHome)
-	}
 }

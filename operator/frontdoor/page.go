@@ -4,8 +4,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
-	"strings"
-	"time"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/httpserver"
@@ -214,30 +212,11 @@ func (d *Door) loggedOut(w http.ResponseWriter, status int) {
 }
 
 func (d *Door) forbidden(w http.ResponseWriter, v visit) {
-	d.pages.message(w, v, http.StatusForbidden, "Try again", "This did not come from this page in this browser. Open the page again and repeat it there.")
+	d.pages.message(w, v, http.StatusForbidden, "Try again", "This form is too old, or not of this page in this browser. Open the page again and repeat it there.")
 }
 
 // serverError logs what failed, and answers the person only that something did.
 func (d *Door) serverError(w http.ResponseWriter, v visit, what string, err error) {
 	d.Log.Error(what, "error", err.Error())
 	d.pages.message(w, v, http.StatusServiceUnavailable, "Try again", "This did not work. Try again in a moment.")
-}
-
-// desktopsOf are the lines of the list, by name.
-func desktopsOf(sessions []vdi.VDISession) []desktop {
-	lines := make([]desktop, 0, len(sessions))
-	for i := range sessions {
-		s := &sessions[i]
-		line := desktop{Name: s.Name, Namespace: s.Namespace, Template: s.Spec.Template, Host: s.Status.Host, URL: s.Status.URL, State: describe(s).Title}
-		if !strings.HasPrefix(line.URL, "https://") {
-			line.URL = ""
-		}
-		if s.Status.ExpiresAt != nil {
-			line.Ends = s.Status.ExpiresAt.UTC().Format(time.RFC3339)
-			line.CanExtend = s.Status.Phase == vdi.PhaseRunning
-		}
-		lines = append(lines, line)
-	}
-	sortDesktops(lines)
-	return lines
 }

@@ -2,15 +2,15 @@ package frontdoor
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"slices"
 	"strings"
+	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/portal"
 	"github.com/vdi-platform/vdi-platform/operator/web"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -20,10 +20,11 @@ var pageFiles embed.FS
 
 // page is what a template shows.
 type page struct {
-	Style  template.CSS
-	Script template.JS
-	Title  string
-	Text   string
+	// Style is that of all pages, PortalStyle what a person's own add: strangers get little.
+	Style, PortalStyle template.CSS
+	Script             template.JS
+	Title              string
+	Text               string
 	// Next is where the browser goes on by itself; "" for nowhere.
 	Next string
 	// Link leads on; "" for none.
@@ -41,21 +42,19 @@ type page struct {
 	// Events is where the script gets changes; Door is the list of one's desktops.
 	Events, Door string
 	User         string
-	Desktops     []desktop
+	// Desktops are one's own, Desktop is the one that a page is about.
+	Desktops []desktop
+	Desktop  desktop
+	// Shares are what one has of one's limits.
+	Shares []portal.Share
+	// Makes: desktops are made here. Any: there is something to choose from, whatever Search
+	// finds of it, in Shelves.
+	Makes, Any bool
+	Search     string
+	Shelves    []portal.Shelf
+	Order      order
 	// Frames are addresses of hidden frames.
 	Frames []string
-}
-
-// desktop is one line of the list of one's desktops.
-type desktop struct {
-	Name, Namespace, Template, Host, URL, State, Ends string
-	CanExtend                                         bool
-}
-
-func sortDesktops(lines []desktop) {
-	slices.SortFunc(lines, func(a, b desktop) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
-	})
 }
 
 func strangerPage(door string) page {
@@ -68,21 +67,29 @@ func strangerPage(door string) page {
 // pages are small and hold everything they need: while a desktop runs, its host
 // belongs to it, and there is no address for our files.
 type pages struct {
-	templates *template.Template
-	style     template.CSS
-	script    template.JS
-	policy    string
+	templates          *template.Template
+	style, portalStyle template.CSS
+	script             template.JS
+	policy             string
+	// ownHost has a page to go on from.
+	ownHost string
 }
 
-func newPages() *pages {
-	style, script := embedded("pages/style.css"), embedded("pages/page.js")
+func newPages(ownHost string) *pages {
+	style, portalStyle, script := embedded("pages/style.css"), embedded("pages/portal.css"), embedded("pages/page.js")
 	return &pages{
-		templates: template.Must(template.ParseFS(pageFiles, "pages/*.html")),
-		style:     template.CSS(style), script: template.JS(script),
-		policy: "default-src 'none'; style-src " + sourceOf(style) + "; script-src " + sourceOf(script) +
-			"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		templates: template.Must(template.New("pages").Funcs(template.FuncMap{"iso": iso, "when": when}).ParseFS(pageFiles, "pages/*.html")),
+		ownHost:   ownHost,
+		style:     template.CSS(style), portalStyle: template.CSS(portalStyle), script: template.JS(script),
+		policy: "default-src 'none'; style-src " + sourceOf(style) + " " + sourceOf(portalStyle) + "; script-src " + sourceOf(script) +
+			"; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 	}
 }
+
+// iso is a moment for programs, and when for people without a script, which shows it in their
+// own time zone.
+func iso(at time.Time) string  { return at.UTC().Format(time.RFC3339) }
+func when(at time.Time) string { return at.UTC().Format("2 January 2006, 15:04 UTC") }
 
 func embedded(name string) string {
 	text, err := pageFiles.ReadFile(name)
@@ -99,7 +106,7 @@ func sourceOf(text string) string {
 }
 
 func (p *pages) render(name string, content page) ([]byte, error) {
-	content.Style, content.Script = p.style, p.script
+	content.Style, content.PortalStyle, content.Script = p.style, p.portalStyle, p.script
 	var body bytes.Buffer
 	err := p.templates.ExecuteTemplate(&body, name, content)
 	return body.Bytes(), err
@@ -149,7 +156,11 @@ func (p *pages) showFramed(w http.ResponseWriter, parent string) {
 // message is a sentence: a page for people, a line for programs.
 func (p *pages) message(w http.ResponseWriter, v visit, status int, title, sentence string) {
 	if strings.Contains(v.header.Get("Accept"), "text/html") {
-		p.show(w, status, "message.html", page{Title: title, Text: sentence})
+		shown := page{Title: title, Text: sentence}
+		if v.host == p.ownHost {
+			shown.Link, shown.LinkText = doorHome, "Your desktops"
+		}
+		p.show(w, status, "message.html", shown)
 		return
 	}
 	web.SetSecurityHeaders(w.Header())

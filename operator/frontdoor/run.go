@@ -58,6 +58,8 @@ type Flags struct {
 	// (people.File) of mode Local.
 	KeysDir, PeopleDir string
 	LoginLifetime      time.Duration
+	// PortalNamespace is where sessions are made for people; empty for nowhere.
+	PortalNamespace string
 	// Mode and the next three replace what the settings say, where they are set.
 	Mode, OIDCIssuerURL, OIDCClientID, OIDCUserClaim string
 	OIDCClientSecretFile, OIDCScopes                 string
@@ -77,6 +79,7 @@ func (f *Flags) Register(set *flag.FlagSet) {
 	set.StringVar(&f.KeysDir, "keys-dir", "/etc/vdi/frontdoor-keys", "folder with NAME.pem (Ed25519 private keys) and NAME.key (32 random bytes); the name that sorts last is used, the others still count")
 	set.StringVar(&f.PeopleDir, "people-dir", "", "folder with people.yaml, the people of mode Local")
 	set.DurationVar(&f.LoginLifetime, "login-lifetime", 8*time.Hour, "how long a person's login holds")
+	set.StringVar(&f.PortalNamespace, "portal-namespace", "", "namespace where people make desktops for themselves; empty for nowhere (modes OIDC and Local)")
 	set.StringVar(&f.Mode, "mode", "", "Password, OIDC or Local (default: access.mode of the settings)")
 	set.StringVar(&f.OIDCIssuerURL, "oidc-issuer-url", "", "issuer (default: access.oidc.issuerURL of the settings)")
 	set.StringVar(&f.OIDCClientID, "oidc-client-id", "", "client ID (default: access.oidc.clientID of the settings)")
@@ -137,15 +140,19 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return err
 	}
 	defer roster.close()
+	catalogue, startCatalogue, err := openCatalogue(ctx, cluster, config.Access.Mode, known.CatalogueChanged())
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	door := New(Options{
 		Sessions: config.Sessions, Access: config.Access, LoginLifetime: f.LoginLifetime, Provider: f.provider(config), People: roster.get,
-		Keys: keys.Get, Known: known, Changer: NewChanger(writer), Ended: logins,
+		Keys: keys.Get, Known: known, Changer: NewChanger(writer), Catalogue: catalogue, PortalNamespace: f.PortalNamespace, Ended: logins,
 		Now: time.Now, Log: log, Metrics: NewMetrics(registry, logins.Fullest), Closing: ctx.Done(),
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{published.run, known.Start, logins.Start, roster.settling(door, registry, known.Ready, logins.Ready)} {
+	for _, run := range []func(context.Context) error{published.run, known.Start, startCatalogue, logins.Start, roster.settling(door, registry, known.Ready, logins.Ready)} {
 		group.Go(func() error { return run(ctx) })
 	}
 	servers := []httpserver.Listening{
@@ -220,6 +227,20 @@ func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, *en
 	store := ended.Store{Namespace: f.Namespace, Name: f.EndedLogins}
 	logins, err := ended.NewList(cluster, writer, fieldOwner, store, max(f.LoginLifetime, pageLifetime), time.Now)
 	return known, logins, writer, err
+}
+
+// openCatalogue prepares what people choose from, where they log in here.
+func openCatalogue(ctx context.Context, cluster *rest.Config, mode wire.AccessMode, changed CatalogueChanged) (Catalogue, func(context.Context) error, error) {
+	if !mode.LogsIn() {
+		return nil, func(context.Context) error { return nil }, nil
+	}
+	cluster = rest.CopyConfig(cluster)
+	cluster.UserAgent = fieldOwner
+	watched, err := NewWatchedCatalogue(ctx, cluster, changed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return watched, watched.Start, nil
 }
 
 // ForgetAccount lets the name of a person pass to another account at the identity

@@ -29,6 +29,8 @@ type Sessions interface {
 	// Follow returns a channel that says when what a session's page shows may
 	// have changed, until stop is called; nothing where too many do so already.
 	Follow(host string) (changed <-chan struct{}, stop func(), ok bool)
+	// FollowUser is Follow for what shows all sessions of a user.
+	FollowUser(user string) (changed <-chan struct{}, stop func(), ok bool)
 }
 
 // Indexes of the cache.
@@ -164,6 +166,16 @@ func (w *Watched) list(ctx context.Context, index, value string) ([]vdi.VDISessi
 // Follow signals changes.
 func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w.hub.follow(host) }
 
+// FollowUser signals changes.
+func (w *Watched) FollowUser(user string) (<-chan struct{}, func(), bool) {
+	return w.hub.follow(userKey(user))
+}
+
+// CatalogueChanged signals open pages that what they show beside sessions has changed.
+func (w *Watched) CatalogueChanged() CatalogueChanged {
+	return CatalogueChanged{All: w.hub.wakeAll, Of: func(user string) { w.hub.wake(userKey(user)) }}
+}
+
 // Changer writes what the front door may write.
 type Changer interface {
 	// Resume asks for a desktop that its user suspended, and writes the user's groups
@@ -171,4 +183,10 @@ type Changer interface {
 	Resume(ctx context.Context, s *vdi.VDISession, groups []string) error
 	// KeepAlive moves the end of the run to a time.
 	KeepAlive(ctx context.Context, s *vdi.VDISession, until time.Time) error
+	// Create makes a session.
+	Create(ctx context.Context, s *vdi.VDISession) error
+	// Suspend stops a desktop, and no start begins.
+	Suspend(ctx context.Context, s *vdi.VDISession) error
+	// Delete deletes a session as long as allowed has no error for its state.
+	Delete(ctx context.Context, s *vdi.VDISession, allowed func(now *vdi.VDISession) error) error
 }

@@ -74,7 +74,7 @@ func TestDescribeQueue(t *testing.T) {
 			s.Status.Queue = &vdi.QueueStatus{Quota: "all", Key: &metav1.MicroTime{Time: noon}, Place: place}
 		}))
 	}
-	want := state{Title: "Your desktop is waiting", Text: "It starts as soon as it is its turn.", Message: "from the operator", Queued: true, Ahead: 2}
+	want := state{Word: "Waiting", Kind: busy, Title: "Your desktop is waiting", Text: "It starts as soon as it is its turn.", Message: "from the operator", Queued: true, Ahead: 2}
 	assert.Equal(t, want, at(3))
 	assert.True(t, at(11).Roughly)
 	refused := describe(session(vdi.PhasePending, vdi.RunPolicyRunning, func(s *vdi.VDISession) {
@@ -82,7 +82,7 @@ func TestDescribeQueue(t *testing.T) {
 		s.Status.Queue = &vdi.QueueStatus{Quota: "all"}
 		s.Status.Conditions = []metav1.Condition{{Type: vdi.ConditionStalled, Status: metav1.ConditionTrue}, {Type: vdi.ConditionAccepted, Status: metav1.ConditionFalse}}
 	}))
-	assert.Equal(t, state{Title: "Your desktop cannot start yet", Text: "Somebody may have to change something first.", Message: "from the operator"}, refused)
+	assert.Equal(t, state{Word: "Cannot start yet", Kind: bad, Title: "Your desktop cannot start yet", Text: "If it stays so, ask an administrator.", Message: "from the operator"}, refused)
 }
 
 func TestDescribeWhatIsAwaited(t *testing.T) {

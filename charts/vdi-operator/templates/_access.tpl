@@ -20,6 +20,11 @@ desktops believe its signed statements. */}}
 {{- get (.Values.portal | default dict) "label" | default "portal" -}}{{/* helm upgrade --reuse-values knows no new defaults */ -}}
 {{- end -}}
 
+{{/* Where people make desktops, or empty. */}}
+{{- define "vdi-operator.portal.namespace" -}}
+{{- get (.Values.portal | default dict) "namespace" | default "" -}}
+{{- end -}}
+
 {{- define "vdi-operator.portal.host" -}}
 {{- printf "%s.%s" (include "vdi-operator.portal.label" .) (include "vdi-operator.domain" .) -}}
 {{- end -}}
@@ -81,6 +86,40 @@ silence. */}}
 {{- fail (printf "%s is set, but access.mode is %s, which ignores it: set access.mode to OIDC, or leave access.oidc out" (include "vdi-operator.valueName" (dict "root" $ "name" (printf "access.oidc.%s" (first .)))) $.Values.access.mode) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the portal makes lives where this release serves and sessions may start. */}}
+{{- define "vdi-operator.require.portal" -}}
+{{- $namespace := include "vdi-operator.portal.namespace" . -}}
+{{- $name := include "vdi-operator.valueName" (dict "root" . "name" "portal.namespace") -}}
+{{- if $namespace -}}
+{{- if not (include "vdi-operator.access.logsIn" .) -}}
+{{- fail (printf "%s is %q, but access.mode is %s, which ignores it: set access.mode to OIDC or Local, or leave it out" $name $namespace .Values.access.mode) -}}
+{{- end -}}
+{{- if has $namespace (include "vdi-operator.admission.closed" . | fromJsonArray) -}}
+{{- fail (printf "%s is %q, which is the cluster's or the platform's, and no session may start there: name a namespace for sessions, e.g. vdi-sessions" $name $namespace) -}}
+{{- end -}}
+{{- if and .Values.watchNamespaces (not (has $namespace .Values.watchNamespaces)) -}}
+{{- fail (printf "%s is %q, but watchNamespaces does not hold it, so that no desktop would start there: name one of %s, or add it to the list" $name $namespace (join ", " .Values.watchNamespaces)) -}}
+{{- end -}}
+{{- if and (include "vdi-operator.makesForCluster" .) (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- include "vdi-operator.require.portalNamespace" . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What only a cluster can say: Helm would say less of a Role in a namespace that is not there, and
+people would be the first to read that no desktop may be made. */}}
+{{- define "vdi-operator.require.portalNamespace" -}}
+{{- $namespace := include "vdi-operator.portal.namespace" . -}}
+{{- $name := include "vdi-operator.valueName" (dict "root" . "name" "portal.namespace") -}}
+{{- $found := lookup "v1" "Namespace" "" $namespace -}}
+{{- if not $found -}}
+{{- fail (printf "%s is %q, a namespace that does not exist: make it with `kubectl create namespace %s` and `kubectl label namespace %s pod-security.kubernetes.io/enforce=restricted vdi.kasm.io/sessions=true` first, or leave the value empty" $name $namespace $namespace $namespace) -}}
+{{- end -}}
+{{- if and (include "vdi-operator.admission.labelRequired" .) (ne (dig "metadata" "labels" "vdi.kasm.io/sessions" "" $found) "true") -}}
+{{- fail (printf "%s is %q, a namespace without the label of those for sessions, and no desktop may be made there (admission.namespaceLabel): label it with `kubectl label namespace %s vdi.kasm.io/sessions=true` first, or leave the value empty" $name $namespace $namespace) -}}
 {{- end -}}
 {{- end -}}
 

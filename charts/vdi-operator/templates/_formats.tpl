@@ -25,6 +25,7 @@ code (platform/validate.go). */}}
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate "([a-z0-9-]|\\{(user|id|session|namespace)\\})+" "has more than lower-case letters, digits, -, {user}, {id}, {session} and {namespace}" "{user}-{id}")
   (list "sessions.hostTemplate" .Values.sessions.hostTemplate ".*\\{(user|id|session)\\}.*" "gives every session the same host" "{user}-{id}")
   (list "portal.label" (include "vdi-operator.portal.label" .) $label "is no DNS label of lower-case letters, digits and -" "portal")
+  (list "portal.namespace" (include "vdi-operator.portal.namespace" .) $label "is no name of a namespace: lower-case letters, digits and -" "vdi-sessions")
   (list "access.local.secret.name" (get $people "name") (printf "%s([.]%s)*" $label $label) "is no name of a Secret" "vdi-people")
   (list "access.local.secret.key" (get $people "key") "[A-Za-z0-9._-]+" "is no key of a Secret" "people.yaml")
   (list "access.oidc.issuerURL" (dig "oidc" "issuerURL" "" .Values.access) "https://[^\\s]+" "is no https address" "https://login.example.com/realms/vdi")

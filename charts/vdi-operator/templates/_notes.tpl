@@ -2,15 +2,16 @@
 too: Helm prints no subchart's NOTES.txt. */}}
 
 {{- define "vdi-operator.notes.next" -}}
-{{- $namespace := first .Values.watchNamespaces | default "vdi-sessions" -}}
+{{- $portal := include "vdi-operator.portal.namespace" . -}}
+{{- $namespace := coalesce $portal (first .Values.watchNamespaces) "vdi-sessions" -}}
 1. A namespace for sessions. Never {{ .Release.Namespace }}: tenants must not share a namespace with the platform.
 
 {{- if .Values.watchNamespaces }}
 
-kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted
+kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted{{ if $portal }} vdi.kasm.io/sessions=true{{ end }}
 {{- else }}
-
-kubectl create namespace {{ $namespace }}
+{{ if not $portal }}
+kubectl create namespace {{ $namespace }}{{ end }}
 kubectl label namespace {{ $namespace }} pod-security.kubernetes.io/enforce=restricted vdi.kasm.io/sessions=true
 {{- end }}
 
@@ -28,6 +29,10 @@ spec:
     defaultGPU: 1  # 0 where no node has a GPU
 EOF
 
+{{ if $portal -}}
+3. A desktop: people log in at {{ include "vdi-operator.notes.loginURL" . }}, as step 5 says, and choose New desktop.
+It is made in namespace {{ $portal }}. Without a VDIQuota everybody may make any number of desktops.
+{{- else -}}
 3. A session: one desktop of one user.
 
 kubectl apply -f - <<EOF
@@ -40,6 +45,7 @@ spec:
   user: alice@example.com
   template: plain-desktop
 EOF
+{{- end }}
 
 4. Watch it start; its URL lies below {{ include "vdi-operator.notes.url" . }}
 
@@ -61,6 +67,10 @@ so take names that nobody has used yet. Use a claim that administrators alone se
 5. Its password:
 
 kubectl get secret -n {{ $namespace }} alice-credentials -o jsonpath='{.data.password}' | base64 -d; echo
+{{- end }}
+{{- if and (include "vdi-operator.access.logsIn" .) (not $portal) }}
+
+To let people make desktops of their own at {{ include "vdi-operator.notes.loginURL" . }}: --set {{ include "vdi-operator.valueName" (dict "root" . "name" "portal.namespace") }}={{ $namespace }}
 {{- end }}
 {{- if .Values.gpuSharing.enabled }}
 

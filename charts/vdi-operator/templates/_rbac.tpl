@@ -52,12 +52,26 @@ carried out. No patch: a malformed one is answered with the object before any po
   verbs: [list, create, patch]
 {{- end -}}
 
-{{/* The front door in session namespaces, or everywhere: resume and keep alive.
+{{/* The front door in session namespaces, or everywhere: what people change of their desktops.
 templates/frontdoor/admission.yaml bounds the fields. */}}
 {{- define "vdi-operator.rbac.frontDoor.sessions" -}}
 - apiGroups: [vdi.kasm.io]
   resources: [vdisessions]
   verbs: [get, list, watch, patch]
+{{- end -}}
+
+{{/* The front door in portal.namespace: people's own desktops. The same policies bound them. */}}
+{{- define "vdi-operator.rbac.frontDoor.portal" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vdisessions]
+  verbs: [create, delete]
+{{- end -}}
+
+{{/* What the front door shows to who is logged in: templates on offer, and what is used up. */}}
+{{- define "vdi-operator.rbac.frontDoor.catalogue" -}}
+- apiGroups: [vdi.kasm.io]
+  resources: [vditemplates, vdiquotas, vdiusages]
+  verbs: [list, watch]
 {{- end -}}
 
 {{/* The front door in the release namespace. */}}

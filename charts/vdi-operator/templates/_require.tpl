@@ -6,6 +6,7 @@
 {{- include "vdi-operator.require.proxy" . -}}
 {{- include "vdi-operator.require.tls" . -}}
 {{- include "vdi-operator.require.access" . -}}
+{{- include "vdi-operator.require.portal" . -}}
 {{- include "vdi-operator.require.frontDoor" . -}}
 {{- include "vdi-operator.require.turn" . -}}
 {{- include "vdi-operator.require.namespaces" . -}}

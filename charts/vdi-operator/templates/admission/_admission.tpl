@@ -50,11 +50,7 @@ portals and who ends a namespace pass first. */}}
 
 {{/* Those of policies that people alone can run into. */}}
 {{- define "vdi-operator.admission.ofThemselves" -}}
-# It has a policy of its own, which allows it three fields (templates/frontdoor).
-- name: not-the-front-door
-  expression: >-
-    request.operation != 'UPDATE'
-    || request.userInfo.username != {{ include "vdi-operator.admission.username" (dict "root" . "account" (include "vdi-operator.frontDoor.name" .)) | toJson }}
+{{ include "vdi-operator.admission.notTheFrontDoor" . }}
 {{- with .Values.admission.creatorGroups }}
 - name: not-a-creator
   expression: >-
@@ -63,6 +59,13 @@ portals and who ends a namespace pass first. */}}
 - name: not-an-administrator
   expression: >-
     !{{ include "vdi-operator.admission.may" "manage" }}
+{{- end -}}
+
+{{- define "vdi-operator.admission.notTheFrontDoor" -}}
+# It has policies of its own, which say what it makes, changes and ends (templates/frontdoor).
+- name: not-the-front-door
+  expression: >-
+    request.userInfo.username != {{ include "vdi-operator.frontDoor.username" . | toJson }}
 {{- end -}}
 
 {{/* The variables groups, which the requester is in as spec.groups names them, and

@@ -9,9 +9,23 @@ vdi-frontdoor
 {{- printf "%s:%s" .Release.Namespace (include "vdi-operator.frontDoor.name" .) -}}
 {{- end -}}
 
+{{/* What it reads of the whole cluster. */}}
+{{- define "vdi-operator.frontDoor.catalogueName" -}}
+{{- printf "%s:catalogue" (include "vdi-operator.frontDoor.clusterName" .) -}}
+{{- end -}}
+
+{{/* Role and binding where the portal makes sessions. */}}
+{{- define "vdi-operator.frontDoor.portalName" -}}
+{{- printf "%s-portal" (include "vdi-operator.frontDoor.name" .) -}}
+{{- end -}}
+
 {{/* The same where the API takes DNS names only. */}}
 {{- define "vdi-operator.frontDoor.policyName" -}}
 {{- printf "%s.%s" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "vdi-operator.frontDoor.templatesName" -}}
+{{- printf "%s-templates.%s" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
 {{- end -}}
 
 {{- define "vdi-operator.frontDoor.keysName" -}}
@@ -102,6 +116,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - --log-level={{ .Values.logLevel }}
 {{- if include "vdi-operator.access.logsIn" . }}
 - --login-lifetime={{ .Values.frontDoor.loginLifetime }}
+{{- end }}
+{{- with include "vdi-operator.portal.namespace" . }}
+- --portal-namespace={{ . }}
 {{- end }}
 {{- if include "vdi-operator.access.isLocal" . }}
 - --people-dir=/etc/vdi-frontdoor/people

@@ -124,12 +124,13 @@ func localInstead(t *testing.T, s *vdi.VDISession) {
 	}
 	require.NoError(t, platform.Client.Create(t.Context(), list))
 	t.Cleanup(func() { _ = platform.Client.Delete(context.Background(), list) })
-	require.NoError(t, platform.Release(t.Context(), append(withGPUOperator(), "--set", "vdi-operator.access.mode=Local")...))
+	require.NoError(t, platform.Release(t.Context(), append(withGPUOperator(), "--set", "vdi-operator.access.mode=Local,vdi-operator.portal.namespace="+install.Sessions)...))
 	answer, err := platform.LogIn(t.Context(), s.Status.URL, platform.ProxyOnNode(), judy)
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusOK, answer.Code)
 	assert.Contains(t, answer.Body, "<title>page</title>")
 	assert.Equal(t, before, podOf(t, s).UID)
+	helpsThemselves(t, judy)
 }
 
 // waitsForRoom: whom a quota lets wait sees the place at the desktop's own address, and the
@@ -143,6 +144,10 @@ func waitsForRoom(t *testing.T, judy person, user string) {
 	t.Cleanup(func() {
 		require.NoError(t, client.IgnoreNotFound(platform.Client.Delete(context.Background(), quota)))
 	})
+	require.Eventually(t, func() bool { // a session made in the same moment may come first
+		require.NoError(t, platform.Client.Get(t.Context(), client.ObjectKeyFromObject(quota), quota))
+		return quota.Status.ObservedGeneration == quota.Generation
+	}, 2*time.Minute, time.Second)
 	next := scratch("judy-next", user, "page")
 	start(t, next)
 	next = await(t, next, func(s *vdi.VDISession) bool { return s.Status.Queue != nil && s.Status.URL != "" })

@@ -30,7 +30,7 @@ const (
 // Operator, whose stand-in restarts the local cluster's device plugin the way
 // the real one's is restarted. Most tests here know a desktop by its password.
 func withGPUOperator() []string {
-	return []string{"--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true", "--set", "vdi-operator.access.mode=Password"}
+	return []string{"--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true", "--set", "vdi-operator.access.mode=Password,vdi-operator.portal.namespace="}
 }
 
 // The number of slices is one value: helm upgrade changes what the node really

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -254,7 +256,7 @@ func TestEvents(t *testing.T) {
 		})
 		assert.Contains(t, next().HTML, "You are next")
 		w.known.edit(bobHost, func(s *vdi.VDISession) { s.Status.WaitingFor = vdi.WaitingForGPU })
-		assert.Contains(t, next().HTML, "One desktop is before you")
+		assert.Contains(t, next().HTML, "One desktop is ahead of you")
 		assert.Empty(t, w.known.done(), "to watch starts nothing")
 		w.known.edit(aliceHost, func(s *vdi.VDISession) { s.Status.Phase, s.Status.WaitingFor = vdi.PhaseRunning, "" })
 		assert.True(t, next().Running)
@@ -280,22 +282,24 @@ func TestListOfOnesDesktops(t *testing.T) {
 	w := newWorld(t, wire.AccessOIDC)
 	ends := w.time().Add(time.Hour).UTC().Truncate(time.Second)
 	for _, host := range []string{aliceHost, bobHost} {
-		w.known.edit(host, func(s *vdi.VDISession) { s.Status.ExpiresAt = &metav1.Time{Time: ends} })
+		w.known.edit(host, func(s *vdi.VDISession) {
+			s.Status.ExpiresAt, s.Status.ExpiryReason = &metav1.Time{Time: ends}, vdi.StopExpired
+		})
 	}
 	b := w.browser()
 	page := text(t, b.open(auth+"/login", alice))
-	assert.Contains(t, page, `<a href="`+aliceURL+`">alice-1</a>`)
+	assert.Contains(t, page, `href="`+aliceURL+`"`)
 	assert.NotContains(t, page, "bob")
-	extend := func(host, origin string) int {
-		answer := b.do(http.MethodPost, auth+"/extend", formOf(t, page)+"&host="+host, "Origin", origin)
+	extend := func(name, origin string) string {
+		answer := b.do(http.MethodPost, auth+"/desktop/team/"+name+"/extend", formOf(t, page)+"&uid="+url.QueryEscape("uid of "+name), "Origin", origin)
 		text(t, answer)
-		return answer.StatusCode
+		return fmt.Sprint(answer.StatusCode, answer.Request.URL.Path)
 	}
-	assert.Equal(t, http.StatusForbidden, extend(bobHost, auth))
-	assert.Equal(t, http.StatusForbidden, extend(nobody, auth))
-	assert.Equal(t, http.StatusForbidden, extend(aliceHost, aliceURL))
+	assert.Equal(t, "200/", extend("bob-1", auth), "as one that is not there")
+	assert.Equal(t, "200/", extend("nobody-1", auth))
+	assert.Equal(t, "403/desktop/team/alice-1/extend", extend("alice-1", aliceURL))
 	assert.Empty(t, w.known.done())
-	assert.Equal(t, http.StatusOK, extend(aliceHost, auth))
+	assert.Equal(t, "200/", extend("alice-1", auth))
 	assert.Equal(t, []string{"keep alice-1 until " + ends.Add(time.Hour).Format(time.RFC3339)}, w.known.done())
 }
 

@@ -20,6 +20,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,7 +133,7 @@ func newWorld(t *testing.T, mode wire.AccessMode, settings ...func(*world, *plat
 	for n := range w.lists {
 		options := door.Options{
 			Sessions: config.Sessions, Access: config.Access, LoginLifetime: 8 * time.Hour, Keys: func() door.Keys { return *w.keys.Load() },
-			Known: w.known, Changer: w.known, Ended: w.known, Now: w.clock, Metrics: metrics, People: w.lists[n].Load,
+			Known: w.known, Changer: w.known, Catalogue: w.known, PortalNamespace: w.known.portal, Ended: w.known, Now: w.clock, Metrics: metrics, People: w.lists[n].Load,
 			Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
 		if mode == wire.AccessOIDC {
@@ -371,10 +372,15 @@ type memory struct {
 	changes  []string
 	resumed  []string                  // the groups of the last resume
 	holds    func(person string) error // if set: what goes wrong in Holds
+	portal   string                    // where people make desktops
+	offers   map[string]*vdi.VDITemplate
+	quotas   []vdi.VDIQuota
+	refuses  error // if set: what the API server says of a change
+	version  int
 }
 
 func newMemory() *memory {
-	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, pins: map[string]ended.Account{}, bindings: map[string]binding{}, until: map[string]time.Time{}, follow: map[chan struct{}]bool{}}
+	return &memory{sessions: map[string]*vdi.VDISession{}, ended: map[string]bool{}, pins: map[string]ended.Account{}, bindings: map[string]binding{}, until: map[string]time.Time{}, follow: map[chan struct{}]bool{}, offers: map[string]*vdi.VDITemplate{}}
 }
 
 func (m *memory) add(label, user string, phase vdi.Phase) {
@@ -396,7 +402,14 @@ func (m *memory) edit(host string, change func(*vdi.VDISession)) {
 	defer m.mu.Unlock()
 	s := m.sessions[host].DeepCopy()
 	change(s)
+	m.version++
+	s.ResourceVersion = strconv.Itoa(m.version)
 	m.sessions[host] = s
+	m.wake()
+}
+
+// wake signals all pages.
+func (m *memory) wake() {
 	for c := range m.follow {
 		select {
 		case c <- struct{}{}:
@@ -464,6 +477,7 @@ func (m *memory) Resume(_ context.Context, s *vdi.VDISession, groups []string) e
 }
 
 func (m *memory) KeepAlive(_ context.Context, s *vdi.VDISession, until time.Time) error {
+	m.edit(s.Status.Host, func(s *vdi.VDISession) { s.Spec.KeepAliveUntil = &metav1.Time{Time: until} })
 	return m.did("keep " + s.Name + " until " + until.UTC().Format(time.RFC3339))
 }
 

@@ -269,7 +269,7 @@ func policiesOf(objects []*unstructured.Unstructured) map[string]*unstructured.U
 	policies := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
 		about, _, _ := strings.Cut(o.GetName(), ".")
-		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "quotas", "labels", "routes", "endpoints"}, about) {
+		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "quotas", "requested-by", "labels", "routes", "endpoints"}, about) {
 			policies[about] = o
 		}
 	}
@@ -348,7 +348,7 @@ func (g *guard) isInForce(t *testing.T, policies ...string) {
 	t.Helper()
 	asked := &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}}
 	marked := map[string]client.Object{
-		"sessions": asked, "quotas": asked, "places": asked, "operator-sessions": asked,
+		"sessions": asked, "quotas": asked, "requested-by": asked, "places": asked, "operator-sessions": asked,
 		"labels": &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
 		"routes": ingress(g.elsewhere, "sentinel", "app.example.org"),
 		// The others stand in the way of none of these.
@@ -409,7 +409,7 @@ func (p *plane) newGuard(t *testing.T, name string) *guard {
 			ObjectMeta: g.meta("admin"), Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: teamAdmin.name}},
 			RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "vdi-admin"},
 		},
-		g.session(desk, alice, wire.Finalizer), g.pod(desk), g.claim(desk), fromArtists(g.session(studio, alice)), g.suspended(gallery, "artists"),
+		g.session(desk, alice, wire.Finalizer), g.pod(desk), g.claim(desk), askedFor(fromArtists(g.session(studio, alice))), g.suspended(gallery, "artists"),
 		g.route(desk, "Host(`alice-x.vdi.example.com`)"),
 		route(g.elsewhere, "IngressRoute", "portal", "Host(`portal.vdi.example.com`)"),
 		marked(route(g.elsewhere, "IngressRoute", "marked", "Host(`app.example.org`)")),
@@ -436,7 +436,7 @@ func (p *plane) furnish(t *testing.T) {
 		}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: role.Name}}
-	for _, v := range []visitor{aPerson, prefixed(aPerson), mallory, prefixed(mallory), teamAdmin, portal, manager, uninstall, slicer, mesh} {
+	for _, v := range []visitor{aPerson, prefixed(aPerson), mallory, prefixed(mallory), teamAdmin, portal, manager, uninstall, frontDoor, slicer, mesh} {
 		binding.Subjects = append(binding.Subjects, rbacv1.Subject{Kind: rbacv1.UserKind, Name: v.name})
 	}
 	nine := int32(9)

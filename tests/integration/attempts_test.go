@@ -33,6 +33,12 @@ var (
 	countsManager  = part{policy: "quotas", name: "not-an-administrator"}
 	countsVisitors = part{policy: "quotas", name: "not-the-front-door"}
 
+	frontDoorsWord = part{policy: "requested-by", number: 1}
+	platformsWord  = part{policy: "requested-by", name: "not-the-platform"}
+	systemsWord    = part{policy: "requested-by", name: "not-the-system"}
+	ownWord        = part{policy: "requested-by", name: "not-the-front-door"}
+	managersWord   = part{policy: "requested-by", name: "not-an-administrator"}
+
 	ourLabels     = part{policy: "labels", number: 1}
 	ourOwners     = part{policy: "labels", number: 2}
 	isOperator    = part{policy: "labels", name: "not-the-operator"}
@@ -58,7 +64,7 @@ var (
 )
 
 func attempts() []attempt {
-	return slices.Concat(sessionAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts(), sharedAttempts(), endpointAttempts())
+	return slices.Concat(sessionAttempts(), requestedByAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts(), sharedAttempts(), endpointAttempts())
 }
 
 func sessionAttempts() []attempt {
@@ -113,14 +119,39 @@ func sessionAttempts() []attempt {
 		{counted(portal.name, portal.groups...), "creates a session beside it for somebody", createIn("team"), "", countsCreator},
 		{counted(teamAdmin.name), "creates a session beside it for somebody", createIn("team"), "", countsManager},
 		{counted(frontDoor.name), "resumes a desktop with the groups of its user", patchSession(inGroups("artists")), "", countsVisitors},
+		{counted(frontDoor.name), "creates a session with the groups of its user", createIn("artists"), "", countsVisitors},
 
 		{aPerson, "takes the operator's finalizer off", editSession(noFinalizer), "metadata.finalizers: vdi.kasm.io/session-cleanup is taken off by the operator", orderlyEnd},
 		{operator, "takes its finalizer off", patchSession(noFinalizer), "", isPlatform},
 		{operator, "deletes an expired session", deleteDesk, "", isPlatform},
 		{uninstall, "takes the operator's finalizer off", patchSession(noFinalizer), "", isPlatform},
 		{frontDoor, "resumes a desktop", patchSession(resume), "", isFrontDoor},
+		{frontDoor, "creates a session for Alice", createSession(alice), "", isFrontDoor},
+		{frontDoor, "deletes Alice's session", deleteDesk, "", isFrontDoor},
 		{collector, "deletes a session", deleteDesk, "", endsNamespace},
 		{nsEnder, "deletes all sessions", deleteSessions, "", endsNamespace},
+	}
+}
+
+// requestedByAttempts are about the word of the front door, which audits believe.
+func requestedByAttempts() []attempt {
+	const words = `metadata.annotations: vdi.kasm.io/requested-by says for whom the front door acted, and "`
+	noWord := func(s *vdi.VDISession) { delete(s.Annotations, wire.AnnotationRequestedBy) }
+	made := make1(func(g *guard) client.Object { return askedFor(g.session("new", alice)) })
+	return []attempt{
+		{aPerson, "creates a session with the front door's word", made, words + `alice@example.com" is not it: leave it out, or ask for the role vdi-admin`, frontDoorsWord},
+		{aPerson, "gives her session the front door's word", editSession(requestedBy(alice)), words + `alice@example.com" is not it: leave it as it is`, frontDoorsWord},
+		{aPerson, "changes it", edit(studio, requestedBy(mallory.name)), "leave it as it is", frontDoorsWord},
+		{aPerson, "takes it away", edit(studio, noWord), "leave it as it is", frontDoorsWord},
+		{portal, "creates a session with the front door's word", made, words, frontDoorsWord},
+		{aPerson, "changes something else beside it", edit(studio, extend), "", part{}},
+		{frontDoor, "gives a session its word", patchSession(requestedBy(alice)), "", ownWord},
+		{frontDoor, "creates a session with its word", made, "", ownWord},
+		{operator, "gives a session the word", patchSession(requestedBy(alice)), "", platformsWord},
+		{manager, "gives a session the word", patchSession(requestedBy(alice)), "", systemsWord},
+		{teamAdmin, "restores a session with the word", made, "", managersWord},
+		{root, "restores a session with the word", made, "", managersWord},
+		{teamAdmin, "takes it away", edit(studio, noWord), "", managersWord},
 	}
 }
 
@@ -321,6 +352,12 @@ func counted(name string, groups ...string) visitor {
 
 func inGroups(groups ...string) func(*vdi.VDISession) {
 	return func(s *vdi.VDISession) { s.Spec.Groups = groups }
+}
+
+// askedFor is a session that says that the front door acted for Alice.
+func askedFor(s *vdi.VDISession) *vdi.VDISession {
+	requestedBy(alice)(s)
+	return s
 }
 
 func extend(s *vdi.VDISession) { s.Spec.IdleTimeout = "1h" }

@@ -47,6 +47,8 @@ func TestWhenNamespacesMustBeLabelled(t *testing.T) {
 	require.False(t, yes, "somebody lives without the label")
 	require.Contains(t, said, advice)
 	require.NotContains(t, said, beside)
+	yes, _ = demands("access.mode=Local", "portal.namespace=old")
+	require.False(t, yes, "nor must the portal's namespace have it")
 	yes, said = demands("admission.namespaceLabel=Require")
 	require.True(t, yes, "somebody insists")
 	require.NotContains(t, said, advice)

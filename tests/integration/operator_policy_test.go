@@ -316,6 +316,8 @@ func placeAttempts() []attempt {
 	return []attempt{
 		{aPerson, "makes a session", createSession(alice), "", part{}},
 		{aPerson, "makes a session beside the platform", make1(func(g *guard) client.Object { return in(g.closed, g.session("new", alice)) }), "no session may start in namespace", line("places", 1)},
+		{frontDoor, "makes a session beside the platform", make1(func(g *guard) client.Object { return in(g.closed, g.session("new", alice)) }), "no session may start in namespace", line("places", 1)},
+		{frontDoor, "makes a session where none may be", make1(func(g *guard) client.Object { return in(g.elsewhere, g.session("new", alice)) }), `vdi.kasm.io/sessions=true`, line("places", 2)},
 		{aPerson, "makes a session where none may be", make1(func(g *guard) client.Object { return in(g.elsewhere, g.session("new", alice)) }), `vdi.kasm.io/sessions=true", which also keeps others from writing routes`, line("places", 2)},
 	}
 }

@@ -27,15 +27,15 @@ func TestDemoKeepsToItsOwn(t *testing.T) {
 		args := append([]string{verb, "vdi", m.chart, "-n", "vdi-system", "-f", filepath.Join(m.root, "values", "local.yaml"), "--no-hooks"}, more...)
 		m.must(t, "helm", args...)
 	}
+	place := filepath.Join(t.TempDir(), "namespace.yaml")
+	require.NoError(t, os.WriteFile(place, []byte("{apiVersion: v1, kind: Namespace, metadata: {name: "+install.Sessions+
+		`, labels: {vdi.kasm.io/sessions: "true", pod-security.kubernetes.io/enforce: restricted}}}`), 0o600))
+	m.must(t, "kubectl", "apply", "-f", place)
 	release("install", "--create-namespace")
 	require.ErrorContains(t, p.CheckOwn(t.Context()), "release vdi in namespace vdi-system is not the demo's")
 	release("upgrade", "--labels", "demo.vdi.kasm.io/made=yes")
 	require.NoError(t, p.CheckOwn(t.Context()))
 
-	place := filepath.Join(t.TempDir(), "namespace.yaml")
-	require.NoError(t, os.WriteFile(place, []byte("{apiVersion: v1, kind: Namespace, metadata: {name: "+install.Sessions+
-		`, labels: {vdi.kasm.io/sessions: "true", pod-security.kubernetes.io/enforce: restricted}}}`), 0o600))
-	m.must(t, "kubectl", "apply", "-f", place)
 	manifest := filepath.Join(m.root, "tests", "install", "manifests", "session.yaml")
 	m.must(t, "kubectl", "apply", "-f", manifest)
 	require.NoError(t, p.CheckOwn(t.Context()))

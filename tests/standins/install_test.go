@@ -11,6 +11,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/maintain"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
+	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
 )
 
@@ -51,9 +52,17 @@ func (m machine) must(t *testing.T, program string, args ...string) string {
 	return out
 }
 
+// sessions makes the namespace in which people make desktops, as the profile for one machine
+// says.
+func (m machine) sessions(t *testing.T) {
+	t.Helper()
+	m.must(t, "kubectl", "create", "namespace", install.Sessions)
+	m.must(t, "kubectl", "label", "namespace", install.Sessions, "pod-security.kubernetes.io/enforce=restricted", "vdi.kasm.io/sessions=true")
+}
+
 // fewestRights: in the other access modes the operator hands the front door's keys to
 // sessions, in ConfigMaps.
-const fewestRights = "vdi-operator.access.mode=Password"
+const fewestRights = "vdi-operator.access.mode=Password,vdi-operator.portal.namespace="
 
 // TestInstall installs, changes and removes the assembled umbrella with both
 // helms. The user's objects outlive it.
@@ -121,11 +130,39 @@ func (m machine) requireRights(t *testing.T) {
 	}
 }
 
+// TestPortalInstall: with the profile for one machine the front door may make and delete
+// sessions in the one namespace in which people make theirs, and reads what is on offer.
+func TestPortalInstall(t *testing.T) {
+	m := start(t)
+	m.sessions(t)
+	m.must(t, "helm", "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"))
+	for question, want := range map[[3]string]string{
+		{"create", "vdisessions", install.Sessions}:           "yes",
+		{"delete", "vdisessions", install.Sessions}:           "yes",
+		{"patch", "vdisessions", install.Sessions}:            "yes",
+		{"update", "vdisessions", install.Sessions}:           "no",
+		{"deletecollection", "vdisessions", install.Sessions}: "no",
+		{"manage", "vdisessions", install.Sessions}:           "no",
+		{"get", "secrets", install.Sessions}:                  "no",
+		{"create", "vdisessions", "default"}:                  "no",
+		{"delete", "vdisessions", "default"}:                  "no",
+		{"patch", "vdisessions", "default"}:                   "yes", // what its policies let it
+		{"watch", "vditemplates", "default"}:                  "yes",
+		{"create", "vditemplates", "default"}:                 "no",
+		{"watch", "vdiquotas", "default"}:                     "yes",
+		{"patch", "vdiquotas", "default"}:                     "no",
+		{"watch", "vdiusages", "default"}:                     "yes",
+	} {
+		out, _ := m.run(t.Context(), "kubectl", "auth", "can-i", question[0], question[1], "-n", question[2], "-q=false", "--as", "system:serviceaccount:vdi-system:vdi-frontdoor")
+		require.Regexp(t, "(?m)^"+want+"$", out, "%v", question)
+	}
+}
+
 // TestNamespacedInstall: limited to some namespaces, the operator may do nothing
 // elsewhere, and the namespaces must be there first.
 func TestNamespacedInstall(t *testing.T) {
 	m := start(t)
-	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a}"}
+	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a},vdi-operator.portal.namespace="}
 	out, err := m.run(t.Context(), "helm", args...)
 	require.Error(t, err)
 	require.Contains(t, out, `namespaces "team-a" not found`)

@@ -64,6 +64,7 @@ func TestPackage(t *testing.T) {
 		}
 	}
 	local := filepath.Join(m.root, "values", "local.yaml")
+	m.sessions(t)
 	for _, helm := range []string{"helm", "helm4"} {
 		m.must(t, helm, "install", "vdi", archive, "-n", "vdi-system", "--create-namespace", "-f", local, "--no-hooks")
 		m.must(t, "kubectl", "get", "-n", "vdi-system", "deployment/vdi-operator", "deployment/vdi-traefik")

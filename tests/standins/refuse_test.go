@@ -14,10 +14,20 @@ import (
 // creates what lies in crds/ before it looks at values or templates.)
 func TestRefusedInstall(t *testing.T) {
 	m := start(t)
+	m.sessions(t)
+	m.must(t, "kubectl", "create", "namespace", "bare")
 	before := m.everything(t)
 	for name, c := range map[string]struct{ set, want string }{
 		"unknown key": {"vdi-operator.sessions.domian=a", "at '/sessions': additional properties 'domian' not allowed"},
 		"no domain":   {"vdi-operator.sessions.domain=", "vdi-operator.sessions.domain is required: the DNS domain under which every session gets a host, e.g. vdi.example.com"},
+		"no namespace": {
+			"vdi-operator.portal.namespace=nowhere", "vdi-operator.portal.namespace is \"nowhere\", a namespace that does not exist: make it with `kubectl create namespace nowhere` and " +
+				"`kubectl label namespace nowhere pod-security.kubernetes.io/enforce=restricted vdi.kasm.io/sessions=true` first, or leave the value empty",
+		},
+		"no label": {
+			"vdi-operator.portal.namespace=bare", "vdi-operator.portal.namespace is \"bare\", a namespace without the label of those for sessions, and no desktop may be made there " +
+				"(admission.namespaceLabel): label it with `kubectl label namespace bare vdi.kasm.io/sessions=true` first, or leave the value empty",
+		},
 		"slices 0": {
 			`gpu-operator.enabled=true,gpu-operator.devicePlugin.config.data.any=version: v1` + "\n" + `sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu\, replicas: 0}]}}`,
 			"gpu-operator.devicePlugin.config.data.any gives nvidia.com/gpu 0 replicas, which the device plugin refuses: write 2 or more slices",

@@ -70,6 +70,7 @@ func TestRoutesLabel(t *testing.T) {
 	for _, namespace := range []string{"team-a", "web"} {
 		m.must(t, "kubectl", "create", "namespace", namespace)
 	}
+	m.sessions(t)
 	m.must(t, "kubectl", "label", "namespace", "team-a", "vdi.kasm.io/sessions=true")
 	m.must(t, "helm", "install", "vdi", m.chart, "-n", "vdi-system", "-f", local, "--no-hooks")
 	m.apply(t, routesOfBefore)

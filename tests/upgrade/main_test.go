@@ -118,7 +118,7 @@ func (w *world) splitValues() error {
 		}
 	}
 	w.proxy = append(w.proxy, "--set", "image.tag="+standins.BuiltTraefik)
-	w.values = append(w.values, "--set", "fullnameOverride=vdi-operator", "--set", "access.mode=Password") // which the release before knows
+	w.values = append(w.values, "--set", "fullnameOverride=vdi-operator", "--set", "access.mode=Password,portal.namespace=") // which the release before knows
 	return nil
 }
 

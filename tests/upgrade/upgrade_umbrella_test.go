@@ -48,7 +48,7 @@ func TestUmbrellaReadsByLabel(t *testing.T) {
 	umbrella := func(verb string, more ...string) string {
 		args := []string{
 			verb, install.Release, chart, "-n", install.Namespace, "--wait", "--timeout", "5m", "-f", filepath.Join(w.root, "values", "local.yaml"),
-			"--set", "vdi-operator.access.mode=Password", // which the release before had
+			"--set", "vdi-operator.access.mode=Password,vdi-operator.portal.namespace=", // which the release before had
 			// Time for kube-proxy to take the old pod out, and for requests under way.
 			"--set", "traefik.ports.websecure.transport.lifeCycle.requestAcceptGraceTimeout=10s", "--set", "traefik.deployment.terminationGracePeriodSeconds=20",
 		}

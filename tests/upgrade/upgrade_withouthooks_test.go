@@ -81,7 +81,7 @@ func (p applied) render(t *testing.T, more ...string) string {
 	t.Helper()
 	args := []string{
 		"template", install.Release, p.chart, "-n", install.Namespace, "--kube-version", "1.37", "-f", filepath.Join(w.root, "values", "local.yaml"), "-f", p.templates,
-		"--set", "vdi-operator.frontDoor.routes=Always", "--set", "vdi-operator.access.mode=Password",
+		"--set", "vdi-operator.frontDoor.routes=Always", "--set", "vdi-operator.access.mode=Password,vdi-operator.portal.namespace=",
 	}
 	return w.must(t, "helm", append(args, more...)...)
 }

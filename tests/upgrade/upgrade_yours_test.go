@@ -31,7 +31,7 @@ func TestYourOwnRegistry(t *testing.T) {
 	templates, err := w.write("yours.yaml", map[string]any{"vdi-operator": map[string]any{"templates": map[string]any{"page": pageTemplate()}}})
 	require.NoError(t, err)
 	w.must(t, "helm", "install", install.Release, "oci://"+base+"/charts/vdi-platform", "--plain-http", "-n", install.Namespace, "--wait", "--timeout", "5m",
-		"-f", filepath.Join(w.root, "values", "local.yaml"), "-f", templates, "--set", "global.imageRegistry="+base, "--set", "vdi-operator.access.mode=Password")
+		"-f", filepath.Join(w.root, "values", "local.yaml"), "-f", templates, "--set", "global.imageRegistry="+base, "--set", "vdi-operator.access.mode=Password,vdi-operator.portal.namespace=")
 	t.Cleanup(func() {
 		out, err := w.try(context.WithoutCancel(t.Context()), "helm", "uninstall", install.Release, "-n", install.Namespace, "--wait")
 		assert.NoError(t, err, out)

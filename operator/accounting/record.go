@@ -77,13 +77,17 @@ func (k Kept) sum(u *vdi.VDIUsage, end time.Time) {
 		end = u.Status.LastEnd.Time
 	}
 	u.Status.LastEnd, u.Status.Month = &metav1.Time{Time: end}, end.In(k.Zone).Format("2006-01")
-	used := int64(0)
-	for _, d := range slices.Concat(u.Status.Days, u.Status.Months) {
-		if strings.HasPrefix(d.Date, u.Status.Month) {
-			used += d.GPUSeconds
+	u.Status.GPUHours = Hours(usedIn(u.Status.Days, u.Status.Month) + usedIn(u.Status.Months, u.Status.Month))
+}
+
+// usedIn is what spans of a month have used, in GPU-seconds.
+func usedIn(spans []vdi.UsageSpan, month string) (gpuSeconds int64) {
+	for i := range spans { // there may be thousands, each of a hundred bytes
+		if strings.HasPrefix(spans[i].Date, month) {
+			gpuSeconds += spans[i].GPUSeconds
 		}
 	}
-	u.Status.GPUHours = Hours(used)
+	return gpuSeconds
 }
 
 // Fold puts old days into their months, and forgets what is older than that. It reports

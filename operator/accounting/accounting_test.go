@@ -63,9 +63,16 @@ func TestWindowsAbut(t *testing.T) {
 	for _, name := range []string{"", "Europe/Berlin", "America/Havana", "Africa/Cairo", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "America/Santiago", "Asia/Beirut"} {
 		z := zone(t, name)
 		for _, kind := range []vdi.BudgetWindow{vdi.BudgetDay, vdi.BudgetWeek, vdi.BudgetMonth} {
+			last := Window{}
 			for when := time.Date(2026, 1, 1, 0, 17, 0, 0, time.UTC); when.Year() < 2028; when = when.Add(27 * time.Minute) {
 				w := WindowAt(kind, z, when)
-				require.False(t, when.Before(w.Begin) || !when.Before(w.End), "%s %s %s: %v", name, kind, when.In(z), w)
+				if when.Before(w.Begin) || !when.Before(w.End) { // asked a million times, which testify would make long
+					require.Fail(t, "outside of its window", "%s %s %s: %v", name, kind, when.In(z), w)
+				}
+				if w == last {
+					continue
+				}
+				last = w
 				require.Equal(t, w.End.UTC(), WindowAt(kind, z, w.End).Begin.UTC(), "%s %s %s", name, kind, when.In(z))
 			}
 		}

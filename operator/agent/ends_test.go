@@ -146,6 +146,7 @@ func TestFarewellWithinAMessage(t *testing.T) {
 
 // A desktop that reads nothing does not keep an ended stream.
 func TestEndOfADeafDesktop(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, nil)
 	deaf, ctx := make(chan struct{}), t.Context()
 	w.desktop.handle = func(rw http.ResponseWriter, r *http.Request) {

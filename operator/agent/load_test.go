@@ -132,6 +132,7 @@ func TestManyStreams(t *testing.T) {
 
 // A viewer who does not read holds up nobody but himself, also at a goodbye.
 func TestSlowClient(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, nil)
 	w.desktop.handle = func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

@@ -196,6 +196,7 @@ func TestLogoutOfNobody(t *testing.T) {
 }
 
 func TestLoginEndsWithItsAge(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, func(c *Config) { c.MaxSessionAge = 2 * time.Second })
 	stream := w.dial(w.login())
 	farewell := closedWith(t, stream)

@@ -113,6 +113,7 @@ func TestStatementRefused(t *testing.T) {
 
 // The end of a login ends its streams, though each statement is short-lived.
 func TestStatementLoginEnds(t *testing.T) {
+	t.Parallel() // it waits
 	w, _ := oidcWorld(t, nil)
 	token := statement(t, frontDoorKey, func(s *platform.Statement) { s.LoginExpires = time.Now().Add(2 * time.Second).Unix() })
 	c, _, err := w.tryDial(map[string]string{wire.HeaderStatement: token, "Origin": testOrigin})

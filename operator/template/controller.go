@@ -38,7 +38,7 @@ type Reconciler struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
 	// Renderer checks a template's values.
-	Renderer *renderer.Renderer
+	Renderer Renderer
 	// Nodes knows what the nodes have; nil: nobody does.
 	Nodes gpunodes.Reader
 	// Config are the platform's settings.
@@ -54,6 +54,11 @@ type Reconciler struct {
 type verdict struct {
 	spec vdi.VDITemplateSpec
 	err  error
+}
+
+// Renderer is renderer.Renderer, or a test's that remembers.
+type Renderer interface {
+	ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error
 }
 
 // validate judges each spec of a template once.

@@ -104,7 +104,7 @@ func (o *operator) setup(ctx context.Context) error {
 		Client: o.client, Live: o.live, Renderer: w.renderer, Config: w.config, Namespace: operatorNamespace, Clock: clockOf{o},
 		ServerTime: o.serverTime, Probe: o.probe, Activity: agentsOf{o}, Events: w.events, Metrics: o.counts,
 	}
-	templates := &template.Reconciler{Client: o.client, Renderer: w.renderer.Renderer, Config: w.config, Clock: clockOf{o}}
+	templates := &template.Reconciler{Client: o.client, Renderer: w.renderer, Config: w.config, Clock: clockOf{o}}
 	left := &homes.Reconciler{Client: o.client, Live: o.live, Clock: clockOf{o}, ServerTime: o.serverTime, Events: w.events}
 	return errors.Join(sessions.Setup(ctx, o.Manager, workers), templates.Setup(o.Manager), left.Setup(ctx, o.Manager))
 }

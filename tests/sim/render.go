@@ -5,6 +5,8 @@ import (
 
 	"k8s.io/utils/lru"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
@@ -14,12 +16,15 @@ type remembering struct {
 	*renderer.Renderer
 
 	rendered *lru.Cache // by the input's fingerprint
+	judged   *lru.Cache // what is wrong with a template, by the fingerprint of it and the settings
 }
 
 type outcome struct {
 	renderer.Rendered
 	err error
 }
+
+type judgement struct{ err error }
 
 // Render implements session.Renderer.
 func (r remembering) Render(in renderer.Input) (renderer.Rendered, error) {
@@ -36,11 +41,26 @@ func (r remembering) Render(in renderer.Input) (renderer.Rendered, error) {
 	return rendered, err
 }
 
+// ValidateTemplate implements template.Renderer: it renders, too, and each world has a template.
+func (r remembering) ValidateTemplate(t *vdi.VDITemplate, p platform.Config) error {
+	in := renderer.Input{Template: *t, Platform: p}
+	fingerprint, err := in.Fingerprint()
+	if err != nil {
+		return r.Renderer.ValidateTemplate(t, p)
+	}
+	if known, found := r.judged.Get(fingerprint); found {
+		return known.(judgement).err
+	}
+	err = r.Renderer.ValidateTemplate(t, p)
+	r.judged.Add(fingerprint, judgement{err})
+	return err
+}
+
 // renders is shared by all worlds.
 var renders = sync.OnceValue(func() remembering {
 	r, err := renderer.New()
 	if err != nil {
 		panic(err)
 	}
-	return remembering{r, lru.New(2000)}
+	return remembering{r, lru.New(2000), lru.New(500)}
 })

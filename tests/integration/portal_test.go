@@ -78,7 +78,7 @@ func (p *portalSite) isBounded() {
 		})))
 	}
 	p.eventually(func() bool {
-		return strings.Contains(try(func(s *vdi.VDISession) { s.Labels = map[string]string{"team": "a"} }), "metadata.labels") &&
+		return strings.Contains(try(func(s *vdi.VDISession) { s.Labels = map[string]string{wire.LabelUser: "a"} }), "with the label "+wire.LabelUser) &&
 			strings.Contains(try(func(s *vdi.VDISession) { s.Spec.Template = p.studio() }), "is for others than") &&
 			try(func(*vdi.VDISession) {}) == "<nil>"
 	}, "the policies are in force")
@@ -107,7 +107,7 @@ func (v *guest) sends(d *door, page, action string, typed map[string]string) (*h
 // filled are the fields of a page's form.
 func (v *guest) filled(page, action string, typed map[string]string) url.Values {
 	v.l.t.Helper()
-	_, form, found := strings.Cut(page, `<form method="post" action="`+action+`">`)
+	_, form, found := strings.Cut(page, `method="post" action="`+action+`">`)
 	require.True(v.l.t, found, "%s: %s", action, page)
 	form, _, _ = strings.Cut(form, "</form>")
 	fields := url.Values{}
@@ -209,7 +209,7 @@ func (p *portalSite) makes(hers, again *guest, d *door) {
 	require.Contains(p.t, form, `value="Drawing"`)
 	name := platform.SessionName(alice, "my drawings")
 	path := "/desktop/" + p.desks.ns + "/" + name
-	typed := map[string]string{"name": " My  Drawings ", "gpu": "2", "memory": "1,5", "cpu": "4", "home": "20", "timeZone": "Europe/Berlin"}
+	typed := map[string]string{"name": " My  Drawings ", "gpu": "2", "memory": "1,5", "cpu": "4", "homeSize": "20", "timeZone": "Europe/Berlin"}
 	require.Equal(p.t, []string{path, path}, pressTwice(d, [2]*guest{hers, again}, action, typed))
 	answer, page := hers.sends(d, form, action, typed)
 	require.Equal(p.t, path, answer.Request.URL.Path, page)
@@ -253,7 +253,7 @@ func TestPortalRefused(t *testing.T) {
 	p.refuses("Secrets", "desktops of this name are made on Sundays only")
 	answer, page := hers.sends(one, form, action, map[string]string{"name": "Secrets"})
 	require.Equal(t, http.StatusForbidden, answer.StatusCode)
-	require.Contains(t, page, "The cluster does not allow this, and nothing was made.")
+	require.Contains(t, page, "This is not allowed, and nothing was made.")
 	require.Contains(t, page, "desktops of this name are made on Sundays only")
 	require.Contains(t, page, `value="Secrets"`, "what she typed stays")
 	require.Empty(t, p.made())
@@ -304,7 +304,7 @@ func TestPortalDeletes(t *testing.T) {
 	hers := p.guest().comesIn(one, p.anna)
 	p.desks.createSession(func(s *vdi.VDISession) { s.Finalizers = []string{keepsObject} })
 	path := "/desktop/" + p.desks.ns + "/" + desk
-	const kept, lost = "Its home is kept with its files.", "Its home is deleted, too: all files in it are gone."
+	const kept, lost = "Its home, if it has one by now, is kept as its template says.", "Its home is deleted, too: all files in it are gone."
 	p.eventually(func() bool { return strings.Contains(hers.reads(one, path+"/delete"), kept) }, "she is asked")
 	question := hers.reads(one, path+"/delete")
 

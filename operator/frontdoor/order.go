@@ -172,7 +172,7 @@ func (d *Door) create(name string) pageOf {
 			d.ask(w, v, login, t, http.StatusUnprocessableEntity, order{Wish: wish, Problems: problems})
 			return
 		}
-		full, err := d.isFull(v, login, t, wish)
+		full, err := d.isFull(v, login, t, wish, s)
 		if err == nil && full == "" {
 			err = d.Changer.Create(v.at.Context(), s)
 		}
@@ -197,14 +197,18 @@ const maxDesktops = 50
 
 // isFull says why a desktop would only be refused by the operator, and stay as a memory of that;
 // "" where it would not.
-func (d *Door) isFull(v visit, login ticket, t *vdi.VDITemplate, wish portal.Wish) (string, error) {
+func (d *Door) isFull(v visit, login ticket, t *vdi.VDITemplate, wish portal.Wish, s *vdi.VDISession) (string, error) {
 	sessions, err := d.Known.ByUser(v.at.Context(), login.User)
 	if err != nil {
 		return "", err
 	}
 	here := 0
 	for i := range sessions {
-		if sessions[i].Namespace == d.PortalNamespace {
+		switch known := &sessions[i]; {
+		case known.Namespace != d.PortalNamespace:
+		case known.Name == s.Name: // the form was sent twice: it takes nothing more
+			return "", nil
+		default:
 			here++
 		}
 	}

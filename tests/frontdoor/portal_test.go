@@ -100,6 +100,8 @@ func TestIcon(t *testing.T) {
 // A form makes the desktop that it says, once, for whoever sends it, in the portal's namespace.
 func TestMakeDesktop(t *testing.T) {
 	w := newPortalWorld(t)
+	both := int32(2) // the one that she has, and this one
+	w.known.quotas = []vdi.VDIQuota{{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: vdi.VDIQuotaSpec{PerUser: &vdi.UserLimits{Sessions: &both}}}}
 	b := w.member("alice")
 	page := b.reads("/new/office")
 	assert.Contains(t, page, `value="Office"`)
@@ -122,6 +124,9 @@ func TestMakeDesktop(t *testing.T) {
 	}, s.Spec)
 	assert.Contains(t, b.reads("/new/office"), `value="Office"`)
 
+	more := b.sends(page, "/new/office", url.Values{"name": {"Another"}})
+	assert.Equal(t, http.StatusConflict, more.StatusCode)
+	assert.Contains(t, text(t, more), "You have as many desktops as you may. Delete one first. Nothing was made.")
 	again := b.sends(page, "/new/studio", url.Values{"name": {"my OFFICE"}})
 	assert.Equal(t, http.StatusConflict, again.StatusCode)
 	assert.Contains(t, text(t, again), "You have a desktop of this name already, and nothing was made")

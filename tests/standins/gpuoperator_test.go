@@ -13,6 +13,7 @@ import (
 // its kind, an upgrade changes the configuration alone, and the operator may
 // restart the device plugin but not change what the GPU Operator's values say.
 func TestInstallWithGPUOperator(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	args := []string{"vdi", m.chart, "-n", "vdi-system", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "gpu-operator.enabled=true", "--set", "vdi-operator.gpuSharing.enabled=true", "--set", fewestRights}
 	slices := filepath.Join(t.TempDir(), "slices.yaml")

@@ -67,6 +67,7 @@ const fewestRights = "vdi-operator.access.mode=Password,vdi-operator.portal.name
 // TestInstall installs, changes and removes the assembled umbrella with both
 // helms. The user's objects outlive it.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	local := filepath.Join(m.root, "values", "local.yaml")
 	for _, helm := range []string{"helm", "helm4"} {
@@ -133,6 +134,7 @@ func (m machine) requireRights(t *testing.T) {
 // TestPortalInstall: with the profile for one machine the front door may make and delete
 // sessions in the one namespace in which people make theirs, and reads what is on offer.
 func TestPortalInstall(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	m.sessions(t)
 	m.must(t, "helm", "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"))
@@ -161,6 +163,7 @@ func TestPortalInstall(t *testing.T) {
 // TestNamespacedInstall: limited to some namespaces, the operator may do nothing
 // elsewhere, and the namespaces must be there first.
 func TestNamespacedInstall(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	args := []string{"install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"), "--set", "vdi-operator.watchNamespaces={team-a},vdi-operator.portal.namespace="}
 	out, err := m.run(t.Context(), "helm", args...)
@@ -181,6 +184,7 @@ func TestNamespacedInstall(t *testing.T) {
 // TestSecondInstall: two operators never serve the same sessions, and those
 // that serve different namespaces get along.
 func TestSecondInstall(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	chart := filepath.Join(m.chart, "charts", "vdi-operator")
 	install := func(name, namespaces string, more ...string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,10 +43,15 @@ func (m machine) apply(t *testing.T, manifest string) {
 	m.must(t, "kubectl", "apply", "-f", file)
 }
 
+// environment is of whoever runs a command in this process: the tests run at once.
+var environment sync.Mutex
+
 // maintain runs a command of the operator's image.
 func (m machine) maintain(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	t.Setenv("KUBECONFIG", m.kubeconfig)
+	environment.Lock()
+	defer environment.Unlock()
+	require.NoError(t, os.Setenv("KUBECONFIG", m.kubeconfig))
 	out := &bytes.Buffer{}
 	err := maintain.Run(t.Context(), args, "vdi-system", out)
 	return out.String(), err
@@ -54,6 +60,7 @@ func (m machine) maintain(t *testing.T, args ...string) (string, error) {
 // TestUninstallBesideAnotherLeader: while somebody else leads, nothing is let
 // go, and the operator is started again; afterwards only our finalizer goes.
 func TestUninstallBesideAnotherLeader(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	m.must(t, "helm", "install", "vdi-operator", filepath.Join(m.chart, "charts", "vdi-operator"), "-n", "vdi-system", "--create-namespace", "--no-hooks", "--set", "sessions.domain=vdi.example.com", "--set", "replicas=2")
 	m.must(t, "kubectl", "label", "namespace", "default", "vdi.kasm.io/sessions=true") // the policies may be in force already
@@ -83,10 +90,18 @@ func TestUninstallBesideAnotherLeader(t *testing.T) {
 	assert.NotContains(t, out, "let go")
 }
 
-// TestCRDsApply: a CRD that is gone or old comes back, and a second time changes
-// nothing.
-func TestCRDsApply(t *testing.T) {
+// TestMaintainEmptyCluster: one that knows neither our kinds nor the proxy's, in this order.
+func TestMaintainEmptyCluster(t *testing.T) {
+	t.Parallel()
 	m := start(t)
+	t.Run("RoutesLabelWithoutTraefik", m.routesLabelWithoutTraefik)
+	t.Run("CRDsApply", m.crdsApply)
+	t.Run("TemplatesApply", m.templatesApply)
+}
+
+// crdsApply: a CRD that is gone or old comes back, and a second time changes
+// nothing.
+func (m machine) crdsApply(t *testing.T) {
 	out, err := m.maintain(t, "crds", "apply")
 	require.NoError(t, err)
 	assert.Equal(t, "applied CRD vdiquotas.vdi.kasm.io\napplied CRD vdisessions.vdi.kasm.io\napplied CRD vditemplates.vdi.kasm.io\napplied CRD vdiusages.vdi.kasm.io\n", out)
@@ -104,10 +119,9 @@ func TestCRDsApply(t *testing.T) {
 	}, time.Minute, 200*time.Millisecond)
 }
 
-// TestTemplatesApply: what leaves the values' spec leaves the template, what
+// templatesApply: what leaves the values' spec leaves the template, what
 // leaves the values stays, and what others set stays too.
-func TestTemplatesApply(t *testing.T) {
-	m := start(t)
+func (m machine) templatesApply(t *testing.T) {
 	_, err := m.maintain(t, "crds", "apply")
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -135,6 +149,7 @@ func TestTemplatesApply(t *testing.T) {
 // TestUpgradeCheck: on an empty cluster nothing is found; what would be refused stops
 // the upgrade, and what is confirmed does not.
 func TestUpgradeCheck(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("sessions: {domain: vdi.example.com, network: {deniedRanges: [203.0.113.0/24]}}"), 0o600))

@@ -29,6 +29,7 @@ func (m machine) makePackage(t *testing.T, dist string, more ...string) (string,
 // be fetched; with them at hand it makes an umbrella that holds exactly what
 // Chart.lock names, and that both helms install from its archive.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	dist := t.TempDir()
 	out, err := m.makePackage(t, dist)

@@ -11,13 +11,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOldProxyIsNamed: whoever brings a proxy with a known hole reads so in the notes
-// of the install, and no longer when it has been updated.
-func TestOldProxyIsNamed(t *testing.T) {
+// TestProxyOfOthers: what the notes of an install say about a proxy that somebody brings.
+func TestProxyOfOthers(t *testing.T) {
+	t.Parallel()
 	m := start(t)
-	m.must(t, "kubectl", "create", "namespace", "traefik")
-	m.must(t, "kubectl", "create", "namespace", "gpu-operator")
+	for _, namespace := range []string{"traefik", "gpu-operator"} {
+		m.must(t, "kubectl", "create", "namespace", namespace)
+	}
 	m.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(m.chart, "charts", "traefik", "crds"))
+	t.Run("OldProxyIsNamed", m.oldProxyIsNamed)
+	t.Run("ProxysSettingsAreNamed", m.proxysSettingsAreNamed)
+}
+
+// oldProxyIsNamed: whoever brings a proxy with a known hole reads so in the notes
+// of the install, and no longer when it has been updated.
+func (m machine) oldProxyIsNamed(t *testing.T) {
 	install := func(helm string, settings ...string) string {
 		return m.must(t, helm, "upgrade", "--install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks",
 			"-f", filepath.Join(m.root, "values", "bring-your-own.yaml"), "--set", strings.Join(append(settings, "vdi-operator.sessions.domain=vdi.example.com"), ","))
@@ -43,14 +51,9 @@ func TestOldProxyIsNamed(t *testing.T) {
 	}
 }
 
-// TestProxysSettingsAreNamed: the notes say by what the proxy that somebody brings lets others
+// proxysSettingsAreNamed: the notes say by what the proxy that somebody brings lets others
 // at the desktops, and what they cannot know.
-func TestProxysSettingsAreNamed(t *testing.T) {
-	m := start(t)
-	for _, namespace := range []string{"traefik", "gpu-operator"} {
-		m.must(t, "kubectl", "create", "namespace", namespace)
-	}
-	m.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(m.chart, "charts", "traefik", "crds"))
+func (m machine) proxysSettingsAreNamed(t *testing.T) {
 	said := func(args ...string) string {
 		m.pod(t, "proxy", "traefik", "docker.io/traefik:v3.7.12", args...)
 		out := m.must(t, "helm", "upgrade", "--install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks",

@@ -13,6 +13,7 @@ import (
 // names the key and the remedy, and nothing of the platform is made. (Helm itself
 // creates what lies in crds/ before it looks at values or templates.)
 func TestRefusedInstall(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	m.sessions(t)
 	m.must(t, "kubectl", "create", "namespace", "bare")

@@ -64,6 +64,7 @@ spec:
 // an upgrade labels what the proxy has to read, writes nothing else, and a second time
 // nothing at all.
 func TestRoutesLabel(t *testing.T) {
+	t.Parallel()
 	m := start(t)
 	local := filepath.Join(m.root, "values", "local.yaml")
 	m.must(t, "kubectl", "create", "namespace", "vdi-system")
@@ -108,9 +109,8 @@ func TestRoutesLabel(t *testing.T) {
 	require.Error(t, err, "it may label, and nothing else")
 }
 
-// TestRoutesLabelWithoutTraefik: where the proxy's kinds are not installed there is nothing to label.
-func TestRoutesLabelWithoutTraefik(t *testing.T) {
-	m := start(t)
+// routesLabelWithoutTraefik: where the proxy's kinds are not installed there is nothing to label.
+func (m machine) routesLabelWithoutTraefik(t *testing.T) {
 	out, err := m.maintain(t, "routes", "label", "--release=vdi")
 	require.NoError(t, err)
 	assert.Contains(t, out, "0 had to get it")

@@ -13,7 +13,6 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
-	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // InUse stops a start while somebody else has the home.
@@ -46,7 +45,7 @@ func ClaimName(s *vdi.VDISession) string {
 	case s.Spec.Persistence.ExistingClaim != "":
 		return s.Spec.Persistence.ExistingClaim
 	default:
-		return renderer.HomeClaimName(s.Name)
+		return wire.PrefixHome + s.Name
 	}
 }
 

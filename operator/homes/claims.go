@@ -178,6 +178,9 @@ func (c Claims) Leave(ctx context.Context, s *vdi.VDISession, claim *corev1.Pers
 	logf.FromContext(ctx).Info("home left behind", "claim", claim.Name, "retainFor", keep)
 	before := claim.DeepCopy()
 	Leave(claim, at, keep)
+	if name := s.Spec.DisplayName; name != "" { // by which its owner knows it again
+		claim.Annotations[wire.AnnotationDisplayName] = name
+	}
 	if HolderOf(claim) == s.UID {
 		Release(claim)
 	}

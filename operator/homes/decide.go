@@ -49,6 +49,16 @@ func decide(claim *corev1.PersistentVolumeClaim, sessionGone bool, now time.Time
 	return m.decide(now)
 }
 
+// EndOf is when a home that its session has left is deleted, as far as one knows now; ends is
+// false where it is kept for ever.
+func EndOf(claim *corev1.PersistentVolumeClaim, now time.Time) (end time.Time, ends bool) {
+	m, ends := markOf(claim)
+	if !ends {
+		return time.Time{}, false
+	}
+	return m.decide(now).endsAt, true
+}
+
 func (m mark) decide(now time.Time) decision {
 	warnAt := m.since.Add(m.keep - notice(m.keep))
 	if now.Before(warnAt) {

@@ -121,6 +121,12 @@ func TestTake(t *testing.T) {
 	claim := aHome(left(day), warned(12*hour))
 	Take(claim)
 	require.Equal(t, aHome(), claim, "nothing of the mark stays")
+
+	claim = aHome(left(day), annotated(wire.AnnotationDisplayName, "Thesis"))
+	Leave(claim, noon.Add(day), day)
+	require.Equal(t, "Thesis", claim.Annotations[wire.AnnotationDisplayName], "its time begins anew, the name of whoever had it stays")
+	Take(claim)
+	require.Equal(t, aHome(), claim)
 	Leave(claim, noon.Add(100*day), day)
 	require.Equal(t, wantKeep, decide(claim, true, noon.Add(100*day)).want, "its time begins anew")
 }

@@ -7,7 +7,6 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
-	"github.com/vdi-platform/vdi-platform/renderer"
 )
 
 // MadeByOperator distinguishes a home that the operator made from every other claim: one
@@ -23,7 +22,7 @@ func MadeByOperator(claim *corev1.PersistentVolumeClaim) bool {
 // is nobody's.
 func SessionOf(claim *corev1.PersistentVolumeClaim) string {
 	name := claim.Labels[wire.LabelInstance]
-	if name == "" || renderer.HomeClaimName(name) != claim.Name {
+	if name == "" || wire.PrefixHome+name != claim.Name {
 		return ""
 	}
 	return name
@@ -38,6 +37,7 @@ func Left(claim *corev1.PersistentVolumeClaim) bool {
 // be kept for a while from then on; 0 keeps it for ever. The claim is changed,
 // not written.
 func Leave(claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duration) {
+	name := claim.Annotations[wire.AnnotationDisplayName] // of whoever had it last
 	Take(claim)
 	if claim.Labels == nil {
 		claim.Labels = map[string]string{}
@@ -51,6 +51,9 @@ func Leave(claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duratio
 	if keep > 0 {
 		claim.Annotations[wire.AnnotationRetainFor] = keep.String()
 	}
+	if name != "" {
+		claim.Annotations[wire.AnnotationDisplayName] = name
+	}
 }
 
 // Take removes the mark from a home that a session has again. The claim is
@@ -59,6 +62,7 @@ func Take(claim *corev1.PersistentVolumeClaim) {
 	delete(claim.Labels, wire.LabelRetained)
 	for _, key := range []string{
 		wire.AnnotationRetainedSince, wire.AnnotationRetainedUID, wire.AnnotationRetainFor, wire.AnnotationDeletionWarned,
+		wire.AnnotationDisplayName,
 	} {
 		delete(claim.Annotations, key)
 	}

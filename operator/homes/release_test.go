@@ -52,6 +52,7 @@ func TestReleaseClaim(t *testing.T) {
 // The same write marks a home and releases it.
 func TestLeaveClaim(t *testing.T) {
 	s := fixture.Session()
+	s.Spec.DisplayName = "Thesis"
 	for name, c := range map[string]struct {
 		claim  *corev1.PersistentVolumeClaim
 		keep   time.Duration
@@ -74,6 +75,7 @@ func TestLeaveClaim(t *testing.T) {
 			require.Equal(t, c.holder, now.Annotations[wire.AnnotationHolder])
 			require.Equal(t, HolderOf(c.claim) == s.UID, len(w.freed) > 0, "who waits is woken when it is free")
 			require.True(t, Left(now))
+			require.Equal(t, "Thesis", now.Annotations[wire.AnnotationDisplayName], "its owner knows it again")
 			limit, limited := markOf(now)
 			require.Equal(t, c.keep > 0, limited, "0 is for ever")
 			if limited {

@@ -17,7 +17,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
-	"github.com/vdi-platform/vdi-platform/renderer"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // existingIndex finds the sessions that name a claim as their existing one.
@@ -42,7 +42,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager) error {
 
 // homesOfSession are the home of its name and the one that it names.
 func homesOfSession(_ context.Context, o client.Object) []reconcile.Request {
-	own := types.NamespacedName{Namespace: o.GetNamespace(), Name: renderer.HomeClaimName(o.GetName())}
+	own := types.NamespacedName{Namespace: o.GetNamespace(), Name: wire.PrefixHome + o.GetName()}
 	named := types.NamespacedName{Namespace: o.GetNamespace(), Name: existingClaimOf(o)}
 	if named.Name == "" {
 		return []reconcile.Request{{NamespacedName: own}}

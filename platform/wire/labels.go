@@ -82,6 +82,9 @@ const (
 	// AnnotationRetainedUID holds, on a retained home, the claim's own UID: a
 	// copy that a backup brings back is another claim, and its time never ends.
 	AnnotationRetainedUID = "vdi.kasm.io/retained-uid"
+	// AnnotationDisplayName holds, on a retained home, what people called the desktop that
+	// left it.
+	AnnotationDisplayName = "vdi.kasm.io/display-name"
 	// AnnotationDeletionWarned holds, on a retained home, when its deletion was
 	// announced: a time as in RFC 3339.
 	AnnotationDeletionWarned = "vdi.kasm.io/deletion-warned"

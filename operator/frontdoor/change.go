@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/frontdoor/portal"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -81,6 +83,48 @@ func (p patcher) Suspend(ctx context.Context, s *vdi.VDISession) error {
 		}
 		return requested(now, map[string]any{"runPolicy": vdi.RunPolicySuspended}), nil
 	})
+}
+
+// Rename changes what people see.
+func (p patcher) Rename(ctx context.Context, s *vdi.VDISession, name string) error {
+	return p.change(ctx, s, func(now *vdi.VDISession) (fields, error) {
+		if now.Spec.DisplayName == name {
+			return fields{}, nil
+		}
+		return requested(now, map[string]any{"displayName": name}), nil
+	})
+}
+
+// Grow never makes a home smaller.
+func (p patcher) Grow(ctx context.Context, s *vdi.VDISession, size vdi.Quantity) error {
+	return p.change(ctx, s, func(now *vdi.VDISession) (fields, error) {
+		if !portal.IsLarger(size, now.Spec.Persistence.Size) {
+			return fields{}, nil
+		}
+		return requested(now, map[string]any{"persistence": map[string]any{"size": size}}), nil
+	})
+}
+
+// KeepHome changes the claim in the very state in which it was looked at.
+func (p patcher) KeepHome(ctx context.Context, claim types.NamespacedName, version string, keep time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	var value any // none: for ever
+	if keep > 0 {
+		value = keep.String()
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": version, "annotations": map[string]any{wire.AnnotationRetainFor: value},
+	}})
+	if err != nil {
+		return err
+	}
+	target := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: claim.Name, Namespace: claim.Namespace}}
+	err = p.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner))
+	if apierrors.IsConflict(err) {
+		return nil // its desktop is back, or the operator has marked it: the page shows that
+	}
+	return gone(err)
 }
 
 // Create makes a session.

@@ -50,6 +50,8 @@ func (d *Door) desktopPage(method, key string) pageOf {
 		"GET " + actDelete:   d.askDelete,
 		"POST " + actSuspend: d.suspend,
 		"POST " + actResume:  d.resumeFromList,
+		"POST " + actRename:  d.rename,
+		"POST " + actGrow:    d.grow,
 		"POST " + actExtend:  d.extend,
 		"POST " + actDelete:  d.deleteDesktop,
 	}[method+" "+act]
@@ -138,6 +140,33 @@ func (d *Door) resumeFromList(w http.ResponseWriter, v visit, login ticket, s *v
 	err := d.Changer.Resume(v.at.Context(), s, d.groupsOf(login))
 	d.Metrics.resumes.WithLabelValues(resultOf(err)).Inc()
 	d.respondToAct(w, v, login, s, err, s.Spec.RunPolicy == vdi.RunPolicySuspended)
+}
+
+// rename changes the name that people see.
+func (d *Door) rename(w http.ResponseWriter, v visit, login ticket, s *vdi.VDISession) {
+	name, problem := portal.NameOf(v.at.PostForm.Get(portal.FieldName))
+	if problem != "" {
+		d.unchanged(w, v, s, "Rename "+portal.TitleOf(s), problem)
+		return
+	}
+	d.respondToAct(w, v, login, s, d.Changer.Rename(v.at.Context(), s, name), name != s.Spec.DisplayName)
+}
+
+// grow makes the home of a desktop larger.
+func (d *Door) grow(w http.ResponseWriter, v visit, login ticket, s *vdi.VDISession) {
+	size, problem := portal.LargerHome(s, v.at.PostForm.Get(portal.FieldHome))
+	if problem != "" {
+		d.unchanged(w, v, s, "Larger home: "+portal.TitleOf(s), problem)
+		return
+	}
+	d.respondToAct(w, v, login, s, d.Changer.Grow(v.at.Context(), s, size), true)
+}
+
+// unchanged says what is wrong with a form about a desktop, and leads back to it.
+func (d *Door) unchanged(w http.ResponseWriter, v visit, s *vdi.VDISession, title, problem string) {
+	d.pages.show(w, http.StatusUnprocessableEntity, "message.html", page{
+		Title: title, Text: problem + " Nothing was changed.", Link: doorDesktop + s.Namespace + "/" + s.Name, LinkText: "Back to the desktop",
+	})
 }
 
 // extend moves the end of a run of one's own.

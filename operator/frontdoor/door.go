@@ -130,7 +130,7 @@ type Door struct {
 // New returns a front door.
 func New(o Options) *Door {
 	own := platform.Config{Sessions: o.Sessions, Access: o.Access}.LoginHost()
-	d := &Door{Options: o, ownHost: own, pages: newPages(own), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now), unclosed: map[types.UID]time.Time{}}
+	d := &Door{Options: o, ownHost: own, pages: newPages(own, o.PortalNamespace != ""), used: newUsedCodes(o.Now), guesses: newGuesses(o.Now), unclosed: map[types.UID]time.Time{}}
 	d.noDesktop = d.newNoDesktop()
 	return d
 }

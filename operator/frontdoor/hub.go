@@ -7,6 +7,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/story"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // hub signals open pages that something they show has changed. It never waits
@@ -16,8 +17,8 @@ type hub struct {
 	followers map[string]map[chan struct{}]bool // by host, or by userKey
 }
 
-// userKey is under which those follow who show all sessions of a user: no host has a slash.
-func userKey(user string) string { return "user/" + user }
+// userKey is under which those follow who show what a user has: no host has a slash.
+func userKey(identity string) string { return "user/" + identity }
 
 func newHub() *hub { return &hub{followers: map[string]map[chan struct{}]bool{}} }
 
@@ -71,7 +72,7 @@ func (h *hub) notify(before, after *vdi.VDISession) {
 	for _, s := range []*vdi.VDISession{before, after} {
 		if s != nil {
 			h.wake(s.Status.Host)
-			h.wake(userKey(s.Spec.User))
+			h.wake(userKey(platform.Identity(s.Spec.User)))
 		}
 	}
 	if before != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/portal"
@@ -20,6 +21,8 @@ type order struct {
 	Path  string
 	// Fields are the sizes that can be chosen.
 	Fields []sizeField
+	// Home is the session whose home it takes back; "" for none.
+	Home string
 	// Zone is the template's time zone; "" for none.
 	Zone     string
 	Wish     portal.Wish
@@ -55,6 +58,9 @@ func fieldsOf(t *vdi.VDITemplate, w portal.Wish, problems portal.Problems) []siz
 	}
 }
 
+// fieldFiles names the session whose home a new desktop takes back, in addresses and forms.
+const fieldFiles = "files"
+
 // maxSearch is how long a search may be, in bytes.
 const maxSearch = 200
 
@@ -76,7 +82,7 @@ func (d *Door) shelves(w http.ResponseWriter, v visit, login ticket) {
 		return
 	}
 	d.pages.show(w, http.StatusOK, "shelves.html", page{
-		Title: "New desktop", User: login.User, Form: form, Search: search,
+		Title: "New desktop", User: login.User, Form: form, Search: search, Home: v.query.Get(fieldFiles),
 		Shelves: portal.Shelves(templates, p, search), Any: slices.ContainsFunc(templates, func(t vdi.VDITemplate) bool { return p.May(&t) }),
 	})
 }
@@ -133,7 +139,12 @@ func (d *Door) order(name string) pageOf {
 		for i := range sessions {
 			taken = append(taken, portal.TitleOf(&sessions[i]))
 		}
-		d.ask(w, v, login, t, http.StatusOK, order{Wish: portal.WishFor(t, taken)})
+		h, _, err := d.homeNamed(v.at.Context(), login.User, v.query.Get(fieldFiles))
+		if err != nil {
+			d.serverError(w, v, "homes cannot be listed", err)
+			return
+		}
+		d.ask(w, v, login, t, http.StatusOK, order{Home: h.Session, Wish: portal.WishFor(t, taken).With(h)})
 	}
 }
 
@@ -169,16 +180,25 @@ func (d *Door) create(name string) pageOf {
 		wish := wishIn(v)
 		s, problems := wish.Session(d.PortalNamespace, t, p)
 		if s == nil {
-			d.ask(w, v, login, t, http.StatusUnprocessableEntity, order{Wish: wish, Problems: problems})
+			d.ask(w, v, login, t, http.StatusUnprocessableEntity, order{Home: wish.Again, Wish: wish, Problems: problems})
 			return
 		}
-		full, err := d.isFull(v, login, t, wish, s)
+		full, err := "", error(nil)
+		if wish.Again != "" {
+			full, err = d.takesBack(v, login, s, wish.Again)
+		}
+		if err == nil && full == "" {
+			full, err = d.isFull(v, login, t, wish, s)
+		}
 		if err == nil && full == "" {
 			err = d.Changer.Create(v.at.Context(), s)
 		}
 		switch {
+		case full == lostFiles:
+			wish.Again = ""
+			fallthrough
 		case full != "":
-			d.ask(w, v, login, t, http.StatusConflict, order{Wish: wish, Refused: full})
+			d.ask(w, v, login, t, http.StatusConflict, order{Home: wish.Again, Wish: wish, Refused: full})
 		case err == nil:
 			d.settle(v.at.Context(), login.User, func(all []vdi.VDISession) bool {
 				return slices.ContainsFunc(all, func(known vdi.VDISession) bool { return known.UID == s.UID })
@@ -223,12 +243,35 @@ func (d *Door) isFull(v visit, login ticket, t *vdi.VDITemplate, wish portal.Wis
 	return "", nil
 }
 
+// lostFiles says that a home is nobody's to take back. The form is for another one then.
+const lostFiles = "These files are not there any more, or another desktop has them. Nothing was made, and a desktop that this form makes now is without them."
+
+// takesBack gives a new desktop the name to which a home belongs, or says why not. A form that
+// is sent twice finds the desktop that has the home by now.
+func (d *Door) takesBack(v visit, login ticket, s *vdi.VDISession, session string) (why string, err error) {
+	h, found, err := d.homeNamed(v.at.Context(), login.User, session)
+	if err != nil {
+		return "", err
+	}
+	s.Name = session
+	if !found {
+		known, has, err := d.ofUser(v.at.Context(), login.User, types.NamespacedName{Namespace: s.Namespace, Name: session})
+		if err != nil || has && portal.IsFor(known, s) {
+			return "", err
+		}
+	}
+	if !found || !h.Reusable {
+		return lostFiles, nil
+	}
+	return "", nil
+}
+
 // wishIn is the form as it was filled in.
 func wishIn(v visit) portal.Wish {
 	f := v.at.PostForm
 	return portal.Wish{
 		Name: f.Get(portal.FieldName), GPU: f.Get(portal.FieldGPU), Memory: f.Get(portal.FieldMemory), CPU: f.Get(portal.FieldCPU),
-		Home: f.Get(portal.FieldHome), TimeZone: strings.TrimSpace(f.Get(portal.FieldTimeZone)), NoHome: f.Get(portal.FieldNoHome) != "",
+		Home: f.Get(portal.FieldHome), TimeZone: strings.TrimSpace(f.Get(portal.FieldTimeZone)), NoHome: f.Get(portal.FieldNoHome) != "", Again: f.Get(fieldFiles),
 	}
 }
 
@@ -250,15 +293,17 @@ func (d *Door) isThere(w http.ResponseWriter, v visit, login ticket, t *vdi.VDIT
 			return
 		case known.DeletionTimestamp != nil:
 			problem = "Your desktop of this name is still being removed, and nothing was made. Try again in a moment."
+		case !portal.IsCalled(known, s.Spec.DisplayName):
+			problem = "Your desktop “" + portal.TitleOf(known) + "” had this name first and has its files. Nothing was made. Choose another name."
 		}
 	}
-	d.ask(w, v, login, t, http.StatusConflict, order{Wish: wish, Problems: portal.Problems{portal.FieldName: problem}})
+	d.ask(w, v, login, t, http.StatusConflict, order{Home: wish.Again, Wish: wish, Problems: portal.Problems{portal.FieldName: problem}})
 }
 
 // refused says that the API server makes no such session: by one of its policies, or because
 // it is not there.
 func (d *Door) refused(w http.ResponseWriter, v visit, login ticket, t *vdi.VDITemplate, wish portal.Wish, err error) {
-	o := order{Wish: wish, Refused: "This did not work. Look at your desktops whether it was made all the same, before you try again."}
+	o := order{Home: wish.Again, Wish: wish, Refused: "This did not work. Look at your desktops whether it was made all the same, before you try again."}
 	status := http.StatusServiceUnavailable
 	var answer apierrors.APIStatus
 	if errors.As(err, &answer) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {

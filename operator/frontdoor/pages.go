@@ -53,6 +53,9 @@ type page struct {
 	Search     string
 	Shelves    []portal.Shelf
 	Order      order
+	// Homes are those without a desktop; Home is the session whose home a new desktop takes back.
+	Homes []home
+	Home  string
 	// Frames are addresses of hidden frames.
 	Frames []string
 }
@@ -73,14 +76,16 @@ type pages struct {
 	policy             string
 	// ownHost has a page to go on from.
 	ownHost string
+	// makes: people make desktops here.
+	makes bool
 }
 
-func newPages(ownHost string) *pages {
+func newPages(ownHost string, makes bool) *pages {
 	style, portalStyle, script := embedded("pages/style.css"), embedded("pages/portal.css"), embedded("pages/page.js")
 	return &pages{
 		templates: template.Must(template.New("pages").Funcs(template.FuncMap{"iso": iso, "when": when}).ParseFS(pageFiles, "pages/*.html")),
-		ownHost:   ownHost,
-		style:     template.CSS(style), portalStyle: template.CSS(portalStyle), script: template.JS(script),
+		ownHost:   ownHost, makes: makes,
+		style: template.CSS(style), portalStyle: template.CSS(portalStyle), script: template.JS(script),
 		policy: "default-src 'none'; style-src " + sourceOf(style) + " " + sourceOf(portalStyle) + "; script-src " + sourceOf(script) +
 			"; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 	}
@@ -106,7 +111,7 @@ func sourceOf(text string) string {
 }
 
 func (p *pages) render(name string, content page) ([]byte, error) {
-	content.Style, content.PortalStyle, content.Script = p.style, p.portalStyle, p.script
+	content.Style, content.PortalStyle, content.Script, content.Makes = p.style, p.portalStyle, p.script, p.makes
 	var body bytes.Buffer
 	err := p.templates.ExecuteTemplate(&body, name, content)
 	return body.Bytes(), err

@@ -19,8 +19,9 @@ import (
 const (
 	doorEvents   = "/events"
 	doorNew      = "/new"
-	doorTemplate = "/new/"     // NAME of a template
-	doorIcon     = "/icon/"    // NAME of a template
+	doorTemplate = "/new/"  // NAME of a template
+	doorIcon     = "/icon/" // NAME of a template
+	doorHomes    = "/homes"
 	doorDesktop  = "/desktop/" // NAMESPACE/NAME of a session, and an act or the page about one
 )
 
@@ -31,6 +32,8 @@ const (
 	actResume  = "resume"
 	actExtend  = "extend"
 	actDelete  = "delete"
+	actRename  = "rename"
+	actGrow    = "grow"
 )
 
 // settling is how long an answer waits until what was changed is seen here, too.
@@ -52,6 +55,8 @@ type desktop struct {
 	// Sizes it has, in words; Home what becomes of its files when it is deleted, and Suspending
 	// what suspending does.
 	Sizes, Home, Suspending string
+	// HomeSize in GiB, "" where it has no home of its own, and why that is not so large yet.
+	HomeSize, HomeRefused string
 	// Elsewhere: it was made, and is deleted, elsewhere.
 	Elsewhere bool
 	Runs      []portal.Run
@@ -104,6 +109,10 @@ func (d *Door) portalPage(v visit) pageOf {
 		return d.listEvents
 	case "GET " + doorNew:
 		return d.shelves
+	case "GET " + doorHomes:
+		return d.homes
+	case "GET " + doorHomes + "/" + actEvents:
+		return d.homesEvents
 	case "POST /extend": // on pages of the release before
 		return func(w http.ResponseWriter, _ visit, _ ticket) {
 			d.redirect(w, d.origin(d.ownHost)+doorHome, http.StatusSeeOther)
@@ -114,6 +123,9 @@ func (d *Door) portalPage(v visit) pageOf {
 	}
 	if name, is := strings.CutPrefix(v.path, doorIcon); is && method == http.MethodGet {
 		return d.icon(name)
+	}
+	if key, is := strings.CutPrefix(v.path, doorHomes+"/"); is && method == http.MethodPost {
+		return d.homeAct(key)
 	}
 	if key, is := strings.CutPrefix(v.path, doorDesktop); is {
 		return d.desktopPage(method, key)
@@ -147,7 +159,7 @@ func (d *Door) listOf(v visit, login ticket, form string) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	shown := page{Title: "Your desktops", User: login.User, Form: form, Events: doorEvents, Makes: d.PortalNamespace != ""}
+	shown := page{Title: "Your desktops", User: login.User, Form: form, Events: doorEvents}
 	titles := d.titles(ctx)
 	for i := range sessions {
 		one, err := d.desktopOf(v, &sessions[i], titles, form)
@@ -173,6 +185,7 @@ func (d *Door) desktopOf(v visit, s *vdi.VDISession, titles map[string]string, f
 		ID: "d-" + string(s.UID), Path: doorDesktop + s.Namespace + "/" + s.Name, Title: portal.TitleOf(s), Namespace: s.Namespace, Name: s.Name,
 		Template: cmp.Or(titles[s.Spec.Template], s.Spec.Template), State: now, Acts: portal.ActsOn(s, d.PortalNamespace),
 		End: portal.EndWords(s), Sizes: sizesOf(s), Home: portal.HomeWords(s), Suspending: portal.SuspendWords(s), Runs: portal.RunsOf(s), UID: string(s.UID), Form: form,
+		HomeSize: portal.HomeOf(s), HomeRefused: portal.GrowthRefused(s),
 	}
 	switch {
 	case one.Acts.Open:

@@ -140,7 +140,7 @@ func Serve(ctx context.Context, cluster *rest.Config, f Flags, l Listeners) erro
 		return err
 	}
 	defer roster.close()
-	catalogue, startCatalogue, err := openCatalogue(ctx, cluster, config.Access.Mode, known.CatalogueChanged())
+	catalogue, startCatalogue, err := f.openCatalogue(ctx, cluster, config.Access.Mode, known.CatalogueChanged())
 	if err != nil {
 		return err
 	}
@@ -230,13 +230,13 @@ func (f Flags) connect(ctx context.Context, cluster *rest.Config) (*Watched, *en
 }
 
 // openCatalogue prepares what people choose from, where they log in here.
-func openCatalogue(ctx context.Context, cluster *rest.Config, mode wire.AccessMode, changed CatalogueChanged) (Catalogue, func(context.Context) error, error) {
+func (f Flags) openCatalogue(ctx context.Context, cluster *rest.Config, mode wire.AccessMode, changed CatalogueChanged) (Catalogue, func(context.Context) error, error) {
 	if !mode.LogsIn() {
 		return nil, func(context.Context) error { return nil }, nil
 	}
 	cluster = rest.CopyConfig(cluster)
 	cluster.UserAgent = fieldOwner
-	watched, err := NewWatchedCatalogue(ctx, cluster, changed)
+	watched, err := NewWatchedCatalogue(ctx, cluster, f.PortalNamespace, changed)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/story"
+	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 // Sessions is what the front door knows about sessions. Nothing in what it
@@ -168,12 +170,12 @@ func (w *Watched) Follow(host string) (<-chan struct{}, func(), bool) { return w
 
 // FollowUser signals changes.
 func (w *Watched) FollowUser(user string) (<-chan struct{}, func(), bool) {
-	return w.hub.follow(userKey(user))
+	return w.hub.follow(userKey(platform.Identity(user)))
 }
 
 // CatalogueChanged signals open pages that what they show beside sessions has changed.
 func (w *Watched) CatalogueChanged() CatalogueChanged {
-	return CatalogueChanged{All: w.hub.wakeAll, Of: func(user string) { w.hub.wake(userKey(user)) }}
+	return CatalogueChanged{All: w.hub.wakeAll, Of: func(identity string) { w.hub.wake(userKey(identity)) }}
 }
 
 // Changer writes what the front door may write.
@@ -187,6 +189,13 @@ type Changer interface {
 	Create(ctx context.Context, s *vdi.VDISession) error
 	// Suspend stops a desktop, and no start begins.
 	Suspend(ctx context.Context, s *vdi.VDISession) error
+	// Rename gives a session a name that people see.
+	Rename(ctx context.Context, s *vdi.VDISession, name string) error
+	// Grow lets the home of a session grow, where it is smaller.
+	Grow(ctx context.Context, s *vdi.VDISession, size vdi.Quantity) error
+	// KeepHome says for how long a home is kept that a session has left, from when it did, 0
+	// for ever, as long as the claim has this resource version.
+	KeepHome(ctx context.Context, claim types.NamespacedName, version string, keep time.Duration) error
 	// Delete deletes a session as long as allowed has no error for its state.
 	Delete(ctx context.Context, s *vdi.VDISession, allowed func(now *vdi.VDISession) error) error
 }

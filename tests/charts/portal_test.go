@@ -40,14 +40,15 @@ func doorRules(t *testing.T, s scenario) map[string][]rbacv1.PolicyRule {
 	return rules
 }
 
-// TestPortalRights: where people make desktops the front door may make and delete sessions,
-// and where they log in it reads what is on offer. In mode Password it may do neither.
+// TestPortalRights: where people make desktops the front door may make and delete sessions
+// and say how long the homes are kept that these leave, and where they log in it reads what is on offer. In mode Password it may do neither.
 func TestPortalRights(t *testing.T) {
 	t.Parallel()
 	rule := func(resources, verbs string) []rbacv1.PolicyRule {
 		return []rbacv1.PolicyRule{{APIGroups: []string{"vdi.kasm.io"}, Resources: strings.Fields(resources), Verbs: strings.Fields(verbs)}}
 	}
 	sessions, catalogue, makes := rule("vdisessions", "get list watch patch"), rule("vditemplates vdiquotas vdiusages", "list watch"), rule("vdisessions", "create delete")
+	makes = append(makes, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: []string{"list", "watch", "patch"}})
 	const everywhere, reads = "vdi-system:" + doorName, "vdi-system:" + doorName + ":catalogue"
 	for name, c := range map[string]struct {
 		s    scenario

@@ -19,7 +19,7 @@ import (
 )
 
 // helpsThemselves: somebody makes a desktop of their own in the browser, uses it, suspends and
-// resumes it, and deletes it; under the same name they find their files again.
+// resumes it, and deletes it; and takes back the files that it left.
 func helpsThemselves(t *testing.T, who install.Login) {
 	t.Helper()
 	key := types.NamespacedName{Namespace: install.Sessions, Name: ids.SessionName(who.User, "letters")}
@@ -28,7 +28,7 @@ func helpsThemselves(t *testing.T, who install.Login) {
 	})
 	tab := openBrowser(t)
 	tab.Do(chromedp.Navigate(install.Portal), chromedp.SendKeys("#name", who.Name), chromedp.SendKeys("#password", who.Password+kb.Enter))
-	home := makesLetters(t, tab, key)
+	home := makesLetters(t, tab, key, "/new")
 
 	const open = "a.button[href^='https://']"
 	tab.Presses(open) // the page has followed the start by itself
@@ -42,21 +42,30 @@ func helpsThemselves(t *testing.T, who install.Login) {
 	tab.Screenshot("portal-resumed")
 	deletesLetters(t, tab, key)
 
-	assert.Equal(t, home, makesLetters(t, tab, key), "the same name finds the same home")
+	tab.Presses("a[href='/homes']")
+	tab.Shows("They are kept.")
+	assert.Equal(t, home, makesLetters(t, tab, key, "/new?files="+key.Name), "a new desktop takes the home back")
 	deletesLetters(t, tab, key)
+	tab.Presses("a[href='/homes']")
+	tab.Presses("details > summary")
+	tab.Presses("form[action$='/discard'] button")
+	tab.Shows("They are deleted ")
+	tab.Do(chromedp.WaitVisible("form[action$='/keep'] button"))
+	tab.Screenshot("portal-files")
 	claim := &corev1.PersistentVolumeClaim{}
 	require.NoError(t, platform.Client.Get(t.Context(), types.NamespacedName{Namespace: key.Namespace, Name: "vdi-data-" + key.Name}, claim))
 	assert.Equal(t, home, claim.UID)
+	assert.Contains(t, claim.Annotations["vdi.kasm.io/retain-for"], "24h")
 	require.NoError(t, platform.Client.Delete(context.WithoutCancel(t.Context()), claim))
 }
 
-// makesLetters makes a desktop from the list, waits on its page until it runs, and returns its home.
-func makesLetters(t *testing.T, tab browser, key types.NamespacedName) types.UID {
+// makesLetters makes a desktop from a page with a link to the templates, waits on its own page
+// until it runs, and returns its home.
+func makesLetters(t *testing.T, tab browser, key types.NamespacedName, link string) types.UID {
 	t.Helper()
-	tab.Shows("Your desktops")
-	tab.Do(chromedp.WaitVisible("a[href='/new']"))
-	tab.Presses("a[href='/new']")
-	tab.Presses("a[href='/new/page']")
+	tab.Do(chromedp.WaitVisible("a[href='" + link + "']"))
+	tab.Presses("a[href='" + link + "']")
+	tab.Presses("a[href^='/new/page']")
 	tab.Do(chromedp.WaitVisible("#homeSize"), chromedp.SetValue("#name", "Letters"), chromedp.SetValue("#homeSize", "1"))
 	tab.Presses("form[action='/new/page'] button")
 	tab.Comes("location.pathname == '/desktop/" + key.String() + "'")
@@ -73,7 +82,7 @@ func makesLetters(t *testing.T, tab browser, key types.NamespacedName) types.UID
 func deletesLetters(t *testing.T, tab browser, key types.NamespacedName) {
 	t.Helper()
 	tab.Presses("a[href='/desktop/" + key.String() + "/delete']")
-	tab.Shows("Its home is kept with its files. A new desktop of the same name finds it again.")
+	tab.Shows("Its home is kept with its files. A new desktop of the same name finds it again, and so do you under “Your files”.")
 	tab.Presses("form[action$='/delete'] button")
 	tab.Comes("location.pathname == '/'")
 	tab.Comes("!document.body.innerText.includes('Letters')")

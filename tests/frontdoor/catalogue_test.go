@@ -2,15 +2,20 @@ package frontdoor
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 // --- what the API server would know of what people may have, and do for them
@@ -51,6 +56,62 @@ func (m *memory) Quotas(context.Context) ([]vdi.VDIQuota, error) {
 }
 
 func (m *memory) Usage(context.Context, string) (*vdi.VDIUsage, error) { return nil, nil }
+
+// leave adds a home that a session has left.
+func (m *memory) leave(session, user string, annotations map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	claim := corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Name: wire.PrefixHome + session, Namespace: m.portal, UID: types.UID("home of " + session), ResourceVersion: "1",
+		Labels: map[string]string{wire.LabelManagedBy: wire.Operator, wire.LabelUser: platform.Identity(user), wire.LabelInstance: session, wire.LabelRetained: wire.LabelOn, wire.LabelTemplate: "office"},
+		Annotations: map[string]string{
+			wire.AnnotationSessionUID: "1", wire.AnnotationRetainedUID: "home of " + session,
+			wire.AnnotationRetainedSince: m.now().UTC().Format(time.RFC3339),
+		},
+	}}
+	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("20Gi")}
+	maps.Copy(claim.Annotations, annotations)
+	m.claims = append(m.claims, claim)
+	m.wake()
+}
+
+func (m *memory) Homes(_ context.Context, user string) (found []corev1.PersistentVolumeClaim, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.claims {
+		if c.Labels[wire.LabelUser] == platform.Identity(user) {
+			found = append(found, *c.DeepCopy())
+		}
+	}
+	return found, nil
+}
+
+func (m *memory) KeepHome(_ context.Context, claim types.NamespacedName, version string, keep time.Duration) error {
+	m.mu.Lock()
+	for i := range m.claims {
+		if c := &m.claims[i]; c.Name == claim.Name && c.ResourceVersion == version {
+			m.version++
+			c.ResourceVersion = strconv.Itoa(m.version)
+			delete(c.Annotations, wire.AnnotationRetainFor)
+			if keep > 0 {
+				c.Annotations[wire.AnnotationRetainFor] = keep.String()
+			}
+		}
+	}
+	m.wake()
+	m.mu.Unlock()
+	return m.did("keep " + claim.Name + " for " + keep.String())
+}
+
+func (m *memory) Rename(_ context.Context, s *vdi.VDISession, name string) error {
+	m.edit(s.Status.Host, func(s *vdi.VDISession) { s.Spec.DisplayName = name })
+	return m.did("rename " + s.Name)
+}
+
+func (m *memory) Grow(_ context.Context, s *vdi.VDISession, size vdi.Quantity) error {
+	m.edit(s.Status.Host, func(s *vdi.VDISession) { s.Spec.Persistence.Size = size })
+	return m.did("grow " + s.Name + " to " + string(size))
+}
 
 func (m *memory) FollowUser(string) (<-chan struct{}, func(), bool) { return m.Follow("") }
 

@@ -311,7 +311,7 @@ func TestA54OthersDesktops(t *testing.T) {
 	} {
 		try := func(h http.Handler, done func() []string) ledger.Attempt {
 			return func(t *testing.T) ledger.Outcome {
-				body := "form=" + s.form + "&here=1&" + url.Values{"uid": {c.uid}, "fate": {"Its home, if it has one by now, is kept as its template says."}}.Encode()
+				body := "form=" + s.form + "&here=1&" + url.Values{"uid": {c.uid}, "fate": {"Its home, if it has one by now, is kept as its template says. You find it under “Your files”."}}.Encode()
 				ask := func(name string) *httptest.ResponseRecorder {
 					return raw(t, h, c.method, "/desktop/team/"+name+c.act, body, "Cookie", s.cookie, "Origin", portal)
 				}
@@ -319,6 +319,50 @@ func TestA54OthersDesktops(t *testing.T) {
 			}
 		}
 		ledger.Try(t, what, try(&naiveDesks{}, func() []string { return nil }), try(s.h, s.known.done))
+	}
+}
+
+// naiveHomes are pages of left homes that go by the address alone.
+func naiveHomes(s *seat) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		address, query, _ := strings.Cut(r.RequestURI, "?")
+		r.URL.RawQuery = query
+		_ = r.ParseForm() // what cannot be read is not there
+		for _, name := range []string{path.Base(path.Dir(address)), r.Form.Get("files")} {
+			for i := range s.known.claims {
+				if c := &s.known.claims[i]; c.Name == wire.PrefixHome+name {
+					fmt.Fprint(w, c.Annotations[wire.AnnotationDisplayName])
+				}
+			}
+		}
+	})
+}
+
+// TestA54OthersHomes: nor can the files that others' desktops have left be taken, deleted or kept.
+func TestA54OthersHomes(t *testing.T) {
+	s := newDesks(t).seat("alice")
+	bobs, nobodys := platform.SessionName(bob, "secrets"), platform.SessionName(bob, "nothing")
+	s.known.leave(bobs, bob, map[string]string{wire.AnnotationDisplayName: "The vault of Bob", wire.AnnotationRetainFor: "48h"})
+	for what, c := range map[string]struct{ method, address, body string }{
+		"to delete them":         {http.MethodPost, "/homes/NAME/discard", "uid=home+of+NAME"},
+		"to keep them":           {http.MethodPost, "/homes/NAME/keep", "uid=home+of+NAME"},
+		"to see them":            {http.MethodGet, "/homes/NAME/events", ""},
+		"a form that has them":   {http.MethodGet, "/new/office?files=NAME", ""},
+		"a desktop that has":     {http.MethodPost, "/new/office", "name=Mine&files=NAME"},
+		"by another desk's name": {http.MethodPost, "/new/office", "name=secrets&files=NAME&homeSize=20"},
+	} {
+		try := func(h http.Handler, done func() []string) ledger.Attempt {
+			return func(t *testing.T) ledger.Outcome {
+				ask := func(name string) *httptest.ResponseRecorder {
+					body := "form=" + s.form + "&" + strings.ReplaceAll(c.body, "NAME", name)
+					return raw(t, h, c.method, strings.ReplaceAll(c.address, "NAME", name), body, "Cookie", s.cookie, "Origin", portal)
+				}
+				his, none := ask(bobs), ask(nobodys)
+				harm := len(done()) > 0 || strings.Contains(his.Body.String(), "vault") || seen(his, bobs) != seen(none, nobodys)
+				return ledger.Judge(harm, ledger.Runtime, fmt.Sprintf("%d, as for what is not there", his.Code))
+			}
+		}
+		ledger.Try(t, what, try(naiveHomes(s), func() []string { return nil }), try(s.h, s.known.done))
 	}
 }
 

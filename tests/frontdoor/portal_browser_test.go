@@ -13,6 +13,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/chromium"
 )
 
@@ -33,6 +34,7 @@ func TestPortalInTheBrowser(t *testing.T) {
 			j.choose()
 			j.use()
 			j.remove()
+			j.files()
 		})
 	}
 }
@@ -135,4 +137,21 @@ func (j journey) remove() {
 	tab.Comes("location.pathname === '/'")
 	tab.Shows("Being removed.")
 	require.Equal(j.w.t, []string{"suspend", "resume", "delete"}, verbs(j.w.known.done()))
+}
+
+// files deletes what a desktop has left, and keeps it after all.
+func (j journey) files() {
+	tab, known := j.tab, j.w.known
+	known.leave(platform.SessionName(alice, "thesis"), alice, map[string]string{wire.AnnotationDisplayName: "Thesis"})
+	known.leave(platform.SessionName(alice, "renderings"), alice, map[string]string{wire.AnnotationDisplayName: "Renderings of the autumn term", wire.AnnotationRetainFor: "720h"})
+	tab.Presses("a[href='/homes']")
+	tab.Shows("They are kept.")
+	const kept = "li:not(:has(form[action$='/keep'])) "
+	tab.Presses(kept + "details > summary")
+	j.looks("files")
+	tab.Presses(kept + "form[action$='/discard'] button")
+	tab.Comes("document.querySelectorAll('form[action$=keep]').length === 2")
+	tab.Presses("form[action$='/keep'] button")
+	tab.Comes("document.querySelectorAll('form[action$=keep]').length === 1")
+	require.Equal(j.w.t, []string{"keep", "keep"}, verbs(known.done()))
 }

@@ -134,7 +134,7 @@ func TestA56Presses(t *testing.T) {
 			Status:     vdi.VDISessionStatus{Phase: vdi.PhaseRunning, ExpiresAt: &ends, ExpiryReason: vdi.StopExpired},
 		}
 	}
-	fields := url.Values{"uid": {"uid of one"}, "fate": {"Its home, if it has one by now, is kept as its template says."}}
+	fields := url.Values{"uid": {"uid of one"}, "fate": {"Its home, if it has one by now, is kept as its template says. You find it under “Your files”."}}
 	for button, c := range map[string]struct {
 		address string
 		fields  url.Values

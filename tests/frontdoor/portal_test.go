@@ -285,7 +285,7 @@ func TestDeleteDesktop(t *testing.T) {
 	host := platform.SessionName(alice, "office") + "." + domain
 	w.known.edit(host, hasHome)
 	question := b.reads(path + "/delete")
-	kept := "Its home is kept with its files. A new desktop of the same name finds it again."
+	kept := "Its home is kept with its files. A new desktop of the same name finds it again, and so do you under “Your files”."
 	assert.Contains(t, question, kept)
 	w.known.done()
 	form := url.Values{"uid": {string(w.known.sessions[host].UID)}, "fate": {kept}}
@@ -310,7 +310,8 @@ func TestPortalWithoutNamespace(t *testing.T) {
 	w = newLocalWorld(t)
 	b := w.member("bob")
 	assert.NotContains(t, b.reads("/"), `href="/new"`)
-	for _, path := range []string{"/new", "/new/office"} {
+	assert.NotContains(t, b.reads("/"), `href="/homes"`)
+	for _, path := range []string{"/new", "/new/office", "/homes"} {
 		answer := b.get(portal + path)
 		assert.Equal(t, http.StatusNotFound, answer.StatusCode)
 		assert.Contains(t, text(t, answer), "Desktops are not made here")
@@ -322,20 +323,7 @@ func TestPortalEvents(t *testing.T) {
 	w := newPortalWorld(t)
 	b := w.member("alice")
 	for path, goal := range map[string]string{"/events": "Waiting", "/desktop/team/alice-1/events": "You are next."} {
-		stream := b.get(portal+path, "Accept", "text/event-stream")
-		require.Equal(t, "text/event-stream", stream.Header.Get("Content-Type"))
-		lines := bufio.NewScanner(stream.Body)
-		next := func() string {
-			for lines.Scan() {
-				if data, found := strings.CutPrefix(lines.Text(), "data: "); found {
-					var sent struct{ HTML string }
-					require.NoError(t, json.Unmarshal([]byte(data), &sent))
-					return sent.HTML
-				}
-			}
-			require.FailNow(t, "the stream ended")
-			return ""
-		}
+		next, stop := b.follows(path)
 		assert.Contains(t, next(), "Running")
 		w.known.edit(aliceHost, func(s *vdi.VDISession) {
 			s.Status.Phase, s.Status.WaitingFor = vdi.PhasePending, vdi.WaitingForGPU
@@ -344,12 +332,33 @@ func TestPortalEvents(t *testing.T) {
 		w.known.edit(aliceHost, func(s *vdi.VDISession) { s.Status.Phase, s.Status.WaitingFor = vdi.PhaseRunning, "" })
 		assert.Contains(t, next(), "Running")
 		assert.Empty(t, w.known.done())
-		stream.Body.Close()
+		stop()
 	}
 	w.pass(9 * time.Hour)
 	answer := b.get(portal+"/events", "Accept", "text/event-stream")
 	assert.Equal(t, http.StatusUnauthorized, answer.StatusCode)
 	text(t, answer)
+}
+
+// follows opens a live page: next is what it shows then.
+func (b *browser) follows(path string) (next func() string, stop func()) {
+	t := b.w.t
+	t.Helper()
+	stream := b.get(portal+path, "Accept", "text/event-stream")
+	require.Equal(t, "text/event-stream", stream.Header.Get("Content-Type"))
+	lines := bufio.NewScanner(stream.Body)
+	next = func() string {
+		for lines.Scan() {
+			if data, found := strings.CutPrefix(lines.Text(), "data: "); found {
+				var sent struct{ HTML string }
+				require.NoError(t, json.Unmarshal([]byte(data), &sent))
+				return sent.HTML
+			}
+		}
+		require.FailNow(t, "the stream ended")
+		return ""
+	}
+	return next, func() { stream.Body.Close() }
 }
 
 // verbs are the first words of what was done.

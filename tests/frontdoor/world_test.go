@@ -30,6 +30,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -375,7 +376,8 @@ type memory struct {
 	portal   string                    // where people make desktops
 	offers   map[string]*vdi.VDITemplate
 	quotas   []vdi.VDIQuota
-	refuses  error // if set: what the API server says of a change
+	claims   []corev1.PersistentVolumeClaim // homes that were left
+	refuses  error                          // if set: what the API server says of a change
 	version  int
 }
 

@@ -186,7 +186,7 @@ func TestPortal(t *testing.T) {
 	p.resumes(hers, one, path, name)
 
 	question := hers.reads(two, path+"/delete")
-	require.Contains(t, question, "Its home is kept with its files. A new desktop of the same name finds it again.")
+	require.Contains(t, question, "Its home is kept with its files. A new desktop of the same name finds it again, and so do you under “Your files”.")
 	hers.sends(two, question, path+"/delete", nil)
 	require.NotNil(t, p.desks.sessionNamed(name).DeletionTimestamp)
 	p.eventually(func() bool { return strings.Contains(hers.reads(two, "/"), "Being removed") }, "it goes")
@@ -304,7 +304,7 @@ func TestPortalDeletes(t *testing.T) {
 	hers := p.guest().comesIn(one, p.anna)
 	p.desks.createSession(func(s *vdi.VDISession) { s.Finalizers = []string{keepsObject} })
 	path := "/desktop/" + p.desks.ns + "/" + desk
-	const kept, lost = "Its home, if it has one by now, is kept as its template says.", "Its home is deleted, too: all files in it are gone."
+	const kept, lost = "Its home, if it has one by now, is kept as its template says. You find it under “Your files”.", "Its home is deleted, too: all files in it are gone."
 	p.eventually(func() bool { return strings.Contains(hers.reads(one, path+"/delete"), kept) }, "she is asked")
 	question := hers.reads(one, path+"/delete")
 

@@ -139,21 +139,24 @@ func TestPortalInstall(t *testing.T) {
 	m.sessions(t)
 	m.must(t, "helm", "install", "vdi", m.chart, "-n", "vdi-system", "--create-namespace", "--no-hooks", "-f", filepath.Join(m.root, "values", "local.yaml"))
 	for question, want := range map[[3]string]string{
-		{"create", "vdisessions", install.Sessions}:           "yes",
-		{"delete", "vdisessions", install.Sessions}:           "yes",
-		{"patch", "vdisessions", install.Sessions}:            "yes",
-		{"update", "vdisessions", install.Sessions}:           "no",
-		{"deletecollection", "vdisessions", install.Sessions}: "no",
-		{"manage", "vdisessions", install.Sessions}:           "no",
-		{"get", "secrets", install.Sessions}:                  "no",
-		{"create", "vdisessions", "default"}:                  "no",
-		{"delete", "vdisessions", "default"}:                  "no",
-		{"patch", "vdisessions", "default"}:                   "yes", // what its policies let it
-		{"watch", "vditemplates", "default"}:                  "yes",
-		{"create", "vditemplates", "default"}:                 "no",
-		{"watch", "vdiquotas", "default"}:                     "yes",
-		{"patch", "vdiquotas", "default"}:                     "no",
-		{"watch", "vdiusages", "default"}:                     "yes",
+		{"create", "vdisessions", install.Sessions}:            "yes",
+		{"delete", "vdisessions", install.Sessions}:            "yes",
+		{"patch", "vdisessions", install.Sessions}:             "yes",
+		{"update", "vdisessions", install.Sessions}:            "no",
+		{"deletecollection", "vdisessions", install.Sessions}:  "no",
+		{"manage", "vdisessions", install.Sessions}:            "no",
+		{"get", "secrets", install.Sessions}:                   "no",
+		{"create", "vdisessions", "default"}:                   "no",
+		{"delete", "vdisessions", "default"}:                   "no",
+		{"patch", "vdisessions", "default"}:                    "yes", // what its policies let it
+		{"watch", "vditemplates", "default"}:                   "yes",
+		{"create", "vditemplates", "default"}:                  "no",
+		{"watch", "vdiquotas", "default"}:                      "yes",
+		{"patch", "vdiquotas", "default"}:                      "no",
+		{"watch", "vdiusages", "default"}:                      "yes",
+		{"patch", "persistentvolumeclaims", install.Sessions}:  "yes", // what its policy lets it
+		{"delete", "persistentvolumeclaims", install.Sessions}: "no",
+		{"watch", "persistentvolumeclaims", "default"}:         "no",
 	} {
 		out, _ := m.run(t.Context(), "kubectl", "auth", "can-i", question[0], question[1], "-n", question[2], "-q=false", "--as", "system:serviceaccount:vdi-system:vdi-frontdoor")
 		require.Regexp(t, "(?m)^"+want+"$", out, "%v", question)

@@ -65,6 +65,10 @@ templates/frontdoor/admission.yaml bounds the fields. */}}
 - apiGroups: [vdi.kasm.io]
   resources: [vdisessions]
   verbs: [create, delete]
+{{- /* Homes without a desktop, and how long they are kept; templates/frontdoor/homes.yaml bounds it. */}}
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, watch, patch]
 {{- end -}}
 
 {{/* What the front door shows to who is logged in: templates on offer, and what is used up. */}}

@@ -14,7 +14,7 @@ import (
 )
 
 // Acts are what a person can do with a session of theirs now.
-type Acts struct{ Open, Suspend, Resume, Extend, Delete bool }
+type Acts struct{ Open, Suspend, Resume, Extend, Rename, Grow, Delete bool }
 
 // ActsOn are the acts on a session. Desktops are deleted here only where they are made here, in
 // one namespace; elsewhere whoever made them deletes them.
@@ -26,7 +26,8 @@ func ActsOn(s *vdi.VDISession, namespace string) Acts {
 	running := s.Status.Phase == vdi.PhaseRunning && !suspended
 	return Acts{
 		Open: running && strings.HasPrefix(s.Status.URL, "https://"), Suspend: !suspended, Resume: suspended,
-		Extend: running && s.Status.ExpiresAt != nil && canExtend(s), Delete: namespace != "" && s.Namespace == namespace,
+		Extend: running && s.Status.ExpiresAt != nil && canExtend(s), Rename: true, Grow: HomeOf(s) != "",
+		Delete: namespace != "" && s.Namespace == namespace,
 	}
 }
 
@@ -133,9 +134,9 @@ func IdleRule(s *vdi.VDISession) time.Duration {
 
 // HomeWords say what becomes of the files when somebody deletes the desktop.
 func HomeWords(s *vdi.VDISession) string {
-	fate, again := story.FateOf(s, false), ""
+	fate, again := story.FateOf(s, false), " You find it under “Your files”."
 	if s.Spec.DisplayName != "" && s.Name == platform.SessionName(s.Spec.User, nameKey(s.Spec.DisplayName)) {
-		again = " A new desktop of the same name finds it again."
+		again = " A new desktop of the same name finds it again, and so do you under “Your files”."
 	}
 	switch {
 	case fate.None:

@@ -24,6 +24,17 @@ type Wish struct {
 	Name, GPU, Memory, CPU, Home, TimeZone string
 	// NoHome: files are gone with the desktop.
 	NoHome bool
+	// Again is the session whose home it takes back; "" for none but what its name finds.
+	Again string
+}
+
+// With is the form for a desktop that takes a home back; that of nobody changes nothing.
+func (w Wish) With(h Home) Wish {
+	if h.Session == "" {
+		return w
+	}
+	w.Name, w.Home, w.Again = h.Title, h.Size, h.Session
+	return w
 }
 
 // Problems say what is wrong with a wish, by the field of the form.
@@ -107,6 +118,10 @@ func (w Wish) Session(namespace string, t *vdi.VDITemplate, p Person) (*vdi.VDIS
 	s.Name = platform.SessionName(p.User, nameKey(s.Spec.DisplayName))
 	return s, nil
 }
+
+// IsCalled reports whether people know a session by a name, as names find homes: upper and
+// lower case are alike.
+func IsCalled(s *vdi.VDISession, name string) bool { return nameKey(TitleOf(s)) == nameKey(name) }
 
 // IsFor reports whether a session is what a wish would make: the form was sent twice.
 func IsFor(s, wished *vdi.VDISession) bool {

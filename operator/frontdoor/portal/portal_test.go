@@ -163,6 +163,7 @@ func TestActsOn(t *testing.T) {
 		"being removed":  {func(s *vdi.VDISession) { s.DeletionTimestamp = &metav1.Time{} }, "desks", Acts{}},
 		"without an end": {func(s *vdi.VDISession) { s.Status.ExpiresAt = nil }, "", Acts{Open: true, Suspend: true}},
 	} {
+		c.want.Rename, c.want.Grow = name != "being removed", name != "being removed"
 		assert.Equal(t, c.want, ActsOn(session(c.edit), c.namespace), name)
 	}
 }
@@ -214,12 +215,12 @@ func TestHomeWords(t *testing.T) {
 		s.Status.Home = &vdi.HomeStatus{ClaimName: "vdi-data-x", UID: "2", CreatedByOperator: true, RetainFor: "168h0m0s"}
 	}
 	for want, edit := range map[string]func(*vdi.VDISession){
-		"Its home is kept with its files. A new desktop of the same name finds it again.":                                func(s *vdi.VDISession) { s.Status.Home.RetainFor = "" },
-		"Its home is kept with its files.":                                                                               func(s *vdi.VDISession) { s.Name, s.Status.Home.RetainFor = "chosen", "0" },
-		"Its home, if it has one by now, is kept as its template says. A new desktop of the same name finds it again.":   func(s *vdi.VDISession) { s.Status.Home = nil },
-		"Its home is kept for 7 days, then it is deleted with its files. A new desktop of the same name finds it again.": func(*vdi.VDISession) {},
-		"Its home is deleted, too: all files in it are gone.":                                                            func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete },
-		"It has no home: all files in it are gone.":                                                                      func(s *vdi.VDISession) { s.Spec.Persistence.Enabled, s.Status.Home = &none, nil },
+		"Its home is kept with its files. A new desktop of the same name finds it again, and so do you under “Your files”.":                                func(s *vdi.VDISession) { s.Status.Home.RetainFor = "" },
+		"Its home is kept with its files. You find it under “Your files”.":                                                                                 func(s *vdi.VDISession) { s.Name, s.Status.Home.RetainFor = "chosen", "0" },
+		"Its home, if it has one by now, is kept as its template says. A new desktop of the same name finds it again, and so do you under “Your files”.":   func(s *vdi.VDISession) { s.Status.Home = nil },
+		"Its home is kept for 7 days, then it is deleted with its files. A new desktop of the same name finds it again, and so do you under “Your files”.": func(*vdi.VDISession) {},
+		"Its home is deleted, too: all files in it are gone.":                                                                                              func(s *vdi.VDISession) { s.Spec.Persistence.ReclaimPolicy = vdi.ReclaimDelete },
+		"It has no home: all files in it are gone.":                                                                                                        func(s *vdi.VDISession) { s.Spec.Persistence.Enabled, s.Status.Home = &none, nil },
 	} {
 		assert.Equal(t, want, HomeWords(session(home, edit)))
 	}

@@ -28,6 +28,10 @@ vdi-frontdoor
 {{- printf "%s-templates.%s" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
 {{- end -}}
 
+{{- define "vdi-operator.frontDoor.homesName" -}}
+{{- printf "%s-homes.%s" (include "vdi-operator.frontDoor.name" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- define "vdi-operator.frontDoor.keysName" -}}
 {{- .Values.frontDoor.keys.existingSecret | default "vdi-frontdoor-keys" -}}
 {{- end -}}

@@ -71,6 +71,9 @@ func TestLostNode(t *testing.T) {
 	assert.NotEqual(t, vdi.PhaseFailed, lost.Status.Phase)
 	assert.Equal(t, pod.UID, podOf(t, s).UID, "no second desktop on the home")
 	t.Log(lost.Status.Message)
+	// A node that is back before that has lost nothing, and its desktop goes on.
+	require.Eventually(t, func() bool { return podOf(t, s).DeletionTimestamp != nil }, time.Minute, 200*time.Millisecond, "it is evicted")
+	assert.Equal(t, pod.UID, podOf(t, s).UID, "still no second one")
 
 	answers()
 	await(t, s, func(s *vdi.VDISession) bool { return install.Running(s) && podOf(t, s).UID != pod.UID })

@@ -86,7 +86,8 @@ func (p *Plan) healthPath() string {
 // endOf says how a desktop ended or why it cannot start; "" while neither is so.
 func endOf(pod *corev1.Pod) string {
 	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+		unknownClaim := strings.Contains(condition.Message, "persistentvolumeclaim") && strings.Contains(condition.Message, "not found") // we made it just now: the scheduler hears of it later
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && !unknownClaim {
 			return "the pod fits on no node: " + condition.Message
 		}
 	}

@@ -88,9 +88,13 @@ func (d *Door) homesEvents(w http.ResponseWriter, v visit, login ticket) {
 func (d *Door) homesPage(ctx context.Context, login ticket, form string) (page, error) {
 	shown := page{Title: "Your files", User: login.User, Form: form, Events: doorHomes + "/" + actEvents}
 	left, err := d.homesOf(ctx, login.User)
+	if err != nil {
+		return page{}, err
+	}
+	templates, err := d.Catalogue.Templates(ctx)
 	for _, h := range left {
 		one := home{Home: h, Path: doorHomes + "/" + h.Session, TemplateTitle: h.Template, Form: form}
-		t := d.templateOf(ctx, h)
+		t := templateOf(templates, h)
 		if t != nil {
 			one.TemplateTitle = portal.TitleOfTemplate(t)
 		}
@@ -102,8 +106,7 @@ func (d *Door) homesPage(ctx context.Context, login ticket, form string) (page, 
 
 // templateOf is the template from which the desktop was made that left a home; nil where there
 // is none any more.
-func (d *Door) templateOf(ctx context.Context, h portal.Home) *vdi.VDITemplate {
-	templates, _ := d.Catalogue.Templates(ctx) // the catalogue's own page says why not
+func templateOf(templates []vdi.VDITemplate, h portal.Home) *vdi.VDITemplate {
 	i := slices.IndexFunc(templates, func(t vdi.VDITemplate) bool { return platform.TemplateLabel(t.Name) == h.Template })
 	if i < 0 {
 		return nil
@@ -129,12 +132,16 @@ func (d *Door) homeAct(key string) pageOf {
 	return func(w http.ResponseWriter, v visit, login ticket) {
 		h, found, err := d.homeNamed(v.at.Context(), login.User, name)
 		next := d.origin(d.ownHost) + doorHomes
-		if err != nil {
+		var templates []vdi.VDITemplate
+		if err == nil {
+			templates, err = d.Catalogue.Templates(v.at.Context())
+		}
+		if err != nil { // or a home would be kept as if there were no template any more
 			d.serverError(w, v, "homes cannot be listed", err)
 			return
 		}
 		if found && v.at.PostForm.Get(fieldUID) == h.UID {
-			rule := retention(d.templateOf(v.at.Context(), h))
+			rule := retention(templateOf(templates, h))
 			if _, more := h.Keep(rule); act == actKeep && more {
 				err = d.keepHome(v, login, h, rule)
 			} else if act == actDiscard && h.Deletable {

@@ -21,8 +21,6 @@ type order struct {
 	Path  string
 	// Fields are the sizes that can be chosen.
 	Fields []sizeField
-	// Home is the session whose home it takes back; "" for none.
-	Home string
 	// Zone is the template's time zone; "" for none.
 	Zone     string
 	Wish     portal.Wish
@@ -144,7 +142,7 @@ func (d *Door) order(name string) pageOf {
 			d.serverError(w, v, "homes cannot be listed", err)
 			return
 		}
-		d.ask(w, v, login, t, http.StatusOK, order{Home: h.Session, Wish: portal.WishFor(t, taken).With(h)})
+		d.ask(w, v, login, t, http.StatusOK, order{Wish: portal.WishFor(t, taken).With(h)})
 	}
 }
 
@@ -180,12 +178,14 @@ func (d *Door) create(name string) pageOf {
 		wish := wishIn(v)
 		s, problems := wish.Session(d.PortalNamespace, t, p)
 		if s == nil {
-			d.ask(w, v, login, t, http.StatusUnprocessableEntity, order{Home: wish.Again, Wish: wish, Problems: problems})
+			d.ask(w, v, login, t, http.StatusUnprocessableEntity, order{Wish: wish, Problems: problems})
 			return
 		}
 		full, err := "", error(nil)
 		if wish.Again != "" {
-			full, err = d.takesBack(v, login, s, wish.Again)
+			if full, err = d.takesBack(v, login, s, wish.Again); full != "" {
+				wish.Again = "" // the form is for another home then
+			}
 		}
 		if err == nil && full == "" {
 			full, err = d.isFull(v, login, t, wish, s)
@@ -194,11 +194,8 @@ func (d *Door) create(name string) pageOf {
 			err = d.Changer.Create(v.at.Context(), s)
 		}
 		switch {
-		case full == lostFiles:
-			wish.Again = ""
-			fallthrough
 		case full != "":
-			d.ask(w, v, login, t, http.StatusConflict, order{Home: wish.Again, Wish: wish, Refused: full})
+			d.ask(w, v, login, t, http.StatusConflict, order{Wish: wish, Refused: full})
 		case err == nil:
 			d.settle(v.at.Context(), login.User, func(all []vdi.VDISession) bool {
 				return slices.ContainsFunc(all, func(known vdi.VDISession) bool { return known.UID == s.UID })
@@ -243,9 +240,6 @@ func (d *Door) isFull(v visit, login ticket, t *vdi.VDITemplate, wish portal.Wis
 	return "", nil
 }
 
-// lostFiles says that a home is nobody's to take back. The form is for another one then.
-const lostFiles = "These files are not there any more, or another desktop has them. Nothing was made, and a desktop that this form makes now is without them."
-
 // takesBack gives a new desktop the name to which a home belongs, or says why not. A form that
 // is sent twice finds the desktop that has the home by now.
 func (d *Door) takesBack(v visit, login ticket, s *vdi.VDISession, session string) (why string, err error) {
@@ -261,7 +255,7 @@ func (d *Door) takesBack(v visit, login ticket, s *vdi.VDISession, session strin
 		}
 	}
 	if !found || !h.Reusable {
-		return lostFiles, nil
+		return "These files are not there any more, or another desktop has them. Nothing was made, and a desktop that this form makes now is without them.", nil
 	}
 	return "", nil
 }
@@ -297,13 +291,13 @@ func (d *Door) isThere(w http.ResponseWriter, v visit, login ticket, t *vdi.VDIT
 			problem = "Your desktop “" + portal.TitleOf(known) + "” had this name first and has its files. Nothing was made. Choose another name."
 		}
 	}
-	d.ask(w, v, login, t, http.StatusConflict, order{Home: wish.Again, Wish: wish, Problems: portal.Problems{portal.FieldName: problem}})
+	d.ask(w, v, login, t, http.StatusConflict, order{Wish: wish, Problems: portal.Problems{portal.FieldName: problem}})
 }
 
 // refused says that the API server makes no such session: by one of its policies, or because
 // it is not there.
 func (d *Door) refused(w http.ResponseWriter, v visit, login ticket, t *vdi.VDITemplate, wish portal.Wish, err error) {
-	o := order{Home: wish.Again, Wish: wish, Refused: "This did not work. Look at your desktops whether it was made all the same, before you try again."}
+	o := order{Wish: wish, Refused: "This did not work. Look at your desktops whether it was made all the same, before you try again."}
 	status := http.StatusServiceUnavailable
 	var answer apierrors.APIStatus
 	if errors.As(err, &answer) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor/people"
 	"github.com/vdi-platform/vdi-platform/operator/web"
@@ -126,17 +127,13 @@ func (d *Door) checkPassword(v visit, g guess, name, password string) (people.Pe
 // welcome logs a person in and sends them on.
 func (d *Door) welcome(w http.ResponseWriter, v visit, g guess, p people.Person, to string) error {
 	ctx, who := v.at.Context(), identity{user: p.User, entry: p.Account()}
-	theirs, err := d.Ended.Bind(ctx, person(who.user, ""), who.entry)
+	issued, theirs, err := d.begins(ctx, who)
 	switch {
 	case err != nil:
 		return err
 	case !theirs:
 		d.Log.Warn("a login is refused for now: another replica has, or had a moment ago, another entry in its list of people", "identity", platform.Identity(who.user))
 		return errStale
-	}
-	issued, err := d.Ended.Stamp(ctx, person(who.user, "")) // after what Bind may have ended
-	if err != nil {
-		return err
 	}
 	if err := d.remember(w, g, p); err != nil {
 		return err
@@ -145,6 +142,21 @@ func (d *Door) welcome(w http.ResponseWriter, v visit, g guess, p people.Person,
 		d.goOn(w, v, to)
 	}
 	return nil
+}
+
+// begins is when a login by an entry of the list does, where the name is theirs. The stamp is
+// after what ended all of theirs: the name is looked at behind it, too, since what ended them in
+// between may have given it to another entry.
+func (d *Door) begins(ctx context.Context, who identity) (issued time.Time, theirs bool, err error) {
+	name := person(who.user, "")
+	if theirs, err = d.Ended.Bind(ctx, name, who.entry); err != nil || !theirs {
+		return time.Time{}, false, err
+	}
+	if issued, err = d.Ended.Stamp(ctx, name); err != nil {
+		return time.Time{}, false, err
+	}
+	theirs, _, err = d.Ended.IsBound(ctx, name, who.entry)
+	return issued, theirs, err
 }
 
 // goOn leads to where a login was asked for. To a desktop's host it leads by a page: what

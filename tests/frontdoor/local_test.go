@@ -279,6 +279,24 @@ func TestLocalLateReplica(t *testing.T) {
 	}
 }
 
+// A login by the old list, just while another replica reads the new one: its stamp is after
+// what ended all of hers, so that the name itself must be looked at again.
+func TestLocalLeavesWhileLoggingIn(t *testing.T) {
+	for what, list := range map[string]string{"she is gone": listed(t, "bob", bob, "bob's", "[]"), "another password": listed(t, "Alice", alice, "new", "[]")} {
+		w := newLocalWorld(t)
+		w.only.Store(2)
+		text(t, w.browser().enter(aliceURL, "alice", "alice's")) // the name is hers already
+		b := w.browser()
+		page := b.get(portal + "/login")
+		w.known.stamping = func() { w.list(list, 0) }
+		answer := b.typeIn(page, "alice", "alice's")
+		assert.Equal(t, http.StatusServiceUnavailable, answer.StatusCode, what)
+		assert.Contains(t, text(t, answer), "The list of people is just being changed", what)
+		text(t, b.get(aliceURL))
+		assert.Equal(t, http.StatusUnauthorized, b.desktop(), what)
+	}
+}
+
 // What is written to end logins may be lost, or refused: the list at hand decides.
 func TestLocalListDecides(t *testing.T) {
 	w := newLocalWorld(t)

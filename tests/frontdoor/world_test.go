@@ -373,6 +373,7 @@ type memory struct {
 	changes  []string
 	resumed  []string                  // the groups of the last resume
 	holds    func(person string) error // if set: what goes wrong in Holds
+	stamping func()                    // if set: what happens before the next Stamp
 	portal   string                    // where people make desktops
 	offers   map[string]*vdi.VDITemplate
 	quotas   []vdi.VDIQuota
@@ -513,6 +514,10 @@ func (m *memory) End(_ context.Context, login ended.Login) error {
 }
 
 func (m *memory) Stamp(_ context.Context, person string) (time.Time, error) {
+	if happens := m.stamping; happens != nil {
+		m.stamping = nil
+		happens()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if until := m.until[person]; !until.Before(m.now()) {

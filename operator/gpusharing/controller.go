@@ -16,16 +16,13 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 const (
 	// FieldOwner of everything this controller writes.
 	FieldOwner = "vdi-operator-gpu-sharing"
-	// StatusName is the ConfigMap, beside the operator, that shows how GPUs are
-	// shared.
-	StatusName = "vdi-gpu-sharing-status"
-
 	// settle is how long a node may take to offer what a restarted plugin reports
 	// to the kubelet before the difference is called one.
 	settle = time.Minute
@@ -71,8 +68,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if err != nil {
 		return ctrl.Result{}, errors.Join(failed, err)
 	}
-	before, now := parseReport(status.Data), r.Clock.Now()
-	after := reportOf(p, before, r.overdue(p, now))
+	before, now := plan.ParseReport(status.Data), r.Clock.Now()
+	after := plan.ReportOf(p.problems, p.nodes, before, r.overdue(p, now))
 	r.Metrics.show(after)
 	err = r.writeStatus(ctx, status, before, after)
 	return ctrl.Result{RequeueAfter: sooner(again, r.requeueAfter(now))}, errors.Join(failed, err)
@@ -83,16 +80,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 func (r *Reconciler) overdue(p *pass, now time.Time) map[string]bool {
 	since, late := map[string]time.Time{}, map[string]bool{}
 	for _, n := range p.nodes {
-		if n.problem != nil || n.asPlanned() {
+		if n.Problem != nil || n.AsPlanned() {
 			continue
 		}
-		id := fmt.Sprint(n.name, " ", amounts(n.planned))
+		id := fmt.Sprint(n.Name, " ", plan.Amounts(n.Planned))
 		began, known := r.differsSince[id]
 		if !known {
 			began = now
 		}
 		since[id] = began
-		late[n.name] = now.Sub(began) >= settle
+		late[n.Name] = now.Sub(began) >= settle
 	}
 	r.differsSince = since
 	return late

@@ -4,12 +4,14 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 )
 
 // Metrics show what the last pass observed.
 type Metrics struct {
 	mu       sync.Mutex
-	last     report
+	last     plan.Report
 	slices   *prometheus.Desc
 	problems *prometheus.Desc
 }
@@ -24,7 +26,7 @@ func NewMetrics() *Metrics {
 	}
 }
 
-func (m *Metrics) show(r report) {
+func (m *Metrics) show(r plan.Report) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last = r
@@ -40,15 +42,15 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.last.nodes == nil {
+	if m.last.Nodes == nil {
 		return
 	}
 	problems := 0
-	if m.last.config.State == WrongConfig {
-		problems = len(m.last.config.Messages)
+	if m.last.Config.State == plan.WrongConfig {
+		problems = len(m.last.Config.Messages)
 	}
-	for name, n := range m.last.nodes {
-		if n.State == Mismatch || n.State == WrongConfig {
+	for name, n := range m.last.Nodes {
+		if n.State == plan.Mismatch || n.State == plan.WrongConfig {
 			problems++
 		}
 		for resource, amount := range n.Planned {

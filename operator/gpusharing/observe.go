@@ -17,13 +17,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
 var policyGVK = schema.GroupVersionKind{Group: "nvidia.com", Version: "v1", Kind: "ClusterPolicy"}
-
-// vendorPrefix of NVIDIA's labels and resources.
-const vendorPrefix = "nvidia.com/"
 
 // pass is one reconciliation: what was observed, and what is wrong.
 type pass struct {
@@ -37,21 +35,13 @@ type pass struct {
 	byDefault string            // key for nodes without a label
 	wrote     bool              // the ConfigMap was written and is not seen yet
 	problems  []string          // what is wrong, in words
-	nodes     []node
+	nodes     []plan.Node
 	broken    bool // a configuration in use cannot be read
 }
 
 // addProblem adds a sentence to the report.
 func (p *pass) addProblem(words string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(words, args...))
-}
-
-// node is one GPU node's plan and what it offers.
-type node struct {
-	name               string
-	key                string
-	planned, allocated map[string]int64
-	problem            error
 }
 
 // observe reads everything that matters, all of it from the cache.
@@ -118,57 +108,7 @@ func policyConfig(policy *unstructured.Unstructured) (configMap, byDefault strin
 
 // plan computes every GPU node's slices from the configuration itself.
 func (p *pass) plan(s platform.TimeSlicing) {
-	if p.data == nil {
-		p.addProblem("there is no ConfigMap %s in namespace %s: GPUs are not shared by this platform", s.ConfigMap, s.Namespace)
-		return
-	}
-	configs := platform.ParsePluginConfigs(p.data)
-	for _, problem := range configs.Problems() {
-		p.addProblem("ConfigMap %s, %s", s.ConfigMap, problem)
-	}
-	p.broken = configs.IsBroken(p.byDefault)
-	for i := range p.raw {
-		labels := p.raw[i].Labels
-		if !platform.IsGPUNode(labels) {
-			continue
-		}
-		n := node{name: p.raw[i].Name, key: platform.SharingKey(labels, p.byDefault)}
-		n.planned, n.problem = configs.PlanSlices(labels, p.byDefault)
-		n.allocated = offered(&p.raw[i], n.planned)
-		p.nodes = append(p.nodes, n)
-		p.broken = p.broken || configs.IsBroken(n.key)
-	}
-}
-
-// offered is how much a node has of the resources that its plan names; without
-// a plan, of all of NVIDIA's.
-func offered(n *corev1.Node, planned map[string]int64) map[string]int64 {
-	var have map[string]int64
-	for resource := range planned {
-		have = addAllocatable(have, resource, n)
-	}
-	for resource := range n.Status.Allocatable {
-		if planned == nil && strings.HasPrefix(string(resource), vendorPrefix) {
-			have = addAllocatable(have, string(resource), n)
-		}
-	}
-	return have
-}
-
-func addAllocatable(have map[string]int64, resource string, n *corev1.Node) map[string]int64 {
-	if have == nil {
-		have = map[string]int64{}
-	}
-	amount := n.Status.Allocatable[corev1.ResourceName(resource)]
-	have[resource] = amount.Value()
-	return have
-}
-
-func (n node) asPlanned() bool {
-	for resource, amount := range n.planned {
-		if n.allocated[resource] != amount {
-			return false
-		}
-	}
-	return true
+	planned := plan.Of(s, p.data, p.byDefault, p.raw)
+	p.problems = append(p.problems, planned.Problems...)
+	p.nodes, p.broken = planned.Nodes, planned.Broken
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -37,37 +38,6 @@ func observe(data map[string]string, nodes ...corev1.Node) *pass {
 	return p
 }
 
-func TestReport(t *testing.T) {
-	data := map[string]string{"any": configOf("4")}
-	r := reportOf(observe(data,
-		gpuNode("good", "4", nil), gpuNode("late", "8", nil), gpuNode("slow", "8", nil),
-		gpuNode("lost", "8", map[string]string{platform.SharingLabel: "huge"}),
-		corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "plain"}},
-	), report{}, map[string]bool{"late": true})
-	assert.Equal(t, AsPlanned, r.config.State)
-	assert.Len(t, r.nodes, 4, "a node without GPUs is not judged")
-	assert.Equal(t, NodeReport{
-		Config: "any", Planned: map[string]int64{gpu: 4}, Allocatable: map[string]int64{gpu: 4},
-		State: AsPlanned, Message: "Node good offers nvidia.com/gpu=4 as planned",
-	}, r.nodes["good"])
-	assert.Equal(t, Mismatch, r.nodes["late"].State)
-	assert.Equal(t, "Node late offers nvidia.com/gpu=8, but nvidia.com/gpu=4 is planned: look at the device plugin's pod on it", r.nodes["late"].Message)
-	assert.Equal(t, Changing, r.nodes["slow"].State)
-	assert.Equal(t, WrongConfig, r.nodes["lost"].State)
-	assert.Contains(t, r.nodes["lost"].Message, "nvidia.com/device-plugin.config=huge names no configuration; there is any")
-	assert.Equal(t, r, parseReport(r.data()), "an operator that starts anew reads what was reported")
-}
-
-// A difference that was reported stays so, also by an operator that starts anew;
-// a new plan gets its time.
-func TestReportedMismatchStays(t *testing.T) {
-	four := observe(map[string]string{"any": configOf("4")}, gpuNode("a", "8", nil))
-	before := reportOf(four, report{}, map[string]bool{"a": true})
-	assert.Equal(t, Mismatch, reportOf(four, before, nil).nodes["a"].State)
-	two := observe(map[string]string{"any": configOf("2")}, gpuNode("a", "8", nil))
-	assert.Equal(t, Changing, reportOf(two, before, nil).nodes["a"].State)
-}
-
 func TestEventsBetween(t *testing.T) {
 	steps := []struct {
 		pass *pass
@@ -83,9 +53,9 @@ func TestEventsBetween(t *testing.T) {
 		{pass: observe(nil), want: []string{"Warning GPUSharingWrong"}},
 		{pass: observe(map[string]string{"any": configOf("4")}, gpuNode("a", "4", nil)), want: []string{"Normal GPUSharingCorrected"}},
 	}
-	before := report{}
+	before := plan.Report{}
 	for i, step := range steps {
-		after := reportOf(step.pass, before, map[string]bool{"a": step.late})
+		after := plan.ReportOf(step.pass.problems, step.pass.nodes, before, map[string]bool{"a": step.late})
 		var got []string
 		for _, h := range eventsBetween(before, after) {
 			got = append(got, h.kind+" "+h.reason)
@@ -126,7 +96,8 @@ func TestMetrics(t *testing.T) {
 	empty, err := registry.Gather()
 	require.NoError(t, err)
 	assert.Empty(t, empty, "nothing is claimed before the first pass")
-	m.show(reportOf(observe(map[string]string{"any": configOf("4"), "odd": "?"}, gpuNode("a", "8", nil)), report{}, map[string]bool{"a": true}))
+	p := observe(map[string]string{"any": configOf("4"), "odd": "?"}, gpuNode("a", "8", nil))
+	m.show(plan.ReportOf(p.problems, p.nodes, plan.Report{}, map[string]bool{"a": true}))
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	got := map[string]float64{}

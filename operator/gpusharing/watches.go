@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/operator/retry"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
@@ -179,12 +180,12 @@ func keepGPUs(o any) (any, error) {
 	kept := &corev1.Node{ObjectMeta: identityOf(n)}
 	kept.Labels, kept.Status.Allocatable = map[string]string{}, corev1.ResourceList{}
 	for label, value := range n.Labels {
-		if strings.HasPrefix(label, vendorPrefix) {
+		if strings.HasPrefix(label, plan.VendorPrefix) {
 			kept.Labels[label] = value
 		}
 	}
 	for resource, amount := range n.Status.Allocatable {
-		if strings.HasPrefix(string(resource), vendorPrefix) {
+		if strings.HasPrefix(string(resource), plan.VendorPrefix) {
 			kept.Status.Allocatable[resource] = amount
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -112,14 +113,14 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 // Operator does not watch it. It never restarts into a configuration that some
 // node would choke on, which would take the GPUs of that node away.
 func (r *Reconciler) restartPlugin(ctx context.Context, p *pass) error {
-	hash := platform.HashOf(p.data)
 	switch {
-	case p.data == nil || p.wrote || p.plugin == nil || p.plugin.Spec.Template.Annotations[wire.AnnotationSharingHash] == hash:
+	case p.data == nil || p.wrote || p.plugin == nil || plan.RunsWith(p.plugin.Spec.Template.Annotations, p.data):
 		return nil
 	case p.broken:
 		p.addProblem("the device plugin goes on with the configuration it was started with until this is corrected")
 		return nil
 	}
+	hash := platform.HashOf(p.data)
 	if err := r.annotate(ctx, p.plugin, hash); err != nil {
 		p.addProblem("DaemonSet %s cannot be restarted: %s", platform.DevicePluginDaemonSet, oneLine(err))
 		return err

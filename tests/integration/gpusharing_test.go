@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/operator/run"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -346,7 +347,7 @@ func (g *gpus) config() *corev1.ConfigMap {
 func (g *gpus) status() *corev1.ConfigMap {
 	g.t.Helper()
 	status := &corev1.ConfigMap{}
-	err := g.client.Get(g.ctx, client.ObjectKey{Namespace: g.ns, Name: gpusharing.StatusName}, status)
+	err := g.client.Get(g.ctx, client.ObjectKey{Namespace: g.ns, Name: plan.StatusName}, status)
 	require.NoError(g.t, client.IgnoreNotFound(err))
 	return status
 }
@@ -377,7 +378,7 @@ func (g *gpus) wasTold(reason, node string) bool {
 	list := &eventsv1.EventList{}
 	require.NoError(g.t, g.client.List(g.ctx, list, client.InNamespace(g.ns)))
 	for _, e := range list.Items {
-		if e.Reason == reason && e.Regarding.Name == gpusharing.StatusName && e.Related != nil && e.Related.Name == node {
+		if e.Reason == reason && e.Regarding.Name == plan.StatusName && e.Related != nil && e.Related.Name == node {
 			return true
 		}
 	}

@@ -31,7 +31,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/charts"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
@@ -202,9 +202,9 @@ func (v *visit) keys(ctx context.Context) judge.Verdict {
 
 func (v *visit) slices(ctx context.Context) judge.Verdict {
 	written := &corev1.ConfigMap{}
-	err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: gpusharing.StatusName}, written)
+	err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: plan.StatusName}, written)
 	if client.IgnoreNotFound(err) != nil {
-		return asked("read ConfigMap "+gpusharing.StatusName, err)
+		return asked("read ConfigMap "+plan.StatusName, err)
 	}
 	nodes := &corev1.NodeList{}
 	if err := v.kube.List(ctx, nodes); err != nil {

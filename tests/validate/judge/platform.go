@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
-	"github.com/vdi-platform/vdi-platform/operator/gpusharing"
+	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -194,13 +194,13 @@ func Slices(enabled bool, written map[string]string, nodes []corev1.Node) Verdic
 	case !enabled:
 		return Unjudged("gpuSharing.enabled is off: the platform plans no slices here").With("where the platform is to share GPUs: gpuSharing.enabled=true")
 	case written == nil:
-		return Fail("the operator has written no ConfigMap %s", gpusharing.StatusName).With("look at the operator's log")
+		return Fail("the operator has written no ConfigMap %s", plan.StatusName).With("look at the operator's log")
 	}
-	var config gpusharing.ConfigReport
+	var config plan.ConfigReport
 	if err := yaml.Unmarshal([]byte(written["config"]), &config); err != nil {
-		return Fail("ConfigMap %s cannot be read: %v", gpusharing.StatusName, err)
+		return Fail("ConfigMap %s cannot be read: %v", plan.StatusName, err)
 	}
-	if config.State == gpusharing.WrongConfig {
+	if config.State == plan.WrongConfig {
 		return Fail("%s", strings.Join(config.Messages, "; ")).With("correct the ConfigMap with the device plugin's configurations; until then the plugin keeps the last good one")
 	}
 	var fits []string
@@ -209,16 +209,16 @@ func Slices(enabled bool, written map[string]string, nodes []corev1.Node) Verdic
 		if !planned {
 			continue
 		}
-		var r gpusharing.NodeReport
+		var r plan.NodeReport
 		if err := yaml.Unmarshal([]byte(report), &r); err != nil {
-			return Fail("ConfigMap %s, node %s: %v", gpusharing.StatusName, node.Name, err)
+			return Fail("ConfigMap %s, node %s: %v", plan.StatusName, node.Name, err)
 		}
 		for _, resource := range slices.Sorted(maps.Keys(r.Planned)) {
 			offers := node.Status.Allocatable[corev1.ResourceName(resource)]
 			switch {
 			case offers.Value() == r.Planned[resource]:
 				fits = append(fits, fmt.Sprintf("%s %s=%d", node.Name, resource, r.Planned[resource]))
-			case r.State == gpusharing.Changing:
+			case r.State == plan.Changing:
 				return Unjudged("node %s is changing: %s=%d is planned, it offers %d", node.Name, resource, r.Planned[resource], offers.Value()).With("run this again in a minute")
 			default:
 				return Fail("node %s offers %s=%d, but %d is planned", node.Name, resource, offers.Value(), r.Planned[resource])

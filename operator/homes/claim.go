@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -79,7 +80,7 @@ func notLeaving(claim *corev1.PersistentVolumeClaim) error {
 // it, or labelled for it by an administrator. A planted home is a poisoned .bashrc.
 func Usable(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) error {
 	identity := platform.Identity(s.Spec.User)
-	made := MadeByOperator(claim)
+	made := kept.MadeByOperator(claim)
 	switch {
 	case claim.Labels[wire.LabelHomeFor] == identity:
 		return nil
@@ -151,7 +152,7 @@ func WasHomeOf(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
 
 // MadeFor reports whether the operator made the claim for this session's user.
 func MadeFor(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	return MadeByOperator(claim) && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
+	return kept.MadeByOperator(claim) && claim.Labels[wire.LabelUser] == platform.Identity(s.Spec.User)
 }
 
 // RetainFor is how long a home is kept after its session: the session's wish,
@@ -166,5 +167,11 @@ func Fingerprint(claim *corev1.PersistentVolumeClaim) string {
 	if claim == nil {
 		return ""
 	}
-	return fmt.Sprint(claim.UID, claim.Labels, MadeByOperator(claim), claim.DeletionTimestamp != nil, claim.Spec.Resources.Requests.Storage())
+	return fmt.Sprint(claim.UID, claim.Labels, kept.MadeByOperator(claim), claim.DeletionTimestamp != nil, claim.Spec.Resources.Requests.Storage())
+}
+
+// MayTakeBack reports whether a home that was left is the session's again: another person's
+// session of the same name has no part in it.
+func MayTakeBack(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
+	return ClaimName(s) == claim.Name && kept.Left(claim) && kept.MadeByOperator(claim) && isOf(claim, s)
 }

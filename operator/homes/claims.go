@@ -17,6 +17,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -112,9 +113,9 @@ func isWaiting(s *vdi.VDISession) bool {
 func (c Claims) Hold(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) (own *corev1.Pod, err error) {
 	before := claim.DeepCopy()
 	Hold(claim, s.UID)
-	if MadeByOperator(claim) && Left(claim) {
+	if kept.MadeByOperator(claim) && kept.Left(claim) {
 		logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
-		Take(claim)
+		kept.Take(claim)
 	}
 	c.Known.released.Delete(client.ObjectKeyFromObject(s)) // also if the answer is lost
 	if err := c.patch(ctx, before, claim); err != nil {
@@ -158,7 +159,7 @@ func (c Claims) TakeBack(ctx context.Context, s *vdi.VDISession, claim *corev1.P
 	}
 	logf.FromContext(ctx).Info("home taken back", "claim", claim.Name)
 	before := claim.DeepCopy()
-	Take(claim)
+	kept.Take(claim)
 	return c.patch(ctx, before, claim)
 }
 
@@ -177,7 +178,7 @@ func (c Claims) Grow(ctx context.Context, claim *corev1.PersistentVolumeClaim, t
 func (c Claims) Leave(ctx context.Context, s *vdi.VDISession, claim *corev1.PersistentVolumeClaim, at time.Time, keep time.Duration) error {
 	logf.FromContext(ctx).Info("home left behind", "claim", claim.Name, "retainFor", keep)
 	before := claim.DeepCopy()
-	Leave(claim, at, keep)
+	kept.Leave(claim, at, keep)
 	if name := s.Spec.DisplayName; name != "" { // by which its owner knows it again
 		claim.Annotations[wire.AnnotationDisplayName] = name
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -66,7 +67,7 @@ func TestHoldClaim(t *testing.T) {
 			now := w.home(t)
 			require.Equal(t, c.holder, now.Annotations[wire.AnnotationHolder])
 			require.Equal(t, now.ResourceVersion, claim.ResourceVersion, "what was written is known")
-			require.False(t, Left(now), "the mark is taken back by the same write")
+			require.False(t, kept.Left(now), "the mark is taken back by the same write")
 			require.NotContains(t, now.Annotations, wire.AnnotationRetainFor)
 			use, err := w.UseOf(t.Context(), s, claim)
 			require.NoError(t, err)

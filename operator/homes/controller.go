@@ -22,6 +22,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -59,37 +60,37 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	d := decide(claim, gone, r.Clock.Now())
-	if d.want != wantKeep {
+	d := kept.Decide(claim, gone, r.Clock.Now())
+	if d.Want != kept.Keep {
 		d, err = r.act(ctx, req)
 	}
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: changedRetry}, nil // somebody changed the claim meanwhile
 	}
-	return ctrl.Result{RequeueAfter: d.lookAgain}, client.IgnoreNotFound(err)
+	return ctrl.Result{RequeueAfter: d.LookAgain}, client.IgnoreNotFound(err)
 }
 
 // act decides again from what the API server itself says, its clock included,
 // and does it.
-func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error) {
+func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (kept.Decision, error) {
 	now, err := r.ServerTime(ctx)
 	if err != nil {
-		return decision{}, fmt.Errorf("confirm the end of a home against the API server's time: %w", err)
+		return kept.Decision{}, fmt.Errorf("confirm the end of a home against the API server's time: %w", err)
 	}
 	claim := &corev1.PersistentVolumeClaim{}
 	if err := r.Live.Get(ctx, req.NamespacedName, claim); err != nil {
-		return decision{}, fmt.Errorf("read home: %w", err)
+		return kept.Decision{}, fmt.Errorf("read home: %w", err)
 	}
 	gone, err := r.sessionGone(ctx, r.Live, claim)
 	if err != nil {
-		return decision{}, err
+		return kept.Decision{}, err
 	}
-	switch d := decide(claim, gone, now); d.want {
-	case wantList:
+	switch d := kept.Decide(claim, gone, now); d.Want {
+	case kept.List:
 		return r.leave(ctx, claim, now, 0)
-	case wantWarn:
-		return r.warn(ctx, claim, now, d.endsAt)
-	case wantDelete:
+	case kept.Warn:
+		return r.warn(ctx, claim, now, d.EndsAt)
+	case kept.Delete:
 		return r.end(ctx, claim, now)
 	default:
 		return d, nil // our clock was ahead, or our knowledge old
@@ -99,7 +100,7 @@ func (r *Reconciler) act(ctx context.Context, req ctrl.Request) (decision, error
 // sessionGone reports whether no session has the home: none of its user has its
 // name or names the claim as its existing one. A stranger's could not use it.
 func (r *Reconciler) sessionGone(ctx context.Context, from client.Reader, claim *corev1.PersistentVolumeClaim) (bool, error) {
-	name := SessionOf(claim)
+	name := kept.SessionOf(claim)
 	if name == "" {
 		return false, nil // nobody's home is nobody's to end
 	}
@@ -127,43 +128,43 @@ func isOf(claim *corev1.PersistentVolumeClaim, s *vdi.VDISession) bool {
 }
 
 // leave marks a home that nobody has.
-func (r *Reconciler) leave(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duration) (decision, error) {
-	return r.write(ctx, claim, now, func() { Leave(claim, now, keep) })
+func (r *Reconciler) leave(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duration) (kept.Decision, error) {
+	return r.write(ctx, claim, now, func() { kept.Leave(claim, now, keep) })
 }
 
 // warn announces the end of a home. The event comes first: an announcement that
 // is on record was made.
-func (r *Reconciler) warn(ctx context.Context, claim *corev1.PersistentVolumeClaim, now, end time.Time) (decision, error) {
+func (r *Reconciler) warn(ctx context.Context, claim *corev1.PersistentVolumeClaim, now, end time.Time) (kept.Decision, error) {
 	r.Events.Eventf(claim, nil, corev1.EventTypeWarning, "HomeDeletionSoon", "Announce",
 		"The session %s left this home on %s; it is deleted on %s or soon after. A session of the same name and user takes it back; without the annotation %s it is kept for ever",
-		SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], stamp(end), wire.AnnotationRetainFor)
+		kept.SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], kept.Stamp(end), wire.AnnotationRetainFor)
 	logf.FromContext(ctx).Info("deletion of a home announced", "claim", claim.Name)
-	return r.write(ctx, claim, now, func() { claim.Annotations[wire.AnnotationDeletionWarned] = stamp(now) })
+	return r.write(ctx, claim, now, func() { claim.Annotations[wire.AnnotationDeletionWarned] = kept.Stamp(now) })
 }
 
 // end deletes a home whose time is over, unless a pod uses it: then its time
 // begins anew. The delete carries UID and resource version, so that a session
 // that takes the home meanwhile wins.
-func (r *Reconciler) end(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time) (decision, error) {
+func (r *Reconciler) end(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time) (kept.Decision, error) {
 	user, err := r.podOn(ctx, claim)
 	if err != nil {
-		return decision{}, err
+		return kept.Decision{}, err
 	}
 	if user != "" {
 		r.Events.Eventf(claim, nil, corev1.EventTypeNormal, "HomeInUse", "Keep",
 			"The time of this home is over, but the pod %s uses it: its time begins anew", user)
-		m, _ := markOf(claim)
-		return r.leave(ctx, claim, now, m.keep)
+		m, _ := kept.MarkOf(claim)
+		return r.leave(ctx, claim, now, m.For)
 	}
 	err = r.Client.Delete(ctx, claim, client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion})
 	if err != nil {
-		return decision{}, fmt.Errorf("delete home %q: %w", claim.Name, err)
+		return kept.Decision{}, fmt.Errorf("delete home %q: %w", claim.Name, err)
 	}
 	r.Events.Eventf(claim, nil, corev1.EventTypeWarning, "HomeDeleted", "Delete",
 		"The session %s left this home on %s, to be kept for %s: it was deleted",
-		SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], claim.Annotations[wire.AnnotationRetainFor])
+		kept.SessionOf(claim), claim.Annotations[wire.AnnotationRetainedSince], claim.Annotations[wire.AnnotationRetainFor])
 	logf.FromContext(ctx).Info("home deleted at the end of its time", "claim", claim.Name)
-	return decision{want: wantKeep}, nil
+	return kept.Decision{Want: kept.Keep}, nil
 }
 
 // podOn is the name of a pod that uses the claim. Every pod counts, also those
@@ -193,12 +194,12 @@ func ClaimsOf(pod *corev1.Pod) []string {
 }
 
 // write changes the very claim that was looked at and returns what comes next.
-func (r *Reconciler) write(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time, change func()) (decision, error) {
+func (r *Reconciler) write(ctx context.Context, claim *corev1.PersistentVolumeClaim, now time.Time, change func()) (kept.Decision, error) {
 	before := claim.DeepCopy()
 	change()
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, claim, patch, client.FieldOwner(FieldOwner)); err != nil {
-		return decision{}, fmt.Errorf("mark home %q: %w", claim.Name, err)
+		return kept.Decision{}, fmt.Errorf("mark home %q: %w", claim.Name, err)
 	}
-	return decide(claim, true, now), nil
+	return kept.Decide(claim, true, now), nil
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -36,7 +37,7 @@ func aHome(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVol
 }
 
 func left(keep time.Duration) func(*corev1.PersistentVolumeClaim) {
-	return func(c *corev1.PersistentVolumeClaim) { Leave(c, noon, keep) }
+	return func(c *corev1.PersistentVolumeClaim) { kept.Leave(c, noon, keep) }
 }
 
 func annotated(key, value string) func(*corev1.PersistentVolumeClaim) {
@@ -48,7 +49,7 @@ func labelled(key, value string) func(*corev1.PersistentVolumeClaim) {
 }
 
 func warned(after time.Duration) func(*corev1.PersistentVolumeClaim) {
-	return annotated(wire.AnnotationDeletionWarned, stamp(noon.Add(after)))
+	return annotated(wire.AnnotationDeletionWarned, kept.Stamp(noon.Add(after)))
 }
 
 // foreign are changes that make a claim not the operator's to delete.
@@ -62,7 +63,7 @@ func foreign() map[string]func(*corev1.PersistentVolumeClaim) {
 		"another session's name":       labelled(wire.LabelInstance, "other"),
 		"no session's":                 func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, wire.LabelInstance) },
 		"brought back by a backup":     func(c *corev1.PersistentVolumeClaim) { c.UID = "restored" },
-		"never marked":                 func(c *corev1.PersistentVolumeClaim) { Take(c) },
+		"never marked":                 func(c *corev1.PersistentVolumeClaim) { kept.Take(c) },
 		"the label removed":            func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, wire.LabelRetained) },
 		"the end removed":              func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, wire.AnnotationRetainFor) },
 		"an end that nobody can read":  annotated(wire.AnnotationRetainFor, "30 days"),
@@ -75,60 +76,60 @@ func foreign() map[string]func(*corev1.PersistentVolumeClaim) {
 
 // TestDecide is the specification of the end of homes.
 func TestDecide(t *testing.T) {
-	keepFor := func(lookAgain, endsAt time.Duration) decision {
-		return decision{want: wantKeep, lookAgain: lookAgain, endsAt: noon.Add(endsAt)}
+	keepFor := func(lookAgain, endsAt time.Duration) kept.Decision {
+		return kept.Decision{Want: kept.Keep, LookAgain: lookAgain, EndsAt: noon.Add(endsAt)}
 	}
 	for name, c := range map[string]struct {
 		claim *corev1.PersistentVolumeClaim
 		after time.Duration // since noon
-		want  decision
+		want  kept.Decision
 	}{
 		"just left: looks again at the warning":         {aHome(left(30 * day)), 0, keepFor(27*day, 30*day)},
 		"a moment before the warning":                   {aHome(left(30 * day)), 27*day - 1, keepFor(1, 30*day)},
-		"the warning":                                   {aHome(left(30 * day)), 27 * day, decision{want: wantWarn, endsAt: noon.Add(30 * day)}},
+		"the warning":                                   {aHome(left(30 * day)), 27 * day, kept.Decision{Want: kept.Warn, EndsAt: noon.Add(30 * day)}},
 		"warned: looks again at the end":                {aHome(left(30*day), warned(27*day)), 27 * day, keepFor(3*day, 30*day)},
 		"a moment before the end":                       {aHome(left(30*day), warned(27*day)), 30*day - 1, keepFor(1, 30*day)},
-		"the end":                                       {aHome(left(30*day), warned(27*day)), 30 * day, decision{want: wantDelete, endsAt: noon.Add(30 * day)}},
-		"its time over while nobody looked: warned yet": {aHome(left(30 * day)), 90 * day, decision{want: wantWarn, endsAt: noon.Add(93 * day)}},
+		"the end":                                       {aHome(left(30*day), warned(27*day)), 30 * day, kept.Decision{Want: kept.Delete, EndsAt: noon.Add(30 * day)}},
+		"its time over while nobody looked: warned yet": {aHome(left(30 * day)), 90 * day, kept.Decision{Want: kept.Warn, EndsAt: noon.Add(93 * day)}},
 		"warned late: the notice is kept":               {aHome(left(30*day), warned(90*day)), 90 * day, keepFor(3*day, 93*day)},
-		"warned late: the end":                          {aHome(left(30*day), warned(90*day)), 93 * day, decision{want: wantDelete, endsAt: noon.Add(93 * day)}},
-		"prolonged after the warning: warned again":     {aHome(left(100*day), warned(27*day)), 90 * day, decision{want: wantWarn, endsAt: noon.Add(100 * day)}},
+		"warned late: the end":                          {aHome(left(30*day), warned(90*day)), 93 * day, kept.Decision{Want: kept.Delete, EndsAt: noon.Add(93 * day)}},
+		"prolonged after the warning: warned again":     {aHome(left(100*day), warned(27*day)), 90 * day, kept.Decision{Want: kept.Warn, EndsAt: noon.Add(100 * day)}},
 		"prolonged after the warning: not yet":          {aHome(left(100*day), warned(27*day)), 30 * day, keepFor(60*day, 100*day)},
 		"a short time is announced a day ahead":         {aHome(left(4 * day)), 0, keepFor(3*day, 4*day)},
 		"a very short one at its half":                  {aHome(left(2 * hour)), 0, keepFor(hour, 2*hour)},
-		"a warning that nobody can read is none":        {aHome(left(30*day), annotated(wire.AnnotationDeletionWarned, "x")), 30 * day, decision{want: wantWarn, endsAt: noon.Add(33 * day)}},
-		"no end: kept for ever":                         {aHome(left(0)), 100000 * hour, decision{want: wantKeep}},
-		"not marked: listed":                            {aHome(), 0, decision{want: wantList}},
+		"a warning that nobody can read is none":        {aHome(left(30*day), annotated(wire.AnnotationDeletionWarned, "x")), 30 * day, kept.Decision{Want: kept.Warn, EndsAt: noon.Add(33 * day)}},
+		"no end: kept for ever":                         {aHome(left(0)), 100000 * hour, kept.Decision{Want: kept.Keep}},
+		"not marked: listed":                            {aHome(), 0, kept.Decision{Want: kept.List}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.want, decide(c.claim, true, noon.Add(c.after)))
-			require.Equal(t, decision{want: wantKeep}, decide(c.claim, false, noon.Add(c.after)), "its session has it")
+			require.Equal(t, c.want, kept.Decide(c.claim, true, noon.Add(c.after)))
+			require.Equal(t, kept.Decision{Want: kept.Keep}, kept.Decide(c.claim, false, noon.Add(c.after)), "its session has it")
 		})
 	}
 }
 
 func TestNeverAForeignClaim(t *testing.T) {
-	require.Equal(t, wantDelete, decide(aHome(left(day), warned(12*hour)), true, noon.Add(day)).want, "the one that is ours")
+	require.Equal(t, kept.Delete, kept.Decide(aHome(left(day), warned(12*hour)), true, noon.Add(day)).Want, "the one that is ours")
 	for name, change := range foreign() {
 		t.Run(name, func(t *testing.T) {
-			d := decide(aHome(left(day), warned(12*hour), change), true, noon.Add(1000*day))
-			require.Contains(t, []want{wantKeep, wantList}, d.want)
+			d := kept.Decide(aHome(left(day), warned(12*hour), change), true, noon.Add(1000*day))
+			require.Contains(t, []kept.Want{kept.Keep, kept.List}, d.Want)
 		})
 	}
 }
 
 func TestTake(t *testing.T) {
 	claim := aHome(left(day), warned(12*hour))
-	Take(claim)
+	kept.Take(claim)
 	require.Equal(t, aHome(), claim, "nothing of the mark stays")
 
 	claim = aHome(left(day), annotated(wire.AnnotationDisplayName, "Thesis"))
-	Leave(claim, noon.Add(day), day)
+	kept.Leave(claim, noon.Add(day), day)
 	require.Equal(t, "Thesis", claim.Annotations[wire.AnnotationDisplayName], "its time begins anew, the name of whoever had it stays")
-	Take(claim)
+	kept.Take(claim)
 	require.Equal(t, aHome(), claim)
-	Leave(claim, noon.Add(100*day), day)
-	require.Equal(t, wantKeep, decide(claim, true, noon.Add(100*day)).want, "its time begins anew")
+	kept.Leave(claim, noon.Add(100*day), day)
+	require.Equal(t, kept.Keep, kept.Decide(claim, true, noon.Add(100*day)).Want, "its time begins anew")
 }
 
 // aTime rounds to seconds or not.
@@ -149,16 +150,16 @@ func TestNeverBeforeItsTime(t *testing.T) {
 		}
 		at := noon.Add(aTime(r, 400*day) - 100*day)
 		words := fmt.Sprintf("%s %v", at, claim.Annotations)
-		d := decide(claim, true, at)
-		if d.want != wantDelete {
+		d := kept.Decide(claim, true, at)
+		if d.Want != kept.Delete {
 			continue
 		}
 		deletions++
 		require.False(t, at.Before(noon.Add(keep)), "before its time: %s", words)
-		m, ends := markOf(claim)
-		require.True(t, ends && !m.warned.IsZero(), "never announced: %s", words)
-		require.GreaterOrEqual(t, at.Sub(m.warned), min(max(keep/10, day), keep/2), "announced too late: %s", words)
-		require.Equal(t, wantDelete, decide(claim, true, at.Add(day)).want, "no longer due: %s", words)
+		m, ends := kept.MarkOf(claim)
+		require.True(t, ends && !m.Warned.IsZero(), "never announced: %s", words)
+		require.GreaterOrEqual(t, at.Sub(m.Warned), min(max(keep/10, day), keep/2), "announced too late: %s", words)
+		require.Equal(t, kept.Delete, kept.Decide(claim, true, at.Add(day)).Want, "no longer due: %s", words)
 	}
 	require.Greater(t, deletions, 1000)
 }
@@ -175,22 +176,22 @@ func TestAClockThatJumpsLosesNothing(t *testing.T) {
 		for looks := 0; ; looks++ {
 			require.Less(t, looks, 100000, "forgotten")
 			ours := server.Add(aTime(r, 2000*day) - 1000*day)
-			d := decide(claim, true, ours)
-			if d.want != wantKeep {
-				d = decide(claim, true, server)
+			d := kept.Decide(claim, true, ours)
+			if d.Want != kept.Keep {
+				d = kept.Decide(claim, true, server)
 			}
-			switch d.want {
-			case wantWarn:
+			switch d.Want {
+			case kept.Warn:
 				announced = server
 				warned(server.Sub(noon))(claim)
-			case wantDelete:
+			case kept.Delete:
 				require.False(t, server.Before(noon.Add(keep)))
-				require.GreaterOrEqual(t, server.Sub(announced), notice(keep))
+				require.GreaterOrEqual(t, server.Sub(announced), kept.Notice(keep))
 			}
-			if d.want == wantDelete {
+			if d.Want == kept.Delete {
 				break
 			}
-			server = server.Add(min(max(d.lookAgain, time.Second), day)) // events wake it too
+			server = server.Add(min(max(d.LookAgain, time.Second), day)) // events wake it too
 		}
 	}
 }

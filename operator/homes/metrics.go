@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -51,7 +52,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	var homes, bytes float64
 	for i := range list.Items {
 		claim := &list.Items[i]
-		if !MadeByOperator(claim) {
+		if !kept.MadeByOperator(claim) {
 			continue
 		}
 		homes++

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -41,7 +42,7 @@ func TestReleaseClaim(t *testing.T) {
 			require.NoError(t, w.Release(t.Context(), s, w.home(t)))
 			require.Equal(t, c.patches, w.patches)
 			require.Equal(t, c.holder, w.home(t).Annotations[wire.AnnotationHolder])
-			require.Equal(t, Left(c.claim), Left(w.home(t)), "nothing else changes")
+			require.Equal(t, kept.Left(c.claim), kept.Left(w.home(t)), "nothing else changes")
 			require.Len(t, w.freed, c.patches)
 			require.Len(t, w.Known.Released(s), c.patches)
 		})
@@ -74,12 +75,12 @@ func TestLeaveClaim(t *testing.T) {
 			require.Equal(t, claim, now, "what was written is known")
 			require.Equal(t, c.holder, now.Annotations[wire.AnnotationHolder])
 			require.Equal(t, HolderOf(c.claim) == s.UID, len(w.freed) > 0, "who waits is woken when it is free")
-			require.True(t, Left(now))
+			require.True(t, kept.Left(now))
 			require.Equal(t, "Thesis", now.Annotations[wire.AnnotationDisplayName], "its owner knows it again")
-			limit, limited := markOf(now)
+			limit, limited := kept.MarkOf(now)
 			require.Equal(t, c.keep > 0, limited, "0 is for ever")
 			if limited {
-				require.Equal(t, mark{since: noon, keep: c.keep}, limit)
+				require.Equal(t, kept.Mark{Since: noon, For: c.keep}, limit)
 			}
 		})
 	}
@@ -114,7 +115,7 @@ func TestReleasesRefused(t *testing.T) {
 	late := w.home(t)
 	require.NoError(t, w.Release(t.Context(), fixture.Session(), w.home(t)))
 	require.True(t, apierrors.IsConflict(w.Leave(t.Context(), fixture.Session(), late, noon, day)))
-	require.False(t, Left(w.home(t)))
+	require.False(t, kept.Left(w.home(t)))
 }
 
 // A home that was left is taken back by whoever has it again, if the operator made it.

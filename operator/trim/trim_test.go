@@ -13,6 +13,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/session/fixture"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -97,7 +98,7 @@ func TestTrimClaim(t *testing.T) {
 	require.NoError(t, err)
 	trimmed := got.(*corev1.PersistentVolumeClaim)
 	require.Equal(t, homes.Fingerprint(whole), homes.Fingerprint(trimmed))
-	require.True(t, homes.MadeByOperator(trimmed))
+	require.True(t, kept.MadeByOperator(trimmed))
 	require.Empty(t, trimmed.Spec.VolumeName)
 	require.Empty(t, trimmed.ManagedFields)
 

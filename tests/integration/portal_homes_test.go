@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -30,7 +30,7 @@ func (d *doorSite) home(session string, changes ...func(*corev1.PersistentVolume
 	}}
 	claim.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
 	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
-	homes.Leave(claim, time.Now(), 720*time.Hour)
+	kept.Leave(claim, time.Now(), 720*time.Hour)
 	for _, change := range changes {
 		change(claim)
 	}
@@ -100,7 +100,7 @@ func TestPortalHomes(t *testing.T) {
 		require.ErrorContains(t, patch(left, attack), want, attack)
 	}
 	for what, claim := range map[string]*corev1.PersistentVolumeClaim{
-		"in use":       d.home("used", homes.Take),
+		"in use":       d.home("used", kept.Take),
 		"vouched for":  d.home("vouched", func(c *corev1.PersistentVolumeClaim) { c.Labels[wire.LabelHomeFor] = platform.Identity(alice) }),
 		"made by hand": d.home("planted", func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, wire.AnnotationSessionUID) }),
 		"of others":    d.home("others", func(c *corev1.PersistentVolumeClaim) { c.Labels[wire.LabelManagedBy] = "somebody" }),

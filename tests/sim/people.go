@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -527,7 +527,7 @@ func (p *people) repair() {
 	}
 	for _, v := range p.server.list("PersistentVolumeClaim") {
 		claim := in[*corev1.PersistentVolumeClaim](p.world, v)
-		if homes.Left(claim) {
+		if kept.Left(claim) {
 			delete(claim.Annotations, wire.AnnotationRetainFor)
 			p.replace("administrator", claim, false)
 		}

@@ -16,6 +16,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -145,7 +146,7 @@ func (r *rules) judgeClaim(w write) {
 			r.violated("the home %s is deleted, which the session %s names", claim.Name, s.Name)
 		}
 	}
-	if !homes.MadeByOperator(claim) {
+	if !kept.MadeByOperator(claim) {
 		r.violated("the claim %s is deleted, which is no home of ours", claim.Name)
 	}
 	if !byPolicy && !r.mayDeleteByTime(w.by, claim) {
@@ -155,7 +156,7 @@ func (r *rules) judgeClaim(w write) {
 
 // judgeMark: of a claim that is not ours nothing is written but who holds it.
 func (r *rules) judgeMark(w write) {
-	if homes.MadeByOperator(w.before.as(r.scheme).(*corev1.PersistentVolumeClaim)) {
+	if kept.MadeByOperator(w.before.as(r.scheme).(*corev1.PersistentVolumeClaim)) {
 		return
 	}
 	before, after := clone(w.before.object), clone(w.after.object)

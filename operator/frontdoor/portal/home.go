@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -42,7 +42,7 @@ var oursByName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?-[a-z2-7]{16}$`)
 // marked as left, and what no session names.
 func HomesOf(claims []corev1.PersistentVolumeClaim, sessions []vdi.VDISession, now time.Time) (left []Home) {
 	for i := range claims {
-		if c := &claims[i]; IsLeft(c) && !slices.ContainsFunc(sessions, func(s vdi.VDISession) bool { return usesHome(&s, c) }) {
+		if c := &claims[i]; kept.HomeLeft(c) && !slices.ContainsFunc(sessions, func(s vdi.VDISession) bool { return usesHome(&s, c) }) {
 			left = append(left, homeOf(c, now))
 		}
 	}
@@ -50,13 +50,8 @@ func HomesOf(claims []corev1.PersistentVolumeClaim, sessions []vdi.VDISession, n
 	return left
 }
 
-// IsLeft reports whether a claim is a home of the operator's making that its session has left.
-func IsLeft(c *corev1.PersistentVolumeClaim) bool {
-	return c.DeletionTimestamp == nil && homes.Left(c) && homes.MadeByOperator(c) && homes.SessionOf(c) != ""
-}
-
 func usesHome(s *vdi.VDISession, c *corev1.PersistentVolumeClaim) bool {
-	return s.Namespace == c.Namespace && (s.Name == homes.SessionOf(c) || s.Spec.Persistence.ExistingClaim == c.Name)
+	return s.Namespace == c.Namespace && (s.Name == kept.SessionOf(c) || s.Spec.Persistence.ExistingClaim == c.Name)
 }
 
 func homeOf(c *corev1.PersistentVolumeClaim, now time.Time) Home {
@@ -64,13 +59,13 @@ func homeOf(c *corev1.PersistentVolumeClaim, now time.Time) Home {
 	if has, known := c.Status.Capacity[corev1.ResourceStorage]; known {
 		size = has
 	}
-	name := homes.SessionOf(c)
+	name := kept.SessionOf(c)
 	h := Home{
 		Session: name, Claim: c.Name, Title: cmp.Or(c.Annotations[wire.AnnotationDisplayName], name), Template: c.Labels[wire.LabelTemplate],
 		Size: gib.show(size.String()), UID: string(c.UID), Version: c.ResourceVersion, Reusable: oursByName.MatchString(name),
 	}
 	h.Left, _ = time.Parse(time.RFC3339, c.Annotations[wire.AnnotationRetainedSince]) // zero where nobody knows
-	h.Until, _ = homes.EndOf(c, now)                                                  // zero where it is kept for ever
+	h.Until, _ = kept.EndOf(c, now)                                                   // zero where it is kept for ever
 	ours := c.Annotations[wire.AnnotationRetainedUID] == string(c.UID) && !h.Left.IsZero()
 	h.Deletable = ours && (h.Until.IsZero() || h.Until.After(now.Add(graceful)))
 	return h

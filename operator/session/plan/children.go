@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/objects"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -103,7 +104,7 @@ func (p draft) applyHome(o *unstructured.Unstructured) error {
 // grows is the cluster's to say: a desktop starts, runs and stops without that.
 func (p draft) growHome(o *unstructured.Unstructured) error {
 	wish, found, _ := unstructured.NestedString(o.Object, "spec", "resources", "requests", "storage")
-	if !found || !homes.MadeByOperator(p.Seen.Claim) {
+	if !found || !kept.MadeByOperator(p.Seen.Claim) {
 		return nil
 	}
 	size, err := resource.ParseQuantity(wish)

@@ -11,6 +11,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -84,7 +85,7 @@ func (p draft) leaveHome() error {
 		return err
 	}
 	claim := p.LeftClaim
-	if claim == nil || !homes.MadeFor(p.Session, claim) || claim.DeletionTimestamp != nil || homes.Left(claim) {
+	if claim == nil || !homes.MadeFor(p.Session, claim) || claim.DeletionTimestamp != nil || kept.Left(claim) {
 		return nil
 	}
 	if err := p.answer(AskLeftTo); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -259,7 +260,7 @@ func (p *Pass) homeToMake() (bytes int64, isNew bool) {
 		return 0, false
 	case p.Seen.Claim == nil:
 		return wish, !p.HomeGone
-	case !homes.MadeByOperator(p.Seen.Claim):
+	case !kept.MadeByOperator(p.Seen.Claim):
 		return 0, false
 	}
 	return max(wish-Size(p.Seen.Claim), 0), false

@@ -5,6 +5,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
+	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -15,13 +16,13 @@ import (
 // this user's is never recorded: what is recorded may be deleted with the session.
 func homeStatus(p *plan.Pass) *vdi.HomeStatus {
 	name := p.HomeInForce()
-	kept := retained(p, name)
-	if name == "" && len(kept) == 0 {
+	others := retained(p, name)
+	if name == "" && len(others) == 0 {
 		return nil
 	}
-	h := &vdi.HomeStatus{ClaimName: name, RetainedClaims: kept}
+	h := &vdi.HomeStatus{ClaimName: name, RetainedClaims: others}
 	if claim := p.Seen.ClaimNamed(name); claim != nil && homes.Usable(p.Session, claim) == nil {
-		h.UID, h.CreatedByOperator = claim.UID, homes.MadeByOperator(claim)
+		h.UID, h.CreatedByOperator = claim.UID, kept.MadeByOperator(claim)
 	}
 	rules, _ := p.Rules()
 	if keep := homes.RetainFor(p.Session.Spec, rules); keep > 0 && name == renderer.HomeClaimName(p.Session.Name) {

@@ -1,11 +1,13 @@
-package homes
+// Package kept knows the homes that the operator made: whose they are, which their sessions have
+// left, and how long these are kept. It decides only, by what stands on the claims; package
+// homes writes.
+package kept
 
 import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
-	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -33,6 +35,12 @@ func Left(claim *corev1.PersistentVolumeClaim) bool {
 	return claim.Labels[wire.LabelRetained] != ""
 }
 
+// HomeLeft reports whether a claim is a home of the operator's making that its session has left
+// and that nobody deletes already.
+func HomeLeft(claim *corev1.PersistentVolumeClaim) bool {
+	return claim.DeletionTimestamp == nil && Left(claim) && MadeByOperator(claim) && SessionOf(claim) != ""
+}
+
 // Leave marks a home that its session leaves now, by the API server's clock, to
 // be kept for a while from then on; 0 keeps it for ever. The claim is changed,
 // not written.
@@ -46,7 +54,7 @@ func Leave(claim *corev1.PersistentVolumeClaim, now time.Time, keep time.Duratio
 		claim.Annotations = map[string]string{}
 	}
 	claim.Labels[wire.LabelRetained] = wire.LabelOn
-	claim.Annotations[wire.AnnotationRetainedSince] = stamp(now)
+	claim.Annotations[wire.AnnotationRetainedSince] = Stamp(now)
 	claim.Annotations[wire.AnnotationRetainedUID] = string(claim.UID)
 	if keep > 0 {
 		claim.Annotations[wire.AnnotationRetainFor] = keep.String()
@@ -68,37 +76,31 @@ func Take(claim *corev1.PersistentVolumeClaim) {
 	}
 }
 
-// mark is what is written on a home whose time is limited.
-type mark struct {
-	since  time.Time
-	keep   time.Duration
-	warned time.Time // zero: not announced yet
+// Mark is what is written on a home whose time is limited.
+type Mark struct {
+	Since  time.Time     // its session left it
+	For    time.Duration // it is kept from then on
+	Warned time.Time     // its deletion was announced; zero: not yet
 }
 
-// markOf reads the mark. A home without an end has none, and neither has one
+// MarkOf reads the mark. A home without an end has none, and neither has one
 // whose mark cannot be read or speaks of another claim: in doubt it is kept.
-func markOf(claim *corev1.PersistentVolumeClaim) (mark, bool) {
+func MarkOf(claim *corev1.PersistentVolumeClaim) (Mark, bool) {
 	a := claim.Annotations
 	since, errSince := time.Parse(time.RFC3339, a[wire.AnnotationRetainedSince])
 	keep, errKeep := time.ParseDuration(a[wire.AnnotationRetainFor])
 	if errSince != nil || errKeep != nil || keep <= 0 || !Left(claim) ||
 		claim.UID == "" || a[wire.AnnotationRetainedUID] != string(claim.UID) {
-		return mark{}, false
+		return Mark{}, false
 	}
 	warned, err := time.Parse(time.RFC3339, a[wire.AnnotationDeletionWarned])
 	if err != nil {
 		warned = time.Time{} // what nobody can read was not announced
 	}
-	return mark{since: since, keep: keep, warned: warned}, true
+	return Mark{Since: since, For: keep, Warned: warned}, true
 }
 
-// stamp rounds up to whole seconds, so that no time written is too early.
-func stamp(t time.Time) string {
+// Stamp rounds up to whole seconds, so that no time written is too early.
+func Stamp(t time.Time) string {
 	return t.Add(time.Second - 1).Truncate(time.Second).UTC().Format(time.RFC3339)
-}
-
-// MayTakeBack reports whether a home that was left is the session's again: another person's
-// session of the same name has no part in it.
-func MayTakeBack(s *vdi.VDISession, claim *corev1.PersistentVolumeClaim) bool {
-	return ClaimName(s) == claim.Name && Left(claim) && MadeByOperator(claim) && isOf(claim, s)
 }

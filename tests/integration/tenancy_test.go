@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -278,7 +279,7 @@ func (w *world) requireMay(who visitor, verb, resource string, want bool) {
 	groupResource, subresource, _ := strings.Cut(resource, "/")
 	name, group, _ := strings.Cut(groupResource, ".")
 	ns := w.ns
-	if (name == "vditemplates" || name == "vdiquotas" || name == "vdiusages") && verb != "use" { // which is asked in a session's namespace
+	if slices.Contains([]string{"vditemplates", "vdiquotas", "vdiusages", "nodes"}, name) && verb != "use" { // which is asked in a session's namespace
 		ns = ""
 	}
 	if strings.HasPrefix(name, "vdi") {

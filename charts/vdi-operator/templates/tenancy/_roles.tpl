@@ -33,6 +33,13 @@ vdi-admin:
   - apiGroups: [events.k8s.io, ""]
     resources: [events]
     verbs: [get, list, watch]
+  {{- /* What kubectl vdi nodes, homes and top report. */}}
+  - apiGroups: [""]
+    resources: [nodes, pods, persistentvolumeclaims]
+    verbs: [list]
+  - apiGroups: [metrics.k8s.io]
+    resources: [pods]
+    verbs: [list]
 {{- /* What is on offer, by a ClusterRoleBinding. */}}
 vdi-catalogue:
   - apiGroups: [vdi.kasm.io]

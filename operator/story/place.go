@@ -51,15 +51,15 @@ func Ahead(s *vdi.VDISession, pool []vdi.VDISession) (ahead []*vdi.VDISession) {
 }
 
 func isOlder(a, b *vdi.VDISession) bool {
-	if x, y := queuedAt(a), queuedAt(b); !x.Equal(y) {
+	if x, y := QueuedAt(a), QueuedAt(b); !x.Equal(y) {
 		return x.Before(y)
 	}
 	return a.UID < b.UID
 }
 
-// queuedAt is when a session began to wait: when the pod of this run was made,
-// else when the session was.
-func queuedAt(s *vdi.VDISession) time.Time {
+// QueuedAt is when a session without a place in the queue began to wait: when the pod of this
+// run was made, else when the session was.
+func QueuedAt(s *vdi.VDISession) time.Time {
 	if t := s.Status.Timings; t != nil && t.Queued != nil {
 		return t.Queued.Time
 	}

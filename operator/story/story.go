@@ -248,7 +248,7 @@ func place(f Facts) []Finding {
 	}
 	if f.Names && len(ahead) > 0 {
 		var names []string
-		slices.SortFunc(ahead, func(a, b *vdi.VDISession) int { return queuedAt(a).Compare(queuedAt(b)) })
+		slices.SortFunc(ahead, func(a, b *vdi.VDISession) int { return QueuedAt(a).Compare(QueuedAt(b)) })
 		for _, s := range ahead {
 			names = append(names, s.Namespace+"/"+s.Name)
 		}
@@ -257,7 +257,7 @@ func place(f Facts) []Finding {
 	if hidesOthers(f) {
 		text += ", among those that you may read"
 	}
-	return []Finding{{Topic: TopicPlace, Text: text, Since: new(metav1.NewTime(queuedAt(f.Session)))}}
+	return []Finding{{Topic: TopicPlace, Text: text, Since: new(metav1.NewTime(QueuedAt(f.Session)))}}
 }
 
 // What Facts.Unread and Facts.Failed name where not all sessions were read.

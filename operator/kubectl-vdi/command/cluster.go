@@ -31,6 +31,7 @@ var (
 	sessionResource  = vdi.GroupVersion.WithResource("vdisessions")
 	templateResource = vdi.GroupVersion.WithResource("vditemplates")
 	usageResource    = vdi.GroupVersion.WithResource("vdiusages")
+	quotaResource    = vdi.GroupVersion.WithResource("vdiquotas")
 )
 
 var getOptions = metav1.GetOptions{}

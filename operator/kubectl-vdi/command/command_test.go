@@ -223,7 +223,7 @@ func TestBrowserOpensWebPagesOnly(t *testing.T) {
 // Every command says what it is for, has an example, and hides nothing behind its own name.
 func TestCommandsAreDescribed(t *testing.T) {
 	root := New(genericiooptions.NewTestIOStreamsDiscard(), "1", "kubectl-vdi")
-	require.Len(t, root.Commands(), 14)
+	require.Len(t, root.Commands(), 16)
 	for _, c := range root.Commands() {
 		assert.NotEmpty(t, c.Short, c.Name())
 		assert.NotEmpty(t, c.GroupID, c.Name())
@@ -288,6 +288,10 @@ func TestBadInput(t *testing.T) {
 		"extend alice":                              "give the name of a session and a time",
 		"extend alice -- -2h":                       `"-2h" is no time`,
 		"why":                                       "give the name of one session",
+		"queue -o tea":                              "--output=tea: give wide, json, yaml or name",
+		"top -o tea":                                "--output=tea: give wide, json, yaml or name",
+		"top --by tea":                              "--by=tea: give session, user, template, node, namespace",
+		"top --by user -o name":                     "people are no objects of the cluster",
 		"list -o tea":                               `unable to match a printer suitable for the output format "tea"`,
 		"tea":                                       `unknown command "tea"`,
 		"list --tea":                                "unknown flag: --tea",

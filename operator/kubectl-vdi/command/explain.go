@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -70,11 +71,35 @@ func lacks(message string) string {
 	if !isOurs {
 		return fmt.Sprintf("\nNone of the platform's roles grants %s on %s; your administrator may have one that does.", verb, resource)
 	}
-	where, command := "in the whole cluster", "kubectl create clusterrolebinding NAME"
-	if namespace != "" && resource != templateResource.Resource {
-		where, command = "in namespace "+namespace, "kubectl create rolebinding NAME -n "+namespace
+	where, command := whereFor(resource, namespace), "kubectl create clusterrolebinding NAME"
+	if where != everywhere {
+		command = "kubectl create rolebinding NAME -n " + namespace
 	}
 	return fmt.Sprintf("\nWhat is missing is the role %s %s; an administrator grants it:\n  %s --clusterrole=%s --user=%s", role, where, command, role, story.Quote(person))
+}
+
+// everywhere is where a ClusterRoleBinding grants a role.
+const everywhere = "in the whole cluster"
+
+// whereFor is where a role has to be granted so that it reaches a resource.
+func whereFor(resource, namespace string) string {
+	if namespace == "" || resource == templateResource.Resource {
+		return everywhere
+	}
+	return "in namespace " + namespace
+}
+
+// lacksShort is the role that lacks in a few words.
+func lacksShort(err error) string {
+	m := refusal.FindStringSubmatch(err.Error())
+	if m == nil {
+		return "you lack the right"
+	}
+	role, isOurs := roleFor(m[2], m[3])
+	if !isOurs {
+		return fmt.Sprintf("you lack the right to %s %s", m[2], m[3])
+	}
+	return fmt.Sprintf("you lack the role %s %s", role, whereFor(m[3], m[5]))
 }
 
 // roleFor is the least of the chart's ClusterRoles that grants a verb on a resource
@@ -88,10 +113,13 @@ func roleFor(verb, resource string) (role string, isOurs bool) {
 		return "vdi-user", true
 	case resource == templateResource.Resource && reads:
 		return "vdi-catalogue", true
-	case resource == usageResource.Resource && reads:
+	case resource == usageResource.Resource && reads, resource == quotaResource.Resource && reads, verb == "list" && slices.Contains(surveyed(), resource):
 		return "vdi-admin", true
 	case resource == templateResource.Resource && verb == "use":
 		return "vdi-template-user", true
 	}
 	return "", false
 }
+
+// surveyed are the resources beside the platform's own that vdi-admin lists.
+func surveyed() []string { return []string{"nodes", "pods", "persistentvolumeclaims"} }

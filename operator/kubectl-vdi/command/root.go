@@ -27,6 +27,7 @@ const (
 const (
 	groupDesktops = "desktops"
 	groupAnswers  = "answers"
+	groupPlatform = "platform"
 	groupOther    = "other"
 )
 
@@ -123,7 +124,7 @@ func (t *tool) addFlags(root *cobra.Command) {
 }
 
 func (t *tool) addCommands(root *cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: groupDesktops, Title: "Desktops:"}, &cobra.Group{ID: groupAnswers, Title: "Answers:"}, &cobra.Group{ID: groupOther, Title: "Other commands:"})
+	root.AddGroup(&cobra.Group{ID: groupDesktops, Title: "Desktops:"}, &cobra.Group{ID: groupAnswers, Title: "Answers:"}, &cobra.Group{ID: groupPlatform, Title: "For administrators:"}, &cobra.Group{ID: groupOther, Title: "Other commands:"})
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	for group, commands := range map[string][]*cobra.Command{
@@ -131,8 +132,9 @@ func (t *tool) addCommands(root *cobra.Command) {
 			t.listCommand(), t.templatesCommand(), t.createCommand(), t.openCommand(),
 			t.suspendCommand(), t.resumeCommand(), t.extendCommand(), t.deleteCommand(),
 		},
-		groupAnswers: {t.whyCommand(), t.waitCommand(), t.eventsCommand(), t.passwordCommand(), t.usageCommand()},
-		groupOther:   {t.versionCommand()},
+		groupAnswers:  {t.whyCommand(), t.waitCommand(), t.eventsCommand(), t.passwordCommand()},
+		groupPlatform: {t.queueCommand(), t.topCommand(), t.usageCommand()},
+		groupOther:    {t.versionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

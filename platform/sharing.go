@@ -286,6 +286,13 @@ func IsGPUNode(labels map[string]string) bool {
 	return labels[gpuPresentLabel] == "true" || labels[DefaultGPUResource+countSuffix] != "" || labels[SharingLabel] != ""
 }
 
+// CardsOf is how many NVIDIA cards a node has, by the label of GPU feature discovery; false
+// where it has not counted them.
+func CardsOf(labels map[string]string) (int64, bool) {
+	cards, err := strconv.ParseInt(labels[DefaultGPUResource+countSuffix], 10, 64)
+	return cards, err == nil && cards >= 0
+}
+
 // PlanSlices is how much of each resource a node should offer: its cards, as
 // GPU feature discovery labels them, times the replicas of its configuration.
 // An error says why there is no plan.

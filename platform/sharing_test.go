@@ -172,3 +172,16 @@ func TestCheckCount(t *testing.T) {
 		})
 	}
 }
+
+// Cards are counted by feature discovery alone.
+func TestCardsOf(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "8": 8} {
+		cards, counted := CardsOf(map[string]string{"nvidia.com/gpu.count": text})
+		assert.True(t, counted, text)
+		assert.Equal(t, want, cards)
+	}
+	for _, text := range []string{"", "-1", "many"} {
+		_, counted := CardsOf(map[string]string{"nvidia.com/gpu.count": text})
+		assert.False(t, counted, text)
+	}
+}

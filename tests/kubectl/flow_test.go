@@ -2,6 +2,7 @@ package kubectl
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Bounds of a release.
@@ -215,4 +220,47 @@ func TestStartAndSize(t *testing.T) {
 	t.Logf("it starts in %s and has %.1f MiB", fastest.Round(time.Millisecond), float64(info.Size())/(1<<20))
 	assert.LessOrEqual(t, fastest, startBound)
 	assert.LessOrEqual(t, info.Size(), int64(sizeBound))
+}
+
+// administrator holds the role vdi-admin in the whole cluster, and no other right.
+const administrator = "ada@example.com"
+
+// pod makes a desktop's pod on a node. It goes with the test.
+func (w *world) pod(t *testing.T, name, node, claim string) *corev1.Pod {
+	t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "desktops", Labels: map[string]string{"app.kubernetes.io/name": "vdi-session", "app.kubernetes.io/managed-by": "vdi-operator"}},
+		Spec: corev1.PodSpec{
+			NodeName: node,
+			Containers: []corev1.Container{{Name: "selkies", Image: "registry.example.com/desktop:1", Resources: corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("4Gi"), "nvidia.com/gpu": resource.MustParse("1")},
+				Limits:   corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")},
+			}}},
+			Volumes: []corev1.Volume{{Name: "files", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}},
+		},
+	}
+	require.NoError(t, w.client.Create(t.Context(), pod))
+	t.Cleanup(func() {
+		require.NoError(t, w.client.Delete(context.WithoutCancel(t.Context()), pod, client.GracePeriodSeconds(0)))
+	})
+	return pod
+}
+
+// An administrator sees what a desktop holds, by the pod of its present run.
+func TestAdministratorSeesWhatRuns(t *testing.T) {
+	w.made(t, "busy")
+	pod := w.pod(t, "busy", "gpu-1", "vdi-data-busy")
+	status := running("busy")
+	status["podName"] = pod.Name
+	status["run"] = map[string]any{"podUID": string(pod.UID), "begin": "2026-01-02T12:00:00Z", "gpuSlices": 1}
+	w.operator(t, "desktops", "busy", status)
+	for _, c := range []struct{ command, want string }{
+		{"top", "NAMESPACE   NAME   USER   NODE    GPUS   CPU   MEMORY\ndesktops    busy   busy   gpu-1   1      2     4096Mi\n"},
+		{"nodes --no-headers", "gpu-1   Ready,SchedulingDisabled   -     -     4     1     3     -     Unknown   -\n"},
+		{"top --by node", "NODE    SESSIONS   GPUS   CPU   MEMORY\ngpu-1   1          1      2     4096Mi\n"},
+	} {
+		out, err := w.command(t, "kubectl-vdi", append(strings.Fields(c.command), "--as", administrator)...).Output()
+		require.NoError(t, err, c.command)
+		assert.Contains(t, string(out), c.want, c.command)
+	}
 }

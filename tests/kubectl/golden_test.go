@@ -56,8 +56,8 @@ func (w *world) transcript(t *testing.T, line string) string {
 
 // An age in a column, and how far behind it the next column begins, which depends on ages.
 var (
-	age      = regexp.MustCompile(`(?m)( {2,}|^)[0-9]+[smhd](?:[0-9]+[smh])?( {2,}|$)`)
-	afterAge = regexp.MustCompile(`\b(AGE|LAST SEEN) {2,}`)
+	age      = regexp.MustCompile(`(?m)( {2,}|^)[0-9]+[smhdy](?:[0-9]+[smhd])?(?:(   ) *|$)`)
+	afterAge = regexp.MustCompile(`\b(AGE|LAST SEEN|WAITING) {2,}`)
 )
 
 func withoutAges(text string) string {

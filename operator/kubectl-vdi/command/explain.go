@@ -121,5 +121,8 @@ func roleFor(verb, resource string) (role string, isOurs bool) {
 	return "", false
 }
 
-// surveyed are the resources beside the platform's own that vdi-admin lists.
-func surveyed() []string { return []string{"nodes", "pods", "persistentvolumeclaims"} }
+// surveyed are the resources beside the platform's own that vdi-admin lists; of ConfigMaps the
+// one that is asked for (plan.StatusName).
+func surveyed() []string {
+	return []string{"nodes", "pods", "persistentvolumeclaims", "configmaps"}
+}

@@ -28,6 +28,9 @@ const (
 	// handler lets it in ([LetIn]). What is not read is not waited for any longer
 	// either.
 	BodyTimeout = 10 * time.Second
+	// maxRest is how much of a body that a handler left is read before the answer begins,
+	// in bytes: more than any form or program of ours sends.
+	maxRest = 1 << 20
 	// PauseTimeout is how long somebody who was let in may send nothing of a body.
 	PauseTimeout = time.Minute
 	// idleTimeout is longer than proxies keep idle connections (Traefik: 90 s), so
@@ -77,6 +80,11 @@ func (s *Server) Serve(l net.Listener) error { return s.Server.Serve(newLimitedL
 //   - that asked for another protocol and did not get it,
 //   - that is refused (400 and above) by a handler that has not let it in.
 //
+// The answer to whoever has not been let in begins when the rest of a body has arrived: a
+// proxy made with net/http that gets an answer before throws that rest away, calls the
+// request failed, and cuts the answer. It begins without it where the rest is larger than
+// maxRest, is late, or is sent only when asked for ("Expect: 100-continue").
+//
 // CONNECT, behind which anything may follow, never gets the connection back, see
 // refuseTunnel.
 func Guard(next http.Handler) http.Handler {
@@ -90,7 +98,10 @@ func Guard(next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			// It ends with the body: net/http takes it away there.
 			setReadDeadline(w, time.Now().Add(BodyTimeout))
-			a.body = &body{from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) }}
+			a.body = &body{
+				from: r.Body, deadline: func(t time.Time) { setReadDeadline(w, t) },
+				sent: r.ContentLength <= maxRest && len(r.Header["Expect"]) == 0,
+			}
 			r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own
 			r.Body = a.body
 		}
@@ -164,12 +175,16 @@ func (a *responseWriter) begin(status int) {
 		return
 	}
 	a.begun = true
+	left := a.body != nil && !a.body.whole()
 	if !a.authorized {
+		if left {
+			a.body.readRest()
+		}
 		// Fails only where there is no connection; net/http takes it away in the end.
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTimeout))
 	}
 	refused := status >= http.StatusBadRequest && !a.authorized
-	if a.last || refused || a.body != nil && !a.body.whole() {
+	if a.last || refused || left {
 		a.Header().Set("Connection", "close")
 	}
 }
@@ -202,6 +217,7 @@ func (a *responseWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter 
 type body struct {
 	from     io.Reader
 	deadline func(time.Time)
+	sent     bool // it is on its way, and may be short enough to wait for
 	letIn    atomic.Bool
 	complete atomic.Bool
 	spoiled  atomic.Bool // a read was ended by force, and with it the connection
@@ -214,10 +230,15 @@ type body struct {
 
 // Read implements io.Reader. A body of known length says that it ends together
 // with its last bytes, so whoever passes all of them on knows it before an answer
-// can come.
+// can come. Its end stays: net/http closes a body when the answer begins, and the
+// transport of a reverse proxy, which looks once more behind the last byte, would
+// take that for a failed request and cut the answer.
 func (b *body) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
+	if b.complete.Load() {
+		return 0, io.EOF
+	}
 	if b.left {
 		return 0, http.ErrBodyReadAfterClose
 	}
@@ -243,6 +264,13 @@ func (b *body) Close() error {
 
 // whole reports whether nothing of it can come behind the answer.
 func (b *body) whole() bool { return b.complete.Load() && !b.spoiled.Load() }
+
+// readRest throws away what nobody has read, if that is short and comes in time.
+func (b *body) readRest() {
+	if b.sent {
+		_, _ = io.CopyN(io.Discard, b, maxRest) // what does not come is its sender's loss
+	}
+}
 
 // leave ends all reading of a body that is not complete. What is left of it is thrown
 // away by net/http, and waited for no longer than other bodies.

@@ -24,6 +24,11 @@ func WhyLeaving(pod *corev1.Pod, running bool) *verdict.Verdict {
 	}
 }
 
+// LeavesNode says that a pod goes because an administrator frees its node.
+func LeavesNode(pod *corev1.Pod) *verdict.Verdict {
+	return restarting(vdi.ReasonEvicted, leavingFor(fmt.Sprintf("the node %s is being freed", pod.Spec.NodeName)))
+}
+
 func restarting(reason, message string) *verdict.Verdict {
 	return &verdict.Verdict{Condition: vdi.ConditionDesktopReady, Reason: reason, Phase: vdi.PhaseCreating, Message: message}
 }
@@ -42,6 +47,10 @@ func evictionWords(pod *corev1.Pod, c *corev1.PodCondition) string {
 	default:
 		why = c.Message
 	}
+	return leavingFor(why)
+}
+
+func leavingFor(why string) string {
 	return "The desktop has to leave its node (" + why + "); it starts again on another one with the same home"
 }
 

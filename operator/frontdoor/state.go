@@ -84,6 +84,8 @@ func suspendedBecause(s *vdi.VDISession) string {
 		return "It reached its longest run. " + kept
 	case vdi.StopBudget:
 		return "Your GPU-hours are used up. " + kept
+	case vdi.StopDrain:
+		return "The machine that it ran on had to be freed. " + kept
 	}
 	return kept
 }

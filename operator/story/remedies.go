@@ -276,6 +276,8 @@ func whileRunning(f Facts) []Finding {
 		out = append(out, user("save what is open, or move its end", f.vdi("extend")+" 2h"))
 	case soon != nil && soon.Reason == vdi.ReasonBudget:
 		out = append(out, user("save what is open, or suspend desktops that you do not use", ""))
+	case soon != nil && soon.Reason == vdi.ReasonDrain:
+		out = append(out, user("save what is open, and move to another node when it suits you", f.vdi("suspend")+" --wait && "+f.vdi("resume")))
 	}
 	return out
 }

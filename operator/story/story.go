@@ -177,6 +177,8 @@ func stopWords(reason vdi.StopReason) string {
 		return ": its start took too long"
 	case vdi.StopBudget:
 		return ": the GPU-hours that its person has were used up"
+	case vdi.StopDrain:
+		return ": an administrator freed the node that it ran on"
 	}
 	return ", as asked"
 }
@@ -299,6 +301,8 @@ func endWords(s *vdi.VDISession) string {
 		return ", its longest run"
 	case s.Status.ExpiryReason == vdi.StopBudget:
 		return ": its person's GPU-hours are used up then"
+	case s.Status.ExpiryReason == vdi.StopDrain:
+		return ": its node is being freed"
 	}
 	return ", if it has not worked by then"
 }

@@ -112,7 +112,7 @@ func TestEveryReasonHasAdvice(t *testing.T) {
 	needNone := []string{
 		vdi.ReasonAsExpected, vdi.ReasonSuspended, vdi.ReasonTerminating, // said by the phase
 		vdi.ReasonDisabled, vdi.ReasonNotVerified, // said by a condition that is fine
-		vdi.ReasonTimeout, vdi.ReasonIdle, vdi.ReasonBudget, vdi.ReasonTooLong, // of ExpiringSoon
+		vdi.ReasonTimeout, vdi.ReasonIdle, vdi.ReasonBudget, vdi.ReasonDrain, vdi.ReasonTooLong, // of ExpiringSoon
 		vdi.ReasonNewRevision, // of UpdatePending
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "../api/v1alpha1/conditions.go", nil, 0)

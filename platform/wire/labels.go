@@ -63,6 +63,9 @@ const (
 	// AnnotationRequestedBy says, on a session, for whom the front door acted last. Nobody else
 	// may write it.
 	AnnotationRequestedBy = "vdi.kasm.io/requested-by"
+	// AnnotationDrain holds, on a session, that and when its desktop has to be off a node:
+	// JSON as package drain reads it. Administrators write it (kubectl vdi drain).
+	AnnotationDrain = "vdi.kasm.io/drain"
 	// AnnotationGivenBack marks a Secret that was orphaned and that the operator gives
 	// back to its session, so that it goes with it.
 	AnnotationGivenBack = "vdi.kasm.io/given-back"

@@ -269,7 +269,7 @@ func policiesOf(objects []*unstructured.Unstructured) map[string]*unstructured.U
 	policies := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
 		about, _, _ := strings.Cut(o.GetName(), ".")
-		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "quotas", "requested-by", "labels", "routes", "endpoints"}, about) {
+		if o.GetKind() == policyKind && slices.Contains([]string{"sessions", "quotas", "requested-by", "drain", "labels", "routes", "endpoints"}, about) {
 			policies[about] = o
 		}
 	}
@@ -348,7 +348,7 @@ func (g *guard) isInForce(t *testing.T, policies ...string) {
 	t.Helper()
 	asked := &vdi.VDISession{ObjectMeta: g.meta("sentinel"), Spec: vdi.VDISessionSpec{User: mallory.name, Template: "plain"}}
 	marked := map[string]client.Object{
-		"sessions": asked, "quotas": asked, "requested-by": asked, "places": asked, "operator-sessions": asked,
+		"sessions": asked, "quotas": asked, "requested-by": asked, "drain": asked, "places": asked, "operator-sessions": asked,
 		"labels": &corev1.ConfigMap{ObjectMeta: labelled(g.meta("sentinel"), "vdi.kasm.io/user", "x")},
 		"routes": ingress(g.elsewhere, "sentinel", "app.example.org"),
 		// The others stand in the way of none of these.
@@ -361,6 +361,9 @@ func (g *guard) isInForce(t *testing.T, policies ...string) {
 	for _, policy := range policies {
 		o := marked[policy]
 		o.SetAnnotations(map[string]string{sentinel: ""})
+		if policy == "drain" { // it looks at nothing else
+			o.SetAnnotations(map[string]string{sentinel: "", wire.AnnotationDrain: "{}"})
+		}
 		who := mallory
 		if strings.HasPrefix(policy, "operator") {
 			who = operator

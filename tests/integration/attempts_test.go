@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
@@ -39,6 +41,12 @@ var (
 	ownWord        = part{policy: "requested-by", name: "not-the-front-door"}
 	managersWord   = part{policy: "requested-by", name: "not-an-administrator"}
 
+	ordersDrain   = part{policy: "drain", number: 1}
+	drainInOrder  = part{policy: "drain", number: 2}
+	platformDrain = part{policy: "drain", name: "not-the-platform"}
+	systemDrain   = part{policy: "drain", name: "not-the-system"}
+	writesOrder   = part{policy: "drain", name: "writes-an-order"}
+
 	ourLabels     = part{policy: "labels", number: 1}
 	ourOwners     = part{policy: "labels", number: 2}
 	isOperator    = part{policy: "labels", name: "not-the-operator"}
@@ -64,7 +72,7 @@ var (
 )
 
 func attempts() []attempt {
-	return slices.Concat(sessionAttempts(), requestedByAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts(), sharedAttempts(), endpointAttempts())
+	return slices.Concat(sessionAttempts(), requestedByAttempts(), drainAttempts(), labelAttempts(), routeAttempts(), ruleAttempts(), hostAttempts(), sharedAttempts(), endpointAttempts())
 }
 
 func sessionAttempts() []attempt {
@@ -153,6 +161,39 @@ func requestedByAttempts() []attempt {
 		{root, "restores a session with the word", made, "", managersWord},
 		{teamAdmin, "takes it away", edit(studio, noWord), "", managersWord},
 	}
+}
+
+// drained gives a session an order to leave its node.
+func drained(order string) func(*vdi.VDISession) {
+	return func(s *vdi.VDISession) { annotate(s, wire.AnnotationDrain, order) }
+}
+
+// drainAttempts are about orders that the operator obeys.
+func drainAttempts() []attempt {
+	const words, shape = `vdi.kasm.io/drain orders a desktop off its node, which "alice@example.com" may not: `, "vdi.kasm.io/drain is not in order: write it with kubectl vdi drain"
+	at := metav1.NewTime(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
+	order := drain.Order{Node: "gpu-1.example.com", At: at, Restart: true, Message: `New driver, "580" \ & <more>`}.String()
+	short := drain.Order{Node: "g", At: at}.String()
+	made := make1(func(g *guard) client.Object { s := g.session("new", alice); drained(short)(s); return s })
+	all := []attempt{
+		{aPerson, "orders her desktop off its node", editSession(drained(order)), words + "leave it as it is", ordersDrain},
+		{aPerson, "creates a session with an order", made, words + "leave it out", ordersDrain},
+		{portal, "orders a desktop off its node", editSession(drained(order)), "orders a desktop off its node", ordersDrain},
+		{frontDoor, "orders a desktop off its node", patchSession(drained(order)), "orders a desktop off its node", ordersDrain},
+		{aPerson, "changes something else", editSession(extend), "", writesOrder},
+		{operator, "orders a desktop off its node", patchSession(drained(order)), "", platformDrain},
+		{manager, "orders a desktop off its node", patchSession(drained(order)), "", systemDrain},
+		{teamAdmin, "orders a desktop off its node", editSession(drained(order)), "", part{}},
+		{teamAdmin, "orders it with nothing more than node and time", editSession(drained(short)), "", part{}},
+		{root, "restores a session with an order", made, "", part{}},
+	}
+	for _, bad := range []string{
+		"true", "{}", `{"node":"gpu-1"}`, `{"node":"gpu-1","at":"now"}`, `{"node":"GPU 1","at":"2026-01-02T12:00:00Z"}`, `{"node":"gpu-1","at":"2026-01-02T12:00:00+01:00"}`,
+		`{"at":"2026-01-02T12:00:00Z","node":"gpu-1"}`, short + " ", `{"node":"gpu-1","at":"2026-01-02T12:00:00Z","restart":"yes"}`, `{"node":"gpu-1","at":"2026-01-02T12:00:00Z","message":"a"b"}`,
+	} {
+		all = append(all, attempt{teamAdmin, "orders it by " + bad, editSession(drained(bad)), shape, drainInOrder})
+	}
+	return all
 }
 
 func labelAttempts() []attempt {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -199,6 +200,91 @@ func TestEvictionIsAnnounced(t *testing.T) {
 		require.NotNil(t, w.pod().DeletionTimestamp)
 		require.NotContains(t, w.events.all(), "PodDeleted")
 		require.NotContains(t, w.events.all(), "Evicted")
+	})
+}
+
+// order has an administrator order the desktop off its node.
+func (w *world) order(o drain.Order) {
+	w.t.Helper()
+	o.Node = w.pod().Spec.NodeName
+	w.change(func(s *vdi.VDISession) { annotate(s, wire.AnnotationDrain, o.String()) })
+}
+
+// TestNodeIsFreed: an order is announced, and carried out when the warning is over; the order
+// that stands is none for the next desktop.
+func TestNodeIsFreed(t *testing.T) {
+	t.Parallel()
+	in := func(after time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(after)) }
+	t.Run("with a restart", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		first := w.running()
+		home, pod := w.home().UID, w.pod().UID
+		w.events.forget()
+		at := in(2 * time.Second) // by the API server's clock, which runs on as it does
+		w.order(drain.Order{At: at, Restart: true, Message: "New driver"})
+		w.pass()
+		s := w.session()
+		soon := w.requireCondition(vdi.ConditionExpiringSoon, metav1.ConditionTrue, vdi.ReasonDrain)
+		require.Equal(t, "The node node-1 is being freed, and the desktop has to leave it: it starts again on another one then, with the same home. Save what is open. An administrator says: New driver", soon.Message)
+		require.Equal(t, "Warning ExpiringSoon "+soon.Message, w.events.all())
+		require.Equal(t, vdi.StopDrain, s.Status.ExpiryReason)
+		w.inAWhile(9 * time.Minute)
+		require.Nil(t, w.pod().DeletionTimestamp, "nobody has had ten minutes yet")
+		w.inAWhile(2 * time.Minute)
+		require.NotNil(t, w.pod().DeletionTimestamp)
+		w.pass()
+		w.requirePhase(vdi.PhaseCreating)
+		w.requireCondition(vdi.ConditionDesktopReady, metav1.ConditionFalse, vdi.ReasonEvicted)
+		require.Contains(t, w.events.all(), "the node node-1 is being freed")
+		w.eventually(func() bool { return time.Now().After(at.Time) }, "the next pod is made after the time of the order")
+		w.podEnds(desk)
+		w.start()
+		s = w.session()
+		require.NotEqual(t, pod, w.pod().UID)
+		require.Equal(t, home, w.home().UID)
+		require.Equal(t, first.Status.URL, s.Status.URL)
+		require.True(t, first.Status.StartTime.Equal(s.Status.StartTime), "the run goes on")
+		require.Equal(t, vdi.RunPolicyRunning, s.Spec.RunPolicy)
+		require.Empty(t, s.Status.StopReason)
+		pod, version := w.pod().UID, w.session().ResourceVersion
+		w.inAWhile(30 * time.Minute)
+		require.Equal(t, pod, w.pod().UID, "it started on the node after the order was carried out")
+		require.Equal(t, version, w.session().ResourceVersion)
+	})
+	t.Run("without", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running(func(s *vdi.VDISession) { s.Spec.KeepAliveUntil = new(in(6 * time.Hour)) })
+		w.order(drain.Order{At: in(30 * time.Minute)})
+		w.pass()
+		require.Equal(t, vdi.StopDrain, w.session().Status.ExpiryReason)
+		w.inAWhile(21 * time.Minute)
+		w.requireCondition(vdi.ConditionExpiringSoon, metav1.ConditionTrue, vdi.ReasonDrain)
+		w.inAWhile(10 * time.Minute)
+		w.inAWhile(time.Minute)
+		require.Equal(t, vdi.RunPolicySuspended, w.session().Spec.RunPolicy)
+		w.podEnds(desk)
+		w.pass()
+		w.pass()
+		require.Equal(t, vdi.StopDrain, w.requirePhase(vdi.PhaseSuspended).Status.StopReason)
+		require.True(t, w.homeExists())
+		w.change(resume)
+		w.start()
+		require.Empty(t, w.session().Status.StopReason)
+	})
+	t.Run("taken back", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.running()
+		w.order(drain.Order{At: in(5 * time.Minute)})
+		w.pass()
+		w.requireCondition(vdi.ConditionExpiringSoon, metav1.ConditionTrue, vdi.ReasonDrain)
+		w.change(func(s *vdi.VDISession) { delete(s.Annotations, wire.AnnotationDrain) })
+		w.pass()
+		require.Nil(t, meta.FindStatusCondition(w.session().Status.Conditions, vdi.ConditionExpiringSoon))
+		w.inAWhile(20 * time.Minute)
+		require.Nil(t, w.pod().DeletionTimestamp)
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -235,7 +236,7 @@ func (p *people) wishes() []func(name string) {
 	return []func(string){
 		p.suspend, p.resume, p.suspend, p.resume, p.use, p.end,
 		p.editSession, p.editSession, p.editSession, p.editTemplate, p.dropTemplate, p.harmChild, p.dropChild, p.plant,
-		p.harmHome, p.wait, p.wait, p.changeCluster, p.changeCluster, p.changeQuota,
+		p.harmHome, p.wait, p.wait, p.changeCluster, p.changeCluster, p.changeQuota, p.freeNode,
 	}
 }
 
@@ -406,6 +407,22 @@ func (p *people) plant(string) {
 	}
 	_, err := p.server.create("administrator", o)
 	p.told("plant", err)
+}
+
+// freeNode orders a desktop off its node, or takes that back.
+func (p *people) freeNode(name string) {
+	p.change(name, func(s *vdi.VDISession) {
+		if p.rarely(4) {
+			delete(s.Annotations, wire.AnnotationDrain)
+			return
+		}
+		after := []time.Duration{0, 20 * time.Minute, 2 * time.Hour}[p.of(3)]
+		order := drain.Order{Node: node, At: metav1.NewTime(time.Now().Add(after)), Restart: p.of(3) > 0}.String()
+		if p.rarely(8) {
+			order = "soon"
+		}
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, wire.AnnotationDrain, order)
+	})
 }
 
 // harmHome does to a home what administrators do.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/homes"
 	"github.com/vdi-platform/vdi-platform/operator/homes/kept"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -249,8 +250,14 @@ func (r *rules) wasToStop(operator string, pod *corev1.Pod) bool {
 		return true // whom the garbage collector has let go of, of a session that is deleted
 	}
 	return r.server.objects[key{"VDISession", pod.Namespace, pod.Name}] == nil || r.sinceLook(operator, pod.Name, func(s *vdi.VDISession) bool {
-		return s.UID == owner.UID && (s.Spec.RunPolicy == vdi.RunPolicySuspended || s.DeletionTimestamp != nil)
+		return s.UID == owner.UID && (s.Spec.RunPolicy == vdi.RunPolicySuspended || s.DeletionTimestamp != nil || r.hasToLeave(s, pod))
 	})
+}
+
+// hasToLeave reports whether a desktop is to start again elsewhere, as was announced.
+func (r *rules) hasToLeave(s *vdi.VDISession, pod *corev1.Pod) bool {
+	order, err := drain.Of(s)
+	return err == nil && order.Concerns(pod) && order.Restart && !time.Now().Before(order.At.Time) && r.wasAnnounced(s)
 }
 
 // judgeSecret: a password never changes under a living desktop.

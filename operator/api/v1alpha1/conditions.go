@@ -149,6 +149,8 @@ const (
 	ReasonIdle = "Idle"
 	// ReasonBudget: the GPU-hours of a VDIQuota are nearly used up.
 	ReasonBudget = "Budget"
+	// ReasonDrain: an administrator frees the node that the desktop runs on.
+	ReasonDrain = "Drain"
 	// ReasonTooLong: a start, a failure or a suspension has taken too long.
 	ReasonTooLong = "TooLong"
 	// ReasonNewRevision: template, platform settings or operator changed since the desktop started.

@@ -316,7 +316,7 @@ const (
 )
 
 // StopReason says why the operator ended or stopped a run.
-// +kubebuilder:validation:Enum=User;Expired;Idle;Failed;Budget
+// +kubebuilder:validation:Enum=User;Expired;Idle;Failed;Budget;Drain
 type StopReason string
 
 // Words of StopReason.
@@ -331,10 +331,12 @@ const (
 	StopFailed StopReason = "Failed"
 	// StopBudget: the GPU-hours of a VDIQuota were used up.
 	StopBudget StopReason = "Budget"
+	// StopDrain: an administrator frees the node that the desktop ran on.
+	StopDrain StopReason = "Drain"
 )
 
 // End names one of the ends that a session comes to by itself.
-// +kubebuilder:validation:Enum=Timeout;Idle;Starting;Failed;Suspended;Budget
+// +kubebuilder:validation:Enum=Timeout;Idle;Starting;Failed;Suspended;Budget;Drain
 type End string
 
 // Words of End.
@@ -351,4 +353,6 @@ const (
 	EndSuspended End = "Suspended"
 	// EndBudget: the GPU-hours of a VDIQuota are used up.
 	EndBudget End = "Budget"
+	// EndDrain: an administrator frees the node. The desktop may start again on another one.
+	EndDrain End = "Drain"
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vdi-platform/vdi-platform/operator/accounting"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/operator/story"
 	"github.com/vdi-platform/vdi-platform/platform"
@@ -55,6 +56,8 @@ func EndWords(s *vdi.VDISession) string {
 		return "It is suspended then, unless somebody uses it before. " + KeptWords(s)
 	case reason == vdi.StopBudget:
 		return "Your GPU-hours are used up then, and it is suspended. " + KeptWords(s)
+	case reason == vdi.StopDrain:
+		return drainWords(s)
 	case reason == vdi.StopFailed && s.Status.Downtime != nil && s.Status.Downtime.Failing:
 		return "If it does not work by then, it is removed. " + removedWords(s)
 	case reason == vdi.StopFailed:
@@ -63,6 +66,20 @@ func EndWords(s *vdi.VDISession) string {
 		return "It is suspended then. " + KeptWords(s)
 	}
 	return "It is removed then. " + removedWords(s)
+}
+
+// drainWords say what happens when the desktop has to be off its node.
+func drainWords(s *vdi.VDISession) string {
+	then, message := "it is suspended then. ", ""
+	if order, err := drain.Of(s); err == nil && order != nil {
+		if order.Restart {
+			then = "it is stopped then, and starts again on another one by itself. "
+		}
+		if order.Message != "" {
+			message = " An administrator says: " + order.Message
+		}
+	}
+	return "The machine that it runs on has to be freed: " + then + KeptWords(s) + message
 }
 
 // KeptWords say what becomes of the files of a desktop that stops and that can be resumed.
@@ -185,6 +202,8 @@ func whyWords(why vdi.StopReason) string {
 		return "it did not work"
 	case vdi.StopBudget:
 		return "the GPU-hours were used up"
+	case vdi.StopDrain:
+		return "its machine had to be freed"
 	}
 	return "it ended by itself"
 }

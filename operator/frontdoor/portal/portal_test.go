@@ -11,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/fairshare"
 	"github.com/vdi-platform/vdi-platform/platform"
+	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
 
 const alice = "alice@example.com"
@@ -159,6 +161,7 @@ func TestActsOn(t *testing.T) {
 			s.Spec.KeepAliveUntil = &metav1.Time{Time: s.Status.ExpiresAt.Add(time.Minute)}
 		}, "", Acts{Open: true, Suspend: true}},
 		"no extension":   {func(s *vdi.VDISession) { s.Status.Lifecycle = &vdi.TemplateLifecycle{MaxExtension: "0"} }, "", Acts{Open: true, Suspend: true}},
+		"node freed":     {func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopDrain }, "", Acts{Open: true, Suspend: true}},
 		"hours used up":  {func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopBudget }, "", Acts{Open: true, Suspend: true}},
 		"being removed":  {func(s *vdi.VDISession) { s.DeletionTimestamp = &metav1.Time{} }, "desks", Acts{}},
 		"without an end": {func(s *vdi.VDISession) { s.Status.ExpiresAt = nil }, "", Acts{Open: true, Suspend: true}},
@@ -177,7 +180,12 @@ func TestEndWords(t *testing.T) {
 		},
 		"idle":   func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopIdle },
 		"budget": func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopBudget },
-		"start":  func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopFailed },
+		"drain":  func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopDrain },
+		"drain with a restart": func(s *vdi.VDISession) {
+			s.Annotations = map[string]string{wire.AnnotationDrain: drain.Order{Node: "gpu-1", At: metav1.Now(), Restart: true}.String()}
+			s.Status.ExpiryReason = vdi.StopDrain
+		},
+		"start": func(s *vdi.VDISession) { s.Status.ExpiryReason = vdi.StopFailed },
 		"failing": func(s *vdi.VDISession) {
 			s.Status.ExpiryReason, s.Status.Downtime = vdi.StopFailed, &vdi.DowntimeStatus{Failing: true}
 		},

@@ -32,11 +32,14 @@ const (
 	SuspendNow Want = "Suspend"
 	// DeleteSession: the operator deletes the session; the home is kept.
 	DeleteSession Want = "End"
+	// restart is what an end may want that is none of the run: see Decision.Restart.
+	restart Want = "Restart"
 )
 
 // Decision is what the lifecycle says about a session at one moment.
 type Decision struct {
 	Want         Want
+	Restart      bool               // of Run: this pod goes, and another one comes
 	Reason       vdi.StopReason     // of StayStopped, SuspendNow and DeleteSession
 	ExpiresAt    *metav1.Time       // when the present state ends; nil when it does not
 	Because      vdi.StopReason     // what ends it then
@@ -95,7 +98,10 @@ func Decide(s *vdi.VDISession, rules vdi.TemplateLifecycle, now time.Time, more 
 		return d
 	}
 	d.ExpiresAt, d.Because = &metav1.Time{Time: first.at}, first.reason
-	if !now.Before(first.at) {
+	switch due := !now.Before(first.at); {
+	case due && first.want == restart:
+		d.Restart = true
+	case due:
 		d.Want, d.Reason = first.want, first.reason
 	}
 	return d
@@ -128,7 +134,7 @@ func (d deadline) isBefore(other deadline) bool {
 }
 
 // IsEnd reports whether the operator itself has to act.
-func IsEnd(d Decision) bool { return d.Want == DeleteSession || d.Want == SuspendNow }
+func IsEnd(d Decision) bool { return d.Want == DeleteSession || d.Want == SuspendNow || d.Restart }
 
 // LookAgainAfter asks for the next look after so long, unless an earlier one is asked for.
 func (d *Decision) LookAgainAfter(after time.Duration) {

@@ -144,6 +144,7 @@ func (p draft) steps() []func() error {
 		p.labelForProxy,  // the label by which the proxy reads routes, where it is missing
 		p.releaseHomes,   // a claim that it no longer uses is free again
 		p.keepRegistered, // the finalizer, of a desktop that has lost it
+		p.leaveNode,      // a desktop that has to be off its node, and starts again elsewhere
 		p.clearFailed,    // a pod that ended by itself makes room for the next
 		p.keepTURNLogin,  // the login at the TURN relay of a desktop that streams through it
 		p.missHome,       // a home that is gone, whose place nobody takes before the next start

@@ -5,6 +5,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 )
 
 // DependsOnActivity reports whether the decision depends on the use of the desktop: the idle
@@ -30,7 +31,21 @@ func (p *Pass) DecisionOn(s *vdi.VDISession, now time.Time) Decision {
 	if !known {
 		return DecideByPerson(s)
 	}
-	return Decide(s, rules, now, p.budgetEnd(s, rules, now)...)
+	return Decide(s, rules, now, append(p.budgetEnd(s, rules, now), p.drainEnd(s, rules)...)...)
+}
+
+// drainEnd is when the desktop has to be off its node, by an administrator's order. Nothing
+// moves it but another order. An order that cannot be read is none.
+func (p *Pass) drainEnd(s *vdi.VDISession, rules vdi.TemplateLifecycle) []deadline {
+	order, err := drain.Of(s)
+	if err != nil || !p.Seen.PodLives() || !order.Concerns(p.Seen.Pod) || s.Spec.RunPolicy == vdi.RunPolicySuspended {
+		return nil
+	}
+	d := deadline{end: vdi.EndDrain, at: order.At.Time, want: SuspendNow, reason: vdi.StopDrain, warn: rules.WarnBefore.Or(defaultWarnBefore)}
+	if order.Restart {
+		d.want = restart
+	}
+	return []deadline{d}
 }
 
 // Rules are the template's, and while it is missing those that were last read:

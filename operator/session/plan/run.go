@@ -231,6 +231,15 @@ const (
 	lastRestart  = 5 * time.Minute
 )
 
+// leaveNode removes a living pod that has to be off its node, so that the next one starts
+// elsewhere. The ways in stay: the run goes on.
+func (p draft) leaveNode() error {
+	if p.Decision.Restart {
+		p.do(StopDesktop{Pod: p.Seen.Pod})
+	}
+	return nil
+}
+
 // clearFailed removes a pod that ended by itself: evicted, refused by a device
 // plugin, or lost with its node. Containers that crash are the kubelet's to
 // restart and never come here. The session goes on with a new pod on the same

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,5 +99,5 @@ func (p view) requeueAfter(ahead plan.Decision) time.Duration {
 }
 
 func operatorsReason(reason vdi.StopReason) bool {
-	return reason == vdi.StopExpired || reason == vdi.StopIdle || reason == vdi.StopFailed || reason == vdi.StopBudget
+	return slices.Contains([]vdi.StopReason{vdi.StopExpired, vdi.StopIdle, vdi.StopFailed, vdi.StopBudget, vdi.StopDrain}, reason)
 }

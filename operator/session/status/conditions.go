@@ -9,6 +9,7 @@ import (
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
@@ -33,7 +34,7 @@ func setConditions(st *vdi.VDISessionStatus, p view, judged *verdict.Verdict, ah
 	reason, words := p.updateWords()
 	c.onlyWhile(vdi.ConditionUpdatePending, words != "", reason, words)
 	if !p.Asking {
-		reason, words = expiryWords(ahead.Warn, ahead.Held)
+		reason, words = expiryWords(p.Session, ahead.Warn, ahead.Held)
 		c.onlyWhile(vdi.ConditionExpiringSoon, ahead.Warn != "", reason, words)
 	}
 }
@@ -57,8 +58,13 @@ const maxConditionMessage = 32768
 
 // expiryWords say what ends soon and what can be done about it. The clock of an end
 // that is held stands still.
-func expiryWords(end vdi.End, held bool) (reason, message string) {
+func expiryWords(s *vdi.VDISession, end vdi.End, held bool) (reason, message string) {
 	switch end {
+	case vdi.EndDrain:
+		if order, err := drain.Of(s); err == nil && order != nil {
+			return vdi.ReasonDrain, order.Words()
+		}
+		return vdi.ReasonDrain, "The node is being freed, and the desktop has to leave it"
 	case vdi.EndIdle:
 		if held {
 			return vdi.ReasonIdle, "Nobody has used the desktop for a while, and whether somebody does now is unknown: it is suspended if not. Using it, or spec.keepAliveUntil, moves the end"

@@ -35,7 +35,7 @@ func Events(before, after *vdi.VDISession, p *plan.Pass) []Event {
 	}
 	list = append(list, exitEvents(before.Status, after.Status)...)
 	list = append(list, homeEvents(before.Status, after.Status)...)
-	return append(list, conditionEvents(before.Status, after.Status)...)
+	return append(list, conditionEvents(before.Status, after)...)
 }
 
 // exitEvents report each end that a desktop comes to by itself, also one that was over
@@ -102,11 +102,12 @@ func isStep(st vdi.VDISessionStatus) bool {
 
 // conditionEvents warn when a condition that asks for attention comes up, and of
 // each end by itself.
-func conditionEvents(before, after vdi.VDISessionStatus) []Event {
+func conditionEvents(before vdi.VDISessionStatus, s *vdi.VDISession) []Event {
 	var list []Event
+	after := s.Status
 	for _, a := range after.Announcements {
 		if !slices.ContainsFunc(before.Announcements, func(b vdi.Announcement) bool { return b.End == a.End && b.Since.Equal(&a.Since) }) {
-			_, words := expiryWords(a.End, a.At == nil)
+			_, words := expiryWords(s, a.End, a.At == nil)
 			list = append(list, Event{corev1.EventTypeWarning, vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, words})
 		}
 	}

@@ -152,7 +152,7 @@ func TestEventsAreToldOnTransitionsOnly(t *testing.T) {
 	both := soon.DeepCopy()
 	both.Status.Announcements = append(both.Status.Announcements, vdi.Announcement{End: vdi.EndTimeout, At: fixture.At(fixture.Noon)})
 	for end, step := range map[vdi.End][]*vdi.VDISession{vdi.EndIdle: {after, soon}, vdi.EndTimeout: {soon, both}} {
-		_, words := expiryWords(end, false)
+		_, words := expiryWords(&vdi.VDISession{}, end, false)
 		require.Equal(t, []Event{{"Warning", vdi.ConditionExpiringSoon, vdi.ConditionExpiringSoon, words}}, Events(step[0], step[1], &plan.Pass{}), "each end by itself")
 	}
 	require.Empty(t, Events(both, both, &plan.Pass{}))

@@ -3,8 +3,11 @@ package status
 import (
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/desktop"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/operator/session/plan"
 	"github.com/vdi-platform/vdi-platform/operator/verdict"
 )
@@ -23,7 +26,7 @@ func (p view) verdict(failed error) *verdict.Verdict {
 	case p.Seen.Pod == nil:
 		return &verdict.Verdict{Condition: vdi.ConditionScheduled, Reason: vdi.ReasonProgressing, Phase: vdi.PhasePending, Message: "The desktop is about to start"}
 	case p.Seen.Pod.DeletionTimestamp != nil:
-		return desktop.WhyLeaving(p.Seen.Pod, p.Session.Status.StartTime != nil)
+		return p.leaving()
 	case !desktop.Ready(p.Seen.Pod):
 		return desktop.Wait(p.Seen.Pod, p.GPUResource(), p.HasWorked(), p.Cause)
 	case p.Reach == plan.ReachRefused:
@@ -42,6 +45,16 @@ func (p view) verdict(failed error) *verdict.Verdict {
 		v.Message += " at " + link
 	}
 	return v
+}
+
+// leaving says why a pod goes that is wanted.
+func (p view) leaving() *verdict.Verdict {
+	pod := p.Seen.Pod
+	order, err := drain.Of(p.Session)
+	if err == nil && order.Concerns(pod) && order.Restart && !pod.DeletionTimestamp.Before(&order.At) && desktop.Condition(pod, corev1.DisruptionTarget) == nil {
+		return desktop.LeavesNode(pod)
+	}
+	return desktop.WhyLeaving(pod, p.Session.Status.StartTime != nil)
 }
 
 // terminating says what an end waits for.

@@ -29,7 +29,7 @@ import (
 const variable = "VDI_MUTANT"
 
 var (
-	packages = flag.String("packages", "operator/session,operator/session/plan,operator/homes", "folders of the packages whose guards are taken away, from the repository's root")
+	packages = flag.String("packages", "operator/session,operator/session/plan,operator/homes,operator/homes/kept", "folders of the packages whose guards are taken away, from the repository's root")
 	cases    = flag.Int("cases", 150, "cases that are lived without each guard")
 	only     = flag.Int("only", 0, "the one guard to take away")
 	matrix   = flag.Bool("matrix", false, "also go through the matrix, which takes a minute for each guard that is not noticed before")

@@ -35,7 +35,7 @@ func (w *world) node(t *testing.T, name string) *corev1.Node {
 func (w *world) desktopOn(t *testing.T, node, name string) *corev1.Pod {
 	t.Helper()
 	w.made(t, name)
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "desktops", Name: name, Labels: map[string]string{wire.LabelName: wire.NameSession, wire.LabelInstance: name}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "desktops", Name: name, Labels: map[string]string{wire.LabelName: wire.NameSession, wire.LabelManagedBy: wire.Operator, wire.LabelInstance: name}}}
 	pod.Spec.NodeName, pod.Spec.Containers = node, []corev1.Container{{Name: "desktop", Image: "x"}}
 	pod.Spec.AutomountServiceAccountToken = new(false)
 	require.NoError(t, w.client.Create(t.Context(), pod))

@@ -224,7 +224,7 @@ func (d *nodeDrain) desktops(ctx context.Context) (map[types.NamespacedName]time
 	}
 	found := map[types.NamespacedName]time.Time{}
 	for i := range list.Items {
-		if key, is := desktopOn(&list.Items[i]); is {
+		if key, stays := desktopOn(&list.Items[i]); stays {
 			found[key] = list.Items[i].GetCreationTimestamp().Time
 		}
 	}
@@ -234,17 +234,15 @@ func (d *nodeDrain) desktops(ctx context.Context) (map[types.NamespacedName]time
 // here selects the desktops of the node.
 func (d *nodeDrain) here() metav1.ListOptions {
 	return metav1.ListOptions{
-		LabelSelector: wire.LabelName + "=" + wire.NameSession,
+		LabelSelector: ofSessions,
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", d.order.Node).String(),
 	}
 }
 
-// desktopOn is the session of a pod that holds something.
-func desktopOn(pod *unstructured.Unstructured) (types.NamespacedName, bool) {
-	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
-	ended := phase == string(corev1.PodSucceeded) || phase == string(corev1.PodFailed)
-	name := pod.GetLabels()[wire.LabelInstance]
-	return types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}, name != "" && !ended
+// desktopOn is the session whose desktop a pod is, and whether that still holds something.
+func desktopOn(o *unstructured.Unstructured) (of types.NamespacedName, stays bool) {
+	pod, err := as[corev1.Pod](o)
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[wire.LabelInstance]}, err == nil && !hasEnded(pod)
 }
 
 // annotate writes the order on a session, or takes it off (nil).

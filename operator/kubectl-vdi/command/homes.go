@@ -53,8 +53,8 @@ func (t *tool) homesCommand() *cobra.Command {
   # those without a session
   kubectl vdi homes --left
 
-  # the claims that nobody needs any more
-  kubectl vdi homes --left -n desktops -o name`,
+  # for a script: when each is deleted
+  kubectl vdi homes --left -o json | jq -r '.items[] | [.namespace, .claim, .owner, .keptUntil] | @tsv'`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.check(); err != nil {

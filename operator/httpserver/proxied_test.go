@@ -4,57 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// behindProxy returns the address of a reverse proxy made with net/http, as Traefik is, in
-// front of a server.
-func behindProxy(t *testing.T, server string) string {
-	t.Helper()
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: server})
-	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	s := httptest.NewServer(proxy)
-	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
-}
-
-// TestRefusedInWhole: whoever sends something and is refused gets the whole refusal through
-// a proxy, also when the proxy gets the request's body late.
-func TestRefusedInWhole(t *testing.T) {
-	t.Parallel()
-	page := strings.Repeat("not you ", 8<<10)
-	entered := make(chan struct{}, 1)
-	through := behindProxy(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		entered <- struct{}{}
-		http.Error(w, page, http.StatusForbidden)
-	})))
-	for range 50 { // the proxy fails in one of some hundred
-		conn, err := net.Dial("tcp", through)
-		require.NoError(t, err)
-		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
-		require.NoError(t, err)
-		<-entered
-		_, err = io.WriteString(conn, "def")
-		require.NoError(t, err)
-		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		require.NoError(t, err)
-		got, err := io.ReadAll(answer.Body)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusForbidden, answer.StatusCode)
-		require.Equal(t, page+"\n", string(got))
-		require.NoError(t, conn.Close())
-	}
-}
 
 // TestAnswerWaits: an answer to a stranger begins when what the request announced is there,
 // even if its handler wants nothing of it.

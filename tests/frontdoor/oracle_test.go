@@ -126,6 +126,11 @@ func (e *edge) whole(t *testing.T, host, request string) string {
 	return sealed.ReplaceAllStringFunc(setBrowser.ReplaceAllStringFunc(all, sameLength), sameLength)
 }
 
+// inOnePiece is how much of an answer a proxy made with net/http has in its hands when it
+// gets the first byte, in bytes: a request's body whose end it has not noticed by then cuts
+// what comes later.
+const inOnePiece = 4 << 10
+
 // TestStrangersLearnNothing: whole answers, through the real proxy.
 func TestStrangersLearnNothing(t *testing.T) {
 	for mode, open := range map[wire.AccessMode]func(*testing.T) *edge{
@@ -137,6 +142,9 @@ func TestStrangersLearnNothing(t *testing.T) {
 			e.suspend(pausedHost)
 			for name, request := range asked() {
 				running := e.whole(t, aliceHost, request)
+				if strings.HasPrefix(request, "POST") {
+					assert.LessOrEqual(t, len(running), inOnePiece, "%s: a proxy may cut what is longer", name)
+				}
 				assert.Equal(t, running, e.whole(t, pausedHost, request), name)
 				assert.Equal(t, running, e.whole(t, emptyHost, request), name)
 			}

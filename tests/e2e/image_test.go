@@ -11,10 +11,10 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/tests/image"
 	"github.com/vdi-platform/vdi-platform/tests/image/contract"
 	"github.com/vdi-platform/vdi-platform/tests/install"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // TestImageContract: the real desktop keeps the contract of desktop images, and each way to
@@ -48,10 +48,10 @@ func TestImageContract(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, image.WriteFile(archive, "vdi.local/desk:"+digest.Hex[:12], img))
 			lines := checked(t, archive, 8*time.Second)
-			assert.Equal(t, c.red, judge.Red(lines), judge.Table(lines))
-			assert.Equal(t, len(c.notJudged), judge.Count(lines, judge.NotJudged), judge.Table(lines))
+			assert.Equal(t, c.red, doctor.Red(lines), doctor.Table(lines))
+			assert.Equal(t, len(c.notJudged), doctor.Count(lines, doctor.NotJudged), doctor.Table(lines))
 			for _, l := range lines {
-				if l.State == judge.Failed {
+				if l.State == doctor.Failed {
 					assert.Regexp(t, c.seen, l.Seen)
 					assert.NotEmpty(t, l.Remedy)
 				}
@@ -61,11 +61,11 @@ func TestImageContract(t *testing.T) {
 	t.Run("the real desktop", func(t *testing.T) {
 		t.Parallel()
 		lines := checked(t, filepath.Join("..", "..", "bin", "images", "desktop.tar"), patience)
-		assert.Zero(t, judge.Count(lines, judge.Failed)+judge.Count(lines, judge.NotJudged), judge.Table(lines))
+		assert.Zero(t, doctor.Count(lines, doctor.Failed)+doctor.Count(lines, doctor.NotJudged), doctor.Table(lines))
 	})
 }
 
-func checked(t *testing.T, archive string, patience time.Duration) []judge.Line {
+func checked(t *testing.T, archive string, patience time.Duration) []doctor.Line {
 	t.Helper()
 	template := &vdi.VDITemplate{}
 	template.Name = "check"

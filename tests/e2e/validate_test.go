@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/install"
 	"github.com/vdi-platform/vdi-platform/tests/validate"
@@ -40,19 +41,19 @@ func whatValidates(t *testing.T) validate.Options {
 	}
 }
 
-func validated(t *testing.T, o validate.Options) []judge.Line {
+func validated(t *testing.T, o validate.Options) []doctor.Line {
 	t.Helper()
 	began := time.Now()
 	lines, err := validate.Run(t, t.Context(), o)
 	require.NoError(t, err)
-	t.Logf("%s\nin %.1fs", judge.Table(lines), time.Since(began).Seconds())
+	t.Logf("%s\nin %.1fs", doctor.Table(lines), time.Since(began).Seconds())
 	return lines
 }
 
 // unjudged names the lines of which nothing is known.
-func unjudged(lines []judge.Line) (names []string) {
+func unjudged(lines []doctor.Line) (names []string) {
 	for _, l := range lines {
-		if l.State == judge.NotJudged {
+		if l.State == doctor.NotJudged {
 			names = append(names, l.Check)
 		}
 	}
@@ -65,7 +66,7 @@ func TestValidate(t *testing.T) {
 	awaitSlices(t, slices)
 	left := leftovers(t)
 	lines := validated(t, whatValidates(t))
-	assert.Empty(t, judge.Red(lines))
+	assert.Empty(t, doctor.Red(lines))
 	assert.Equal(t, []string{"scraped", "relay", "DNS"}, unjudged(lines), "there is no Prometheus, relay or name service")
 	assert.True(t, apierrors.IsNotFound(platform.Client.Get(t.Context(), client.ObjectKeyFromObject(left), left)))
 	nothingOfValidationIsLeft(t)
@@ -145,7 +146,7 @@ func exactlyRed(t *testing.T, breakages ...breakage) {
 			o.Quick = !b.desktop
 			b.destroy(t, &o)
 			lines := validated(t, o)
-			require.Equal(t, []string{b.line}, judge.Red(lines))
+			require.Equal(t, []string{b.line}, doctor.Red(lines))
 			for _, l := range lines {
 				if l.Check == b.line {
 					assert.Contains(t, l.Seen, b.seen)

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
@@ -41,17 +42,17 @@ const (
 )
 
 // start makes a session and waits for its desktop.
-func (v *visit) start(ctx context.Context) judge.Verdict {
+func (v *visit) start(ctx context.Context) doctor.Verdict {
 	if v.Quick {
 		v.missing = "QUICK=1"
-		return judge.Unjudged("QUICK=1: no desktop is started").With("leave QUICK out")
+		return doctor.Unjudged("QUICK=1: no desktop is started").With("leave QUICK out")
 	}
 	if served := v.settings.WatchNamespaces; len(served) > 0 {
 		v.missing = "the operator serves named namespaces only"
-		return judge.Unjudged("the operator serves %s only, and a desktop is tried in a namespace of its own", strings.Join(served, ", ")).
+		return doctor.Unjudged("the operator serves %s only, and a desktop is tried in a namespace of its own", strings.Join(served, ", ")).
 			With("validate an operator of all namespaces, or look at a session of your own")
 	}
-	if verdict := v.copyPullSecrets(ctx); verdict.State != judge.Passed {
+	if verdict := v.copyPullSecrets(ctx); verdict.State != doctor.Passed {
 		v.missing = "its images cannot be pulled"
 		return verdict
 	}
@@ -62,7 +63,7 @@ func (v *visit) start(ctx context.Context) judge.Verdict {
 	template, err := judge.Usable(templates.Items, v.Template)
 	if err != nil {
 		v.missing = err.Error()
-		return judge.Fail("%v", err).With("kubectl apply -f values/templates/plain-desktop.yaml, or TEMPLATE=NAME")
+		return doctor.Fail("%v", err).With("kubectl apply -f values/templates/plain-desktop.yaml, or TEMPLATE=NAME")
 	}
 	v.template = template.Name
 	s := &vdi.VDISession{ObjectMeta: v.labelled("validate"), Spec: vdi.VDISessionSpec{
@@ -71,11 +72,11 @@ func (v *visit) start(ctx context.Context) judge.Verdict {
 	}}
 	if err := v.kube.Create(ctx, s); err != nil {
 		v.missing = "the API server refused the session"
-		return judge.Fail("%s: %v", v.missing, err)
+		return doctor.Fail("%s: %v", v.missing, err)
 	}
 	took := v.await(ctx, s, running)
 	verdict := judge.Start(*s, template.Name, took)
-	if verdict.State != judge.Passed {
+	if verdict.State != doctor.Passed {
 		v.missing = "the session did not start"
 		return verdict
 	}
@@ -83,7 +84,7 @@ func (v *visit) start(ctx context.Context) judge.Verdict {
 }
 
 // enter remembers the desktop, and leaves a file in its home.
-func (v *visit) enter(ctx context.Context, s *vdi.VDISession, started judge.Verdict) judge.Verdict {
+func (v *visit) enter(ctx context.Context, s *vdi.VDISession, started doctor.Verdict) doctor.Verdict {
 	pod := &corev1.Pod{}
 	if err := v.kube.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Status.PodName}, pod); err != nil {
 		return asked("read the desktop's pod", err)
@@ -136,7 +137,7 @@ func (v *visit) await(ctx context.Context, s *vdi.VDISession, holds func(*vdi.VD
 	return time.Since(began)
 }
 
-func (v *visit) names(ctx context.Context) judge.Verdict {
+func (v *visit) names(ctx context.Context) doctor.Verdict {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	var addresses []string
@@ -145,20 +146,20 @@ func (v *visit) names(ctx context.Context) judge.Verdict {
 	if v.Address == "" {
 		addresses, err = net.DefaultResolver.LookupHost(ctx, host)
 	}
-	verdict := judge.Names(host, v.Domain, v.Address, addresses, err)
-	if verdict.State == judge.Failed {
+	verdict := doctor.Names(host, v.Domain, v.Address, addresses, err)
+	if verdict.State == doctor.Failed {
 		v.unreached = "see the line DNS"
 	}
 	return verdict
 }
 
-func (v *visit) certificate(ctx context.Context) judge.Verdict {
+func (v *visit) certificate(ctx context.Context) doctor.Verdict {
 	if v.unreached != "" {
-		return judge.Unjudged("the proxy was not asked: %s", v.unreached)
+		return doctor.Unjudged("the proxy was not asked: %s", v.unreached)
 	}
 	roots, err := v.roots()
 	if err != nil {
-		return judge.Unjudged("%v", err).With("CA=FILE must hold certificates in PEM")
+		return doctor.Unjudged("%v", err).With("CA=FILE must hold certificates in PEM")
 	}
 	host := v.session.Status.Host
 	address := v.dialAddress(host, v.settings.Sessions.ExternalPort)
@@ -169,11 +170,11 @@ func (v *visit) certificate(ctx context.Context) judge.Verdict {
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		v.unreached = "see the line TLS"
-		return judge.Fail("nothing speaks TLS at %s: %v", address, err)
+		return doctor.Fail("nothing speaks TLS at %s: %v", address, err)
 	}
 	defer conn.Close()
-	verdict := judge.Certificate(host, conn.(*tls.Conn).ConnectionState().PeerCertificates, roots, time.Now())
-	if v.trusted = verdict.State == judge.Passed; v.trusted {
+	verdict := doctor.Certificate(host, conn.(*tls.Conn).ConnectionState().PeerCertificates, roots, time.Now())
+	if v.trusted = verdict.State == doctor.Passed; v.trusted {
 		v.authorities = roots
 	}
 	return verdict
@@ -238,7 +239,7 @@ func (v *visit) ask(ctx context.Context, address string, dress func(*http.Reques
 
 func plain(*http.Request) {}
 
-func (v *visit) route(ctx context.Context) judge.Verdict {
+func (v *visit) route(ctx context.Context) doctor.Verdict {
 	route := &unstructured.Unstructured{}
 	route.SetAPIVersion("traefik.io/v1alpha1")
 	route.SetKind("IngressRoute")
@@ -248,7 +249,7 @@ func (v *visit) route(ctx context.Context) judge.Verdict {
 	}
 	there := err == nil
 	if there && v.unreached != "" {
-		return judge.Unjudged("the proxy was not asked: %s", v.unreached)
+		return doctor.Unjudged("the proxy was not asked: %s", v.unreached)
 	}
 	code := 0
 	answer, err := v.ask(ctx, v.session.Status.URL, func(r *http.Request) {
@@ -260,9 +261,9 @@ func (v *visit) route(ctx context.Context) judge.Verdict {
 	return judge.Route(v.session.Status.Host, there, code, err)
 }
 
-func (v *visit) login(ctx context.Context) judge.Verdict {
+func (v *visit) login(ctx context.Context) doctor.Verdict {
 	if v.unreached != "" {
-		return judge.Unjudged("the desktop was not asked: %s", v.unreached)
+		return doctor.Unjudged("the desktop was not asked: %s", v.unreached)
 	}
 	if access := v.session.Status.Access; access != nil && wire.AccessMode(access.Mode).LogsIn() {
 		way, code, err := v.wayToLogin(ctx)
@@ -272,7 +273,7 @@ func (v *visit) login(ctx context.Context) judge.Verdict {
 		return judge.SingleSignOn(v.Domain, v.settings.Access.OIDC.ClientID, way, err)
 	}
 	if !v.trusted { // whoever answers might not be the platform
-		return judge.Unjudged("the session's password is not sent to a proxy whose certificate is not trusted").With("see the line TLS")
+		return doctor.Unjudged("the session's password is not sent to a proxy whose certificate is not trusted").With("see the line TLS")
 	}
 	secret, err := k8s.GetSecretContextE(v.t, ctx, v.kubectl(v.namespace), v.session.Status.CredentialsSecret)
 	if err != nil {
@@ -315,7 +316,7 @@ func (v *visit) wayToLogin(ctx context.Context) (way []*url.URL, code int, err e
 }
 
 // policies knocks at the desktop from a pod beside it.
-func (v *visit) policies(ctx context.Context) judge.Verdict {
+func (v *visit) policies(ctx context.Context) doctor.Verdict {
 	api := &corev1.Service{}
 	if err := v.kube.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}, api); err != nil {
 		return asked("read the API server's Service", err)
@@ -328,17 +329,17 @@ func (v *visit) policies(ctx context.Context) judge.Verdict {
 	}
 	pod, err := v.probe(ctx, addresses)
 	if err != nil {
-		return judge.Unjudged("the probe pod: %v", err)
+		return doctor.Unjudged("the probe pod: %v", err)
 	}
 	if pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
-		return judge.Unjudged("the probe pod does not run: it is %s", pod.Status.Phase).With("kubectl describe it: nodes must be able to pull the operator's image")
+		return doctor.Unjudged("the probe pod does not run: it is %s", pod.Status.Phase).With("kubectl describe it: nodes must be able to pull the operator's image")
 	}
 	text, err := k8s.GetPodLogsContextE(v.t, ctx, v.kubectl(v.namespace), pod, pod.Spec.Containers[0].Name)
 	if err != nil {
 		return asked("read the probe's log", err)
 	}
 	if pod.Status.Phase == corev1.PodFailed {
-		return judge.Unjudged("the probe pod failed: %s", text).With("upgrade the release: its image does not know `check reach`")
+		return doctor.Unjudged("the probe pod failed: %s", text).With("upgrade the release: its image does not know `check reach`")
 	}
 	// A desktop without a shell says nothing; then a refused connection proves nothing.
 	tables, _ := v.inDesktop(ctx, "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true")
@@ -395,10 +396,10 @@ func (v *visit) probe(ctx context.Context, addresses []string) (*corev1.Pod, err
 	return pod, err
 }
 
-func (v *visit) suspend(ctx context.Context) judge.Verdict {
+func (v *visit) suspend(ctx context.Context) doctor.Verdict {
 	gpu := v.session.Status.GPU
 	if err := v.wish(ctx, vdi.RunPolicySuspended); err != nil {
-		return judge.Fail("the API server refuses to suspend: %v", err)
+		return doctor.Fail("the API server refuses to suspend: %v", err)
 	}
 	took := v.await(ctx, v.session, suspended)
 	err := v.kube.Get(ctx, client.ObjectKeyFromObject(v.pod), &corev1.Pod{})
@@ -416,12 +417,12 @@ func (v *visit) suspend(ctx context.Context) judge.Verdict {
 	return judge.Suspended(*v.session, gpu, held, err == nil, took)
 }
 
-func (v *visit) resume(ctx context.Context) judge.Verdict {
+func (v *visit) resume(ctx context.Context) doctor.Verdict {
 	if !suspended(v.session) {
-		return judge.Unjudged("it was not suspended").With("see the line suspend")
+		return doctor.Unjudged("it was not suspended").With("see the line suspend")
 	}
 	if err := v.wish(ctx, vdi.RunPolicyRunning); err != nil {
-		return judge.Fail("the API server refuses to resume: %v", err)
+		return doctor.Fail("the API server refuses to resume: %v", err)
 	}
 	took := v.await(ctx, v.session, running)
 	var found string

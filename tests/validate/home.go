@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
@@ -65,11 +66,11 @@ func (v *visit) settle(ctx context.Context) error {
 }
 
 // leave removes what this run has made, and says whether it is gone.
-func (v *visit) leave(ctx context.Context) judge.Verdict {
+func (v *visit) leave(ctx context.Context) doctor.Verdict {
 	if err := v.clean(ctx, client.MatchingLabels{runLabel: v.label}); err != nil {
-		return judge.Fail("%v", err)
+		return doctor.Fail("%v", err)
 	}
-	return judge.Pass("namespace %s is gone, with all that was in it", v.namespace)
+	return doctor.Pass("namespace %s is gone, with all that was in it", v.namespace)
 }
 
 // clean ends the sessions of labelled namespaces, so that homes go with them, and
@@ -136,10 +137,10 @@ func notGone(o client.Object) error {
 
 // copyPullSecrets brings the Secrets that desktops pull with into this run's namespace,
 // where the operator expects them, and no others.
-func (v *visit) copyPullSecrets(ctx context.Context) judge.Verdict {
+func (v *visit) copyPullSecrets(ctx context.Context) doctor.Verdict {
 	names := v.settings.Sessions.Images.PullSecrets
 	verdict := judge.PullSecrets(names, v.PullSecretsFrom)
-	if verdict.State != judge.Passed {
+	if verdict.State != doctor.Passed {
 		return verdict
 	}
 	for _, name := range names {

@@ -127,13 +127,3 @@ func TestChecks(t *testing.T) {
 		names[c.name] = true
 	}
 }
-
-// A release of a later version than its CRDs is as healthy as one of the same.
-func TestDefinitions(t *testing.T) {
-	versions, err := definitions()
-	require.NoError(t, err)
-	require.Len(t, versions, 4)
-	for name, version := range versions {
-		assert.NotEmpty(t, version, name)
-	}
-}

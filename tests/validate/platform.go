@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,59 +22,34 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
-	"github.com/vdi-platform/vdi-platform/charts"
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
-	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // answerTime bounds one question over the network.
 const answerTime = 10 * time.Second
 
-func (v *visit) deployed(context.Context) judge.Verdict { return v.release.Judge() }
+func (v *visit) deployed(context.Context) doctor.Verdict { return v.release.Judge() }
 
-func (v *visit) crds(ctx context.Context) judge.Verdict {
-	wanted, err := definitions()
+func (v *visit) crds(ctx context.Context) doctor.Verdict {
+	wanted, err := doctor.Definitions()
 	if err != nil {
-		return judge.Unjudged("%v", err)
+		return doctor.Unjudged("%v", err)
 	}
 	list := &apiextensionsv1.CustomResourceDefinitionList{}
 	if err := v.kube.List(ctx, list); err != nil {
 		return asked("list CRDs", err)
 	}
-	return judge.CRDs(wanted, list.Items)
+	return doctor.CRDs(wanted, list.Items)
 }
 
-// definitions are the CRDs that this checkout's programs are built with, and the version
-// of each. The release is of the same checkout.
-func definitions() (map[string]string, error) {
-	files, err := fs.Glob(charts.CRDs, "vdi-operator/crds/*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	versions := map[string]string{}
-	for _, file := range files {
-		text, err := fs.ReadFile(charts.CRDs, file)
-		if err != nil {
-			return nil, err
-		}
-		var crd metav1.PartialObjectMetadata
-		if err := yaml.Unmarshal(text, &crd); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		versions[crd.Name] = crd.Annotations[wire.AnnotationVersion]
-	}
-	return versions, nil
-}
-
-func (v *visit) programs(ctx context.Context) judge.Verdict {
+func (v *visit) programs(ctx context.Context) doctor.Verdict {
 	var wanted []string
 	var deployments []appsv1.Deployment
 	var daemons []appsv1.DaemonSet
@@ -95,7 +69,7 @@ func (v *visit) programs(ctx context.Context) judge.Verdict {
 			return asked("read "+key.String(), err)
 		}
 	}
-	return judge.Programs(wanted, deployments, daemons)
+	return doctor.Programs(wanted, deployments, daemons)
 }
 
 // namespaceOf is where Helm has put an object of the manifest.
@@ -108,8 +82,8 @@ func (v *visit) namespaceOf(named string) string {
 
 // admission also asks the API server as a person who may make sessions here: RBAC
 // lets them, so that only the policies stand between them and other people's desktops.
-func (v *visit) admission(ctx context.Context) judge.Verdict {
-	a := judge.Admission{Enabled: v.settings.Admission.Enabled}
+func (v *visit) admission(ctx context.Context) doctor.Verdict {
+	a := doctor.Admission{Enabled: v.settings.Admission.Enabled}
 	for _, o := range v.manifest.Kind("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding") {
 		a.Wanted = append(a.Wanted, o.GetKind()+"/"+o.GetName())
 	}
@@ -182,7 +156,7 @@ func (v *visit) grant(ctx context.Context, account string) error {
 	return v.kube.Create(ctx, binding)
 }
 
-func (v *visit) keys(ctx context.Context) judge.Verdict {
+func (v *visit) keys(ctx context.Context) doctor.Verdict {
 	name := v.settings.KeysSecret()
 	var private map[string][]byte
 	secret, err := k8s.GetSecretContextE(v.t, ctx, v.kubectl(v.Namespace), name)
@@ -200,7 +174,7 @@ func (v *visit) keys(ctx context.Context) judge.Verdict {
 	return judge.Keys(name, private, public.Data)
 }
 
-func (v *visit) slices(ctx context.Context) judge.Verdict {
+func (v *visit) slices(ctx context.Context) doctor.Verdict {
 	written := &corev1.ConfigMap{}
 	err := v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: plan.StatusName}, written)
 	if client.IgnoreNotFound(err) != nil {
@@ -210,13 +184,13 @@ func (v *visit) slices(ctx context.Context) judge.Verdict {
 	if err := v.kube.List(ctx, nodes); err != nil {
 		return asked("list nodes", err)
 	}
-	return judge.Slices(v.settings.GPUSharing.Enabled, written.Data, nodes.Items)
+	return doctor.Slices(v.settings.GPUSharing.Enabled, written.Data, nodes.Items)
 }
 
-func (v *visit) metrics(ctx context.Context) judge.Verdict {
+func (v *visit) metrics(ctx context.Context) doctor.Verdict {
 	service, err := v.metricsService()
 	if err != nil {
-		return judge.Unjudged("%v", err)
+		return doctor.Unjudged("%v", err)
 	}
 	err = v.kube.Get(ctx, client.ObjectKey{Namespace: v.Namespace, Name: service}, &corev1.Service{})
 	if client.IgnoreNotFound(err) != nil {
@@ -236,7 +210,7 @@ func (v *visit) metrics(ctx context.Context) judge.Verdict {
 		}
 	}
 	page, err := v.readMetrics(ctx)
-	return judge.Metrics(service, there, ready, page, err)
+	return doctor.Metrics(service, there, ready, page, err)
 }
 
 func (v *visit) metricsService() (string, error) {
@@ -280,7 +254,7 @@ func fetch(ctx context.Context, address string) (string, error) {
 	return string(text), err
 }
 
-func (v *visit) scraped(ctx context.Context) judge.Verdict {
+func (v *visit) scraped(ctx context.Context) doctor.Verdict {
 	enabled, there := v.settings.ServiceMonitor.Enabled, true
 	if enabled {
 		monitors := v.manifest.App("vdi-operator").Kind("ServiceMonitor")
@@ -297,7 +271,7 @@ func (v *visit) scraped(ctx context.Context) judge.Verdict {
 	if v.Prometheus != "" {
 		up, err = v.up(ctx)
 	}
-	return judge.Scraped(enabled, there, v.Prometheus, up, err)
+	return doctor.Scraped(enabled, there, v.Prometheus, up, err)
 }
 
 // up asks Prometheus' HTTP API whether it gets through to the operator.
@@ -325,7 +299,7 @@ func (v *visit) up(ctx context.Context) (values []string, err error) {
 	return values, nil
 }
 
-func (v *visit) relay(ctx context.Context) judge.Verdict {
+func (v *visit) relay(ctx context.Context) doctor.Verdict {
 	turn := v.settings.Sessions.TURN
 	answers := map[string]error{}
 	if turn.Host != "" {
@@ -333,7 +307,7 @@ func (v *visit) relay(ctx context.Context) judge.Verdict {
 			answers[transport] = bind(ctx, transport, net.JoinHostPort(turn.Host, strconv.Itoa(turn.Port)))
 		}
 	}
-	return judge.Relay(turn.Host, turn.Port, answers)
+	return doctor.Relay(turn.Host, turn.Port, answers)
 }
 
 // bind asks for our own address as the relay sees it, which it reports without a

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 )
 
 // cleanupTime bounds the way out, which an interrupt does not shorten.
@@ -23,7 +23,7 @@ type check struct {
 	remedy string
 	// desktop says that it needs one.
 	desktop bool
-	judge   func(*visit, context.Context) judge.Verdict
+	judge   func(*visit, context.Context) doctor.Verdict
 }
 
 // checks are in the order in which they are made: each may use what those before
@@ -69,7 +69,7 @@ type visit struct {
 
 // Run validates an installation. An error says what keeps it from judging at all,
 // and how to go on; everything else is in the lines.
-func Run(t testing.TestingT, ctx context.Context, o Options) (lines []judge.Line, err error) {
+func Run(t testing.TestingT, ctx context.Context, o Options) (lines []doctor.Line, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -83,33 +83,33 @@ func Run(t testing.TestingT, ctx context.Context, o Options) (lines []judge.Line
 	}
 	for _, c := range checks() {
 		began := time.Now()
-		lines = append(lines, judge.Of(c.name, c.remedy, v.verdict(ctx, c)))
+		lines = append(lines, doctor.Of(c.name, c.remedy, v.verdict(ctx, c)))
 		v.report(lines[len(lines)-1], time.Since(began))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	return append(lines, judge.Of("leaves nothing", "kubectl delete namespace "+v.namespace, v.leave(ctx))), nil
+	return append(lines, doctor.Of("leaves nothing", "kubectl delete namespace "+v.namespace, v.leave(ctx))), nil
 }
 
-func (v *visit) verdict(ctx context.Context, c check) judge.Verdict {
+func (v *visit) verdict(ctx context.Context, c check) doctor.Verdict {
 	if c.desktop && v.session == nil {
-		return judge.Unjudged("there is no desktop: %s", v.missing).With("see the line session")
+		return doctor.Unjudged("there is no desktop: %s", v.missing).With("see the line session")
 	}
 	verdict := c.judge(v, ctx)
 	if ctx.Err() != nil { // then nothing that it saw counts
-		return judge.Unjudged("interrupted").With("run it again")
+		return doctor.Unjudged("interrupted").With("run it again")
 	}
 	return verdict
 }
 
 // report shows progress to those who watch a test run.
-func (v *visit) report(l judge.Line, took time.Duration) {
+func (v *visit) report(l doctor.Line, took time.Duration) {
 	if t, ok := v.t.(interface{ Logf(string, ...any) }); ok {
 		t.Logf("%-10s %-10s %5.1fs  %s", l.Check, l.State, took.Seconds(), l.Seen)
 	}
 }
 
 // asked is the verdict where the cluster did not answer: nobody knows.
-func asked(what string, err error) judge.Verdict {
-	return judge.Unjudged("%s", fmt.Errorf("%s: %w", what, err)).With("run this with the rights of an administrator of the cluster")
+func asked(what string, err error) doctor.Verdict {
+	return doctor.Unjudged("%s", fmt.Errorf("%s: %w", what, err)).With("run this with the rights of an administrator of the cluster")
 }

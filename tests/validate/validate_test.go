@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 )
 
 // TestInstallation is `make validate`: it goes by the environment, and where there is
@@ -28,11 +28,11 @@ func TestInstallation(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Println()
-	fmt.Print(judge.Table(lines))
+	fmt.Print(doctor.Table(lines))
 	if ctx.Err() != nil {
 		t.Fatalf("interrupted, run it again: %v", ctx.Err())
 	}
-	if red := judge.Red(lines); len(red) > 0 {
+	if red := doctor.Red(lines); len(red) > 0 {
 		t.Fatalf("this installation does not keep: %v", red)
 	}
 }

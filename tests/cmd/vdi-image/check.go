@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/image/contract"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // check judges an archive's image by the contract of desktop images, and runs it on a local
@@ -47,8 +47,8 @@ func check(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Print(judge.Table(lines))
-	if red := judge.Red(lines); len(red) > 0 {
+	fmt.Print(doctor.Table(lines))
+	if red := doctor.Red(lines); len(red) > 0 {
 		return fmt.Errorf("%s does not keep the contract of desktop images (values/templates/README.md): %s", flags.Arg(0), strings.Join(red, ", "))
 	}
 	return nil

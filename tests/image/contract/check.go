@@ -11,10 +11,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/image"
 	"github.com/vdi-platform/vdi-platform/tests/standins"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // Checker judges archives.
@@ -28,7 +28,7 @@ type Checker struct {
 }
 
 // Check judges the image in an archive with a template.
-func (c *Checker) Check(ctx context.Context, archive string, template *vdi.VDITemplate) ([]judge.Line, error) {
+func (c *Checker) Check(ctx context.Context, archive string, template *vdi.VDITemplate) ([]doctor.Line, error) {
 	folder, err := os.MkdirTemp("", "vdi-image-*")
 	if err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func (c *Checker) Check(ctx context.Context, archive string, template *vdi.VDITe
 	if err != nil || c.Cluster == nil {
 		return lines, err
 	}
-	if lines[0].State != judge.Passed || lines[1].State != judge.Passed {
-		return append(lines, notJudged(judge.Unjudged("the image cannot be started here"), points...)...), nil
+	if lines[0].State != doctor.Passed || lines[1].State != doctor.Passed {
+		return append(lines, notJudged(doctor.Unjudged("the image cannot be started here"), points...)...), nil
 	}
 	if !isOurs {
 		if archive, err = rewrite(img, name, folder); err != nil {

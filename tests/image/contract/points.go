@@ -13,8 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // points are the lines of a run, in their order.
@@ -31,38 +31,38 @@ const (
 )
 
 // judge runs the image twice on one home.
-func (r *run) judge(ctx context.Context) ([]judge.Line, error) {
+func (r *run) judge(ctx context.Context) ([]doctor.Line, error) {
 	pod, answers, err := r.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines := []judge.Line{judge.Of("answers", r.howToAnswer(), answers)}
-	if answers.State != judge.Passed {
-		return append(lines, notJudged(judge.Unjudged("the desktop has not answered"), points[1:]...)...), nil
+	lines := []doctor.Line{doctor.Of("answers", r.howToAnswer(), answers)}
+	if answers.State != doctor.Passed {
+		return append(lines, notJudged(doctor.Unjudged("the desktop has not answered"), points[1:]...)...), nil
 	}
 	page, err := r.page(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, judge.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", page))
+	lines = append(lines, doctor.Of("page", "let the desktop accept the login in its variables, or ask for none: the agent has asked already", page))
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-time.After(settled):
 	}
 	lines = append(lines,
-		judge.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", r.writes(pod)),
-		judge.Of("log", "do not print the environment", r.secrets(ctx)))
+		doctor.Of("writes", "write below the home what must last; what need not belongs into /tmp, /run or /var", r.writes(pod)),
+		doctor.Of("log", "do not print the environment", r.secrets(ctx)))
 	stops, err := r.stops(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, judge.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops))
+	lines = append(lines, doctor.Of("stops", "let the first process (ENTRYPOINT) end on SIGTERM; a shell hands it on with exec or a trap", stops))
 	_, again, err := r.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return append(lines, judge.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", again)), nil
+	return append(lines, doctor.Of("again", "a home that is kept holds what the first life left, such as lock files: remove them at the start", again)), nil
 }
 
 func (r *run) howToAnswer() string {
@@ -111,7 +111,7 @@ func endOf(pod *corev1.Pod) string {
 }
 
 // silent says what the agent sees of a desktop that does not answer, and what listens instead.
-func (r *run) silent(ctx context.Context, pod *corev1.Pod) judge.Verdict {
+func (r *run) silent(ctx context.Context, pod *corev1.Pod) doctor.Verdict {
 	why := "the pod has no address yet"
 	if pod.Status.PodIP != "" {
 		answer, body, err := r.get(ctx, pod, wire.AgentStatusPort, wire.PathReady)
@@ -130,7 +130,7 @@ func (r *run) silent(ctx context.Context, pod *corev1.Pod) judge.Verdict {
 			open = "what listens are ports " + strings.Trim(fmt.Sprint(ports), "[]")
 		}
 	}
-	return judge.Fail("after %s: %s; %s; its log ends: %s", r.Patience, why, open, r.log(ctx, false))
+	return doctor.Fail("after %s: %s; %s; its log ends: %s", r.Patience, why, open, r.log(ctx, false))
 }
 
 // get asks the agent as the proxy would.
@@ -156,15 +156,15 @@ func (r *run) get(ctx context.Context, pod *corev1.Pod, port int64, path string)
 }
 
 // page asks for the desktop's page through the agent, which hands over the desktop's own login.
-func (r *run) page(ctx context.Context, pod *corev1.Pod) (judge.Verdict, error) {
+func (r *run) page(ctx context.Context, pod *corev1.Pod) (doctor.Verdict, error) {
 	code, body, err := r.get(ctx, pod, wire.AgentVisitorPort, "/")
 	switch {
 	case err != nil:
-		return judge.Verdict{}, fmt.Errorf("ask the agent: %w", err)
+		return doctor.Verdict{}, fmt.Errorf("ask the agent: %w", err)
 	case code < http.StatusBadRequest:
-		return judge.Pass("GET / through the agent is answered %d with %d bytes", code, len(body)), nil
+		return doctor.Pass("GET / through the agent is answered %d with %d bytes", code, len(body)), nil
 	}
-	return judge.Fail("GET / through the agent is answered %d; the agent says: %s", code, r.agentSays(ctx)), nil
+	return doctor.Fail("GET / through the agent is answered %d; the agent says: %s", code, r.agentSays(ctx)), nil
 }
 
 // agentSays is the last error that the agent has logged.
@@ -180,22 +180,22 @@ func (r *run) agentSays(ctx context.Context) string {
 }
 
 // writes looks at what the container has written outside of its mounts.
-func (r *run) writes(pod *corev1.Pod) judge.Verdict {
+func (r *run) writes(pod *corev1.Pod) doctor.Verdict {
 	pid, found := r.process(pod)
 	if !found {
-		return judge.Unjudged("no process of the desktop was found on this machine")
+		return doctor.Unjudged("no process of the desktop was found on this machine")
 	}
 	files, err := changed(pid)
 	if err != nil {
-		return judge.Unjudged("what the container wrote cannot be read: %v", err)
+		return doctor.Unjudged("what the container wrote cannot be read: %v", err)
 	}
 	lost := slices.DeleteFunc(slices.Clone(files), func(file string) bool {
 		return slices.ContainsFunc(passing, func(folder string) bool { return strings.HasPrefix(file, folder+"/") })
 	})
 	if len(lost) > 0 {
-		return judge.Fail("it writes %s, which is lost at each stop: only %s is kept", some(lost), r.plan.wanted.home)
+		return doctor.Fail("it writes %s, which is lost at each stop: only %s is kept", some(lost), r.plan.wanted.home)
 	}
-	return judge.Pass("outside of its home it wrote %d files, all in folders for what need not last", len(files))
+	return doctor.Pass("outside of its home it wrote %d files, all in folders for what need not last", len(files))
 }
 
 // some names the first few.
@@ -208,24 +208,24 @@ func some(files []string) string {
 }
 
 // secrets looks for the desktop's password in its log, which many people may read.
-func (r *run) secrets(ctx context.Context) judge.Verdict {
+func (r *run) secrets(ctx context.Context) doctor.Verdict {
 	log := r.logOf(ctx, wire.ContainerDesktop, false)
 	if strings.Contains(log, r.desktop) {
-		return judge.Fail("the desktop's password stands in its log")
+		return doctor.Fail("the desktop's password stands in its log")
 	}
-	return judge.Pass("the desktop's password is not among the %d bytes of its log", len(log))
+	return doctor.Pass("the desktop's password is not among the %d bytes of its log", len(log))
 }
 
-func (r *run) stops(ctx context.Context) (judge.Verdict, error) {
+func (r *run) stops(ctx context.Context) (doctor.Verdict, error) {
 	took, err := r.stop(ctx)
 	if err != nil {
-		return judge.Verdict{}, err
+		return doctor.Verdict{}, err
 	}
 	grace := time.Duration(*r.plan.pod.Spec.TerminationGracePeriodSeconds) * time.Second
 	if took >= grace {
-		return judge.Fail("it did not end on SIGTERM: after %s it was killed", grace), nil
+		return doctor.Fail("it did not end on SIGTERM: after %s it was killed", grace), nil
 	}
-	return judge.Pass("it ended %s after SIGTERM (it has %s)", took.Round(100*time.Millisecond), grace), nil
+	return doctor.Pass("it ended %s after SIGTERM (it has %s)", took.Round(100*time.Millisecond), grace), nil
 }
 
 // process is one of the desktop's container.
@@ -271,9 +271,9 @@ func (r *run) logOf(ctx context.Context, container string, ended bool) string {
 }
 
 // notJudged is the same for several points.
-func notJudged(why judge.Verdict, checks ...string) (lines []judge.Line) {
+func notJudged(why doctor.Verdict, checks ...string) (lines []doctor.Line) {
 	for _, check := range checks {
-		lines = append(lines, judge.Of(check, "", why))
+		lines = append(lines, doctor.Of(check, "", why))
 	}
 	return lines
 }

@@ -13,10 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/cluster"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 const (
@@ -46,9 +46,9 @@ type run struct {
 
 // Run judges what is seen of the image while it runs. The images of the plan must be on the
 // node.
-func (r *Runner) Run(ctx context.Context, p *Plan) (lines []judge.Line, err error) {
+func (r *Runner) Run(ctx context.Context, p *Plan) (lines []doctor.Line, err error) {
 	if p.overWebRTC() {
-		why := judge.Unjudged("the template streams over WebRTC, which needs a relay that this check does not run")
+		why := doctor.Unjudged("the template streams over WebRTC, which needs a relay that this check does not run")
 		return notJudged(why, points...), nil
 	}
 	one, err := r.begin(ctx, p)
@@ -127,31 +127,31 @@ func (r *run) end() error {
 
 // start makes the pod and waits until the desktop answers, ends or is out of time. The
 // verdict is whether it answers.
-func (r *run) start(ctx context.Context) (*corev1.Pod, judge.Verdict, error) {
+func (r *run) start(ctx context.Context) (*corev1.Pod, doctor.Verdict, error) {
 	began := time.Now()
 	if _, err := r.kube.CoreV1().Pods(r.namespace).Create(ctx, r.plan.pod.DeepCopy(), metav1.CreateOptions{}); err != nil {
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-			return nil, judge.Fail("the API server refuses the pod: %v", err), nil
+			return nil, doctor.Fail("the API server refuses the pod: %v", err), nil
 		}
-		return nil, judge.Verdict{}, fmt.Errorf("create pod: %w", err)
+		return nil, doctor.Verdict{}, fmt.Errorf("create pod: %w", err)
 	}
 	for {
 		pod, err := r.pod(ctx)
 		if err != nil {
-			return nil, judge.Verdict{}, err
+			return nil, doctor.Verdict{}, err
 		}
 		took := time.Since(began).Round(100 * time.Millisecond)
 		switch ended := endOf(pod); {
 		case ended != "":
-			return pod, judge.Fail("%s; its log ends: %s", ended, r.log(ctx, true)), nil
+			return pod, doctor.Fail("%s; its log ends: %s", ended, r.log(ctx, true)), nil
 		case isReady(pod):
-			return pod, judge.Pass("it answers %s after the start of its pod", took), nil
+			return pod, doctor.Pass("it answers %s after the start of its pod", took), nil
 		case time.Since(began) > r.Patience:
 			return pod, r.silent(ctx, pod), nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, judge.Verdict{}, ctx.Err()
+			return nil, doctor.Verdict{}, ctx.Err()
 		case <-time.After(glance):
 		}
 	}

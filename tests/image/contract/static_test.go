@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 	"github.com/vdi-platform/vdi-platform/tests/image"
 	"github.com/vdi-platform/vdi-platform/tests/image/contract"
-	"github.com/vdi-platform/vdi-platform/tests/validate/judge"
 )
 
 // TestStatic: each point that an archive shows is red for an image that breaks it, with a
@@ -64,10 +64,10 @@ func TestStatic(t *testing.T) {
 			img, err := contract.Desk{Change: c.change}.Image(program)
 			require.NoError(t, err)
 			lines := staticOf(t, img, c.template)
-			require.Equal(t, c.red, judge.Red(lines))
+			require.Equal(t, c.red, doctor.Red(lines))
 			require.Equal(t, c.open, notJudged(lines))
 			for _, l := range lines {
-				if l.State != judge.Passed {
+				if l.State != doctor.Passed {
 					require.Contains(t, l.Seen, c.seen)
 					require.NotEmpty(t, l.Remedy)
 				}
@@ -83,20 +83,20 @@ func TestPortIsNoProof(t *testing.T) {
 		require.NoError(t, err)
 		lines := staticOf(t, img, nil)
 		require.Equal(t, []string{"port"}, notJudged(lines))
-		require.Empty(t, judge.Red(lines))
+		require.Empty(t, doctor.Red(lines))
 	}
 }
 
-func notJudged(lines []judge.Line) (names []string) {
+func notJudged(lines []doctor.Line) (names []string) {
 	for _, l := range lines {
-		if l.State == judge.NotJudged {
+		if l.State == doctor.NotJudged {
 			names = append(names, l.Check)
 		}
 	}
 	return names
 }
 
-func staticOf(t *testing.T, img v1.Image, change func(*vdi.VDITemplate)) []judge.Line {
+func staticOf(t *testing.T, img v1.Image, change func(*vdi.VDITemplate)) []doctor.Line {
 	t.Helper()
 	template, err := contract.ReadTemplate("")
 	require.NoError(t, err)

@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 )
 
 // Charts that bring the operator.
@@ -33,15 +35,15 @@ func (r Release) of(chart string) bool { return strings.HasPrefix(r.Chart, chart
 const deployed = "deployed"
 
 // Judge wants the last install or upgrade to have come to its end.
-func (r Release) Judge() Verdict {
+func (r Release) Judge() doctor.Verdict {
 	switch {
 	case r.Status == deployed:
-		return Pass("%s of chart %s is deployed", r.Name, r.Chart)
+		return doctor.Pass("%s of chart %s is deployed", r.Name, r.Chart)
 	case strings.HasPrefix(r.Status, "pending-"):
-		return Fail("%s of chart %s is %s: an install or upgrade runs, or was killed", r.Name, r.Chart, r.Status).
+		return doctor.Fail("%s of chart %s is %s: an install or upgrade runs, or was killed", r.Name, r.Chart, r.Status).
 			With("if none runs: helm rollback %[1]s -n %[2]s, or helm uninstall %[1]s -n %[2]s where it was never deployed", r.Name, r.Namespace)
 	}
-	return Fail("%s of chart %s is %s", r.Name, r.Chart, r.Status)
+	return doctor.Fail("%s of chart %s is %s", r.Name, r.Chart, r.Status)
 }
 
 // ErrNoRelease is an error of its own, because INSTALL=1 wants it.

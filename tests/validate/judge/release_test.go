@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 )
 
 func TestChoose(t *testing.T) {
@@ -40,13 +42,13 @@ func TestChoose(t *testing.T) {
 
 // What an upgrade has left half done is not well, even where all pods run.
 func TestReleaseJudge(t *testing.T) {
-	of := func(status string) Verdict {
+	of := func(status string) doctor.Verdict {
 		return Release{Name: "vdi", Namespace: "vdi-system", Chart: "vdi-platform-0.1.0", Status: status}.Judge()
 	}
-	is(t, Passed, "vdi of chart vdi-platform-0.1.0 is deployed", of("deployed"))
-	is(t, Failed, "is failed", of("failed"))
-	is(t, Failed, "is uninstalling", of("uninstalling"))
-	is(t, Failed, "is pending-upgrade", of("pending-upgrade"))
+	is(t, doctor.Passed, "vdi of chart vdi-platform-0.1.0 is deployed", of("deployed"))
+	is(t, doctor.Failed, "is failed", of("failed"))
+	is(t, doctor.Failed, "is uninstalling", of("uninstalling"))
+	is(t, doctor.Failed, "is pending-upgrade", of("pending-upgrade"))
 	assert.Contains(t, of("pending-install").Remedy, "helm rollback vdi -n vdi-system")
 }
 

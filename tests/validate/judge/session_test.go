@@ -1,13 +1,7 @@
 package judge
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"net/http"
 	"net/url"
 	"testing"
@@ -20,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/doctor"
 )
 
 func TestUsable(t *testing.T) {
@@ -46,12 +41,12 @@ func TestUsable(t *testing.T) {
 
 // A healthy installation whose desktops need Secrets to pull with is not red.
 func TestPullSecrets(t *testing.T) {
-	is(t, Passed, "", PullSecrets(nil, ""))
-	is(t, Passed, "", PullSecrets([]string{"registry"}, "vdi-sessions"))
+	is(t, doctor.Passed, "", PullSecrets(nil, ""))
+	is(t, doctor.Passed, "", PullSecrets([]string{"registry"}, "vdi-sessions"))
 	without := PullSecrets([]string{"registry", "other"}, "")
-	is(t, NotJudged, "pull with other, registry", without)
+	is(t, doctor.NotJudged, "pull with other, registry", without)
 	assert.Contains(t, without.Remedy, "PULL_SECRETS_FROM=NAMESPACE")
-	is(t, NotJudged, "namespace a holds no Secret registry", NoPullSecret("registry", "a"))
+	is(t, doctor.NotJudged, "namespace a holds no Secret registry", NoPullSecret("registry", "a"))
 }
 
 func session(phase vdi.Phase, waiting vdi.WaitingFor, message string) vdi.VDISession {
@@ -59,65 +54,29 @@ func session(phase vdi.Phase, waiting vdi.WaitingFor, message string) vdi.VDISes
 }
 
 func TestStart(t *testing.T) {
-	is(t, Passed, "runs after 4s", Start(session(vdi.PhaseRunning, "", ""), "plain", 4*time.Second))
+	is(t, doctor.Passed, "runs after 4s", Start(session(vdi.PhaseRunning, "", ""), "plain", 4*time.Second))
 	full := Start(session(vdi.PhasePending, vdi.WaitingForGPU, "all slices are in use"), "plain", time.Minute)
-	is(t, NotJudged, "no free slice", full)
+	is(t, doctor.NotJudged, "no free slice", full)
 	assert.NotEmpty(t, full.Remedy)
-	is(t, Failed, "Pending: cannot pull", Start(session(vdi.PhasePending, vdi.WaitingForImage, "cannot pull"), "plain", time.Minute))
-	is(t, Failed, "Failed: denied", Start(session(vdi.PhaseFailed, "", "denied"), "plain", time.Minute))
-	is(t, Failed, "has said nothing", Start(session("", "", ""), "plain", time.Minute))
-}
-
-func TestNames(t *testing.T) {
-	is(t, Passed, "is 10.0.0.1", Names("a.vdi.example.com", "vdi.example.com", "", []string{"10.0.0.1"}, nil))
-	is(t, Failed, "cannot be resolved", Names("a.vdi.example.com", "vdi.example.com", "", nil, errors.New("no such host")))
-	is(t, Failed, "has no address", Names("a.vdi.example.com", "vdi.example.com", "", nil, nil))
-	is(t, Failed, "not below other.example.com", Names("a.vdi.example.com", "other.example.com", "", []string{"10.0.0.1"}, nil))
-	is(t, NotJudged, "ADDRESS=10.0.0.1:8443 is used", Names("a.vdi.example.com", "vdi.example.com", "10.0.0.1:8443", nil, nil))
-}
-
-func TestCertificate(t *testing.T) {
-	now := time.Now()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	issue := func(c, parent *x509.Certificate) *x509.Certificate {
-		c.SerialNumber, c.NotBefore = big.NewInt(1), now.Add(-time.Hour)
-		raw, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, key)
-		require.NoError(t, err)
-		made, err := x509.ParseCertificate(raw)
-		require.NoError(t, err)
-		return made
-	}
-	authority := &x509.Certificate{Subject: pkix.Name{CommonName: "ours"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotAfter: now.Add(time.Hour * 9999)}
-	authority = issue(authority, authority)
-	roots := x509.NewCertPool()
-	roots.AddCert(authority)
-	leaf := func(name string, life time.Duration) []*x509.Certificate {
-		return []*x509.Certificate{issue(&x509.Certificate{DNSNames: []string{name}, NotAfter: now.Add(life)}, authority)}
-	}
-	const host = "alice.vdi.example.com"
-	is(t, Passed, "*.vdi.example.com", Certificate(host, leaf("*.vdi.example.com", 999*time.Hour), roots, now))
-	is(t, Passed, "renew it soon", Certificate(host, leaf("*.vdi.example.com", 99*time.Hour), roots, now))
-	is(t, Failed, "is for *.other.example.com, not for "+host, Certificate(host, leaf("*.other.example.com", 999*time.Hour), roots, now))
-	is(t, Failed, "has ended on", Certificate(host, leaf("*.vdi.example.com", -time.Minute), roots, now))
-	is(t, Failed, "browsers refuse", Certificate(host, leaf("*.vdi.example.com", 999*time.Hour), x509.NewCertPool(), now))
-	is(t, Failed, "no certificate", Certificate(host, nil, roots, now))
+	is(t, doctor.Failed, "Pending: cannot pull", Start(session(vdi.PhasePending, vdi.WaitingForImage, "cannot pull"), "plain", time.Minute))
+	is(t, doctor.Failed, "Failed: denied", Start(session(vdi.PhaseFailed, "", "denied"), "plain", time.Minute))
+	is(t, doctor.Failed, "has said nothing", Start(session("", "", ""), "plain", time.Minute))
 }
 
 func TestRoute(t *testing.T) {
-	is(t, Passed, "leads a to the desktop", Route("a", true, http.StatusUnauthorized, nil))
-	is(t, Failed, "no IngressRoute", Route("a", false, http.StatusOK, nil))
-	is(t, Failed, "no route", Route("a", true, http.StatusNotFound, nil))
-	is(t, Failed, "in the desktop's place", Route("a", true, http.StatusServiceUnavailable, nil))
-	is(t, Failed, "does not get through", Route("a", true, http.StatusBadGateway, nil))
-	is(t, Failed, "does not answer", Route("a", true, 0, errors.New("refused")))
+	is(t, doctor.Passed, "leads a to the desktop", Route("a", true, http.StatusUnauthorized, nil))
+	is(t, doctor.Failed, "no IngressRoute", Route("a", false, http.StatusOK, nil))
+	is(t, doctor.Failed, "no route", Route("a", true, http.StatusNotFound, nil))
+	is(t, doctor.Failed, "in the desktop's place", Route("a", true, http.StatusServiceUnavailable, nil))
+	is(t, doctor.Failed, "does not get through", Route("a", true, http.StatusBadGateway, nil))
+	is(t, doctor.Failed, "does not answer", Route("a", true, 0, errors.New("refused")))
 }
 
 func TestLogin(t *testing.T) {
-	is(t, Passed, "401", Login(http.StatusUnauthorized, http.StatusOK, nil))
-	is(t, Failed, "without a login", Login(http.StatusOK, http.StatusOK, nil))
-	is(t, Failed, "with the session's password", Login(http.StatusUnauthorized, http.StatusUnauthorized, nil))
-	is(t, Failed, "refused", Login(0, 0, errors.New("refused")))
+	is(t, doctor.Passed, "401", Login(http.StatusUnauthorized, http.StatusOK, nil))
+	is(t, doctor.Failed, "without a login", Login(http.StatusOK, http.StatusOK, nil))
+	is(t, doctor.Failed, "with the session's password", Login(http.StatusUnauthorized, http.StatusUnauthorized, nil))
+	is(t, doctor.Failed, "refused", Login(0, 0, errors.New("refused")))
 }
 
 func TestSingleSignOn(t *testing.T) {
@@ -130,14 +89,14 @@ func TestSingleSignOn(t *testing.T) {
 		return out
 	}
 	const door = "https://auth.vdi.example.com/login"
-	judged := func(w []*url.URL) Verdict { return SingleSignOn("vdi.example.com", "vdi", w, nil) }
-	is(t, Passed, "login at id.example.com", judged(way(door, "https://id.example.com/authorize?client_id=vdi&redirect_uri=https%3A%2F%2Fauth.vdi.example.com%2Fcallback")))
-	is(t, Failed, "not sent to a login", judged(nil))
-	is(t, Failed, "not to auth.vdi.example.com", judged(way("https://elsewhere.example.com/")))
-	is(t, Failed, "does not lead to the identity provider", judged(way(door)))
-	is(t, Failed, `client "other"`, judged(way(door, "https://id.example.com/authorize?client_id=other")))
-	is(t, Failed, "come back to", judged(way(door, "https://id.example.com/authorize?client_id=vdi&redirect_uri=https%3A%2F%2Felsewhere.example.com%2Fcallback")))
-	is(t, Failed, "timeout", SingleSignOn("vdi.example.com", "vdi", nil, errors.New("timeout")))
+	judged := func(w []*url.URL) doctor.Verdict { return SingleSignOn("vdi.example.com", "vdi", w, nil) }
+	is(t, doctor.Passed, "login at id.example.com", judged(way(door, "https://id.example.com/authorize?client_id=vdi&redirect_uri=https%3A%2F%2Fauth.vdi.example.com%2Fcallback")))
+	is(t, doctor.Failed, "not sent to a login", judged(nil))
+	is(t, doctor.Failed, "not to auth.vdi.example.com", judged(way("https://elsewhere.example.com/")))
+	is(t, doctor.Failed, "does not lead to the identity provider", judged(way(door)))
+	is(t, doctor.Failed, `client "other"`, judged(way(door, "https://id.example.com/authorize?client_id=other")))
+	is(t, doctor.Failed, "come back to", judged(way(door, "https://id.example.com/authorize?client_id=vdi&redirect_uri=https%3A%2F%2Felsewhere.example.com%2Fcallback")))
+	is(t, doctor.Failed, "timeout", SingleSignOn("vdi.example.com", "vdi", nil, errors.New("timeout")))
 }
 
 func TestLocalLogin(t *testing.T) {
@@ -145,29 +104,29 @@ func TestLocalLogin(t *testing.T) {
 	way := func(host string) []*url.URL {
 		return []*url.URL{{Scheme: "https", Host: host + ":8443", Path: "/login"}}
 	}
-	is(t, Passed, "login at "+portal, LocalLogin(portal, way(portal), http.StatusOK, nil))
-	is(t, Failed, "not sent to a login", LocalLogin(portal, nil, http.StatusUnauthorized, nil))
-	is(t, Failed, "sent to auth.vdi.example.com, not to "+portal, LocalLogin(portal, way("auth.vdi.example.com"), http.StatusOK, nil))
-	is(t, Failed, "list of people cannot be used", LocalLogin(portal, way(portal), http.StatusServiceUnavailable, nil))
-	is(t, Failed, "answers 404", LocalLogin(portal, way(portal), http.StatusNotFound, nil))
-	is(t, Failed, "timeout", LocalLogin(portal, nil, 0, errors.New("timeout")))
+	is(t, doctor.Passed, "login at "+portal, LocalLogin(portal, way(portal), http.StatusOK, nil))
+	is(t, doctor.Failed, "not sent to a login", LocalLogin(portal, nil, http.StatusUnauthorized, nil))
+	is(t, doctor.Failed, "sent to auth.vdi.example.com, not to "+portal, LocalLogin(portal, way("auth.vdi.example.com"), http.StatusOK, nil))
+	is(t, doctor.Failed, "list of people cannot be used", LocalLogin(portal, way(portal), http.StatusServiceUnavailable, nil))
+	is(t, doctor.Failed, "answers 404", LocalLogin(portal, way(portal), http.StatusNotFound, nil))
+	is(t, doctor.Failed, "timeout", LocalLogin(portal, nil, 0, errors.New("timeout")))
 }
 
 func TestPolicies(t *testing.T) {
 	closed := map[string]string{"10.1.0.5:8080": "port 8080 (http)", "10.1.0.5:8090": "port 8090 (agent)"}
-	judged := func(log string) Verdict {
+	judged := func(log string) doctor.Verdict {
 		return Policies(ParseReached(log), "10.0.0.1:443", closed, map[string]bool{"8080": true})
 	}
 	const control = "10.0.0.1:443 reached\n"
-	is(t, Passed, "port 8080 (http), port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: dial tcp: i/o timeout\n10.1.0.5:8090 not reached: dial tcp: i/o timeout\n"))
-	is(t, Failed, "reaches the desktop's port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 reached\n"))
-	is(t, NotJudged, "prove nothing", judged("10.0.0.1:443 not reached: timeout\n10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 not reached: timeout\n"))
-	is(t, NotJudged, "prove nothing", judged(""))
+	is(t, doctor.Passed, "port 8080 (http), port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: dial tcp: i/o timeout\n10.1.0.5:8090 not reached: dial tcp: i/o timeout\n"))
+	is(t, doctor.Failed, "reaches the desktop's port 8090 (agent)", judged(control+"10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 reached\n"))
+	is(t, doctor.NotJudged, "prove nothing", judged("10.0.0.1:443 not reached: timeout\n10.1.0.5:8080 not reached: timeout\n10.1.0.5:8090 not reached: timeout\n"))
+	is(t, doctor.NotJudged, "prove nothing", judged(""))
 	const refused = "10.1.0.5:8080 not reached: connect: connection refused\n10.1.0.5:8090 not reached: connect: connection refused\n"
-	is(t, Passed, "refused at the desktop's port 8080 (http), and", judged(control+refused))
-	is(t, NotJudged, "no port at which a knock would prove anything", Policies(ParseReached(control+refused), "10.0.0.1:443", closed, nil))
-	is(t, NotJudged, "no port at which a knock", Policies(ParseReached(control), "10.0.0.1:443", nil, nil))
-	is(t, NotJudged, "said nothing about port 8090", judged(control+"10.1.0.5:8080 not reached: timeout\n"))
+	is(t, doctor.Passed, "refused at the desktop's port 8080 (http), and", judged(control+refused))
+	is(t, doctor.NotJudged, "no port at which a knock would prove anything", Policies(ParseReached(control+refused), "10.0.0.1:443", closed, nil))
+	is(t, doctor.NotJudged, "no port at which a knock", Policies(ParseReached(control), "10.0.0.1:443", nil, nil))
+	is(t, doctor.NotJudged, "said nothing about port 8090", judged(control+"10.1.0.5:8080 not reached: timeout\n"))
 }
 
 func TestListening(t *testing.T) {
@@ -184,11 +143,11 @@ func TestListening(t *testing.T) {
 
 func TestSuspended(t *testing.T) {
 	gpu := &vdi.GPUStatus{ResourceName: "nvidia.com/gpu", Count: 1}
-	is(t, Passed, "nvidia.com/gpu=1 is free", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 0, false, time.Second))
-	is(t, Passed, "gives no GPU", Suspended(session(vdi.PhaseSuspended, "", ""), nil, 0, false, time.Second))
-	is(t, Failed, "not suspended", Suspended(session(vdi.PhaseRunning, "", "ready"), gpu, 1, true, time.Second))
-	is(t, Failed, "pod is still there", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 1, true, time.Second))
-	is(t, Failed, "nvidia.com/gpu=1 is still held", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 1, false, time.Second))
+	is(t, doctor.Passed, "nvidia.com/gpu=1 is free", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 0, false, time.Second))
+	is(t, doctor.Passed, "gives no GPU", Suspended(session(vdi.PhaseSuspended, "", ""), nil, 0, false, time.Second))
+	is(t, doctor.Failed, "not suspended", Suspended(session(vdi.PhaseRunning, "", "ready"), gpu, 1, true, time.Second))
+	is(t, doctor.Failed, "pod is still there", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 1, true, time.Second))
+	is(t, doctor.Failed, "nvidia.com/gpu=1 is still held", Suspended(session(vdi.PhaseSuspended, "", ""), gpu, 1, false, time.Second))
 }
 
 func TestHeld(t *testing.T) {
@@ -205,10 +164,10 @@ func TestHeld(t *testing.T) {
 
 func TestResumed(t *testing.T) {
 	up, wrong := session(vdi.PhaseRunning, "", ""), errors.New("no shell")
-	is(t, Passed, "finds its file", Resumed(up, "mark", "mark", nil, nil, time.Second))
-	is(t, Failed, "is not there", Resumed(up, "mark", "", nil, nil, time.Second))
-	is(t, Failed, "is not there", Resumed(up, "mark", "", nil, wrong, time.Second))
-	is(t, NotJudged, "no file could be written", Resumed(up, "mark", "", wrong, nil, time.Second))
-	is(t, Failed, "not running again", Resumed(session(vdi.PhasePending, vdi.WaitingForVolume, "no volume"), "mark", "", nil, nil, time.Minute))
-	is(t, NotJudged, "somebody else took the slice", Resumed(session(vdi.PhasePending, vdi.WaitingForGPU, "all in use"), "mark", "", nil, nil, time.Minute))
+	is(t, doctor.Passed, "finds its file", Resumed(up, "mark", "mark", nil, nil, time.Second))
+	is(t, doctor.Failed, "is not there", Resumed(up, "mark", "", nil, nil, time.Second))
+	is(t, doctor.Failed, "is not there", Resumed(up, "mark", "", nil, wrong, time.Second))
+	is(t, doctor.NotJudged, "no file could be written", Resumed(up, "mark", "", wrong, nil, time.Second))
+	is(t, doctor.Failed, "not running again", Resumed(session(vdi.PhasePending, vdi.WaitingForVolume, "no volume"), "mark", "", nil, nil, time.Minute))
+	is(t, doctor.NotJudged, "somebody else took the slice", Resumed(session(vdi.PhasePending, vdi.WaitingForGPU, "all in use"), "mark", "", nil, nil, time.Minute))
 }

@@ -1,15 +1,10 @@
-package judge
+package doctor
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -78,29 +73,6 @@ func TestAdmission(t *testing.T) {
 	is(t, Failed, "refused a session of their own", with(func(a *Admission) { a.ForSelf = denied }))
 	is(t, NotJudged, "admission.enabled is off", with(func(a *Admission) { a.Enabled = false }))
 	is(t, NotJudged, "was not asked", with(func(a *Admission) { a.Unasked = errors.New("cannot impersonate") }))
-}
-
-func TestKeys(t *testing.T) {
-	pair := func() (private []byte, public string) {
-		pub, key, err := ed25519.GenerateKey(rand.Reader)
-		require.NoError(t, err)
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		require.NoError(t, err)
-		half, err := x509.MarshalPKIXPublicKey(pub)
-		require.NoError(t, err)
-		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: half}))
-	}
-	private, public := pair()
-	_, foreign := pair()
-	good := map[string][]byte{"1.pem": private, "1.key": make([]byte, 32)}
-	is(t, Passed, "usable keys", Keys("k", good, map[string]string{"1.pem": public}))
-	is(t, Failed, "Secret k is gone", Keys("k", nil, map[string]string{"1.pem": public}))
-	is(t, Failed, "no file NAME.key", Keys("k", map[string][]byte{"1.pem": private}, map[string]string{"1.pem": public}))
-	is(t, Failed, "public half of 1.pem", Keys("k", good, map[string]string{"1.pem": foreign}))
-	is(t, Failed, "public half of 1.pem", Keys("k", good, nil))
-	leak := Keys("k", map[string][]byte{"1.pem": []byte("topsecret"), "1.key": make([]byte, 32)}, nil)
-	is(t, Failed, "1.pem", leak)
-	assert.NotContains(t, leak.Seen+leak.Remedy, "topsecret")
 }
 
 func TestSlices(t *testing.T) {

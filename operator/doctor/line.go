@@ -1,7 +1,7 @@
-// Package judge decides what the facts about an installation mean, and puts it
+// Package doctor decides what the facts about an installation mean, and puts it
 // into a table for an administrator. It is pure: it reads no cluster, network,
-// clock or file. Package validate brings the facts.
-package judge
+// clock or file. kubectl vdi doctor and make validate bring the facts.
+package doctor
 
 import (
 	"fmt"
@@ -24,11 +24,11 @@ const (
 
 // Verdict is the outcome of one check.
 type Verdict struct {
-	State State
+	State State `json:"state"`
 	// Seen says what the verdict is based on.
-	Seen string
+	Seen string `json:"seen"`
 	// Remedy says what to do about it, where this verdict knows more than its check.
-	Remedy string
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // Pass says what was seen to be as it should.
@@ -54,8 +54,8 @@ func (v Verdict) With(format string, args ...any) Verdict {
 
 // Line is a row of the table.
 type Line struct {
-	Check string
-	Verdict
+	Check   string `json:"check"`
+	Verdict `json:",inline"`
 }
 
 // Of makes the row of a check, whose remedy counts where the verdict has none of
@@ -180,8 +180,8 @@ func writeRow(out *strings.Builder, row []string, widths []int) {
 	out.WriteString("\n")
 }
 
-// list joins names for a sentence, in a fixed order.
-func list(names []string) string {
+// List joins names for a sentence, in a fixed order.
+func List(names []string) string {
 	sorted := slices.Clone(names)
 	slices.Sort(sorted)
 	return strings.Join(sorted, ", ")

@@ -1,15 +1,10 @@
-package judge
+package doctor
 
 import (
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"testing/fstest"
 
 	"github.com/Masterminds/semver/v3"
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,7 +12,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/vdi-platform/vdi-platform/operator/frontdoor"
 	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -44,7 +38,7 @@ func CRDs(wanted map[string]string, found []apiextensionsv1.CustomResourceDefini
 		}
 		served = append(served, fmt.Sprintf("%s %s", name, crd.Annotations[wire.AnnotationVersion]))
 	}
-	return Pass("served are %s", list(served))
+	return Pass("served are %s", List(served))
 }
 
 func established(crd apiextensionsv1.CustomResourceDefinition) bool {
@@ -91,9 +85,9 @@ func Programs(wanted []string, deployments []appsv1.Deployment, daemons []appsv1
 	case len(wanted) == 0:
 		return Unjudged("the release's manifest names no program")
 	case len(problems) > 0:
-		return Fail("%s", list(problems))
+		return Fail("%s", List(problems))
 	}
-	return Pass("%s have all their pods", list(wanted))
+	return Pass("%s have all their pods", List(wanted))
 }
 
 // short says how many pods are missing, in words.
@@ -128,7 +122,7 @@ func (a Admission) Judge() Verdict {
 	missing := slices.DeleteFunc(slices.Clone(a.Wanted), func(name string) bool { return slices.Contains(a.Found, name) })
 	switch {
 	case len(missing) > 0:
-		return Fail("%s is gone: what it forbids is allowed", list(missing))
+		return Fail("%s is gone: what it forbids is allowed", List(missing))
 	case !a.Enabled:
 		return Unjudged("admission.enabled is off: people's sessions are guarded by RBAC alone").With("set admission.enabled=true, unless another admission controller has the same rules")
 	case a.Unasked != nil:
@@ -141,50 +135,6 @@ func (a Admission) Judge() Verdict {
 		return Fail("a session in another's name was refused, but not by our policy: %v", a.ForOther)
 	}
 	return Pass("all %d policies and bindings are there; a session in another's name is refused, one's own is not", len(a.Wanted))
-}
-
-// Keys judges the front door's keys by its own rules, and whether the public halves
-// that desktops know are theirs. No text holds a key. The Secret's data is nil
-// where there is none.
-func Keys(secretName string, secret map[string][]byte, public map[string]string) Verdict {
-	if secret == nil {
-		return Fail("Secret %s is gone: running front doors go on, none can start", secretName)
-	}
-	files := fstest.MapFS{}
-	for name, content := range secret {
-		files[name] = &fstest.MapFile{Data: content}
-	}
-	if _, err := frontdoor.ReadKeys(files); err != nil {
-		return Fail("Secret %s: %v", secretName, err).With("put keys into it as charts/vdi-operator/docs/access.md says under Keys")
-	}
-	for _, name := range slices.Sorted(maps.Keys(secret)) {
-		half, err := publicHalf(secret[name])
-		if err != nil || !strings.HasSuffix(name, ".pem") {
-			continue // a key of the other kind
-		}
-		if public[name] != half {
-			return Fail("ConfigMap vdi-frontdoor-public-keys does not hold the public half of %s: desktops refuse its word", name).
-				With("kubectl rollout restart deployment/vdi-frontdoor, and look at its log")
-		}
-	}
-	return Pass("Secret %s holds usable keys, and their public halves are published", secretName)
-}
-
-func publicHalf(text []byte) (string, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return "", errors.New("no PEM")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return "", err
-	}
-	signer, ok := key.(ed25519.PrivateKey)
-	if !ok {
-		return "", errors.New("no Ed25519 key")
-	}
-	der, err := x509.MarshalPKIXPublicKey(signer.Public())
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
 }
 
 // Slices compares what is planned for each node with what it offers now. Written is
@@ -228,7 +178,7 @@ func Slices(enabled bool, written map[string]string, nodes []corev1.Node) Verdic
 	if len(fits) == 0 {
 		return Unjudged("no node has GPUs that the platform shares").With("where one should: look at the GPU Operator's pods, which label the nodes")
 	}
-	return Pass("as planned: %s", list(fits))
+	return Pass("as planned: %s", List(fits))
 }
 
 // Metrics judges the operator's own: what its Service leads to, and what that says.
@@ -268,7 +218,7 @@ func Scraped(enabled, monitorThere bool, prometheus string, up []string, err err
 		return Fail("Prometheus at %s has no target of the operator", prometheus).
 			With("give the ServiceMonitor the labels that your Prometheus looks for: serviceMonitor.labels")
 	case slices.ContainsFunc(up, func(v string) bool { return v != "1" }):
-		return Fail("Prometheus at %s does not get through to the operator (up is %s)", prometheus, list(up)).
+		return Fail("Prometheus at %s does not get through to the operator (up is %s)", prometheus, List(up)).
 			With("admit it to the metrics: networkPolicy.metricsFrom must name its namespace")
 	}
 	return Pass("Prometheus at %s reads %d target(s) of the operator", prometheus, len(up))
@@ -289,9 +239,9 @@ func Relay(host string, port int, answers map[string]error) Verdict {
 	}
 	switch {
 	case len(bad) > 0:
-		return Fail("%s:%d does not answer over %s", host, port, list(bad))
+		return Fail("%s:%d does not answer over %s", host, port, List(bad))
 	case len(good) == 0:
 		return Unjudged("sessions.turn.transports names none")
 	}
-	return Pass("%s:%d answers over %s", host, port, list(good))
+	return Pass("%s:%d answers over %s", host, port, List(good))
 }

@@ -223,7 +223,7 @@ func TestBrowserOpensWebPagesOnly(t *testing.T) {
 // Every command says what it is for, has an example, and hides nothing behind its own name.
 func TestCommandsAreDescribed(t *testing.T) {
 	root := New(genericiooptions.NewTestIOStreamsDiscard(), "1", "kubectl-vdi")
-	require.Len(t, root.Commands(), 19)
+	require.Len(t, root.Commands(), 20)
 	for _, c := range root.Commands() {
 		assert.NotEmpty(t, c.Short, c.Name())
 		assert.NotEmpty(t, c.GroupID, c.Name())

@@ -133,7 +133,7 @@ func (t *tool) addCommands(root *cobra.Command) {
 			t.suspendCommand(), t.resumeCommand(), t.extendCommand(), t.deleteCommand(),
 		},
 		groupAnswers:  {t.whyCommand(), t.waitCommand(), t.eventsCommand(), t.passwordCommand()},
-		groupPlatform: {t.nodesCommand(), t.queueCommand(), t.homesCommand(), t.topCommand(), t.usageCommand(), t.drainCommand()},
+		groupPlatform: {t.nodesCommand(), t.queueCommand(), t.homesCommand(), t.topCommand(), t.usageCommand(), t.drainCommand(), t.doctorCommand()},
 		groupOther:    {t.versionCommand()},
 	} {
 		for _, c := range commands {

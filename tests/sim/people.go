@@ -525,6 +525,7 @@ func (p *people) finish() {
 	for _, v := range p.server.list("VDISession") {
 		p.change(v.name, func(s *vdi.VDISession) {
 			s.Spec.Timeout, s.Spec.IdleTimeout, s.Spec.KeepAliveUntil, s.Spec.Persistence.RetainFor = "", "", nil, ""
+			delete(s.Annotations, wire.AnnotationDrain)
 		})
 	}
 	for _, v := range p.all() {

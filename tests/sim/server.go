@@ -288,7 +288,7 @@ func (s *server) replaced(by, verb string, current *version, object, wished map[
 	if before["deletionTimestamp"] != nil && added(after["finalizers"], before["finalizers"]) {
 		return nil, apierrors.NewForbidden(resourceOf(kind), current.name, fmt.Errorf("no new finalizers can be added if the object is being deleted"))
 	}
-	if !status && !reflect.DeepEqual(content(object), content(current.object)) {
+	if !status && !reflect.DeepEqual(content(kind.Kind, object), content(kind.Kind, current.object)) {
 		after["generation"] = before["generation"].(int64) + 1
 	}
 	if before["deletionTimestamp"] != nil && len(finalizersOf(object)) == 0 && kind.Kind != "Pod" {
@@ -297,11 +297,14 @@ func (s *server) replaced(by, verb string, current *version, object, wished map[
 	return s.commit(write{by: by, verb: verb, wished: wished}, kind, current.key, object), nil
 }
 
-// content is all of an object but its metadata and status.
-func content(object map[string]any) map[string]any {
+// content is what makes another generation of an object: all but its metadata, and its status
+// where it has one of its own.
+func content(kind string, object map[string]any) map[string]any {
 	rest := maps.Clone(object)
 	delete(rest, "metadata")
-	delete(rest, "status")
+	if statusKinds[kind] {
+		delete(rest, "status")
+	}
 	return rest
 }
 

@@ -33,6 +33,7 @@ import (
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/renderer"
 	"github.com/vdi-platform/vdi-platform/tests/attacks/ledger"
+	"github.com/vdi-platform/vdi-platform/tests/cluster"
 	"github.com/vdi-platform/vdi-platform/tests/scale"
 )
 
@@ -269,10 +270,9 @@ func (w *world) agentTells(t *testing.T, ns string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := cluster.FreeAddress()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // TestA16PasswordQuality: what is public about a session tells nothing about its

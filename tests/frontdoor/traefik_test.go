@@ -46,10 +46,9 @@ func (e *edge) url(host string) string { return fmt.Sprintf("https://%s:%d", hos
 // newBareEdge has an address for the proxy, which does not run yet.
 func newBareEdge(t *testing.T, mode wire.AccessMode) *edge {
 	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, err := cluster.FreePort()
 	require.NoError(t, err)
-	e := &edge{port: free.Addr().(*net.TCPAddr).Port}
-	require.NoError(t, free.Close())
+	e := &edge{port: port}
 	e.world = newWorld(t, mode, func(w *world, s *platform.Sessions) {
 		w.clock, w.address, s.ExternalPort = time.Now, "127.0.0.1:"+strconv.Itoa(e.port), int32(e.port)
 	})

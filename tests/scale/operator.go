@@ -207,7 +207,7 @@ func (o *Operator) Start() (*Replica, error) {
 // StartReplica starts one more process of a program of controller-runtime, with
 // its metrics on an address of its own.
 func (r *Rig) StartReplica(name, path string, args, env []string) (*Replica, error) {
-	metrics, err := freeAddress()
+	metrics, err := cluster.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

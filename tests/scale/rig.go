@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,15 +161,6 @@ func (r *Rig) Namespaces(ctx context.Context, name string, n int) ([]string, err
 		names = append(names, ns.Name)
 	}
 	return names, nil
-}
-
-// freeAddress is a TCP address on this machine that nothing uses now.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // Load is the machine's load average over one, five and fifteen minutes, as

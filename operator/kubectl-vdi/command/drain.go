@@ -264,7 +264,7 @@ func (d *nodeDrain) untilEmpty(ctx context.Context, left map[types.NamespacedNam
 	defer p.stop()
 	for {
 		p.show(fmt.Sprintf("%d desktops left on node %s", len(left), d.order.Node))
-		if err := d.follow(ctx, left, version); err != nil || len(left) == 0 {
+		if err := d.watchLeaving(ctx, left, version); err != nil || len(left) == 0 {
 			return err
 		}
 		now, next, err := d.desktops(ctx) // the server does not know that state any more
@@ -282,8 +282,8 @@ func (d *nodeDrain) untilEmpty(ctx context.Context, left map[types.NamespacedNam
 	}
 }
 
-// follow notes who leaves, until nobody is left or the watch has to begin anew.
-func (d *nodeDrain) follow(ctx context.Context, left map[types.NamespacedName]time.Time, version string) error {
+// watchLeaving notes who leaves, until nobody is left or the watch has to begin anew.
+func (d *nodeDrain) watchLeaving(ctx context.Context, left map[types.NamespacedName]time.Time, version string) error {
 	here := d.here()
 	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, version, &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {

@@ -24,15 +24,17 @@ const labelVersion = "app.kubernetes.io/version"
 
 // Release judges the platform's own Deployments where nobody knows which ones there should
 // be: one at least, each with all its pods, and all of the version of whoever asks. A client
-// without a version asks nothing of them.
+// that was built from a checkout, without a version of its own, asks nothing of them.
 func Release(deployments []appsv1.Deployment, client string) Verdict {
 	if len(deployments) == 0 {
 		return Fail("no Deployment of the platform is there").With("install it, or choose the context of the cluster that has it")
 	}
+	version, err := semver.NewVersion(client)
+	released := err == nil && !version.Equal(semver.New(0, 0, 0, version.Prerelease(), ""))
 	var wanted, differ []string
 	for _, d := range deployments {
 		wanted = append(wanted, "Deployment/"+d.Name)
-		if v := d.Labels[labelVersion]; v != client && client != "" {
+		if v := d.Labels[labelVersion]; v != client && released {
 			differ = append(differ, fmt.Sprintf("%s is of version %s", d.Name, v))
 		}
 	}

@@ -42,7 +42,9 @@ func TestRelease(t *testing.T) {
 	is(t, Passed, "Deployment/front, Deployment/operator have all their pods", Release([]appsv1.Deployment{program("operator", "0.2.0", 1), program("front", "0.2.0", 1)}, "0.2.0"))
 	is(t, Failed, "Deployment/operator has 0 of 1 pods available", Release([]appsv1.Deployment{program("operator", "0.1.0", 0)}, "0.2.0"))
 	is(t, NotJudged, "operator is of version 0.1.0; this program is of version 0.2.0", Release([]appsv1.Deployment{program("operator", "0.1.0", 1)}, "0.2.0"))
-	is(t, Passed, "operator", Release([]appsv1.Deployment{program("operator", "0.1.0", 1)}, ""))
+	for _, checkout := range []string{"", "dev", "0.0.0-test"} {
+		is(t, Passed, "operator", Release([]appsv1.Deployment{program("operator", "0.1.0", 1)}, checkout))
+	}
 	is(t, Failed, "no Deployment of the platform", Release(nil, "0.2.0"))
 }
 

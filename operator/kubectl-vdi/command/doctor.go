@@ -2,8 +2,10 @@ package command
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +13,7 @@ import (
 )
 
 func (t *tool) doctorCommand() *cobra.Command {
-	output := ""
+	output, ca := "", ""
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check an installation of the platform, with a remedy for each finding",
 		Long: "Check an installation of the platform, with a remedy for each finding.\n\n" +
@@ -27,12 +29,16 @@ func (t *tool) doctorCommand() *cobra.Command {
 			if output != "" && output != "json" && output != "yaml" {
 				return fmt.Errorf("--output=%s: give json or yaml", output)
 			}
+			roots, err := authorities(ca)
+			if err != nil {
+				return err
+			}
 			s, err := t.survey(cmd.Context())
 			if err != nil {
 				return err
 			}
 			s.in = "" // an installation is the whole cluster's
-			lines, err := t.examine(cmd.Context(), s)
+			lines, err := t.examine(cmd.Context(), s, roots)
 			if err != nil {
 				return err
 			}
@@ -40,8 +46,28 @@ func (t *tool) doctorCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output: json or yaml")
+	cmd.Flags().StringVar(&ca, "ca", "", "File with certificates in PEM of authorities that browsers know where people work, beside this machine's")
 	complete(cmd, "output", "json", "yaml")
 	return cmd
+}
+
+// authorities are this machine's, and those of a file; nil: this machine's alone.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca=%s: give a file with certificates in PEM", file)
+	}
+	return roots, nil
 }
 
 // finding is a check of the doctor.
@@ -80,8 +106,8 @@ func findings() []finding {
 }
 
 // examine judges everything. It goes on where something fails.
-func (t *tool) examine(ctx context.Context, s *survey) ([]doctor.Line, error) {
-	p := &patient{survey: s, now: t.now(), version: t.version, lists: map[string]any{}}
+func (t *tool) examine(ctx context.Context, s *survey, roots *x509.CertPool) ([]doctor.Line, error) {
+	p := &patient{survey: s, now: t.now(), version: t.version, roots: roots, lists: map[string]any{}}
 	progress := t.startProgress(true)
 	defer progress.stop()
 	var lines []doctor.Line

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
@@ -51,7 +52,8 @@ var (
 type patient struct {
 	*survey
 	now     time.Time
-	version string // of this program
+	version string         // of this program
+	roots   *x509.CertPool // that browsers know; nil: this machine's
 
 	lists map[string]any // answers to listed
 }
@@ -103,11 +105,7 @@ func (p *patient) programs() doctor.Verdict {
 	if err != nil {
 		return unread(deploymentResource, err)
 	}
-	client := p.version
-	if strings.HasPrefix(client, "0.0.0") { // built from a checkout
-		client = ""
-	}
-	return doctor.Release(found, client)
+	return doctor.Release(found, p.version)
 }
 
 func (p *patient) admission() doctor.Verdict {
@@ -236,8 +234,17 @@ func (p *patient) names() doctor.Verdict {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
 	defer cancel()
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	addresses, err := lookUp(ctx, host)
 	return doctor.Names(host, domain, "", addresses, err)
+}
+
+// lookUp finds the addresses of a host as browsers do: names below localhost are this machine,
+// whatever name servers say (RFC 6761 §6.3).
+func lookUp(ctx context.Context, host string) ([]string, error) {
+	if strings.HasSuffix(host, ".localhost") {
+		return []string{"127.0.0.1"}, nil
+	}
+	return net.DefaultResolver.LookupHost(ctx, host)
 }
 
 func (p *patient) certificate() doctor.Verdict {
@@ -253,12 +260,16 @@ func (p *patient) certificate() doctor.Verdict {
 	defer cancel()
 	// What it is worth is judged below, in words.
 	dialer := tls.Dialer{Config: &tls.Config{ServerName: door.Hostname(), InsecureSkipVerify: true}} //nolint:gosec
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(door.Hostname(), port))
+	var conn net.Conn
+	addresses, err := lookUp(ctx, door.Hostname())
+	if err == nil {
+		conn, err = dialer.DialContext(ctx, "tcp", net.JoinHostPort(addresses[0], port))
+	}
 	if err != nil {
 		return doctor.Fail("nothing speaks TLS at %s: %v", door.Host, err).With("look at the proxy's Service and pods, and whether its address can be reached from here")
 	}
 	defer conn.Close()
-	return doctor.Certificate(door.Hostname(), conn.(*tls.Conn).ConnectionState().PeerCertificates, nil, p.now)
+	return doctor.Certificate(door.Hostname(), conn.(*tls.Conn).ConnectionState().PeerCertificates, p.roots, p.now)
 }
 
 func (p *patient) proxy() doctor.Verdict {

@@ -18,12 +18,10 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/doctor"
-	"github.com/vdi-platform/vdi-platform/operator/gpusharing/plan"
 	"github.com/vdi-platform/vdi-platform/platform"
 )
 
@@ -37,7 +35,7 @@ const (
 // dialTime bounds one question over the network.
 const dialTime = 10 * time.Second
 
-// Resources that only the doctor reads.
+// Resources that the doctor reads beside those of the other commands.
 var (
 	definitionResource  = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	deploymentResource  = appsv1.SchemeGroupVersion.WithResource("deployments")
@@ -158,16 +156,9 @@ func (p *patient) slices() doctor.Verdict {
 	if err != nil {
 		return unread(core("nodes"), err)
 	}
-	only := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, plan.StatusName).String()}
-	list, err := p.list(core("configmaps")).List(p.ctx, only)
+	written, err := p.gpuStatus(p.ctx)
 	if err != nil {
 		return unread(core("configmaps"), err)
-	}
-	var written map[string]string
-	for i := range list.Items {
-		if m, err := as[corev1.ConfigMap](&list.Items[i]); err == nil {
-			written = m.Data
-		}
 	}
 	return doctor.Slices(written != nil, written, nodes)
 }

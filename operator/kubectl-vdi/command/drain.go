@@ -16,13 +16,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/pager"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
 	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 )
@@ -164,24 +163,24 @@ func (d *nodeDrain) run(ctx context.Context) error {
 
 // takeBack makes all as it was before the order.
 func (d *nodeDrain) takeBack(ctx context.Context) error {
+	sessions, err := every[vdi.VDISession](ctx, d.dynamic.Resource(sessionResource), "")
+	if err != nil {
+		return err
+	}
 	var problems []error
-	err := pager.New(pager.SimplePageFunc(func(options metav1.ListOptions) (runtime.Object, error) {
-		return d.dynamic.Resource(sessionResource).List(ctx, options)
-	})).EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-		s := o.(*unstructured.Unstructured)
+	for i := range sessions {
 		// An order that cannot be read does nothing, and belongs to no node.
-		if order, err := drain.Of(s); err != nil || order == nil || order.Node != d.order.Node {
-			return nil
+		if order, err := drain.Of(&sessions[i]); err != nil || order == nil || order.Node != d.order.Node {
+			continue
 		}
-		key := types.NamespacedName{Namespace: s.GetNamespace(), Name: s.GetName()}
+		key := types.NamespacedName{Namespace: sessions[i].Namespace, Name: sessions[i].Name}
 		err := d.annotate(ctx, key, nil)
 		if err == nil {
 			fmt.Fprintf(d.Out, "session %s may stay%s\n", key, d.dryRun.words())
 		}
 		problems = append(problems, err)
-		return nil
-	})
-	if err := joined(append(problems, err)); err != nil {
+	}
+	if err := joined(problems); err != nil {
 		return err
 	}
 	return d.cordon(ctx, false)

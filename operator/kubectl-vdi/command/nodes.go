@@ -88,19 +88,29 @@ func (t *tool) nodes(ctx context.Context, s *survey, flags reportFlags) error {
 
 // gpuReport is what operators have reported about the sharing of GPUs; empty where nobody has.
 func (s *survey) gpuReport(ctx context.Context) plan.Report {
+	data, err := s.gpuStatus(ctx)
+	s.isRead("slices that are planned", err)
+	return plan.ParseReport(data)
+}
+
+// gpuStatus is the same as its ConfigMap holds it; nil where there is none.
+func (s *survey) gpuStatus(ctx context.Context) (data map[string]string, err error) {
 	named := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, plan.StatusName).String()}
 	list, err := s.list(core("configmaps")).List(ctx, named)
-	if !s.isRead("slices that are planned", err) {
-		return plan.Report{}
+	if err != nil {
+		return nil, err
 	}
-	data := map[string]string{}
 	for i := range list.Items {
 		m, err := as[corev1.ConfigMap](&list.Items[i])
-		if s.isRead("slices that are planned", err) {
-			maps.Copy(data, m.Data)
+		if err != nil {
+			return nil, err
 		}
+		if data == nil {
+			data = map[string]string{}
+		}
+		maps.Copy(data, m.Data)
 	}
-	return plan.ParseReport(data)
+	return data, nil
 }
 
 // resourcesOf are the extended resources that sessions ask for as GPUs.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/vdi-platform/vdi-platform/platform/wire"
@@ -47,8 +46,7 @@ func (t *tool) platformVersion(ctx context.Context) (version, unknown string) {
 	if err != nil {
 		return "", err.Error()
 	}
-	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	crd, err := c.dynamic.Resource(crds).Get(ctx, sessionResource.GroupResource().String(), getOptions)
+	crd, err := c.dynamic.Resource(definitionResource).Get(ctx, sessionResource.GroupResource().String(), getOptions)
 	switch {
 	case apierrors.IsForbidden(err):
 		return "", "you may not read the definition " + sessionResource.GroupResource().String()

@@ -49,7 +49,7 @@ func (r *Reconciler) Setup(ctx context.Context, mgr ctrl.Manager, workers int) e
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("session").
-		For(&vdi.VDISession{}, builder.WithPredicates(predicate.Or(SpecChanged(), r.statusIsNotOurs()))).
+		For(&vdi.VDISession{}, builder.WithPredicates(predicate.Or(SpecChanged(), orderChanged(), r.statusIsNotOurs()))).
 		Watches(&corev1.Pod{}, together{r.owner(mgr)}, builder.WithPredicates(r.podChanged())).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.sessions().waitForHomeOf), builder.WithPredicates(podOnHome())).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(sessionOfHome), builder.WithPredicates(r.claimChanged())).
@@ -112,6 +112,13 @@ func SpecChanged() predicate.Predicate {
 		before, after := e.ObjectOld, e.ObjectNew
 		return before.GetGeneration() != after.GetGeneration() || before.GetUID() != after.GetUID() ||
 			!equality.Semantic.DeepEqual(specOf(before), specOf(after))
+	}}
+}
+
+// orderChanged lets pass another order to leave the node: an annotation makes no generation.
+func orderChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetAnnotations()[wire.AnnotationDrain] != e.ObjectNew.GetAnnotations()[wire.AnnotationDrain]
 	}}
 }
 

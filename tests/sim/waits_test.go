@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	vdi "github.com/vdi-platform/vdi-platform/operator/api/v1alpha1"
+	"github.com/vdi-platform/vdi-platform/operator/drain"
 	"github.com/vdi-platform/vdi-platform/platform"
 	"github.com/vdi-platform/vdi-platform/platform/wire"
 	"github.com/vdi-platform/vdi-platform/renderer"
@@ -48,6 +49,10 @@ const moments = 2 * time.Second
 const aMinute = 61 * time.Second
 
 func runs(w *world) bool { return w.phase() == vdi.PhaseRunning }
+
+func isOrderedOff(w *world) bool {
+	return w.people.session(desk).as(w.scheme).(*vdi.VDISession).Status.ExpiryReason == vdi.StopDrain
+}
 
 func isGone(w *world) bool { return w.people.session(desk) == nil }
 
@@ -271,6 +276,16 @@ func waits() []wait {
 			what: "the API server takes no writes", reason: "", waker: byTimer, within: aMinute, over: runs,
 			begin: func(w *world) { w.cluster.failing = true; plain(w) },
 			end:   func(w *world) { w.cluster.failing = false },
+		},
+		{
+			what: "nobody orders it off its node", reason: vdi.ReasonAsExpected, waker: byEvent, over: isOrderedOff,
+			begin: running,
+			end: func(w *world) {
+				w.people.change(desk, func(s *vdi.VDISession) {
+					order := drain.Order{Node: node, At: metav1.NewTime(time.Now().Add(time.Minute))}
+					metav1.SetMetaDataAnnotation(&s.ObjectMeta, wire.AnnotationDrain, order.String())
+				})
+			},
 		},
 		{
 			what: "its time is not over", reason: vdi.ReasonAsExpected, waker: byTimer, within: 31 * time.Minute, over: isGone,
